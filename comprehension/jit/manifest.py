@@ -1,0 +1,77 @@
+"""The manifest: what the program must know about an object file to call it.
+
+In: made by the compiler process beside each object file.  Out: JSON in the cache entry, read by
+`jit.load`, `jit.launch` and by co-execution's plans.
+Invariant: `from_json(to_json(m)) == m`; every entry point has the one C signature
+
+    int64 stage(void **buffers, int64 *dims, void *scratch, int64 lo, int64 hi)
+
+`buffers`: one pointer per `BufferSlot`, in order (a scalar parameter: pointer to its one element), then the
+error record (8 int64, written before a nonzero return: code, statement, values seen).
+`dims`: the symbolic sizes in order, then for each strided slot its strides in elements.
+`scratch`: `scratch_bytes` of 64-byte aligned memory, private to the calling worker.
+`lo, hi`: the chunk of the stage's range to run.  Returns 0, or an index into `errors` plus 1.
+A kernel calls nothing outside itself but the functions on `load.ALLOWED_SYMBOLS`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+SlotKind = Literal["input", "output", "workspace", "scalar"]
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSlot:
+    """`shape` holds ints, or integer expressions over sizes and scalars as Python text (`"N*2+1"`)."""
+
+    name: str
+    kind: SlotKind
+    dtype: str
+    shape: tuple[int | str, ...]
+    strided: bool = False  # strides come from dims; otherwise row major and dense
+    reads_initial: bool = False  # an output whose incoming contents matter
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """`extent`: how many units [0, extent) the stage's range has (int or text over sizes); 1 if serial.
+
+    `work`: estimated nanoseconds for one unit (used to decide on serial running and on chunks).
+    """
+
+    symbol: str
+    extent: int | str
+    grain: int
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    name: str
+    target: str  # "cpu" or "cuda"
+    sizes: tuple[str, ...]
+    slots: tuple[BufferSlot, ...]
+    stages: tuple[StageEntry, ...]
+    scratch_bytes: int | str
+    preconditions: tuple[tuple[str, str], ...]  # (Python text over sizes and scalars, message)
+    errors: tuple[str, ...]  # messages of the nonzero returns
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        raw = json.loads(text)
+        return cls(
+            name=raw["name"],
+            target=raw["target"],
+            sizes=tuple(raw["sizes"]),
+            slots=tuple(BufferSlot(**{**s, "shape": tuple(s["shape"])}) for s in raw["slots"]),
+            stages=tuple(StageEntry(**s) for s in raw["stages"]),
+            scratch_bytes=raw["scratch_bytes"],
+            preconditions=tuple((a, b) for a, b in raw["preconditions"]),
+            errors=tuple(raw["errors"]),
+        )
