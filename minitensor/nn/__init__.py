@@ -1,0 +1,26 @@
+"""Modules, layers and containers with PyTorch's names, parameter shapes and state dicts."""
+
+from minitensor.nn.activations import GELU, AvgPool2d, Flatten, MaxPool2d, ReLU, Sigmoid, Tanh
+from minitensor.nn.containers import ModuleList, Sequential
+from minitensor.nn.layers import BatchNorm2d, Conv2d, Dropout, Embedding, LayerNorm, Linear
+from minitensor.nn.module import Module, Parameter
+
+__all__ = [
+    "GELU",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "LayerNorm",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+]

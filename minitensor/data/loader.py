@@ -1,0 +1,65 @@
+"""DataLoader: a dataset as batches, in order or in a seeded random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minitensor import random
+from minitensor.data.dataset import Dataset, TensorDataset
+from minitensor.tensor import Tensor
+
+
+class DataLoader:
+    """Iterating gives batches; each pass over a shuffled loader draws one new order.
+
+    Args:
+        dataset: see `Dataset`; a `TensorDataset` is batched by one indexing per array.
+        batch_size: samples a batch, at least 1; the last may be shorter unless `drop_last`.
+        shuffle: draw the order from `generator` (default: `mt.random`'s own).
+
+    >>> import numpy as np
+    >>> [b.shape for (b,) in DataLoader(TensorDataset(np.zeros((5, 2))), batch_size=2)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        drop_last: bool = False,
+        generator: random.Generator | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, is {batch_size}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.generator = generator or random.default_generator
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        count = len(self.dataset)
+        order = self.generator.permutation(count).numpy() if self.shuffle else np.arange(count)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
+        if isinstance(self.dataset, TensorDataset):
+            return self.dataset.batch(indices)
+        samples = [self.dataset[int(i)] for i in indices]
+        if isinstance(samples[0], tuple):
+            return tuple(_collate(column) for column in zip(*samples, strict=True))
+        return _collate(samples)
+
+
+def _collate(samples: Any) -> Tensor:
+    return Tensor(np.stack([np.asarray(s.detach() if isinstance(s, Tensor) else s) for s in samples]))

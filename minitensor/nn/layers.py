@@ -1,0 +1,154 @@
+"""Layers with parameters, by PyTorch's names, shapes and initial distributions.
+
+Invariant: initial values are drawn from `mt.random` and nothing else; the arithmetic is `functional`'s.
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+from minitensor import functional as F
+from minitensor import random
+from minitensor.autograd import no_grad
+from minitensor.creation import ones, zeros
+from minitensor.nn.module import Module, Parameter
+from minitensor.tensor import Tensor
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
+    """U(−1/√fan_in, 1/√fan_in): PyTorch's default (He and others 2015 with a = √5)."""
+    bound = 1.0 / sqrt(fan_in) if fan_in else 0.0
+    return Parameter(random.uniform(shape, -bound, bound))
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+class Linear(Module):
+    """y = x Wᵀ + b; weight (out_features, in_features), bias (out_features,).
+
+    >>> import minitensor as mt
+    >>> mt.nn.Linear(4, 2)(mt.ones((3, 4))).shape
+    (3, 2)
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        self.weight = _uniform((out_features, in_features), in_features)
+        self.bias = _uniform((out_features,), in_features) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+class Conv2d(Module):
+    """Cross-correlation of (N, C, H, W); weight (out_channels, in_channels / groups, KH, KW)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
+        kernel = _pair(kernel_size)
+        shape = (out_channels, in_channels // groups, *kernel)
+        fan_in = prod(shape[1:])
+        self.weight = _uniform(shape, fan_in)
+        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
+
+
+class BatchNorm2d(Module):
+    """Normalises each channel of (N, C, H, W) over N, H, W (Ioffe and Szegedy 2015).
+
+    In training mode by the batch's mean and biased variance, which also move the running statistics
+    (the variance unbiased); in eval mode by the running statistics.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        self.eps, self.momentum = eps, momentum
+        self.weight = Parameter(ones(num_features))
+        self.bias = Parameter(zeros(num_features))
+        self.register_buffer("running_mean", zeros(num_features))
+        self.register_buffer("running_var", ones(num_features))
+        self.register_buffer("num_batches_tracked", zeros((), dtype="int64"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
+        mean, variance = F.channel_moments(x)
+        with no_grad():
+            count = x.shape[0] * x.shape[2] * x.shape[3]
+            if count < 2:
+                raise ValueError(f"batch norm in training mode needs more than one value a channel, x is {x.shape}")
+            keep, take = 1.0 - self.momentum, self.momentum
+            self.running_mean *= keep
+            self.running_mean += mean * take
+            self.running_var *= keep
+            self.running_var += variance * (take * count / (count - 1))
+            self.num_batches_tracked += 1
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, self.eps)
+
+
+class LayerNorm(Module):
+    """Normalises over the last dimensions `normalized_shape` (Ba and others 2016); weight and bias of that shape."""
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
+        self.weight = Parameter(ones(shape))
+        self.bias = Parameter(zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class Embedding(Module):
+    """Rows of `weight` (num_embeddings, embedding_dim) by integer index; initially N(0, 1)."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        self.weight = Parameter(random.normal((num_embeddings, embedding_dim)))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return F.embedding(indices, self.weight)
+
+
+class Dropout(Module):
+    """In training mode each element is 0 with probability `p`, otherwise scaled by 1/(1 − p)."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"p must be a probability in [0, 1], is {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, training=self.training)

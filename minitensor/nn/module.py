@@ -1,0 +1,139 @@
+"""Module: a tree of parameters, buffers and submodules, found by looking at attributes.
+
+In: attributes as ordinary Python sets them.  Out: their names and values, in order of assignment.
+Invariant: there is no second registry: a Parameter or Module is registered because it is an attribute, and a
+buffer because its name was given to `register_buffer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from minitensor.autograd import no_grad
+from minitensor.tensor import Tensor
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A Tensor that requires grad and that a Module finds; keeps the dtype of `data`.
+
+    >>> Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad=requires_grad)
+
+
+class Module:
+    """Base of layers and networks; subclasses write `forward`.
+
+    `forward` is looked up on the instance, so it may be replaced there.
+    """
+
+    training: bool = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward()")
+
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+        """Makes attribute `name` a buffer: a tensor that is state, but no parameter."""
+        if not name.isidentifier():
+            raise ValueError(f"a buffer's name must be an identifier, is {name!r}")
+        self.__dict__.setdefault("_buffer_names", {})[name] = None
+        setattr(self, name, tensor)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """(name, submodule) of the direct submodules."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module), this one first (name ""), each module once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            below = [(f"{name}.{child}" if name else child, m) for child, m in module.children()]
+            stack.extend(reversed(below))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter), in order of assignment, each parameter once."""
+        seen: set[int] = set()
+        for name, value in self._named_tensors():
+            if isinstance(value, Parameter) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        for name, value in self._named_tensors():
+            if not isinstance(value, Parameter):
+                yield name, value
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Sets `.training` here and below; returns this module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Dotted name → snapshot of every parameter and buffer."""
+        return {name: value.detach() for name, value in self._named_tensors()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Gives parameters and buffers the values of `state_dict`, in place.
+
+        Raises:
+            KeyError: with `strict`, for names missing or left over; nothing is loaded then.
+            ValueError: for a value of another shape; nothing is loaded then.
+        """
+        own = dict(self._named_tensors())
+        missing, extra = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
+        if strict and (missing or extra):
+            raise KeyError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
+        new = {name: Tensor(state_dict[name], dtype=own[name].dtype) for name in own if name in state_dict}
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                raise ValueError(f"{name} has shape {own[name].shape}, the state_dict has {value.shape}")
+        with no_grad():
+            for name, value in new.items():
+                own[name][...] = value
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.children()]
+        body = "\n" + "\n".join(lines) + "\n" if lines else ""
+        return f"{type(self).__name__}({self.extra_repr()}{body})"
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the repr; subclasses name their sizes."""
+        return ""
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self.named_modules():
+            buffers = module.__dict__.get("_buffer_names", ())
+            for name, value in module.__dict__.items():
+                if isinstance(value, Parameter) or (name in buffers and value is not None):
+                    yield f"{prefix}.{name}" if prefix else name, value

@@ -1,0 +1,103 @@
+"""Records of the random draws: pure functions of (key, draw index) and the element's position.
+
+The one tensor input holds uint32 words [key low, key high, draw low, draw high]; element `e` of the result
+(row major) takes word 0 of Philox4x32-10 at counter (e low, e high, draw low, draw high).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minitensor.ops.opdef import OpDef, TensorSpec, register
+
+_Array = np.ndarray[Any, Any]
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+_MASK = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+def philox_word(words: _Array, count: int) -> _Array:
+    """uint32 (count,): word 0 of Philox4x32-10 for the elements 0 … count − 1."""
+    key = [int(words[0]), int(words[1])]
+    index = np.arange(count, dtype=np.uint64)
+    c0, c1 = index & _MASK, index >> _SHIFT
+    c2, c3 = np.full(count, words[2], np.uint64), np.full(count, words[3], np.uint64)
+    for _ in range(_ROUNDS):
+        p0, p1 = c0 * np.uint64(_MULTIPLIERS[0]), c2 * np.uint64(_MULTIPLIERS[1])
+        c0, c1, c2, c3 = (
+            (p1 >> _SHIFT) ^ c1 ^ np.uint64(key[0]),
+            p1 & _MASK,
+            (p0 >> _SHIFT) ^ c3 ^ np.uint64(key[1]),
+            p0 & _MASK,
+        )
+        key = [(k + w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)]
+    return c0.astype(np.uint32)
+
+
+# Wichura 1988 (Applied Statistics algorithm 241, PPND7): rational approximations of the inverse normal
+# distribution function in three regions; evaluated in float64 with float32 coefficients, which is what the
+# comprehension below does, so that both paths round the same float64 value.
+_CENTRE = ((3.3871327179, 50.434271938, 159.29113202, 59.109374720), (1.0, 17.895169469, 78.757757664, 67.187563600))
+_MIDDLE = ((1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103), (1.0, 0.73700164250, 0.12021132975, 0.0))
+_TAIL = ((6.6579051150, 3.0812263860, 0.42868294337, 0.017337203997), (1.0, 0.24197894225, 0.012258202635, 0.0))
+_Region = tuple[tuple[float, float, float, float], tuple[float, float, float, float]]
+
+
+def _rational(region: _Region, r: _Array) -> _Array:
+    above, below = (_horner(part, r) for part in region)
+    return above / below
+
+
+def _horner(coefficients: tuple[float, float, float, float], r: _Array) -> _Array:
+    c0, c1, c2, c3 = (np.float64(np.float32(c)) for c in coefficients)
+    result: _Array = ((c3 * r + c2) * r + c1) * r + c0
+    return result
+
+
+def inverse_normal(bits: _Array) -> _Array:
+    """float32: the normal quantile at (top 24 bits + ½)·2⁻²⁴."""
+    p = ((bits >> np.uint32(8)).astype(np.float64) + 0.5) * 2.0**-24
+    q = p - 0.5
+    centre = q * _rational(_CENTRE, 0.180625 - q * q)
+    r = np.sqrt(-np.log(np.minimum(p, 1.0 - p)))
+    outer = np.where(r <= 5.0, _rational(_MIDDLE, r - 1.6), _rational(_TAIL, r - 5.0))
+    result = np.where(np.abs(q) <= 0.425, centre, np.where(q < 0.0, -outer, outer))
+    return result.astype(np.float32)
+
+
+def _bits(words: _Array, *, shape: tuple[int, ...]) -> _Array:
+    return philox_word(words, prod(shape)).reshape(shape)
+
+
+def _uniform(words: _Array, *, shape: tuple[int, ...]) -> _Array:
+    return (_bits(words, shape=shape) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def _normal(words: _Array, *, shape: tuple[int, ...]) -> _Array:
+    return inverse_normal(_bits(words, shape=shape))
+
+
+def _integers(words: _Array, *, low: int, high: int, shape: tuple[int, ...]) -> _Array:
+    scaled = (_bits(words, shape=shape).astype(np.uint64) * np.uint64(high - low)) >> _SHIFT
+    return scaled.astype(np.int64) + low
+
+
+def _infer(dtype: str) -> Any:
+    result = np.dtype(dtype)
+
+    def infer(words: TensorSpec, *, shape: tuple[int, ...], **_: Any) -> TensorSpec:
+        return TensorSpec(shape, result)
+
+    return infer
+
+
+_OPAQUE = "Philox needs exclusive or, which the language lacks (docs/decisions/random.md)"
+BITS = register(OpDef("random_bits", _infer("uint32"), _bits, None, None, _OPAQUE))
+UNIFORM = register(OpDef("random_uniform", _infer("float32"), _uniform, None, None, _OPAQUE))
+NORMAL = register(OpDef("random_normal", _infer("float32"), _normal, None, None, _OPAQUE))
+INTEGERS = register(OpDef("random_integers", _infer("int64"), _integers, None, None, _OPAQUE))

@@ -1,0 +1,84 @@
+"""Adam and AdamW: adaptive moments, with weight decay in the gradient or decoupled from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Any
+
+from minitensor.creation import zeros_like
+from minitensor.functional import sqrt as tensor_sqrt
+from minitensor.optim.optimizer import Optimizer, State, check_number
+from minitensor.tensor import Tensor
+
+
+class Adam(Optimizer):
+    """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  p ← p − lr·m̂ / (√v̂ + eps), m̂ and v̂ bias-corrected.
+
+    Source: Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1.  `weight_decay` adds weight_decay·p to g.
+
+    >>> import minitensor as mt
+    >>> p = mt.nn.Parameter(mt.asarray([1.0]))
+    >>> p.grad = mt.asarray([4.0])
+    >>> mt.optim.Adam([p], lr=0.25).step()
+    >>> round(p.item(), 5)
+    0.75
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        check_number("betas[0]", betas[0], 0.0, 1.0)
+        check_number("betas[1]", betas[1], 0.0, 1.0)
+        check_number("eps", eps, 0.0, float("inf"))
+        check_number("weight_decay", weight_decay, 0.0, float("inf"))
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+
+    def hyperparameters(self) -> dict[str, Any]:
+        return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
+
+    def update(self, param: Tensor, grad: Tensor, state: State) -> None:
+        beta1, beta2 = self.betas
+        if not state:
+            state.update(step=0, mean=zeros_like(param), square=zeros_like(param))
+        state["step"] += 1
+        if self.weight_decay and self.decoupled:
+            param *= 1.0 - self.lr * self.weight_decay
+        elif self.weight_decay:
+            grad = grad + param * self.weight_decay
+        mean = state["mean"] = state["mean"] * beta1 + grad * (1.0 - beta1)
+        square = state["square"] = state["square"] * beta2 + grad * grad * (1.0 - beta2)
+        step_size = self.lr / (1.0 - beta1 ** state["step"])
+        root_scale = 1.0 / sqrt(1.0 - beta2 ** state["step"])
+        param -= mean * step_size / (tensor_sqrt(square) * root_scale + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p ← p·(1 − lr·weight_decay) before Adam's step.
+
+    Source: Loshchilov and Hutter 2019 (arXiv 1711.05101), algorithm 2.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay=weight_decay)

@@ -1,0 +1,133 @@
+"""Random tensors: a counter-based generator whose only effect is to count draws.
+
+In: shapes and parameters of distributions.  Out: float32 (or integer) tensors.
+Invariant: the numbers of a draw are a function of (seed, index of the draw, index of the element) alone, so
+they are the same eagerly, compiled, on any number of threads and in any order of evaluation; taking a draw
+advances `Generator.draw` by one, whether or not the result is used.  Python's and NumPy's generators are never
+touched.  Source: Philox4x32-10, Salmon and others, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011);
+uniform = top 24 bits × 2⁻²⁴; normal by the inverse of the distribution function.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from minitensor.dispatch import apply
+from minitensor.ops import random as ops
+from minitensor.ops.sorting import ARGSORT
+from minitensor.tensor import Tensor
+
+Shape = int | tuple[int, ...]
+_WORD = 2**32
+
+
+class Generator:
+    """A stream of draws.
+
+    Args:
+        seed: 0 ≤ seed < 2⁶⁴.  Raises ValueError otherwise.
+
+    >>> a, b = Generator(7), Generator(7)
+    >>> bool((a.uniform((3,)) == b.uniform((3,))).all())
+    True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Starts the stream of `seed` from its beginning."""
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"a seed is an integer in [0, 2**64), found {seed}")
+        self._state = (seed, 0)
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, draws taken): a value that later draws do not change."""
+        return self._state
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Continues where `get_state` gave `state`."""
+        seed, draw = state
+        self.seed(int(seed))
+        self._state = (int(seed), int(draw))
+
+    def bits(self, shape: Shape) -> Tensor:
+        """Uniform uint32."""
+        return apply(ops.BITS, self._take(), shape=_shape(shape))
+
+    def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Tensor:
+        """float32, uniform on the multiples of 2⁻²⁴ in [0, 1), scaled to [low, high)."""
+        if not low <= high:
+            raise ValueError(f"uniform needs low <= high, found {low} and {high}")
+        unit = apply(ops.UNIFORM, self._take(), shape=_shape(shape))
+        return unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
+
+    def normal(self, shape: Shape = (), mean: float = 0.0, std: float = 1.0) -> Tensor:
+        """float32, normal with `mean` and standard deviation `std`; relative accuracy about 2⁻²²."""
+        if std < 0.0:
+            raise ValueError(f"a standard deviation cannot be negative, found {std}")
+        unit = apply(ops.NORMAL, self._take(), shape=_shape(shape))
+        return unit if (mean, std) == (0.0, 1.0) else unit * std + mean
+
+    def randint(self, low: int, high: int, shape: Shape = ()) -> Tensor:
+        """int64, uniform on low ≤ n < high (at most 2³² values; bias below 2⁻³² times their number)."""
+        if not 0 < high - low <= _WORD:
+            raise ValueError(f"randint needs low < high and at most 2**32 values, found {low} and {high}")
+        return apply(ops.INTEGERS, self._take(), low=low, high=high, shape=_shape(shape))
+
+    def permutation(self, n: int) -> Tensor:
+        """int64 (n,): a random order of 0 … n − 1."""
+        if n < 0:
+            raise ValueError(f"permutation needs n >= 0, found {n}")
+        return apply(ARGSORT, self.bits((n,)), axis=0, descending=False, stable=True)
+
+    def _take(self) -> Tensor:
+        """Key and draw index as the four counter words of the next draw."""
+        seed, draw = self._state
+        self._state = (seed, draw + 1)
+        words = np.array([seed % _WORD, seed // _WORD, draw % _WORD, draw // _WORD], dtype=np.uint32)
+        return Tensor(words)
+
+
+def _shape(shape: Shape) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+
+
+default_generator = Generator(int.from_bytes(os.urandom(8), "little"))
+
+
+def seed(seed: int) -> None:
+    """Restarts the default generator.
+
+    >>> seed(1); first = uniform((2,)).tolist(); seed(1); uniform((2,)).tolist() == first
+    True
+    """
+    default_generator.seed(seed)
+
+
+def get_state() -> tuple[int, int]:
+    return default_generator.get_state()
+
+
+def set_state(state: tuple[int, int]) -> None:
+    default_generator.set_state(state)
+
+
+def uniform(shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Tensor:
+    return default_generator.uniform(shape, low, high)
+
+
+def normal(shape: Shape = (), mean: float = 0.0, std: float = 1.0) -> Tensor:
+    return default_generator.normal(shape, mean, std)
+
+
+def randint(low: int, high: int, shape: Shape = ()) -> Tensor:
+    return default_generator.randint(low, high, shape)
+
+
+def permutation(n: int) -> Tensor:
+    return default_generator.permutation(n)
+
+
