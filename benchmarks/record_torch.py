@@ -59,7 +59,7 @@ def _optimizer(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> A
 def _batch_norm() -> Arrays:
     layer = torch.nn.BatchNorm2d(3, dtype=torch.float64)
     inputs = _inputs(x=(4, 3, 5, 2))
-    arrays = _with_gradients(inputs, layer(**inputs))
+    arrays = _with_gradients(inputs, layer(inputs["x"]))
     assert layer.running_mean is not None and layer.running_var is not None
     return arrays | {"running_mean": layer.running_mean.numpy(), "running_var": layer.running_var.numpy()}
 
