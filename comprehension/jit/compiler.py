@@ -1,0 +1,139 @@
+"""The compiler process: `python -m comprehension.jit.compiler`, framed requests on stdin, answers on stdout.
+
+In: a request's header.  Out: the artifact's files (object file, manifest, certificate, texts of the stages),
+or a record of the error; with each answer the process's memory, so that the program can recycle it.
+Invariant: one request at a time; nothing is kept between requests; the process ends when its stdin does and,
+by an alarm that needs no Python, soon after a request's time limit, even if the program is long gone.
+
+isl holds the GIL for whole calls and numba never frees code: that is why this is a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from comprehension.errors import ComprehensionError
+from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
+from comprehension.jit.request import ComprehensionRequest, Request, SourceRequest, fingerprint, request_from_header
+
+OBJECT = "kernel.o"
+STACK_BYTES = 256 << 20  # isl, numba and LLVM recurse over what they are given
+RECURSION = 20_000
+ADDRESS_SPACE = 16 << 30
+
+
+def compile_request(request: Request) -> dict[str, bytes]:
+    """The artifact of a request: named files.  Also the way of compiling inside the program (for debuggers)."""
+    match request:
+        case SourceRequest(name, text, entries, machine):
+            from comprehension.jit.emit import emit_object
+
+            return {OBJECT: emit_object(name, text, dict(entries), machine), "70-kernel.py": text.encode()}
+        case ComprehensionRequest():
+            from comprehension.pipeline import compile_comprehension
+
+            return compile_comprehension(request)
+
+
+def answer(message: Message) -> Message:
+    """The response to one request; no exception leaves this function."""
+    kind = str(message.header.get("kind"))
+    try:
+        files = compile_request(request_from_header(message.header))
+        return Message({"error": None, "bytes": resident_bytes(), "fingerprint": fingerprint(kind)}, files)
+    except Exception as error:
+        return Message({"error": describe_error(error), "bytes": resident_bytes(), "fingerprint": fingerprint(kind)})
+
+
+def describe_error(error: Exception) -> dict[str, Any]:
+    """An exception as data: whether it speaks of the user's input or of a fault of ours, and its text."""
+    return {
+        "type": type(error).__name__,
+        "theirs": isinstance(error, ComprehensionError),
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error))[-20_000:],
+    }
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now (where the system does not say: its largest so far)."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def serve(requests: queue.SimpleQueue[Message], out: BinaryIO) -> None:
+    """Answers requests until the process ends."""
+    while True:
+        message = requests.get()
+        _set_alarm(float(message.header.pop("seconds", 0.0)))
+        response = answer(message)
+        _set_alarm(0.0)
+        try:
+            write_message(out, response)
+        except OSError:  # the program is gone
+            os._exit(0)
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the frames
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's to handle
+    _limit_memory()
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    _start_worker(lambda: serve(requests, out))
+    while True:
+        try:
+            message = read_message(sys.stdin.buffer)
+        except (ProtocolError, OSError) as reason:
+            print(f"comprehension.jit.compiler: {reason}", file=sys.stderr, flush=True)
+            message = None
+        if message is None:
+            os._exit(0)  # the program closed the pipe: whatever is being compiled, nobody waits for it
+        requests.put(message)
+
+
+def _start_worker(work: Callable[[], None]) -> None:
+    """Runs `work` on a thread with a stack deep enough for recursive libraries."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            os._exit(1)
+
+    sys.setrecursionlimit(RECURSION)
+    threading.stack_size(STACK_BYTES)
+    threading.Thread(target=run, name="compile", daemon=True).start()
+    threading.stack_size(0)
+
+
+def _set_alarm(seconds: float) -> None:
+    """The kernel of the system ends the process after `seconds`, GIL or not (0: no longer)."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(ADDRESS_SPACE, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+if __name__ == "__main__":
+    main()

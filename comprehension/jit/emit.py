@@ -1,0 +1,125 @@
+"""Numba source to object file, inside the compiler process (imports numba).
+
+In: the text of a generated module and the C signatures of its entry functions.
+Out: one object file with one exported symbol per entry; everything else in it is internal.
+Invariant: the object knows no Python: no objects, no exceptions, no NRT; `objects.undefined_symbols` says
+what it needs from outside, and the loader refuses what is not on its list.
+
+`cfunc` and its `inspect_llvm` are numba's public way to optimised LLVM text; the text is parsed again, its
+entry renamed and everything else made internal, so that what only a Python caller would need is dropped.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from collections.abc import Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba import cfunc
+from numba.core import types
+
+from comprehension.machine import Machine
+
+STAGE_SIGNATURE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
+
+
+def emit_object(name: str, text: str, entries: Mapping[str, str], machine: Machine) -> bytes:
+    """The object file of the functions `entries` (name -> numba signature text) of the module `text`.
+
+    Numba's own exceptions (typing, lowering) pass through: in generated code they are bugs of ours.
+    """
+    module = load_module(name, text)
+    linked: Any = None
+    for entry, signature in entries.items():
+        compiled = _llvm_module(module[entry], entry, signature)
+        if linked is None:
+            linked = compiled
+        else:
+            linked.link_in(compiled)
+    _internalise(linked, frozenset(entries))
+    return bytes(_target_machine(machine).emit_object(linked))
+
+
+def load_module(name: str, text: str) -> dict[str, Any]:
+    """Runs a generated module and returns its names; tracebacks and numba's messages show its lines."""
+    filename = f"<{name}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    module = ModuleType(f"comprehension_generated_{name}")
+    exec(compile(text, filename, "exec"), module.__dict__)  # our own generated text, never a user's
+    return module.__dict__
+
+
+def _llvm_module(function: Any, entry: str, signature: str) -> Any:
+    """The function's optimised LLVM module with one more function: `entry`, in the plain C convention."""
+    plain: FunctionType = getattr(function, "py_func", function)
+    compiled = cfunc(_parsed(signature), error_model="numpy")(plain)
+    module = llvm.parse_assembly(compiled.inspect_llvm())
+    wrapper = compiled.native_name
+    module.link_in(llvm.parse_assembly(_c_entry(module, entry, wrapper, wrapper.removeprefix("cfunc."))))
+    return module
+
+
+def _c_entry(module: Any, entry: str, wrapper: str, native: str) -> str:
+    """LLVM text of a C entry that calls numba's `native` function: (result*, exception*, arguments...) -> status.
+
+    Numba's own C wrapper is not used: it prints a raised exception with Python's functions, so each object
+    would need them.  Generated code raises nothing, and what does would be refused for its symbols.
+    """
+    result, *arguments = (str(t) for t in module.get_function(wrapper).global_value_type.elements)
+    named = [f"{kind} %a{i}" for i, kind in enumerate(arguments)]
+    return f"""
+    declare i32 @{native}({", ".join(["ptr", "ptr", *arguments])})
+    define {result} @{entry}({", ".join(named)}) {{
+      %result = alloca {result}
+      %raised = alloca ptr
+      %status = call i32 @{native}({", ".join(["ptr %result", "ptr %raised", *named])})
+      %value = load {result}, ptr %result
+      ret {result} %value
+    }}
+    """
+
+
+def _parsed(signature: str) -> Any:
+    """Signature text, with `voidptr` and `CPointer` among its names."""
+    names = {name: getattr(types, name) for name in ("CPointer", "voidptr", "int64", "int32", "float64", "float32")}
+    return eval(signature, {"__builtins__": {}}, names)
+
+
+def _internalise(module: Any, exported: frozenset[str]) -> None:
+    """Only the entries stay visible; what they do not need (environments, Python wrappers) is dropped."""
+    for value in [*module.functions, *module.global_variables]:
+        if value.name in exported or value.name.startswith("llvm."):
+            continue
+        if not value.is_declaration:
+            value.linkage = "internal"
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    builder = llvm.create_pass_builder(_host_target_machine(), options)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, builder)
+
+
+@functools.cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # for inline assembly (the pause of a spinning worker)
+
+
+@functools.lru_cache(maxsize=4)
+def _target_machine(machine: Machine) -> Any:
+    """Code for `machine`; position independent, because the loader may put it anywhere."""
+    _initialise()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=3, reloc="pic", codemodel="jitdefault"
+    )
+
+
+@functools.cache
+def _host_target_machine() -> Any:
+    _initialise()
+    return llvm.Target.from_default_triple().create_target_machine()
