@@ -4,17 +4,19 @@ In: a `LoopProgram`.  Out: iteration domains, access relations and the original 
 `poly.dependence` adds what must be kept, `poly.scheduler` orders, `poly.certificate` proves.
 Invariant: all sets and maps live in one isl context; statement spaces are named `S0`, `S1`, ... with one
 dimension per index in the LoopStatement's order; `S0_init` (left indices only) is the initialisation of an
-initialising reduction; tensor spaces carry the tensors' names.  Sizes are isl parameters.
+initialising reduction; tensor spaces carry the tensors' names.  Sizes and integer scalars are isl parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-import islpy as isl
-
+from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
+from comprehension.poly import isl
+from comprehension.poly.affine import AffineSpace, function_of, set_of
 
 
 class ScopRole(Enum):
@@ -28,8 +30,9 @@ class ScopAccess:
     """One read or write of a statement: `relation` maps instances to elements.
 
     `number` counts the statement's accesses: 0 is the write; reads follow in textual order (lets first,
-    then value; a reduction's read of its target is the last).  `exact` is False where the subscript is
-    indirect or a product of indices: `relation` then covers every element that it could touch.
+    then the target's subscripts, then value, an access before those in its own subscripts; a reduction's
+    read of its target is the last).  `exact` is False where the subscript is indirect or a product of
+    indices: `relation` then covers every element that it could touch.
     """
 
     statement: str
@@ -49,12 +52,207 @@ class ScopStatement:
     domain: isl.Set
     accesses: tuple[ScopAccess, ...]
 
+    @property
+    def write(self) -> ScopAccess:
+        return self.accesses[0]
+
+    @property
+    def reads(self) -> tuple[ScopAccess, ...]:
+        return self.accesses[1:]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scop:
     """`order` maps each instance to its time in the original order (equal tuple length for all)."""
 
     program: LoopProgram
-    context: isl.Set  # what holds of the sizes: positive, and the preconditions
+    context: isl.Set  # what holds of the sizes: not negative, and the preconditions
     statements: tuple[ScopStatement, ...]
     order: isl.UnionMap
+
+    def statement(self, name: str) -> ScopStatement:
+        return next(s for s in self.statements if s.name == name)
+
+    @property
+    def domain(self) -> isl.UnionSet:
+        return isl.union_set(self.context.get_space(), (s.domain for s in self.statements))
+
+
+def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop:
+    """The Scop of `program`, in a new isl context unless one is given."""
+    builder = _Builder(program, context or isl.new_context())
+    statements: list[ScopStatement] = []
+    for source in program.statements:
+        statements.extend(builder.statements_of(source))
+    order = isl.union_map(builder.parameter_space, builder.times(statements))
+    return Scop(program, builder.sizes_context(), tuple(statements), order)
+
+
+def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:
+    """The reads of a statement in the order that numbers them (from 1), with the branches they stand in.
+
+    The read of a reduction's own target, which comes last, has no text and is not among them.
+    """
+    for expr in [*(let.value for let in statement.lets), *statement.subscripts, statement.value]:
+        yield from _reads(expr, ())
+
+
+Guard = tuple[tree.Expr, bool]  # a condition and the value that it has here
+
+
+def _reads(expr: tree.Expr, guards: tuple[Guard, ...]) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:
+    stack = [(expr, guards)]
+    while stack:
+        node, around = stack.pop()
+        if isinstance(node, tree.Access):
+            yield node, around
+        if isinstance(node, tree.Select):
+            inner = [
+                (node.condition, around),
+                (node.then, (*around, (node.condition, True))),
+                (node.otherwise, (*around, (node.condition, False))),
+            ]
+        else:
+            inner = [(child, around) for child in tree.children(node)]
+        stack.extend(reversed(inner))
+
+
+class _Builder:
+    """What every statement of one program shares: parameters, tensors, the isl context."""
+
+    def __init__(self, program: LoopProgram, context: isl.Context) -> None:
+        self.program = program
+        self.context = context
+        integer_scalars = [s.name for s in program.scalars if s.dtype.is_integer]
+        self.parameters = (*program.sizes, *integer_scalars)
+        self.parameter_space = isl.named_set_space(context, self.parameters, "", ()).params()
+
+    def sizes_context(self) -> isl.Set:
+        where = AffineSpace.of(isl.named_set_space(self.context, self.parameters, "", ()))
+        holds = isl.Set.universe(where.space)
+        for size in self.program.sizes:
+            holds = holds.intersect(where.values[size].nonneg_set())
+        for precondition in self.program.preconditions:
+            condition = set_of(precondition.condition, where)
+            if condition is not None:
+                holds = holds.intersect(condition)
+        return holds.params()
+
+    def statements_of(self, source: LoopStatement) -> list[ScopStatement]:
+        parts = []
+        if source.initialise:
+            parts.append(self._statement(source, ScopRole.INIT))
+        parts.append(self._statement(source, ScopRole.PLAIN if source.reduction is None else ScopRole.UPDATE))
+        return parts
+
+    def _statement(self, source: LoopStatement, role: ScopRole) -> ScopStatement:
+        is_init = role is ScopRole.INIT
+        name = f"{source.name}_init" if is_init else source.name
+        dims = tuple(index.name for index in source.indices[: source.left if is_init else None])
+        space = isl.named_set_space(self.context, self.parameters, name, dims)
+        where = AffineSpace.of(space, source.lets)
+        domain = self._domain(source, dims, where)
+        write = self._access(name, 0, source.target, source.subscripts, domain, where, is_write=True)
+        accesses = [write]
+        if not is_init:
+            for read, guards in reads_in_order(source):
+                within = _guarded(domain, guards, where)
+                number = len(accesses)
+                accesses.append(self._access(name, number, read.tensor, read.subscripts, within, where))
+            if role is ScopRole.UPDATE:
+                target = ScopAccess(name, len(accesses), write.tensor, write.relation, False, write.exact)
+                accesses.append(target)
+        return ScopStatement(name, role, source, dims, domain, tuple(accesses))
+
+    def _domain(self, source: LoopStatement, dims: tuple[str, ...], where: AffineSpace) -> isl.Set:
+        domain = isl.Set.universe(where.space)
+        for index in source.indices[: len(dims)]:
+            variable = where.values[index.name]
+            for bound, keep in ((index.lower, "ge_set"), (index.upper, "lt_set")):
+                limit = function_of(bound, where)
+                if limit is None:
+                    raise NotImplementedError(f"bound of {index.name} in {source.name} is not affine: {bound}")
+                domain = domain.intersect(getattr(variable, keep)(limit))
+        return domain.coalesce()
+
+    def _access(
+        self,
+        statement: str,
+        number: int,
+        tensor: str,
+        subscripts: tuple[tree.Expr, ...],
+        domain: isl.Set,
+        where: AffineSpace,
+        *,
+        is_write: bool = False,
+    ) -> ScopAccess:
+        elements = self._elements(tensor)
+        relation = isl.Map.from_domain_and_range(domain, isl.Set.universe(elements.get_space()))
+        exact = True
+        for axis, subscript in enumerate(subscripts):
+            value = function_of(subscript, where)
+            if value is None:
+                exact = False
+                continue
+            at_axis = isl.Map.from_pw_aff(value).add_dims(isl.dim_type.out, 0)
+            relation = relation.intersect(_on_axis(at_axis, axis, elements.get_space()))
+        if not exact:  # whatever the indirect subscript is, it is checked to be inside the tensor
+            relation = relation.intersect_range(elements)
+        return ScopAccess(statement, number, tensor, relation.coalesce(), is_write, exact)
+
+    def _elements(self, tensor: str) -> isl.Set:
+        """All elements of a tensor; a dimension whose size is not affine is unbounded above."""
+        shape = self.program.tensor(tensor).shape
+        space = isl.named_set_space(self.context, self.parameters, tensor, [f"d{a}" for a in range(len(shape))])
+        where = AffineSpace.of(space)
+        inside = isl.Set.universe(space)
+        for axis, size in enumerate(shape):
+            position = where.values[f"d{axis}"]
+            inside = inside.intersect(position.nonneg_set())
+            limit = function_of(size, where)
+            if limit is not None:
+                inside = inside.intersect(position.lt_set(limit))
+        return inside
+
+    def times(self, statements: list[ScopStatement]) -> list[isl.Map]:
+        """S[l, r] -> [statement, l, 0 or 1, r]: an initialisation runs before its point's reduction loops."""
+        left = max((s.source.left for s in statements), default=0)
+        right = max((len(s.source.indices) - s.source.left for s in statements), default=0)
+        numbers = {source.name: n for n, source in enumerate(self.program.statements)}
+        maps = []
+        for statement in statements:
+            where = AffineSpace.of(statement.domain.get_space())
+            own = statement.source.left
+            values = [where.values[d] for d in statement.dims]
+            zero = where.constant(0)
+            phase = where.constant(0 if statement.role is ScopRole.INIT else 1)
+            tail = values[own:]
+            entries = [where.constant(numbers[statement.source.name]), *values[:own], *[zero] * (left - own)]
+            entries += [phase, *tail, *[zero] * (right - len(tail))]
+            maps.append(_map_of(entries, statement.domain))
+        return maps
+
+
+def _guarded(domain: isl.Set, guards: tuple[Guard, ...], where: AffineSpace) -> isl.Set:
+    for condition, value in guards:
+        holds = set_of(condition, where)
+        if holds is not None:
+            domain = domain.intersect(holds if value else holds.complement())
+    return domain
+
+
+def _on_axis(value: isl.Map, axis: int, elements: isl.Space) -> isl.Map:
+    """{ S[i] -> T[..., value(i) at `axis`, ...] }, the other axes free."""
+    rank = elements.dim(isl.dim_type.set)
+    free = value.insert_dims(isl.dim_type.out, 0, axis)
+    free = free.add_dims(isl.dim_type.out, rank - axis - 1)
+    return free.set_tuple_name(isl.dim_type.out, elements.get_tuple_name(isl.dim_type.set))
+
+
+def _map_of(entries: list[isl.PwAff], domain: isl.Set) -> isl.Map:
+    total: isl.Map | None = None
+    for entry in entries:
+        part = isl.Map.from_pw_aff(entry)
+        total = part if total is None else total.flat_range_product(part)
+    assert total is not None
+    return total.intersect_domain(domain)

@@ -1,0 +1,188 @@
+"""The right sides of statements as KernelIR values.
+
+In: typed expressions of a LoopStatement and the statement instance's point (an IntExpr per index).
+Out: `Value`s whose loads carry the access numbers of the Scop; `Define`s for lets.
+Invariant: accesses are met in the order of `poly.scop.reads_in_order`, which numbers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from comprehension.kernel import ir
+from comprehension.kernel.simplify import NO_RANGES, Ranges, simplify
+from comprehension.lang import tree
+from comprehension.lang.loops import LoopProgram, LoopStatement
+from comprehension.lang.types import ScalarType
+
+Place = Callable[[str, tuple[ir.IntExpr, ...]], tuple[str, tuple[ir.IntExpr, ...]]]
+"""Where an element of a tensor is to be found: the tensor itself, or a local buffer that stands for it."""
+
+
+def in_memory(tensor: str, subscripts: tuple[ir.IntExpr, ...]) -> tuple[str, tuple[ir.IntExpr, ...]]:
+    return tensor, subscripts
+
+
+@dataclass(slots=True)
+class ValueBuilder:
+    """Translates one statement instance.  `names` holds indices at their point, and affine lets."""
+
+    program: LoopProgram
+    source: LoopStatement
+    names: dict[str, ir.IntExpr]
+    ranges: Ranges = field(default_factory=lambda: NO_RANGES)
+    place: Place = in_memory
+    contract: bool = False  # a * b + c may become one fused operation
+    next_access: int = 1
+    defines: list[ir.Define] = field(default_factory=list)
+    locals: dict[str, ir.Local] = field(default_factory=dict)
+
+    def statement(self, suffix: str) -> tuple[tuple[ir.IntExpr, ...], ir.Value]:
+        """The target's subscripts and the value to store (without the reduction); fills `defines`."""
+        for let in self.source.lets:
+            self._let(let, f"{let.name}{suffix}")
+        subscripts = tuple(self.integer(s) for s in self.source.subscripts)
+        return subscripts, self.value(self.source.value)
+
+    def _let(self, let: tree.Let, name: str) -> None:
+        dtype = let.value.dtype
+        assert dtype is not None
+        reads = any(isinstance(node, tree.Access) for node in tree.walk(let.value))
+        if dtype.is_integer and dtype.bits >= 32 and not reads:  # an index: substituted, so that subscripts stay affine
+            self.names[let.name] = self.integer(let.value)
+            return
+        self.defines.append(ir.Define(name, self.value(let.value)))
+        self.locals[let.name] = ir.Local(name, dtype)
+
+    # --- integers -----------------------------------------------------------------------------------
+
+    def integer(self, expr: tree.Expr) -> ir.IntExpr:
+        return simplify(self._integer(expr), self.ranges)
+
+    def _integer(self, expr: tree.Expr) -> ir.IntExpr:
+        match expr:
+            case tree.Number(value=value):
+                return ir.Int(int(value))
+            case tree.Name(id=name) if name in self.locals:
+                return ir.FromValue(self.locals[name])
+            case tree.Name(id=name):
+                return self.names.get(name, ir.Var(name))
+            case tree.SizeOf(tensor=tensor, axis=axis):
+                return self._integer(self.program.tensor(tensor).shape[axis])
+            case tree.Unary(op="-", operand=operand):
+                return ir.IntOp("-", ir.Int(0), self._integer(operand))
+            case tree.Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right):
+                return ir.IntOp(op, self._integer(left), self._integer(right))
+            case tree.Call(function="min" | "max" as op, arguments=(left, right)):
+                return ir.IntOp(op, self._integer(left), self._integer(right))
+            case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+                return self._integer(operand)
+            case tree.Select(condition=condition, then=then, otherwise=otherwise):
+                chosen = self._condition(condition)
+                if chosen is None:
+                    return ir.FromValue(self.value(expr))
+                return ir.IntSelect(chosen, self._integer(then), self._integer(otherwise))
+            case _:
+                return ir.FromValue(self.value(expr))
+
+    def _condition(self, expr: tree.Expr) -> ir.Condition | None:
+        """A condition over integers alone; None where it reads a tensor (then the select is a value)."""
+        if any(isinstance(node, tree.Access) for node in tree.walk(expr)):
+            return None
+        match expr:
+            case tree.Binary(op="<" | "<=" | "==" | "!=" as op, left=left, right=right):
+                return ir.Compare(op, self._integer(left), self._integer(right))
+            case tree.Binary(op=">", left=left, right=right):
+                return ir.Compare("<", self._integer(right), self._integer(left))
+            case tree.Binary(op=">=", left=left, right=right):
+                return ir.Compare("<=", self._integer(right), self._integer(left))
+            case tree.Binary(op="&&" | "||" as op, left=left, right=right):
+                first, second = self._condition(left), self._condition(right)
+                if first is None or second is None:
+                    return None
+                return ir.BoolOp("and" if op == "&&" else "or", first, second)
+            case _:
+                return None
+
+    # --- values -------------------------------------------------------------------------------------
+
+    def value(self, expr: tree.Expr) -> ir.Value:
+        dtype = expr.dtype
+        assert dtype is not None, f"untyped expression {expr}"
+        match expr:
+            case tree.Number(value=value):
+                return ir.Const(value, dtype)
+            case tree.Name(id=name):
+                return self._name(name, dtype)
+            case tree.SizeOf():
+                return ir.IndexValue(self.integer(expr), dtype)
+            case tree.Access(tensor=tensor, subscripts=subscripts):
+                number = self.next_access
+                self.next_access += 1
+                where = tuple(self.integer(s) for s in subscripts)
+                buffer, local = self.place(tensor, where)
+                return ir.Load(buffer, local, dtype, number)
+            case tree.Unary(op=op, operand=operand):
+                return ir.UnaryOp(op, self.value(operand), dtype)
+            case tree.Binary(op=op, left=left, right=right):
+                return self._binary(op, self.value(left), self.value(right), dtype)
+            case tree.Select(condition=condition, then=then, otherwise=otherwise):
+                return ir.SelectValue(self.value(condition), self.value(then), self.value(otherwise), dtype)
+            case tree.Cast(operand=operand):
+                return ir.Convert(self.value(operand), dtype)
+            case tree.Call(function="min" | "max" as op, arguments=(left, right)):
+                return ir.BinaryOp(op, self.value(left), self.value(right), dtype)
+            case tree.Call(function=function, arguments=arguments):
+                return ir.Builtin(function, tuple(self.value(a) for a in arguments), dtype)
+        assert_never(expr)
+
+    def _name(self, name: str, dtype: ScalarType) -> ir.Value:
+        if name in self.locals:
+            return self.locals[name]
+        if any(scalar.name == name for scalar in self.program.scalars):
+            return ir.ScalarArg(name, dtype)
+        return ir.IndexValue(simplify(self.names.get(name, ir.Var(name)), self.ranges), dtype)
+
+    def _binary(self, op: tree.BinaryOp, left: ir.Value, right: ir.Value, dtype: ScalarType) -> ir.Value:
+        if op == "+" and self.contract and dtype.is_float:
+            return fused_add(left, right, dtype)
+        return ir.BinaryOp(op, left, right, dtype)
+
+
+def fused_add(left: ir.Value, right: ir.Value, dtype: ScalarType) -> ir.Value:
+    """left + right, contracted where one of them is a product of the same type."""
+    for product, other in ((right, left), (left, right)):
+        if isinstance(product, ir.BinaryOp) and product.op == "*" and product.dtype is dtype:
+            return ir.Fma(product.left, product.right, other, dtype)
+    return ir.BinaryOp("+", left, right, dtype)
+
+
+def identity(op: tree.ReduceOp, dtype: ScalarType) -> ir.Const:
+    """What a reduction starts from."""
+    if op == "+":
+        return ir.Const(0.0 if dtype.is_float else 0, dtype)
+    if op == "*":
+        return ir.Const(1.0 if dtype.is_float else 1, dtype)
+    largest = op == "min"
+    if dtype.is_float:
+        return ir.Const(float("inf") if largest else float("-inf"), dtype)
+    if dtype is ScalarType.BOOL:
+        return ir.Const(largest, dtype)
+    bits = dtype.bits - dtype.is_signed
+    lowest = -(1 << bits) if dtype.is_signed else 0
+    return ir.Const((1 << bits) - 1 if largest else lowest, dtype)
+
+
+def combine(op: tree.ReduceOp, target: ir.Value, value: ir.Value, dtype: ScalarType, *, contract: bool) -> ir.Value:
+    """target <op> value, as the reduction's update stores it."""
+    if op == "+" and contract and dtype.is_float:
+        return fused_add(target, value, dtype)
+    return ir.BinaryOp(op, target, value, dtype)
+
+
+def shape_of(program: LoopProgram, shape: tuple[tree.Expr, ...]) -> tuple[ir.IntExpr, ...]:
+    names: Mapping[str, ir.IntExpr] = {}
+    builder = ValueBuilder(program, program.statements[0], dict(names))
+    return tuple(builder.integer(size) for size in shape)

@@ -1,0 +1,128 @@
+"""Integer expressions of the language as isl functions and sets.
+
+In: typed expressions over indices, sizes, integer scalars and lets, in the space of a statement.
+Out: piecewise quasi-affine functions; sets for conditions; None where the expression is not affine
+(an indirect subscript, a product of indices, a division by a size).
+Invariant: what is returned equals the expression at every point: `/` floors and `%` matches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from comprehension.lang import tree
+from comprehension.poly import isl
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffineSpace:
+    """The set space of a statement and what each name means in it.
+
+    `values` has the indices, sizes, integer scalars and affine lets; `conditions` the affine bool lets.
+    """
+
+    space: isl.Space
+    values: Mapping[str, isl.PwAff]
+    conditions: Mapping[str, isl.Set]
+
+    @classmethod
+    def of(cls, space: isl.Space, lets: Sequence[tree.Let] = ()) -> AffineSpace:
+        local = isl.LocalSpace.from_space(space)
+        values: dict[str, isl.PwAff] = {}
+        for kind in (isl.dim_type.param, isl.dim_type.set):
+            for position in range(space.dim(kind)):
+                name = space.get_dim_name(kind, position)
+                values[name] = isl.PwAff.from_aff(isl.Aff.var_on_domain(local, kind, position))
+        conditions: dict[str, isl.Set] = {}
+        where = cls(space, values, conditions)
+        for let in lets:  # in order: each once, however deeply later ones use it
+            value, condition = function_of(let.value, where), set_of(let.value, where)
+            if value is not None:
+                values[let.name] = value
+            if condition is not None:
+                conditions[let.name] = condition
+        return where
+
+    def constant(self, value: int) -> isl.PwAff:
+        local = isl.LocalSpace.from_space(self.space)
+        return isl.PwAff.from_aff(isl.Aff.zero_on_domain(local).add_constant_val(isl.Val(value, self.space.get_ctx())))
+
+
+def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
+    """`expr` as a function of the statement's indices, or None."""
+    match expr:
+        case tree.Number(value=value):
+            return where.constant(int(value)) if isinstance(value, int) and not isinstance(value, bool) else None
+        case tree.Name(id=name):
+            return where.values.get(name)
+        case tree.Unary(op="-", operand=operand):
+            inner = function_of(operand, where)
+            return None if inner is None else inner.neg()
+        case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+            return function_of(operand, where)
+        case tree.Binary(op=op, left=left, right=right) if op in _ARITHMETIC:
+            return _arithmetic(op, function_of(left, where), function_of(right, where))
+        case tree.Call(function="min" | "max" as op, arguments=(left, right)):
+            return _arithmetic(op, function_of(left, where), function_of(right, where))
+        case tree.Select(condition=condition, then=then, otherwise=otherwise):
+            return _choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
+        case _:
+            return None
+
+
+_ARITHMETIC = ("+", "-", "*", "/", "%")
+
+
+def _arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
+    if left is None or right is None:
+        return None
+    match op:
+        case "+":
+            return left.add(right)
+        case "-":
+            return left.sub(right)
+        case "min":
+            return left.min(right)
+        case "max":
+            return left.max(right)
+        case "*":
+            linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
+            return left.mul(right) if linear else None
+    divisor = isl.constant_value(right)
+    if divisor is None or divisor <= 0:
+        return None
+    value = isl.Val(divisor, left.get_ctx())
+    return left.scale_down_val(value).floor() if op == "/" else left.mod_val(value)
+
+
+def _choice(condition: isl.Set | None, then: isl.PwAff | None, otherwise: isl.PwAff | None) -> isl.PwAff | None:
+    if condition is None or then is None or otherwise is None:
+        return None
+    return then.intersect_domain(condition).union_add(otherwise.intersect_domain(condition.complement()))
+
+
+def set_of(condition: tree.Expr, where: AffineSpace) -> isl.Set | None:
+    """The points at which `condition` holds, or None where it depends on more than indices and sizes."""
+    match condition:
+        case tree.Binary(op=op, left=left, right=right) if op in _COMPARISONS:
+            a, b = function_of(left, where), function_of(right, where)
+            if a is None or b is None:
+                return None
+            result: isl.Set = getattr(a, _COMPARISONS[op])(b)
+            return result
+        case tree.Binary(op="&&" | "||" as op, left=left, right=right):
+            first, second = set_of(left, where), set_of(right, where)
+            if first is None or second is None:
+                return None
+            return first.intersect(second) if op == "&&" else first.union(second)
+        case tree.Unary(op="!", operand=operand):
+            inner = set_of(operand, where)
+            return None if inner is None else inner.complement()
+        case tree.Name(id=name):
+            return where.conditions.get(name)
+        case _:
+            return None
+
+
+_COMPARISONS = {"<": "lt_set", "<=": "le_set", ">": "gt_set", ">=": "ge_set", "==": "eq_set", "!=": "ne_set"}

@@ -1,0 +1,86 @@
+"""isl's AST of a schedule, and its expressions as KernelIR integers.
+
+In: a ScheduleTree.  Out: the root of isl's AST; `IntExpr` and `Condition` for AST expressions.
+Invariant: one `for` node per band member, in order, so that the loops around a node are the schedule
+dimensions of its prefix (degenerate loops included).
+"""
+
+from __future__ import annotations
+
+from comprehension.kernel.ir import BoolOp, Compare, Condition, Int, IntExpr, IntOp, IntSelect, Var
+from comprehension.poly import isl
+from comprehension.poly.schedule_tree import ScheduleTree
+
+MAX_DEPTH = 64
+
+
+def generate_ast(tree: ScheduleTree, context: isl.Set) -> isl.AstNode:
+    """isl's AST of the schedule for sizes in `context`; loops are named c0, c1, ... by depth."""
+    isl_context = context.get_ctx()
+    build = isl.AstBuild.from_context(context)
+    names = isl.IdList.alloc(isl_context, MAX_DEPTH)
+    for depth in range(MAX_DEPTH):
+        names = names.add(isl.Id(f"c{depth}", context=isl_context))
+    return build.set_iterators(names).node_from_schedule(tree.schedule)
+
+
+_ARITHMETIC = {
+    isl.ast_expr_op_type.add: "+",
+    isl.ast_expr_op_type.sub: "-",
+    isl.ast_expr_op_type.mul: "*",
+    isl.ast_expr_op_type.div: "/",
+    isl.ast_expr_op_type.fdiv_q: "/",
+    isl.ast_expr_op_type.pdiv_q: "/",
+    isl.ast_expr_op_type.pdiv_r: "%",
+    isl.ast_expr_op_type.zdiv_r: "%",
+    isl.ast_expr_op_type.min: "min",
+    isl.ast_expr_op_type.max: "max",
+}
+_COMPARISON = {
+    isl.ast_expr_op_type.eq: "==",
+    isl.ast_expr_op_type.le: "<=",
+    isl.ast_expr_op_type.lt: "<",
+}
+_SWAPPED = {isl.ast_expr_op_type.ge: "<=", isl.ast_expr_op_type.gt: "<"}
+_AND = (isl.ast_expr_op_type.and_, isl.ast_expr_op_type.and_then)
+_OR = (isl.ast_expr_op_type.or_, isl.ast_expr_op_type.or_else)
+
+
+def int_expr(expr: isl.AstExpr, names: dict[str, IntExpr] | None = None) -> IntExpr:
+    """The KernelIR integer of an AST expression; `names` replaces iterators."""
+    match expr.get_type():
+        case isl.ast_expr_type.int:
+            return Int(int(expr.get_val().to_python()))
+        case isl.ast_expr_type.id:
+            name = expr.get_id().get_name()
+            return (names or {}).get(name, Var(name))
+    kind = expr.get_op_type()
+    arguments = [expr.get_op_arg(i) for i in range(expr.get_op_n_arg())]
+    if kind == isl.ast_expr_op_type.minus:
+        return IntOp("-", Int(0), int_expr(arguments[0], names))
+    if kind in (isl.ast_expr_op_type.cond, isl.ast_expr_op_type.select):
+        chosen, then, otherwise = arguments
+        return IntSelect(condition_of(chosen, names), int_expr(then, names), int_expr(otherwise, names))
+    op = _ARITHMETIC[kind]
+    result = int_expr(arguments[0], names)
+    for argument in arguments[1:]:
+        result = IntOp(op, result, int_expr(argument, names))  # type: ignore[arg-type]  # op is one of IntOp's
+    return result
+
+
+def condition_of(expr: isl.AstExpr, names: dict[str, IntExpr] | None = None) -> Condition:
+    """The KernelIR condition of an AST expression."""
+    if expr.get_type() == isl.ast_expr_type.int:  # isl writes "always" as 1
+        return Compare("!=", int_expr(expr, names), Int(0))
+    kind = expr.get_op_type()
+    arguments = [expr.get_op_arg(i) for i in range(expr.get_op_n_arg())]
+    if kind in _COMPARISON:
+        return Compare(_COMPARISON[kind], int_expr(arguments[0], names), int_expr(arguments[1], names))  # type: ignore[arg-type]
+    if kind in _SWAPPED:
+        return Compare(_SWAPPED[kind], int_expr(arguments[1], names), int_expr(arguments[0], names))  # type: ignore[arg-type]
+    if kind in _AND or kind in _OR:
+        result = condition_of(arguments[0], names)
+        for argument in arguments[1:]:
+            result = BoolOp("and" if kind in _AND else "or", result, condition_of(argument, names))
+        return result
+    raise ValueError(f"isl made a condition that we do not know: {expr.to_C_str()}")

@@ -1,0 +1,143 @@
+"""The door to isl: contexts with a budget, named spaces, and a few sentences that isl lacks.
+
+In: names and bounds.  Out: isl objects; the other modules of `poly` take isl's types from here.
+Invariant: dimensions and spaces are made and addressed by name, never by printed text, so a user's name
+cannot collide with isl's syntax; every bounded call starts with a fresh operation counter (isl counts from
+the creation of the context, and once the budget is spent even a copy fails).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from islpy import (
+    Aff,
+    AstBuild,
+    AstExpr,
+    AstNode,
+    BasicSet,
+    Constraint,
+    Context,
+    Error,
+    Id,
+    IdList,
+    LocalSpace,
+    Map,
+    MultiAff,
+    MultiPwAff,
+    MultiUnionPwAff,
+    Point,
+    PwAff,
+    PwMultiAff,
+    Schedule,
+    ScheduleConstraints,
+    ScheduleNode,
+    Set,
+    Space,
+    UnionMap,
+    UnionPwAff,
+    UnionPwAffList,
+    UnionSet,
+    UnionSetList,
+    Val,
+    ast_expr_op_type,
+    ast_expr_type,
+    ast_loop_type,
+    ast_node_type,
+    dim_type,
+    schedule_node_type,
+)
+
+__all__ = [
+    "Aff", "AstBuild", "AstExpr", "AstNode", "BasicSet", "Constraint", "Context", "Error", "Id", "IdList",
+    "LocalSpace", "Map", "MultiAff", "MultiPwAff", "MultiUnionPwAff", "OutOfBudget", "Point", "PwAff",
+    "PwMultiAff", "Schedule", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "UnionMap", "UnionPwAff",
+    "UnionPwAffList", "UnionSet", "UnionSetList", "Val", "ast_expr_op_type", "ast_expr_type",
+    "ast_loop_type", "ast_node_type", "bounded", "constant_value", "dim_type", "maps_of", "named_set_space",
+    "new_context", "sample_pair", "schedule_node_type", "union_map", "union_set",
+]  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+class OutOfBudget(Exception):
+    """An isl call used more operations than it was allowed; the caller takes a simpler way and reports it."""
+
+
+def new_context() -> Context:
+    """A context set up for our schedules: no skewing coefficients, tile loops counted in tiles."""
+    context = Context()
+    context.set_schedule_max_coefficient(1)
+    context.set_schedule_treat_coalescing(0)
+    context.set_tile_scale_tile_loops(0)
+    context.set_tile_shift_point_loops(1)
+    context.set_ast_build_atomic_upper_bound(1)
+    return context
+
+
+def bounded(context: Context, operations: int, call: Callable[[], Result]) -> Result:
+    """`call()`, or OutOfBudget after `operations` isl operations."""
+    context.reset_operations()
+    context.set_max_operations(operations)
+    try:
+        return call()
+    except Error as error:
+        if "operations" in str(error):
+            raise OutOfBudget(f"more than {operations} isl operations") from error
+        raise
+    finally:
+        context.reset_operations()
+        context.set_max_operations(0)
+
+
+def named_set_space(context: Context, parameters: Sequence[str], tuple_name: str, dims: Sequence[str]) -> Space:
+    """`[parameters] -> { tuple_name[dims] }` with every dimension named."""
+    space = Space.set_alloc(context, len(parameters), len(dims))
+    for position, name in enumerate(parameters):
+        space = space.set_dim_name(dim_type.param, position, name)
+    for position, name in enumerate(dims):
+        space = space.set_dim_name(dim_type.set, position, name)
+    return space.set_tuple_name(dim_type.set, tuple_name)
+
+
+def constant_value(aff: PwAff) -> int | None:
+    """The integer that `aff` is everywhere, or None."""
+    if not aff.is_cst():
+        return None
+    pieces = aff.get_pieces()
+    if len(pieces) != 1:
+        return None
+    value = pieces[0][1].get_constant_val()
+    return int(value.to_python()) if value.is_int() else None
+
+
+def union_map(parameters: Space, maps: Iterable[Map]) -> UnionMap:
+    """The union; `parameters` gives the space of an empty one."""
+    total = UnionMap.empty(parameters.params())
+    for part in maps:
+        total = total.union(UnionMap.from_map(part))
+    return total
+
+
+def maps_of(union: UnionMap) -> list[Map]:
+    """The maps of a union, sorted by the names of their spaces (isl's own order is that of a hash table)."""
+    maps = union.get_map_list()
+    found = [maps.get_at(position) for position in range(maps.n_map())]
+    return sorted(found, key=lambda m: (_space_name(m, dim_type.in_), _space_name(m, dim_type.out)))
+
+
+def _space_name(part: Map, side: dim_type) -> str:
+    return str(part.get_tuple_name(side) or "") if part.has_tuple_name(side) else ""
+
+
+def union_set(parameters: Space, sets: Iterable[Set]) -> UnionSet:
+    total = UnionSet.empty(parameters.params())
+    for part in sets:
+        total = total.union(UnionSet.from_set(part))
+    return total
+
+
+def sample_pair(relation: UnionMap) -> str:
+    """One pair of the relation in isl's notation, for messages."""
+    return str(relation.wrap().sample_point()) if not relation.is_empty() else "none"

@@ -1,0 +1,91 @@
+"""Nests: the loops that are to be, before they are an isl schedule.
+
+In: statements and their dependences.  Out: trees of loop dimensions shared by statements, which
+`schedule_of_nests` writes as an isl schedule tree.
+Invariant: the statements below a nest agree on its members' ranges; members that are coincident carry no
+dependence (not even that of a reduction), so they stand outermost in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from comprehension.poly import isl
+from comprehension.poly.scop import Scop
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One loop: for each statement below it the position of the index that it runs over."""
+
+    dims: tuple[tuple[str, int], ...]
+    coincident: bool
+
+    def dim(self, statement: str) -> int:
+        return dict(self.dims)[statement]
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """`for members: children in order`; a child is a nest or a statement's name."""
+
+    members: tuple[Member, ...]
+    children: tuple[Nest | str, ...]
+
+    def statements(self) -> Iterator[str]:
+        for child in self.children:
+            if isinstance(child, str):
+                yield child
+            else:
+                yield from child.statements()
+
+
+def insert_nest(node: isl.ScheduleNode, nest: Nest, scop: Scop) -> isl.ScheduleNode:
+    """The nest below `node` (a leaf); the result stands where `node` stood."""
+    depth = 0
+    if nest.members:
+        node = node.insert_partial_schedule(partial_schedule(nest.members, scop))
+        for position, member in enumerate(nest.members):
+            node = node.band_member_set_coincident(position, member.coincident)
+        all_coincident = all(m.coincident for m in nest.members)
+        node = node.band_set_permutable(int(all_coincident)).child(0)
+        depth = 1
+    node = insert_children(node, nest.children, scop)
+    return node.parent() if depth else node
+
+
+def insert_children(node: isl.ScheduleNode, children: Sequence[Nest | str], scop: Scop) -> isl.ScheduleNode:
+    if len(children) > 1:
+        filters = isl.UnionSetList.alloc(scop.context.get_ctx(), len(children))
+        for child in children:
+            filters = filters.add(_instances(child, scop))
+        node = node.insert_sequence(filters)
+        for position, child in enumerate(children):
+            if isinstance(child, Nest):
+                node = insert_nest(node.child(position).child(0), child, scop).parent().parent()
+        return node
+    only = children[0]
+    return insert_nest(node, only, scop) if isinstance(only, Nest) else node
+
+
+def _instances(child: Nest | str, scop: Scop) -> isl.UnionSet:
+    names = (child,) if isinstance(child, str) else tuple(child.statements())
+    sets = [isl.Set.universe(scop.statement(name).domain.get_space()) for name in names]
+    return isl.union_set(scop.context.get_space(), sets)
+
+
+def partial_schedule(members: Sequence[Member], scop: Scop) -> isl.MultiUnionPwAff:
+    """`S[..] -> its index` for each member, over all statements of the member."""
+    context = scop.context.get_ctx()
+    parameters = scop.context.get_space()
+    parts = isl.UnionPwAffList.alloc(context, len(members))
+    for member in members:
+        total = isl.UnionPwAff.empty(parameters)
+        for name, position in member.dims:
+            space = isl.LocalSpace.from_space(scop.statement(name).domain.get_space())
+            index = isl.PwAff.from_aff(isl.Aff.var_on_domain(space, isl.dim_type.set, position))
+            total = total.union_add(isl.UnionPwAff.from_pw_aff(index))
+        parts = parts.add(total)
+    space = parameters.set_from_params().add_dims(isl.dim_type.set, len(members))
+    return isl.MultiUnionPwAff.from_union_pw_aff_list(space, parts)
