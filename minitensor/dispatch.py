@@ -3,36 +3,173 @@
 In: an OpDef record, tensors and Python scalars, attributes.  Out: new tensors; a tape node where a gradient
 is wanted; the observer of this thread, if there is one, decides how the values come about.
 Invariant: with no observer, `apply` runs the record's eager rule and nothing else.
+
+`read` (contents for Python) and `rebind` (a name gets new contents) are the two other choke points.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
+import numpy as np
+
+from minitensor.errors import DTypeError, LinAlgError, MinitensorError, ScalarRangeError, ShapeError, TensorIndexError
 from minitensor.ops.opdef import OpDef
+from minitensor.tape import Leaf, Node, Part, TapeNode
+from minitensor.tensor import Tensor
+from minitensor.value import Array, Observer, Value, filled, local, read
+
+__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "read", "rebind"]
+
+_SCALARS = frozenset((float, int, bool, complex))
+_ndarray = np.ndarray
 
 
-class Observer(Protocol):
-    """What co-execution implements.  All methods run on the thread that set the observer.
+def apply(op: OpDef, *inputs: Any, **attributes: Any) -> Tensor:
+    """Runs an operation with one output.
 
-    `inputs` are `Value`s and Python scalars.  Tape nodes are made by `apply` afterwards, from what
-    `execute` returns, so that an observer sees the vjp's operations like all others.
+    Inputs are tensors, Python scalars (weak), or anything that `as_operand` takes; attributes are hashable.
+    Raises what the operation raises, as a MinitensorError with shapes, dtypes and the user's line.
     """
+    if local.observer is not None:
+        return _observed(op, inputs, attributes)[0]
+    arrays = []
+    tracked = False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            array = x.value.array
+            arrays.append(filled(x.value) if array is None else array)
+            if x.node is not None:
+                tracked = True
+        elif type(x) in _SCALARS:
+            arrays.append(x)
+        else:
+            return apply(op, *[as_operand(i) for i in inputs], **attributes)
+    try:
+        result = op.eager(*arrays, **attributes)
+    except Exception as error:
+        explain_failure(error, op, inputs, attributes)
+    if type(result) is not _ndarray or result.base is not None:
+        result = _settle(result, inputs)
+    value = Value(result)
+    if tracked and local.grad_enabled and op.vjp is not None and value.dtype.kind in "fc":
+        return Tensor(value, _record(op, inputs, (value,), attributes))
+    return Tensor(value)
 
-    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-        """Returns the outputs as `Value`s, filled or not; raises what the eager rule would raise."""
 
-    def on_read(self, value: Any) -> None:
-        """Python is about to read the contents of `value` (after this returns it must be filled)."""
+def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, ...]:
+    """Runs an operation with several outputs."""
+    if local.observer is not None:
+        return _observed(op, inputs, attributes)
+    operands = tuple(as_operand(x) for x in inputs)
+    arrays = [filled(x.value) if isinstance(x, Tensor) else x for x in operands]
+    try:
+        results = op.eager(*arrays, **attributes)
+    except Exception as error:
+        explain_failure(error, op, operands, attributes)
+    values = tuple(Value(_settle(result, operands)) for result in results)
+    return _tensors(op, operands, values, attributes)
 
-    def on_rebind(self, tensor: Any, value: Any) -> None:
-        """`tensor` is about to hold `value` (in-place operation, optimiser update, `.data` assignment)."""
+
+def _observed(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
+    operands = tuple(as_operand(x) for x in inputs)
+    contents = tuple(x.value if isinstance(x, Tensor) else x for x in operands)
+    observer = local.observer
+    assert observer is not None
+    try:
+        values = observer.execute(op, contents, attributes)
+    except MinitensorError:
+        raise
+    except Exception as error:
+        explain_failure(error, op, operands, attributes)
+    return _tensors(op, operands, values, attributes)
 
 
-class _Local(threading.local):
-    observer: Observer | None = None
-    grad_enabled: bool = True
+def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+    """The eager rule on Values and Python scalars: what an observer calls where it executes nothing itself."""
+    results = op.eager(*[filled(x) if isinstance(x, Value) else x for x in contents], **attributes)
+    several = results if isinstance(results, tuple) else (results,)
+    return tuple(Value(settle(result, contents)) for result in several)
 
 
-local = _Local()
+def _tensors(
+    op: OpDef, inputs: tuple[Any, ...], values: tuple[Value, ...], attributes: dict[str, Any]
+) -> tuple[Tensor, ...]:
+    """Names for the outputs, on the tape where a gradient is wanted."""
+    tracked = any(isinstance(x, Tensor) and x.node is not None for x in inputs)
+    if not (tracked and local.grad_enabled and op.vjp is not None):
+        return tuple(Tensor(value) for value in values)
+    node = _record(op, inputs, values, attributes)
+    if op.outputs == 1:
+        return (Tensor(values[0], node if values[0].dtype.kind in "fc" else None),)
+    return tuple(Tensor(v, Part(node, i) if v.dtype.kind in "fc" else None) for i, v in enumerate(values))
+
+
+def _record(op: OpDef, inputs: tuple[Any, ...], outputs: tuple[Value, ...], attributes: dict[str, Any]) -> Node:
+    contents = tuple([x.value.snapshot() if isinstance(x, Tensor) else x for x in inputs])
+    parents: tuple[TapeNode | None, ...] = tuple([x.node if isinstance(x, Tensor) else None for x in inputs])
+    return Node(op, contents, parents, outputs, attributes)
+
+
+def _settle(result: Any, inputs: tuple[Any, ...]) -> Array:
+    if type(result) is _ndarray and result.base is None:
+        return result
+    return settle(result, tuple([x.value if isinstance(x, Tensor) else x for x in inputs]))
+
+
+def settle(result: Any, contents: tuple[Any, ...]) -> Array:
+    """An eager rule's result as an array of our own: NumPy's scalars become arrays, and what looks into
+    memory that somebody else may write is copied."""
+    array = np.asarray(result)
+    for x in contents:
+        if isinstance(x, Value) and not x.owned and np.may_share_memory(array, filled(x)):
+            return array.copy()
+    return array
+
+
+def as_operand(x: Any) -> Any:
+    """A tensor or a Python scalar from whatever an operation was given.
+
+    NumPy arrays and scalars become tensors (copied); Python scalars stay, they are weak.
+    Raises DTypeError for anything else.
+    """
+    if isinstance(x, Tensor) or type(x) in _SCALARS:
+        return x
+    if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
+        return Tensor(Value(np.array(x, dtype=x.dtype.newbyteorder("="))))
+    if isinstance(x, bool | int | float | complex):
+        return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
+    raise DTypeError(f"an operand is a tensor, a NumPy array or a number, not {type(x).__name__}")
+
+
+def rebind(tensor: Tensor, value: Value, node: TapeNode | None = None) -> None:
+    """`tensor` holds `value` from now on, at `node` of the tape; this thread's observer is told before.
+
+    A leaf stays the same leaf unless another node is given.
+    """
+    observer = local.observer
+    if observer is not None:
+        observer.on_rebind(tensor, value)
+    tensor.value = value
+    if node is not None or type(tensor.node) is not Leaf:
+        tensor.node = node
+
+
+_CLASSES: tuple[tuple[type[Exception], type[MinitensorError]], ...] = (
+    (np.linalg.LinAlgError, LinAlgError),
+    (OverflowError, ScalarRangeError),
+    (IndexError, TensorIndexError),
+    (TypeError, DTypeError),
+    (ValueError, ShapeError),
+)
+
+
+def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> NoReturn:
+    """Raises `error` again with the operation, its operands and the user's line in the message."""
+    shown = [f"{x.dtype}{list(x.shape)}" if isinstance(x, Tensor | Value) else repr(x) for x in inputs]
+    shown += [f"{name}={value!r}" for name, value in attributes.items()]
+    for builtin, ours in _CLASSES:
+        if isinstance(error, builtin):
+            text = error.message if isinstance(error, MinitensorError) else str(error)
+            raise ours(f"{op.name}({', '.join(shown)}): {text}") from error
+    raise error

@@ -1,0 +1,68 @@
+"""What minitensor raises, and where in the user's program it happened.
+
+In: a message that says what was wrong and which values were seen.  Out: an exception whose text ends with
+the user's own file and line.
+Invariant: every class derives from the built-in class that the array standard (or Python) asks for, so
+`except ValueError` and its like keep working.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_PACKAGES = tuple(str(Path(__file__).parent.parent / name) + "/" for name in ("minitensor", "coexec", "comprehension"))
+
+
+def user_location() -> str:
+    """`file:line` of the innermost frame outside these packages; empty where there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGES) and not name.startswith("<frozen"):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+class MinitensorError(Exception):
+    """Root of all that minitensor raises on purpose.  `where` is the user's file and line."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.where = user_location()
+        super().__init__(f"{message} (at {self.where})" if self.where else message)
+
+    def __reduce__(self) -> tuple[type[MinitensorError], tuple[str]]:
+        return type(self), (self.message,)
+
+
+class ShapeError(MinitensorError, ValueError):
+    """Shapes, axes or other arguments that do not fit together."""
+
+
+class DTypeError(MinitensorError, TypeError):
+    """A dtype or an object that the operation does not take."""
+
+
+class TensorIndexError(MinitensorError, IndexError):
+    """An index outside its dimension, or too many of them."""
+
+
+class ScalarRangeError(MinitensorError, OverflowError):
+    """A Python number that its tensor's dtype cannot hold."""
+
+
+class GradientError(MinitensorError, RuntimeError):
+    """A gradient that cannot be had: no tape, a leaf written in place, a result that is no scalar."""
+
+
+class LinAlgError(MinitensorError, ValueError):
+    """A decomposition or a solution that does not exist."""
+
+
+class NoComprehension(Exception):
+    """This operation has no comprehension for these operands (a dtype the language lacks, say).
+
+    Not an error of the user's: co-execution treats the operation as opaque and reports the reason.
+    """

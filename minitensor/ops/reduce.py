@@ -1,0 +1,77 @@
+"""Reductions along axes.
+
+In: one tensor, `axis` (a rising tuple of axes, counted from the front) and `keepdims`.  Out: records.
+Invariant: the comprehension reduces in the order of the elements; NumPy sums pairwise, so the two agree
+within the error bound of a sum, not to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from comprehension.lang.tree import Def, Expr, ReduceOp
+from minitensor.dispatch import apply
+from minitensor.dtypes import DType, to_accumulator
+from minitensor.ops import comprehend as c
+from minitensor.ops.movement import broadcast_to, reshape
+from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, VjpRule, register
+from minitensor.ops.shapes import reduced_shape
+from minitensor.tensor import Tensor
+
+Axes = tuple[int, ...]
+
+
+def reduction(
+    name: str,
+    function: Callable[..., Any],
+    op: ReduceOp,
+    vjp: VjpRule | None = None,
+    *,
+    result: Callable[[DType], DType] = lambda dtype: dtype,
+    element: Callable[[Expr, DType], Expr] | None = None,
+) -> OpDef:
+    """A reduction by an associative operator of the language; `element` prepares each element."""
+
+    def infer(x: TensorSpec, *, axis: Axes, keepdims: bool) -> TensorSpec:
+        return TensorSpec(reduced_shape(x.shape, axis, keepdims), result(x.dtype))
+
+    def eager(x: Any, *, axis: Axes, keepdims: bool) -> Any:
+        return function(x, axis, keepdims)
+
+    def comprehension(x: TensorSpec, *, axis: Axes, keepdims: bool) -> Def:
+        at = c.indices(len(x.shape))
+        to = result(x.dtype)
+        value = element(c.access("x0", at), x.dtype) if element else c.cast(to, c.access("x0", at), x.dtype)
+        statement = c.reduce(op, "y0", reduced_point(at, axis, keepdims), value)
+        return c.definition(name, (x,), [statement])
+
+    return register(OpDef(name, infer, eager, vjp, comprehension))
+
+
+def reduced_point(at: tuple[Any, ...], axis: Axes, keepdims: bool) -> list[Any]:
+    """Where the element at `at` goes to."""
+    if keepdims:
+        return [c.number(0) if k in axis else index for k, index in enumerate(at)]
+    return [index for k, index in enumerate(at) if k not in axis]
+
+
+def spread(y: Tensor, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:
+    """A reduced tensor with 1 in the places of the reduced axes: it broadcasts against `x`."""
+    return y if keepdims else apply(reshape, y, shape=reduced_shape(x.shape, axis, True))
+
+
+def _sum_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    x = inputs[0]
+    return (apply(broadcast_to, spread(gradients[0], x, **attributes), shape=x.shape),)
+
+
+sum_ = reduction(
+    "sum",
+    lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=to_accumulator(x.dtype)),
+    "+",
+    _sum_vjp,
+    result=to_accumulator,
+)
