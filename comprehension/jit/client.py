@@ -90,9 +90,12 @@ class CompilerProcess:
                 f"compiling {request.name!r} took longer than {seconds:g} s and was stopped; simplify the text, or"
                 " raise config.compile_seconds (COMPREHENSION_TIME_LIMIT)"
             )
+        details = self.stderr()
+        last = details.strip().rpartition("\n")[2]
         raise CompilerDied(
-            f"the compiler process ended (exit code {code}) while it compiled {request.name!r}; the program goes on",
-            details=self.stderr(),
+            f"the compiler process ended (exit code {code}) while it compiled {request.name!r}"
+            + (f"; its last words: {last[:300]}" if last else ""),
+            details=details,
         )
 
     def stderr(self) -> str:

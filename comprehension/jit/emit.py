@@ -31,6 +31,7 @@ def emit_object(name: str, text: str, entries: Mapping[str, str], machine: Machi
 
     Numba's own exceptions (typing, lowering) pass through: in generated code they are bugs of ours.
     """
+    _initialise()
     module = load_module(name, text)
     linked: Any = None
     for entry, signature in entries.items():

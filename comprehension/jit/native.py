@@ -1,0 +1,188 @@
+"""Numba intrinsics for loops that run without Python: atomics, waiting, waking, calls by address.
+
+In: imported by the text of our own runtime loops (workers, plans), inside the compiler process only.
+Out: functions on int64 addresses and values.
+Invariant: every atomic operation is sequentially consistent: the loops use the pattern "announce, then look
+again", which weaker orders break.  The waiting primitive is chosen here and in `waiting`, nowhere else.
+
+Semaphores are passed by address: `sem_t*` on Linux, `dispatch_semaphore_t` on macOS, where unnamed POSIX
+semaphores do not exist.
+"""
+
+# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_PTR = ir.IntType(8).as_pointer()
+_MACOS = platform.system() == "Darwin"
+
+
+def _at(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, _I64.as_pointer())
+
+
+@intrinsic
+def load(typing: Any, address: Any) -> Any:
+    """The word at `address`."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_at(builder, args[0]), "seq_cst", 8)
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def store(typing: Any, address: Any, value: Any) -> Any:
+    """Writes a word; returns it."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[1], _at(builder, args[0]), "seq_cst", 8)
+        return args[1]
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def add(typing: Any, address: Any, value: Any) -> Any:
+    """Adds to a word; returns what it held before."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", _at(builder, args[0]), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def exchange(typing: Any, address: Any, value: Any) -> Any:
+    """Writes a word; returns what it held before."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("xchg", _at(builder, args[0]), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def compare_exchange(typing: Any, address: Any, expected: Any, value: Any) -> Any:
+    """Writes `value` where the word is `expected`; returns 1 if it was."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pair = builder.cmpxchg(_at(builder, args[0]), args[1], args[2], "seq_cst", "seq_cst")
+        return builder.zext(builder.extract_value(pair, 1), _I64)
+
+    return types.int64(types.int64, types.int64, types.int64), emit
+
+
+@intrinsic
+def pause(typing: Any) -> Any:
+    """Tells the core that this is a spinning loop."""
+    instruction = {"x86_64": "pause", "amd64": "pause", "arm64": "isb", "aarch64": "isb"}.get(
+        platform.machine().lower(), ""
+    )
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.asm(ir.FunctionType(ir.VoidType(), []), instruction, "~{memory}", [], True)
+        return ir.Constant(_I64, 0)
+
+    return types.int64(), emit
+
+
+def _c_function(name: str, result: Any, *arguments: Any) -> Any:
+    """An intrinsic that calls a C function; addresses go in as int64."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+        passed = [
+            builder.inttoptr(value, kind) if isinstance(kind, ir.PointerType) else value
+            for value, kind in zip(args, arguments, strict=True)
+        ]
+        if isinstance(result, ir.VoidType):
+            builder.call(function, passed)
+            return ir.Constant(_I64, 0)
+        answer = builder.call(function, passed)
+        return builder.sext(answer, _I64) if answer.type.width < 64 else answer
+
+    signature = types.int64(*[types.int64] * len(arguments))
+    if len(arguments) == 0:
+
+        @intrinsic
+        def nullary(typing: Any) -> Any:
+            return signature, emit
+
+        return nullary
+    if len(arguments) == 1:
+
+        @intrinsic
+        def unary(typing: Any, a: Any) -> Any:
+            return signature, emit
+
+        return unary
+    if len(arguments) == 2:
+
+        @intrinsic
+        def binary(typing: Any, a: Any, b: Any) -> Any:
+            return signature, emit
+
+        return binary
+
+    @intrinsic
+    def ternary(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        return signature, emit
+
+    return ternary
+
+
+@intrinsic
+def semaphore_wait(typing: Any, address: Any) -> Any:
+    """Sleeps until the semaphore is posted; nonzero where a signal came instead (call again)."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_PTR, _I64]) if _MACOS else ir.FunctionType(_I32, [_PTR])
+        name = "dispatch_semaphore_wait" if _MACOS else "sem_wait"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        forever = [ir.Constant(_I64, -1)] if _MACOS else []
+        answer = builder.call(function, [builder.inttoptr(args[0], _PTR), *forever])
+        return answer if _MACOS else builder.sext(answer, _I64)
+
+    return types.int64(types.int64), emit
+
+
+semaphore_post = _c_function("dispatch_semaphore_signal" if _MACOS else "sem_post", _I64 if _MACOS else _I32, _PTR)
+yield_processor = _c_function("sched_yield", _I32)
+release_memory = _c_function("free", ir.VoidType(), _PTR)
+# posix_memalign(address of the word that takes the pointer, alignment, bytes): nonzero where there is none
+take_memory = _c_function("posix_memalign", _I32, _PTR, _I64, _I64)
+
+
+@intrinsic
+def call_stage(typing: Any, function: Any, buffers: Any, dims: Any, scratch: Any, lo: Any, hi: Any) -> Any:
+    """Calls a stage (see `jit.manifest`) by its address; returns its code."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64, _I64, _I64, _I64, _I64])  # pointers travel as integers: one register each
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 6), emit
+
+
+@intrinsic
+def call_pool(
+    typing: Any, function: Any, pool: Any, stage: Any, buffers: Any, dims: Any, extent: Any, grain: Any,
+    scratch_bytes: Any, scratch: Any,
+) -> Any:  # fmt: skip
+    """Calls `pool_run` (see `jit.pool`) by its address; returns its code."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * 8)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 9), emit
