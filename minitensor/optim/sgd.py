@@ -1,44 +1,58 @@
-"""Stochastic gradient descent.
-
-In: parameters with gradients.  Out: parameters rebound to their new values.
-Invariant: a step runs in Tensor operations under `no_grad`, so an observer sees it like everything else.
-"""
+"""Stochastic gradient descent with momentum, Nesterov's variant and weight decay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from minitensor.autograd import no_grad
-from minitensor.dispatch import rebind
+from minitensor.optim.optimizer import Optimizer, State, check_number
 from minitensor.tensor import Tensor
 
 
-class SGD:
-    """`p -= lr * p.grad`, with momentum if it is not 0.
+class SGD(Optimizer):
+    """v ← momentum·v + (g + weight_decay·p);  p ← p − lr·v  (nesterov: p ← p − lr·(g + momentum·v)).
 
-    `lr` is readable and settable at any time.
+    Source: Sutskever and others 2013, in PyTorch's form (the learning rate outside the velocity).
+
+    >>> import minitensor as mt
+    >>> p = mt.nn.Parameter(mt.asarray([1.0, 2.0]))
+    >>> p.grad = mt.asarray([1.0, 1.0])
+    >>> mt.optim.SGD([p], lr=0.5).step()
+    >>> p.tolist()
+    [0.5, 1.5]
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
-        self.params = list(params)
-        self.lr = lr
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        *,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        check_number("momentum", momentum, 0.0, float("inf"))
+        check_number("weight_decay", weight_decay, 0.0, float("inf"))
+        if nesterov and momentum == 0.0:
+            raise ValueError("nesterov needs a momentum above 0")
         self.momentum = momentum
-        self.velocity: dict[int, Tensor] = {}
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
 
-    def zero_grad(self) -> None:
-        """Sets the gradient of every parameter to None."""
-        for p in self.params:
-            p.grad = None
+    def hyperparameters(self) -> dict[str, Any]:
+        return {
+            "lr": self.lr,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "weight_decay": self.weight_decay,
+        }
 
-    def step(self) -> None:
-        """Updates the parameters that have a gradient."""
-        with no_grad():
-            for k, p in enumerate(self.params):
-                if p.grad is None:
-                    continue
-                direction = p.grad
-                if self.momentum:
-                    if k in self.velocity:
-                        direction = self.velocity[k] * self.momentum + direction
-                    self.velocity[k] = direction
-                rebind(p, (p - direction * self.lr).value)
+    def update(self, param: Tensor, grad: Tensor, state: State) -> None:
+        if self.weight_decay:
+            grad = grad + param * self.weight_decay
+        if self.momentum:
+            velocity = grad if "velocity" not in state else state["velocity"] * self.momentum + grad
+            state["velocity"] = velocity
+            grad = grad + velocity * self.momentum if self.nesterov else velocity
+        param -= grad * self.lr
