@@ -14,8 +14,9 @@ from typing import Any, TypeVar, assert_never
 
 import numpy as np
 
-from comprehension.kernel import ir, scalars
-from comprehension.kernel.scalars import Scalar
+from comprehension.kernel import ir
+from comprehension.lang import scalars
+from comprehension.lang.scalars import Scalar
 from comprehension.lang.types import ScalarType
 
 Array = np.ndarray[Any, Any]
