@@ -127,7 +127,8 @@ class _Interpreter:
         dtype = node.dtype
         match node:
             case tree.Number(value=value):
-                return scalars.cast(value, dtype or (ScalarType.INT32 if isinstance(value, int) else ScalarType.FLOAT32))
+                literal = ScalarType.INT32 if isinstance(value, int) else ScalarType.FLOAT32
+                return scalars.cast(value, dtype or literal)
             case tree.Name(id=name):
                 return self.names[name]
             case tree.Access(tensor=tensor, subscripts=subscripts):
