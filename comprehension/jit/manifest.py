@@ -25,7 +25,11 @@ SlotKind = Literal["input", "output", "workspace", "scalar"]
 
 @dataclass(frozen=True, slots=True)
 class BufferSlot:
-    """`shape` holds ints, or integer expressions over sizes and scalars as Python text (`"N*2+1"`)."""
+    """`shape` holds ints, or integer expressions over sizes and scalars (`jit.expression`: `"N*2+1"`).
+
+    An output that `reads_initial` must hold the caller's contents (`out=`) if `accumulates`; otherwise only
+    part of it is written, and a fresh one starts as zeros.
+    """
 
     name: str
     kind: SlotKind
@@ -33,19 +37,20 @@ class BufferSlot:
     shape: tuple[int | str, ...]
     strided: bool = False  # strides come from dims; otherwise row major and dense
     reads_initial: bool = False  # an output whose incoming contents matter
+    accumulates: bool = False  # and are the caller's: there is no result without `out=`
 
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
     """`extent`: how many units [0, extent) the stage's range has (int or text over sizes); 1 if serial.
 
-    `work`: estimated nanoseconds for one unit (used to decide on serial running and on chunks).
+    `work`: estimated nanoseconds for one unit (text over sizes if symbolic): decides on serial running.
     """
 
     symbol: str
     extent: int | str
     grain: int
-    work: float
+    work: float | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,55 @@ take_memory = _c_function("posix_memalign", _I32, _PTR, _I64, _I64)
 
 
 @intrinsic
+def peek(typing: Any, address: Any) -> Any:
+    """The word at `address`, read plainly: for what this thread wrote, or an atomic load made visible."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_at(builder, args[0]))
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def poke(typing: Any, address: Any, value: Any) -> Any:
+    """Writes a word plainly; returns it."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[1], _at(builder, args[0]))
+        return args[1]
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def copy_memory(typing: Any, target: Any, source: Any, size: Any) -> Any:
+    """Copies `size` bytes between places that do not overlap."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, source = (builder.inttoptr(address, _PTR) for address in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 1)
+        return ir.Constant(_I64, 0)
+
+    return types.int64(types.int64, types.int64, types.int64), emit
+
+
+@intrinsic
+def nanoseconds(typing: Any) -> Any:
+    """The clock behind `time.perf_counter_ns`."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pair = ir.LiteralStructType([_I64, _I64])
+        kind = ir.FunctionType(_I32, [_I32, pair.as_pointer()])
+        function = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+        place = cgutils.alloca_once(builder, pair)
+        builder.call(function, [ir.Constant(_I32, 8 if _MACOS else 1), place])
+        seconds, rest = (builder.extract_value(builder.load(place), part) for part in (0, 1))
+        return builder.add(builder.mul(seconds, ir.Constant(_I64, 10**9)), rest)
+
+    return types.int64(), emit
+
+
+@intrinsic
 def call_stage(typing: Any, function: Any, buffers: Any, dims: Any, scratch: Any, lo: Any, hi: Any) -> Any:
     """Calls a stage (see `jit.manifest`) by its address; returns its code."""
 

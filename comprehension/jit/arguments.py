@@ -1,0 +1,130 @@
+"""What a caller passes, held against a def's parameters: arrays to views and specs, before any kernel exists.
+
+In: the parameters of a def and the caller's values.  Out: views, their family, specs and scalars.
+Invariant: a call that passes here has the right number of arguments, each with its type and rank, and one
+value for each size (reference section 2, "at run time").  Sizes bound by inference are its own to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comprehension.errors import ComprehensionError
+from comprehension.jit.arrays import Array, Family, is_array, one_family, scalar_of, view_of
+from comprehension.lang import tree
+from comprehension.lang.types import ScalarType, Spec
+
+LARGEST_SIZE = (1 << 31) - 1  # sizes are int32 values in the language
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A call's inputs in the order of the parameters: `views[i]` is an array (scalars: one element)."""
+
+    views: tuple[Array, ...]
+    specs: tuple[Spec, ...]
+    family: Family
+
+
+def is_scalar(param: tree.Param) -> bool:
+    """Whether a parameter is passed by value: it has a type without dimensions."""
+    return param.type is not None and not param.type.dims and not param.type.ellipsis
+
+
+def take_arguments(definition: tree.Def, inputs: Sequence[Any]) -> Arguments:
+    """The views of a call's inputs.
+
+    Raises ComprehensionError: number of arguments, dtype, rank, a size that is 4 here and 5 there.
+    """
+    check_count(definition, inputs)
+    views: list[Array] = []
+    families: list[Family] = []
+    for param, value in zip(definition.inputs, inputs, strict=True):
+        label = f"{definition.name}: {param.name}"
+        if is_scalar(param):
+            assert param.type is not None
+            views.append(scalar_of(value, param.type.scalar, label))
+        else:
+            view, family = view_of(value, label)
+            views.append(view)
+            families.append(family)
+    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.inputs, views, strict=True))
+    check_specs(definition, specs)
+    return Arguments(tuple(views), specs, one_family(families))
+
+
+def spec_of(definition: tree.Def, param: tree.Param, value: Any) -> Spec:
+    """The spec of an array, a Spec, or (for a scalar parameter) a number."""
+    label = f"{definition.name}: {param.name}"
+    if isinstance(value, Spec):
+        return value
+    if is_scalar(param):
+        assert param.type is not None
+        scalar = value if isinstance(value, Array) and value.shape == (1,) else scalar_of(value, param.type.scalar, label)
+        return Spec((), ScalarType.of(scalar.dtype))
+    view = view_of(value, label)[0]
+    try:
+        return Spec(view.shape, ScalarType.of(view.dtype))
+    except KeyError:
+        wanted = param.type.scalar if param.type is not None else "a type of the language"
+        raise ComprehensionError(f"{label}: expected {wanted}, found {view.dtype}") from None
+
+
+def specs_of(definition: tree.Def, inputs: Sequence[Any]) -> tuple[Spec, ...]:
+    """The specs of arrays, Specs or scalars in the order of the parameters, checked."""
+    check_count(definition, inputs)
+    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.inputs, inputs, strict=True))
+    check_specs(definition, specs)
+    return specs
+
+
+def check_count(definition: tree.Def, inputs: Sequence[Any]) -> None:
+    expected = len(definition.inputs)
+    if len(inputs) != expected:
+        names = ", ".join(param.name for param in definition.inputs)
+        raise ComprehensionError(
+            f"{definition.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {len(inputs)}"
+        )
+
+
+def check_specs(definition: tree.Def, specs: Sequence[Spec]) -> None:
+    """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
+    sizes: dict[str, tuple[int | str, str]] = {}
+    for param, spec in zip(definition.inputs, specs, strict=True):
+        label = f"{definition.name}: {param.name}"
+        kind = param.type
+        if kind is None:
+            continue
+        if spec.dtype is not kind.scalar:
+            raise ComprehensionError(f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)")
+        missing = len(kind.dims) > len(spec.shape)
+        if missing or (len(kind.dims) < len(spec.shape) and not kind.ellipsis):
+            least = "at least " if kind.ellipsis else ""
+            raise ComprehensionError(
+                f"{label}: expected {least}{len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
+            )
+        named = spec.shape[len(spec.shape) - len(kind.dims) :]
+        for axis, (dim, found) in enumerate(zip(kind.dims, named, strict=True), len(spec.shape) - len(kind.dims)):
+            _check_dim(label, axis, dim, found, sizes)
+
+
+def _check_dim(
+    label: str, axis: int, dim: str | int, found: int | str, sizes: dict[str, tuple[int | str, str]]
+) -> None:
+    if isinstance(found, int) and not 0 <= found <= LARGEST_SIZE:
+        raise ComprehensionError(f"{label}: dimension {axis} has {found} elements; the limit is {LARGEST_SIZE}")
+    if isinstance(dim, int):
+        if found != dim:
+            raise ComprehensionError(f"{label}: expected {dim} elements along dimension {axis}, found {found}")
+        return
+    here = f"dimension {axis} of {label.rpartition(' ')[2]}"
+    known, where = sizes.setdefault(dim, (found, here))
+    if known != found:
+        raise ComprehensionError(f"{label}: {dim} is {found} here ({here}) and {known} there ({where})")
+
+
+def is_input(value: Any) -> bool:
+    """Whether a value can stand for an input at all: an array, a Spec or a number."""
+    return isinstance(value, (Spec, bool, int, float)) or is_array(value)

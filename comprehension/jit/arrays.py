@@ -1,0 +1,149 @@
+"""Arrays by protocol: what comes in as NumPy's view, what goes out as the caller's own kind.
+
+In: NumPy arrays; CPU tensors of any library with DLPack (torch, JAX, minitensor, ...); objects with
+`__array_interface__`.  Out: NumPy views on their memory, and results wrapped by the library they came from.
+Invariant: nothing is copied and no library is imported here: a tensor's own module wraps the result.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from comprehension.errors import ComprehensionError
+from comprehension.lang.types import ScalarType
+
+Array = npt.NDArray[Any]
+_DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A library's arrays: how a result becomes one of them."""
+
+    name: str
+    wrap: Callable[[Array], Any]
+
+
+NUMPY = Family("numpy", lambda array: array)
+
+
+def view_of(value: Any, name: str) -> tuple[Array, Family]:
+    """A NumPy view on the memory of an array, and its family.  `name` is the parameter's, for messages.
+
+    Raises ComprehensionError for what is no array, lives on a device, or does not lend its memory.
+
+    >>> view_of([1, 2], "A")
+    Traceback (most recent call last):
+    ...
+    comprehension.errors.ComprehensionError: A: expected an array, found a list; use numpy.asarray
+    """
+    if type(value) is np.ndarray or isinstance(value, np.ndarray):
+        return value, NUMPY
+    if hasattr(value, "__cuda_array_interface__"):
+        raise ComprehensionError(f"{name}: this {_kind(value)} is on a CUDA device; a CPU kernel needs host memory")
+    if hasattr(value, "__dlpack__"):
+        return _by_dlpack(value, name), _family_of(value)
+    if hasattr(value, "__array_interface__"):
+        return np.asarray(value), NUMPY
+    advice = "; use numpy.asarray" if isinstance(value, (list, tuple, int, float, bool, np.generic)) else ""
+    raise ComprehensionError(f"{name}: expected an array, found a {_kind(value)}{advice}")
+
+
+def is_array(value: Any) -> bool:
+    """Whether `view_of` would accept it, its device apart."""
+    if isinstance(value, np.ndarray):
+        return True
+    return not isinstance(value, np.generic) and any(
+        hasattr(value, protocol) for protocol in ("__dlpack__", "__array_interface__", "__cuda_array_interface__")
+    )
+
+
+def one_family(families: Iterable[Family]) -> Family:
+    """The family of all; NumPy where there is none.  Raises ComprehensionError for a mixture.
+
+    >>> one_family([]).name
+    'numpy'
+    """
+    found: Family | None = None
+    for family in families:
+        if found is not None and family.name != found.name:
+            raise ComprehensionError(
+                f"arrays of {found.name} and of {family.name} in one call; convert one of them, so that it is clear"
+                " what the result should be"
+            )
+        found = family
+    return found or NUMPY
+
+
+def scalar_of(value: Any, dtype: ScalarType, name: str) -> np.ndarray[Any, Any]:
+    """A scalar argument as an array of one element: it must fit the parameter's type (reference section 10).
+
+    >>> scalar_of(3, ScalarType.FLOAT32, "s").item()
+    3.0
+    >>> scalar_of(300, ScalarType.UINT8, "s")
+    Traceback (most recent call last):
+    ...
+    comprehension.errors.ComprehensionError: s: 300 does not fit uint8
+    """
+    if isinstance(value, np.generic) or is_array(value):
+        found = np.asarray(value) if isinstance(value, np.generic) else view_of(value, name)[0]
+        if found.ndim != 0:
+            raise ComprehensionError(f"{name}: expected a scalar of {dtype}, found an array of shape {found.shape}")
+        if found.dtype != dtype.numpy:
+            raise ComprehensionError(f"{name}: expected {dtype}, found {found.dtype}")
+        return found.reshape(1)
+    if isinstance(value, bool):
+        allowed = dtype is ScalarType.BOOL
+    elif isinstance(value, int):
+        allowed = dtype is not ScalarType.BOOL
+    else:
+        allowed = isinstance(value, float) and dtype.is_float
+    if not allowed:
+        raise ComprehensionError(f"{name}: expected a number for {dtype}, found the {_kind(value)} {value!r:.40}")
+    return _fitted(value, dtype, name)
+
+
+def _fitted(value: float, dtype: ScalarType, name: str) -> Array:
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        if not limits.min <= value <= limits.max:
+            raise ComprehensionError(f"{name}: {value} does not fit {dtype}")
+    try:
+        with np.errstate(over="ignore"):
+            fitted = np.array([value], dtype.numpy)
+    except OverflowError:  # an int beyond every float
+        fitted = np.array([np.inf])
+    if dtype.is_float and np.isinf(fitted[0]) and value not in (float("inf"), float("-inf")):
+        raise ComprehensionError(f"{name}: {value} does not fit {dtype}")
+    return fitted
+
+
+def _by_dlpack(value: Any, name: str) -> Array:
+    device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
+    if int(device) not in _DLPACK_CPU:
+        raise ComprehensionError(f"{name}: this {_kind(value)} is on a device; a CPU kernel needs host memory")
+    try:
+        return np.from_dlpack(value)
+    except Exception as reason:  # each library raises its own: a gradient is wanted, a type NumPy lacks, ...
+        raise ComprehensionError(f"{name}: this {_kind(value)} does not lend its memory: {reason}") from reason
+
+
+def _family_of(value: Any) -> Family:
+    """The namespace that made `value` wraps results: its array namespace, or the package of its type."""
+    package = type(value).__module__.partition(".")[0]
+    if package == "numpy":
+        return NUMPY
+    namespace = value.__array_namespace__() if hasattr(value, "__array_namespace__") else sys.modules.get(package)
+    wrap = getattr(namespace, "from_dlpack", None)
+    return Family(package, wrap) if wrap is not None else NUMPY
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

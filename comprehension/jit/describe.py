@@ -1,0 +1,172 @@
+"""Kernel to manifest, inside the compiler process: what the program must know to call the object file.
+
+In: the final `ir.Kernel`, what the code generator says of its functions, and the LoopProgram that it runs.
+Out: a `Manifest`.
+Invariant: slots stand in the order in which generated code reads its `buffers`: the kernel's tensors that the
+caller provides (inputs, outputs, workspaces) as the kernel lists them, then the scalar parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comprehension.jit.expression import text_of, text_of_tree
+from comprehension.jit.manifest import BufferSlot, Manifest, SlotKind, StageEntry
+from comprehension.kernel import ir
+from comprehension.kernel.simplify import simplify
+from comprehension.lang.loops import LoopProgram, Role
+
+_KINDS: dict[ir.Space, SlotKind] = {
+    ir.Space.INPUT: "input",
+    ir.Space.OUTPUT: "output",
+    ir.Space.WORKSPACE: "workspace",
+}
+
+# Picoseconds, for choosing between serial and parallel only: a factor of two either way does no harm.
+_LOAD, _STORE, _ARITHMETIC, _FUNCTION, _LOOP = 300, 400, 250, 4_000, 1_000
+
+
+def manifest_of(
+    kernel: ir.Kernel,
+    program: LoopProgram,
+    target: str,
+    entries: Sequence[str],
+    scratch_bytes: int | str,
+    errors: Sequence[str] = (),
+) -> Manifest:
+    """The manifest of a generated kernel; `entries` are the functions of its stages, in order.
+
+    Entries before those of the kernel's stages check launches: they run once, alone.
+    """
+    checks = len(entries) - len(kernel.stages)
+    stages = [StageEntry(symbol, 1, 1, 0.0) for symbol in entries[:checks]]
+    stages += [_entry(symbol, stage) for symbol, stage in zip(entries[checks:], kernel.stages, strict=True)]
+    return Manifest(
+        name=kernel.name,
+        target=target,
+        sizes=kernel.sizes,
+        slots=(*_buffer_slots(kernel, program), *_scalar_slots(kernel)),
+        stages=tuple(stages),
+        scratch_bytes=scratch_bytes,
+        preconditions=tuple((text_of_tree(p.condition), p.message) for p in program.preconditions),
+        errors=tuple(errors),
+    )
+
+
+def _buffer_slots(kernel: ir.Kernel, program: LoopProgram) -> list[BufferSlot]:
+    roles = {tensor.name: tensor.role for tensor in program.tensors}
+    return [
+        BufferSlot(
+            name=buffer.name,
+            kind=_KINDS[buffer.space],
+            dtype=buffer.dtype.value,
+            shape=tuple(_number_or_text(extent) for extent in buffer.shape),
+            strided=buffer.strides is not None,
+            reads_initial=roles.get(buffer.name) is Role.ACCUMULATED,
+            accumulates=roles.get(buffer.name) is Role.ACCUMULATED and _accumulates(program, buffer.name),
+        )
+        for buffer in kernel.buffers
+        if buffer.space in _KINDS
+    ]
+
+
+def _scalar_slots(kernel: ir.Kernel) -> list[BufferSlot]:
+    return [BufferSlot(name=name, kind="scalar", dtype=dtype.value, shape=()) for name, dtype in kernel.scalars]
+
+
+def _accumulates(program: LoopProgram, output: str) -> bool:
+    """Whether the first write of an output combines with what the caller's buffer holds."""
+    first = next(s for s in program.statements if s.target == output)
+    return first.reduction is not None and not first.initialise
+
+
+def _number_or_text(expr: ir.IntExpr) -> int | str:
+    expr = simplify(expr)
+    return expr.value if isinstance(expr, ir.Int) else text_of(expr)
+
+
+def _entry(symbol: str, stage: ir.Stage) -> StageEntry:
+    loop = stage.parallel
+    if loop is None:
+        return StageEntry(symbol, 1, 1, _nanoseconds(_body_cost(stage.body, {})))
+    width = ir.IntOp("-", loop.upper, loop.lower)
+    extent = ir.IntOp("max", ir.IntOp("/", ir.IntOp("+", width, ir.Int(loop.step - 1)), ir.Int(loop.step)), ir.Int(0))
+    middle = {loop.variable: _middle(loop.lower, loop.upper)}
+    return StageEntry(symbol, _number_or_text(extent), stage.grain, _nanoseconds(_body_cost(stage.body, middle)))
+
+
+def _nanoseconds(picoseconds: ir.IntExpr) -> float | str:
+    picoseconds = simplify(picoseconds)
+    if isinstance(picoseconds, ir.Int):
+        return picoseconds.value / 1000
+    return text_of(ir.IntOp("/", picoseconds, ir.Int(1000)))
+
+
+# --- how much work a body is, loops taken at the middle of their range ----------------------------------------
+
+
+def _body_cost(body: Sequence[ir.Node], known: dict[str, ir.IntExpr]) -> ir.IntExpr:
+    total: ir.IntExpr = ir.Int(0)
+    for node in body:
+        total = ir.IntOp("+", total, _node_cost(node, known))
+    return simplify(total)
+
+
+def _node_cost(node: ir.Node, known: dict[str, ir.IntExpr]) -> ir.IntExpr:
+    match node:
+        case ir.Define(value=value):
+            return ir.Int(_value_cost(value))
+        case ir.Store(value=value):
+            return ir.Int(_STORE + _value_cost(value))
+        case ir.If(body=body):
+            return _body_cost(body, known)
+        case ir.Loop(variable, lower, upper, body, step):
+            low, high = _substitute(lower, known), _substitute(upper, known)
+            trips = ir.IntOp("/", ir.IntOp("max", ir.IntOp("-", high, low), ir.Int(0)), ir.Int(step))
+            inner = _body_cost(body, {**known, variable: _middle(low, high)})
+            return ir.IntOp("*", ir.IntOp("+", trips, ir.Int(1)), ir.IntOp("+", inner, ir.Int(_LOOP)))
+        case ir.Tile(rows, lanes, body):
+            points = (rows.extent if rows is not None else 1) * lanes.extent
+            vectors = max(1, points // 8)  # statements of a tile run eight elements at a time or so
+            return ir.Int(vectors * sum(_STORE + _value_cost(statement.value) for statement in body))
+        case ir.Barrier():
+            return ir.Int(0)
+
+
+def _value_cost(value: ir.Value) -> int:
+    match value:
+        case ir.Const() | ir.Local() | ir.ScalarArg() | ir.IndexValue():
+            return 0
+        case ir.Load():
+            return _LOAD
+        case ir.Builtin(arguments=arguments):
+            return _FUNCTION + sum(_value_cost(a) for a in arguments)
+        case ir.UnaryOp(operand=operand) | ir.Convert(operand=operand):
+            return _ARITHMETIC + _value_cost(operand)
+        case ir.Fold(value=inner):
+            return _ARITHMETIC + _value_cost(inner)
+        case ir.BinaryOp(left=left, right=right):
+            return _ARITHMETIC + _value_cost(left) + _value_cost(right)
+        case ir.Fma(a, b, c):
+            return _ARITHMETIC + _value_cost(a) + _value_cost(b) + _value_cost(c)
+        case ir.SelectValue(condition, then, otherwise):
+            return _ARITHMETIC + _value_cost(condition) + _value_cost(then) + _value_cost(otherwise)
+
+
+def _middle(lower: ir.IntExpr, upper: ir.IntExpr) -> ir.IntExpr:
+    return simplify(ir.IntOp("/", ir.IntOp("+", lower, upper), ir.Int(2)))
+
+
+def _substitute(expr: ir.IntExpr, known: dict[str, ir.IntExpr]) -> ir.IntExpr:
+    """The expression with loop variables at the middle of their range; an indirect bound counts as 1."""
+    match expr:
+        case ir.Int():
+            return expr
+        case ir.Var(name):
+            return known.get(name, expr)
+        case ir.IntOp(op, left, right):
+            return ir.IntOp(op, _substitute(left, known), _substitute(right, known))
+        case ir.IntSelect(_, then, _):
+            return _substitute(then, known)
+        case ir.FromValue():
+            return ir.Int(1)

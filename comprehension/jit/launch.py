@@ -1,0 +1,385 @@
+"""Launches: from a caller's arrays to a kernel's machine code and back.
+
+In: a manifest, its loaded object, arrays and scalars.  Out: the outputs, allocated here or the caller's own.
+Invariant: nothing is written before every check has passed; what a kernel is promised (dense rows, no overlap,
+sizes, preconditions, aligned scratch) holds when it runs; an error code becomes a ComprehensionError.
+
+All that follows from the shapes alone is computed once per tuple of shapes and kept as a `Binding`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from comprehension.config import config
+from comprehension.errors import ComprehensionError
+from comprehension.jit import pool
+from comprehension.jit.arrays import NUMPY, Array, Family, one_family, scalar_of, view_of
+from comprehension.jit.expression import Number, evaluate
+from comprehension.jit.failure import CompilationError, note_fallback
+from comprehension.jit.load import LoadedObject
+from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.jit.memory import allocate, allocate_zeroed
+from comprehension.lang.types import ScalarType
+
+ERROR_WORDS = 8
+MAX_BINDINGS = 1024
+_ALIGN = 64
+_DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED: what generated loads rely on
+_Stage = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)
+_address = ctypes.addressof
+_byte_at = ctypes.c_char.from_buffer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """What the shapes decide: outputs, workspace, dims, and each stage's range.
+
+    `table` has five words a stage, as `pool_loops.run_stages` reads them; `alone` is set where one serial call
+    is all there is to do.
+    """
+
+    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any], bool], ...]  # shape, dtype, zeroed
+    workspace: tuple[int, ...]  # byte offsets in one block
+    workspace_bytes: int
+    scratch_bytes: int
+    dims: Array
+    table: Array
+    dims_address: int
+    table_address: int
+    alone: tuple[Any, int] | None
+    parallel_when: tuple[int, float]  # the settings that `table` was made under
+
+
+class Launcher:
+    """Calls one kernel.  `parameters` names the inputs in the caller's order, scalars among them."""
+
+    def __init__(self, manifest: Manifest, loaded: LoadedObject, parameters: Sequence[str]) -> None:
+        self.manifest = manifest
+        self.loaded = loaded
+        slots = {slot.name: slot for slot in manifest.slots}
+        self._inputs = tuple(slots[name] for name in parameters)
+        self._outputs = tuple(slot for slot in manifest.slots if slot.kind == "output")
+        self._workspaces = tuple(slot for slot in manifest.slots if slot.kind == "workspace")
+        self._dtypes = tuple(ScalarType(slot.dtype).numpy for slot in self._inputs)
+        self._only_arrays = all(slot.kind == "input" for slot in self._inputs)
+        self._order = tuple(self._position(slot, parameters) for slot in manifest.slots)
+        self._addresses_type = ctypes.c_int64 * (len(manifest.slots) + 1)
+        self._stages = tuple(_Stage(loaded.addresses[stage.symbol]) for stage in manifest.stages)
+        self._bindings: dict[tuple[Any, ...], Binding] = {}
+        self._local = threading.local()
+        self._strided = tuple(slot for slot in manifest.slots if slot.strided)
+
+    def __call__(self, inputs: Sequence[Any], out: Any = None) -> Any:
+        """Runs the kernel.
+
+        Raises ComprehensionError for arguments that it was not made for, a precondition that does not hold,
+        an output that overlaps, and what the kernel's own checks find.
+        """
+        arrays, family = self._quick_views(inputs) or self._views(inputs)
+        shapes = tuple([array.shape for array in arrays])
+        binding = self._bindings.get(shapes)
+        if binding is None or binding.parallel_when != (config.threads, config.parallel_ns):
+            binding = self._bind(shapes, arrays)
+        if out is None:
+            outputs = self._fresh_outputs(binding)
+            self._run(binding, arrays, outputs)
+            results = outputs if family is NUMPY else [family.wrap(output) for output in outputs]
+            return results[0] if len(results) == 1 else tuple(results)
+        targets = self._targets(binding, out, arrays, family)
+        outputs = [t if _is_dense(t) else _dense_copy(t) for t in targets]
+        self._run(binding, arrays, outputs)
+        for target, output in zip(targets, outputs, strict=True):
+            if target is not output:
+                np.copyto(target, output)
+        return out
+
+    # --- inputs -----------------------------------------------------------------------------------------------
+
+    def _position(self, slot: BufferSlot, parameters: Sequence[str]) -> tuple[str, int]:
+        """Where a slot's address comes from: ("input" | "output" | "workspace", number)."""
+        if slot.kind == "output":
+            return ("output", self._outputs.index(slot))
+        if slot.kind == "workspace":
+            return ("workspace", self._workspaces.index(slot))
+        return ("input", tuple(parameters).index(slot.name))
+
+    def _quick_views(self, inputs: Sequence[Any]) -> tuple[list[Array], Family] | None:
+        """The inputs themselves where all are dense NumPy arrays of the right types."""
+        if len(inputs) != len(self._dtypes) or not self._only_arrays:
+            return None
+        for value, dtype in zip(inputs, self._dtypes):  # noqa: B905 - lengths were compared
+            if type(value) is not np.ndarray or value.dtype is not dtype or value.flags.num & _DENSE != _DENSE:
+                return None
+        return list(inputs), NUMPY
+
+    def _views(self, inputs: Sequence[Any]) -> tuple[list[Array], Family]:
+        name = self.manifest.name
+        if len(inputs) != len(self._inputs):
+            names = ", ".join(slot.name for slot in self._inputs)
+            raise ComprehensionError(
+                f"{name}: expected {len(self._inputs)} arguments ({names}), found {len(inputs)}"
+            )
+        arrays: list[Array] = []
+        families: list[Family] = []
+        for slot, dtype, value in zip(self._inputs, self._dtypes, inputs, strict=True):
+            label = f"{name}: {slot.name}"
+            if slot.kind == "scalar":
+                arrays.append(scalar_of(value, ScalarType(slot.dtype), label))
+                continue
+            view, family = view_of(value, label)
+            if view.dtype != dtype:
+                raise ComprehensionError(f"{label}: expected {dtype}, found {view.dtype} (arrays are never converted)")
+            families.append(family)
+            arrays.append(view if _is_dense(view) else _dense_copy(view))
+        return arrays, one_family(families)
+
+    # --- what the shapes decide ---------------------------------------------------------------------------------
+
+    def _bind(self, shapes: tuple[tuple[int, ...], ...], arrays: Sequence[Array]) -> Binding:
+        """The binding of these shapes, kept unless scalars take part in it."""
+        manifest = self.manifest
+        environment = self._sizes(shapes)
+        scalars = {s.name: a.item() for s, a in zip(self._inputs, arrays, strict=True) if s.kind == "scalar"}
+        environment |= scalars
+        for condition, message in manifest.preconditions:
+            if not evaluate(condition, environment):
+                raise ComprehensionError(f"{manifest.name}: {message}{_sizes_text(environment)}")
+        binding = self._evaluated(environment)
+        if not scalars or not self._depends_on(scalars):
+            if len(self._bindings) >= MAX_BINDINGS:
+                self._bindings.clear()
+            self._bindings[shapes] = binding
+        return binding
+
+    def _sizes(self, shapes: tuple[tuple[int, ...], ...]) -> dict[str, Number]:
+        """The sizes that the shapes give; ComprehensionError where they contradict the kernel or each other."""
+        sizes: dict[str, Number] = {}
+        for slot, shape in zip(self._inputs, shapes, strict=True):
+            if slot.kind == "scalar":
+                continue
+            label = f"{self.manifest.name}: {slot.name}"
+            if len(shape) != len(slot.shape):
+                raise ComprehensionError(
+                    f"{label}: expected {len(slot.shape)} dimensions, found {len(shape)}: shape {shape}"
+                )
+            for axis, (wanted, found) in enumerate(zip(slot.shape, shape, strict=True)):
+                if isinstance(wanted, str) and wanted in self.manifest.sizes:
+                    known = sizes.setdefault(wanted, found)
+                    if known != found:
+                        raise ComprehensionError(
+                            f"{label}: {wanted} is {found} here (dimension {axis}) and {known} in an earlier input"
+                        )
+        for slot, shape in zip(self._inputs, shapes, strict=True):
+            expected = tuple(evaluate(extent, sizes) for extent in slot.shape) if slot.kind == "input" else shape
+            if expected != shape:
+                raise ComprehensionError(
+                    f"{self.manifest.name}: {slot.name}: this kernel was compiled for shape {expected}, found {shape}"
+                    + ("; compile one for these sizes, or a symbolic one" if not self.manifest.sizes else "")
+                )
+        return sizes
+
+    def _depends_on(self, scalars: dict[str, Number]) -> bool:
+        """Whether any expression of the manifest can name a scalar (then a binding serves one call only)."""
+        manifest = self.manifest
+        texts = [extent for slot in manifest.slots for extent in slot.shape]
+        texts += [value for stage in manifest.stages for value in (stage.extent, stage.work)]  # type: ignore[misc]
+        texts += [manifest.scratch_bytes, *(condition for condition, _ in manifest.preconditions)]
+        return any(isinstance(text, str) and any(name in text for name in scalars) for text in texts)
+
+    def _evaluated(self, environment: dict[str, Number]) -> Binding:
+        manifest = self.manifest
+        outputs = tuple(self._output(slot, environment) for slot in self._outputs)
+        offsets: list[int] = []
+        size = 0
+        for slot in self._workspaces:
+            offsets.append(size)
+            size += _rounded(_elements(slot, environment) * ScalarType(slot.dtype).numpy.itemsize)
+        scratch = int(evaluate(manifest.scratch_bytes, environment))
+        table = np.array([self._row(stage, environment, scratch) for stage in manifest.stages], np.int64)
+        dims = np.array([environment[name] for name in manifest.sizes] or [0], np.int64)
+        alone = None
+        if len(table) == 1 and not table[0, 4]:
+            alone = (self._stages[0], int(table[0, 1]))
+        return Binding(
+            outputs, tuple(offsets), size, scratch, dims, table, dims.ctypes.data, table.ctypes.data, alone,
+            (config.threads, config.parallel_ns),
+        )  # fmt: skip
+
+    def _output(self, slot: BufferSlot, environment: dict[str, Number]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+        shape = tuple(int(evaluate(extent, environment)) for extent in slot.shape)
+        if any(extent < 0 for extent in shape):
+            raise ComprehensionError(f"{self.manifest.name}: {slot.name} would have shape {shape}")
+        return shape, ScalarType(slot.dtype).numpy, slot.reads_initial
+
+    def _row(self, stage: StageEntry, environment: dict[str, Number], scratch: int) -> list[int]:
+        extent = int(evaluate(stage.extent, environment))
+        work = float(evaluate(stage.work, environment)) * extent
+        parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
+        return [self.loaded.addresses[stage.symbol], extent, stage.grain, scratch, int(parallel)]
+
+    # --- outputs --------------------------------------------------------------------------------------------------
+
+    def _fresh_outputs(self, binding: Binding) -> list[Array]:
+        for slot in self._outputs:
+            if slot.accumulates:
+                raise ComprehensionError(
+                    f"{self.manifest.name}: {slot.name} accumulates into the caller's array: pass it as out=, or"
+                    " write the reduction with ! to start from its identity"
+                )
+        try:
+            return [
+                allocate_zeroed(shape, dtype) if zeroed else allocate(shape, dtype)
+                for shape, dtype, zeroed in binding.outputs
+            ]
+        except (MemoryError, ValueError) as reason:
+            shapes = ", ".join(str(shape) for shape, _, _ in binding.outputs)
+            raise ComprehensionError(f"{self.manifest.name}: no memory for outputs of shape {shapes}") from reason
+
+    def _targets(self, binding: Binding, out: Any, arrays: Sequence[Array], family: Family) -> list[Array]:
+        """The caller's output arrays, checked: number, type, shape, writable, no overlap."""
+        values = out if isinstance(out, tuple) else (out,)
+        name = self.manifest.name
+        if len(values) != len(self._outputs):
+            raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(self._outputs)}")
+        targets: list[Array] = []
+        for slot, value, (shape, dtype, _) in zip(self._outputs, values, binding.outputs, strict=True):
+            label = f"{name}: out={slot.name}"
+            target, kind = (value, NUMPY) if type(value) is np.ndarray else view_of(value, label)
+            if kind.name != family.name and arrays:
+                raise ComprehensionError(f"{label} is an array of {kind.name}, the inputs are of {family.name}")
+            if target.dtype != dtype or target.shape != shape:
+                raise ComprehensionError(
+                    f"{label}: expected {dtype} of shape {shape}, found {target.dtype} of shape {target.shape}"
+                )
+            if not target.flags.writeable:
+                raise ComprehensionError(f"{label} is read-only")
+            targets.append(target)
+        self._check_overlap(targets, arrays)
+        return targets
+
+    def _check_overlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
+        for number, target in enumerate(targets):
+            names = [slot.name for slot in self._inputs] + [slot.name for slot in self._outputs[:number]]
+            for name, other in zip(names, [*arrays, *targets[:number]], strict=True):
+                if _overlap(target, other):
+                    raise ComprehensionError(
+                        f"{self.manifest.name}: out={self._outputs[number].name} overlaps {name}; pass a copy of one"
+                    )
+            if 0 in target.strides and target.size > 1 and _overlaps_itself(target):
+                raise ComprehensionError(f"{self.manifest.name}: out={self._outputs[number].name} overlaps itself")
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def _run(self, binding: Binding, arrays: Sequence[Array], outputs: Sequence[Array]) -> None:
+        workspace = 0
+        if binding.workspace_bytes:
+            block = allocate((binding.workspace_bytes + _ALIGN,), np.uint8)
+            workspace = _rounded(_address_of(block))
+        record = (ctypes.c_int64 * ERROR_WORDS)()
+        addresses: list[int] = []
+        for kind, number in self._order:
+            if kind == "input":
+                addresses.append(_address_of(arrays[number]))
+            elif kind == "output":
+                addresses.append(_address_of(outputs[number]))
+            else:
+                addresses.append(workspace + binding.workspace[number])
+        buffers = self._addresses_type(*addresses, _address(record))
+        scratch = self._scratch(binding.scratch_bytes) if binding.scratch_bytes else 0
+        if binding.alone is not None:
+            stage, extent = binding.alone
+            code = stage(_address(buffers), binding.dims_address, scratch, 0, extent) if extent > 0 else 0
+        else:
+            code = self._run_stages(binding, _address(buffers), scratch)
+        if code:
+            raise ComprehensionError(self._message(code & 0xFFFFFFFF, list(record)))
+
+    def _run_stages(self, binding: Binding, buffers: int, scratch: int) -> int:
+        try:
+            workers = pool.current()
+        except CompilationError as reason:
+            note_fallback("no worker pool", f"{reason}; stages run one after the other on one thread")
+            return self._run_without_pool(binding, buffers, scratch)
+        return int(
+            workers.run_stages(
+                workers.address, binding.table_address, len(binding.table), buffers, binding.dims_address, scratch
+            )
+        )
+
+    def _run_without_pool(self, binding: Binding, buffers: int, scratch: int) -> int:
+        for stage, row in zip(self._stages, binding.table, strict=True):
+            code: int = stage(buffers, binding.dims_address, scratch, 0, int(row[1])) if row[1] > 0 else 0
+            if code:
+                return code
+        return 0
+
+    def _scratch(self, size: int) -> int:
+        """This thread's scratch memory, grown to `size` and kept."""
+        if getattr(self._local, "size", 0) < size:
+            self._local.block = allocate((size + _ALIGN,), np.uint8)
+            self._local.start = _rounded(_address_of(self._local.block))
+            self._local.size = size
+        start: int = self._local.start
+        return start
+
+    def _message(self, code: int, record: Sequence[int]) -> str:
+        errors = self.manifest.errors
+        message = errors[code - 1] if 0 < code <= len(errors) else f"the kernel returned code {code}"
+        seen = ", ".join(str(value) for value in record[2:] if value)
+        return f"{self.manifest.name}: {message}" + (f" (values seen: {seen})" if seen else "")
+
+
+def _address_of(array: Array) -> int:
+    """The address of an array's first element (a fourth of the price of `array.ctypes.data`)."""
+    try:
+        return _address(_byte_at(array))
+    except (TypeError, ValueError, BufferError):  # read-only or empty
+        return int(array.ctypes.data)
+
+
+def _is_dense(array: Array) -> bool:
+    return array.flags.num & _DENSE == _DENSE and array.dtype.isnative
+
+
+def _dense_copy(array: Array) -> Array:
+    """A C-contiguous native copy from the caching allocator (strided inputs are rare, kernels' rows are dense)."""
+    copy = allocate(array.shape, array.dtype.newbyteorder("="))
+    np.copyto(copy, array)
+    return copy
+
+
+def _overlap(first: Array, second: Array) -> bool:
+    """Whether two arrays share an element; interleaved views do not."""
+    if not np.may_share_memory(first, second):
+        return False
+    try:
+        return np.shares_memory(first, second, max_work=100_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _overlaps_itself(array: Array) -> bool:
+    return any(stride == 0 and extent > 1 for stride, extent in zip(array.strides, array.shape, strict=True))
+
+
+def _elements(slot: BufferSlot, environment: dict[str, Number]) -> int:
+    count = 1
+    for extent in slot.shape:
+        count *= max(0, int(evaluate(extent, environment)))
+    return count
+
+
+def _rounded(size: int) -> int:
+    return (size + _ALIGN - 1) // _ALIGN * _ALIGN
+
+
+def _sizes_text(environment: dict[str, Number]) -> str:
+    sizes = ", ".join(f"{name} = {value}" for name, value in environment.items())
+    return f" ({sizes})" if sizes else ""
