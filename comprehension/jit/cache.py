@@ -69,15 +69,15 @@ class Cache:
     def load(self, key: str) -> Artifact | None:
         """The artifact stored under `key`, or None; an entry that is not whole is removed, logged and counted."""
         entry = self._entry(key)
+        before = _identity(entry)
+        if before is None:
+            return None
         try:
             artifact = _read_entry(entry, key)
-        except FileNotFoundError as reason:
-            if not entry.exists():  # never there, or evicted under our hands
-                return None
-            self._reject(entry, f"it lacks {Path(reason.filename).name}")
-            return None
         except (_Rejected, OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
-            self._reject(entry, str(reason))
+            if _identity(entry) == before:  # else another process evicted or replaced it while we read
+                lacks = isinstance(reason, FileNotFoundError)
+                self._reject(entry, f"it lacks {Path(reason.filename).name}" if lacks else str(reason))
             return None
         with contextlib.suppress(OSError):
             os.utime(entry)  # eviction removes what was not used for longest
@@ -237,6 +237,15 @@ def _read_file(path: Path) -> bytes:
 def _check_name(name: str) -> None:
     if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name or name == INDEX:
         raise _Rejected(f"it names a file {name!r}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file or folder stands at `path` now; None for none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _used_at(path: Path) -> float:
