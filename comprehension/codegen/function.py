@@ -1,0 +1,111 @@
+"""The function being printed: its lines, its names and what stands behind them.
+
+In: a Kernel and one of its stages.  Out: text, one indented line per statement.
+Invariant: every name goes through `Scope`; a buffer or size is bound at the head of the function when, and
+only when, the body uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from comprehension.codegen.abi import dim_names, slot_names
+from comprehension.codegen.names import Scope
+from comprehension.kernel import ir
+from comprehension.lang.types import ScalarType
+
+NUMPY = {member: f"np.{member.numpy.name}" for member in ScalarType} | {ScalarType.BOOL: "np.bool_"}
+
+
+class CodegenError(Exception):
+    """A kernel that the printer cannot express; `verify_kernel` finds what is malformed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """Text of a value, and along which tile axes it varies (neither: a scalar)."""
+
+    text: str
+    by_rows: bool = False
+    by_lanes: bool = False
+
+    @property
+    def is_scalar(self) -> bool:
+        return not (self.by_rows or self.by_lanes)
+
+
+def varying(text: str, *parts: Expr) -> Expr:
+    """A text that varies as its parts do."""
+    return Expr(text, any(p.by_rows for p in parts), any(p.by_lanes for p in parts))
+
+
+@dataclass(slots=True)
+class Function:
+    """Lines and names of one generated function."""
+
+    kernel: ir.Kernel
+    scope: Scope
+    lines: list[str] = field(default_factory=list)
+    indent: int = 1
+    imports: set[str] = field(default_factory=set)
+    builtins: set[str] = field(default_factory=set)
+    used_buffers: dict[str, None] = field(default_factory=dict)
+    used_dims: dict[str, None] = field(default_factory=dict)
+    used_scalars: dict[str, None] = field(default_factory=dict)
+    locals: dict[str, Expr] = field(default_factory=dict)
+    registers: dict[str, Expr] = field(default_factory=dict)
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.indent + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """An indented block; empty ones get `pass`."""
+        self.line(head)
+        self.indent += 1
+        before = len(self.lines)
+        outer = dict(self.locals)
+        yield
+        if len(self.lines) == before:
+            self.line("pass")
+        self.locals = outer
+        self.indent -= 1
+
+    def use(self, name: str) -> str:
+        """Imports an intrinsic of `simd`."""
+        self.imports.add(name)
+        return name
+
+    def builtin(self, name: str) -> str:
+        self.builtins.add(name)
+        return f"vecmath.{name}"
+
+    def buffer(self, name: str) -> str:
+        self.used_buffers.setdefault(name)
+        return self.scope.name(name, "buffer")
+
+    def variable(self, name: str) -> str:
+        """A loop variable, a size, a stride or an integer scalar parameter, as int64."""
+        dtypes = dict(self.kernel.scalars)
+        if name in dtypes:
+            self.used_scalars.setdefault(name)
+            text = self.scope.name(name, "scalar")
+            return text if dtypes[name] is ScalarType.INT64 else f"np.int64({text})"
+        if name in dim_names(self.kernel):
+            self.used_dims.setdefault(name)
+            return self.scope.name(name, "dim")
+        return self.scope.name(name, "loop")
+
+    def scalar(self, name: str) -> str:
+        self.used_scalars.setdefault(name)
+        return self.scope.name(name, "scalar")
+
+    def number_of(self, buffer: str) -> int:
+        """Which alias scope a buffer has; for arguments it is the slot too."""
+        slots = slot_names(self.kernel)
+        if buffer in slots:
+            return slots.index(buffer)
+        local = [b.name for b in self.kernel.buffers if b.space is ir.Space.SCRATCH]
+        return len(slots) + 1 + local.index(buffer)

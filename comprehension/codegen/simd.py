@@ -1,0 +1,80 @@
+"""What a generated module imports: memory, regions of tile points, and operations on scalars and tiles.
+
+In: generated source.  Out: nothing but names; each is an intrinsic that becomes a few LLVM instructions.
+Invariant: a name here means the same for scalars and tiles.
+"""
+
+from __future__ import annotations
+
+from comprehension.codegen.arithmetic import (
+    convert,
+    floor_div,
+    floor_mod,
+    fma,
+    half,
+    logical_not,
+    maximum,
+    minimum,
+    select,
+)
+from comprehension.codegen.fold import (
+    keep,
+    max_lanes,
+    max_rows,
+    min_lanes,
+    min_rows,
+    product_lanes,
+    product_rows,
+    ramp,
+    spread,
+    spread_lanes,
+    spread_rows,
+    sum_lanes,
+    sum_rows,
+)
+from comprehension.codegen.memory import buffer, scratch_buffer
+from comprehension.codegen.region import (
+    gather,
+    gather_where,
+    load,
+    load_where,
+    scatter,
+    store,
+    tile,
+    tile_within,
+)
+
+__all__ = [
+    "buffer",
+    "convert",
+    "floor_div",
+    "floor_mod",
+    "fma",
+    "gather",
+    "gather_where",
+    "half",
+    "keep",
+    "load",
+    "load_where",
+    "logical_not",
+    "max_lanes",
+    "max_rows",
+    "maximum",
+    "min_lanes",
+    "min_rows",
+    "minimum",
+    "product_lanes",
+    "product_rows",
+    "ramp",
+    "scatter",
+    "scratch_buffer",
+    "select",
+    "spread",
+    "spread_lanes",
+    "spread_rows",
+    "store",
+    "sum_lanes",
+    "sum_rows",
+    "tile",
+    "tile_within",
+]

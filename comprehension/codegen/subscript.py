@@ -1,0 +1,157 @@
+"""Subscripts as polynomials: offsets, and how far they move when a tile axis moves by one.
+
+In: `IntExpr`s.  Out: simplified `IntExpr`s.
+Invariant: equal values as the expression given, for all values of its variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from comprehension.kernel import ir
+
+Monomial = tuple[ir.IntExpr, ...]  # factors in a fixed order; () is the constant term
+Polynomial = dict[Monomial, int]
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """A node of the IR and all below it."""
+    yield node
+    if is_dataclass(node):
+        for field in fields(node):
+            yield from _walk_part(getattr(node, field.name))
+
+
+def _walk_part(part: Any) -> Iterator[Any]:
+    if isinstance(part, tuple):
+        for item in part:
+            yield from _walk_part(item)
+    elif is_dataclass(part):
+        yield from walk(part)
+
+
+def variables(node: Any) -> frozenset[str]:
+    """The names of all variables in an expression, condition or value."""
+    return frozenset(n.name for n in walk(node) if isinstance(n, ir.Var))
+
+
+def polynomial(expression: ir.IntExpr) -> Polynomial:
+    """The expression as a sum of products; what is neither sum nor product is one factor."""
+    match expression:
+        case ir.Int(value):
+            return {(): value} if value else {}
+        case ir.IntOp("+", left, right):
+            return _sum(polynomial(left), polynomial(right), 1)
+        case ir.IntOp("-", left, right):
+            return _sum(polynomial(left), polynomial(right), -1)
+        case ir.IntOp("*", left, right):
+            return _product(polynomial(left), polynomial(right))
+        case _:
+            return {(expression,): 1}
+
+
+def _sum(left: Polynomial, right: Polynomial, sign: int) -> Polynomial:
+    result = dict(left)
+    for monomial, factor in right.items():
+        result[monomial] = result.get(monomial, 0) + sign * factor
+    return {m: f for m, f in result.items() if f}
+
+
+def _product(left: Polynomial, right: Polynomial) -> Polynomial:
+    result: Polynomial = {}
+    for m1, f1 in left.items():
+        for m2, f2 in right.items():
+            monomial = tuple(sorted((*m1, *m2), key=repr))
+            result[monomial] = result.get(monomial, 0) + f1 * f2
+    return {m: f for m, f in result.items() if f}
+
+
+def expression_of(terms: Polynomial) -> ir.IntExpr:
+    """A polynomial as an expression, constant last."""
+    result: ir.IntExpr | None = None
+    for monomial, factor in sorted(terms.items(), key=lambda item: (not item[0], repr(item[0]))):
+        term: ir.IntExpr = ir.Int(abs(factor))
+        if monomial:
+            product = monomial[0]
+            for part in monomial[1:]:
+                product = ir.IntOp("*", product, part)
+            term = product if abs(factor) == 1 else ir.IntOp("*", product, term)
+        if result is None:
+            result = term if factor > 0 else (ir.Int(-abs(factor)) if not monomial else ir.IntOp("-", ir.Int(0), term))
+        else:
+            result = ir.IntOp("+" if factor > 0 else "-", result, term)
+    return ir.Int(0) if result is None else result
+
+
+def simplified(expression: ir.IntExpr) -> ir.IntExpr:
+    """Sums of equal terms merged, constants folded."""
+    return expression_of(polynomial(expression))
+
+
+def step_along(expression: ir.IntExpr, variable: str) -> ir.IntExpr | None:
+    """How much the value grows when `variable` grows by one; None where that is not one constant amount."""
+    step: Polynomial = {}
+    axis = ir.Var(variable)
+    for monomial, factor in polynomial(expression).items():
+        count = sum(part == axis for part in monomial)
+        rest = tuple(part for part in monomial if part != axis)
+        if count > 1 or any(variable in variables(part) for part in rest):
+            return None
+        if count:
+            step[rest] = step.get(rest, 0) + factor
+    return expression_of(step)
+
+
+def substitute(expression: ir.IntExpr, values: Mapping[str, ir.IntExpr]) -> ir.IntExpr:
+    """The expression with variables replaced."""
+    match expression:
+        case ir.Int():
+            return expression
+        case ir.Var(name):
+            return values.get(name, expression)
+        case ir.IntOp(op, left, right):
+            return ir.IntOp(op, substitute(left, values), substitute(right, values))
+        case ir.IntSelect(condition, then, otherwise):
+            return ir.IntSelect(
+                _substitute_condition(condition, values), substitute(then, values), substitute(otherwise, values)
+            )
+        case ir.FromValue():
+            return expression
+
+
+def _substitute_condition(condition: ir.Condition, values: Mapping[str, ir.IntExpr]) -> ir.Condition:
+    match condition:
+        case ir.Compare(op, left, right):
+            return ir.Compare(op, substitute(left, values), substitute(right, values))
+        case ir.BoolOp(op, left, right):
+            return ir.BoolOp(op, _substitute_condition(left, values), _substitute_condition(right, values))
+
+
+def strides_of(buffer: ir.Buffer) -> tuple[ir.IntExpr, ...]:
+    """A buffer's strides in elements; row major where none are given."""
+    if buffer.strides is not None:
+        return buffer.strides
+    strides: list[ir.IntExpr] = []
+    step: ir.IntExpr = ir.Int(1)
+    for extent in reversed(buffer.shape):
+        strides.append(step)
+        step = simplified(ir.IntOp("*", step, extent))
+    return tuple(reversed(strides))
+
+
+def offset_of(buffer: ir.Buffer, subscripts: Sequence[ir.IntExpr]) -> ir.IntExpr:
+    """Where an element stands in its buffer's memory, in elements."""
+    total: ir.IntExpr = ir.Int(0)
+    for subscript, stride in zip(subscripts, strides_of(buffer), strict=True):
+        total = ir.IntOp("+", total, ir.IntOp("*", subscript, stride))
+    return simplified(total)
+
+
+def elements_of(buffer: ir.Buffer) -> ir.IntExpr:
+    """How many elements a dense buffer has."""
+    total: ir.IntExpr = ir.Int(1)
+    for extent in buffer.shape:
+        total = ir.IntOp("*", total, extent)
+    return simplified(total)
