@@ -1,0 +1,201 @@
+"""Where the two runners meet: the graph's thread, and how Python publishes, writes, wakes and waits.
+
+In: frames (blocks of int64 words that `graph_runner` fills).  Out: a `GraphThread` per Python thread that runs
+steps; words that Python reads and writes as items of a memoryview.
+Invariant: the graph's thread is inside `plan_loop.serve` from its start to its end and never takes the GIL;
+Python waits by a native call that gives the GIL away; frames of one GraphThread run in the order published.
+
+A plain item assignment publishes a word: 8 aligned bytes are written at once, and on x86 writes become visible
+in program order.  On machines with weaker order it goes through a native exchange.  Whoever wrote looks at
+SLEEPING afterwards (see `plan_loop` for why that is enough).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comprehension.jit import pool
+from comprehension.jit.client import compile_source
+from comprehension.jit.load import LoadedObject
+from comprehension.jit.waiting import Semaphore
+
+# Word numbers in the control block and in frames: the layout is `plan_loop`'s, which only the compiler process
+# can import; a test compares the two.
+PUBLISHED, COMPLETED, SLEEPING, SEMAPHORE, STOP = 0, 8, 16, 17, 24
+POOL, POOL_RUN, WAITERS, WAITER_SLOTS = 32, 33, 40, 60
+RING_SLOTS = 7
+CONTROL_WORDS = WAITERS + 2 * WAITER_SLOTS
+
+_ENTRIES = {
+    "serve": "int64(int64)",
+    "publish": "int64(int64, int64)",
+    "wake": "int64(int64)",
+    "cancel": "int64(int64, int64)",
+    "await_word": "int64(int64, int64, int64, int64, int64)",
+}
+IS_ORDERED = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+
+
+class Words:
+    """`count` int64 words, zero at first, on cache lines of their own.
+
+    `view[k]` reads and writes word k; `address + 8 * k` is where it is.
+    """
+
+    __slots__ = ("_memory", "address", "array", "view")
+
+    def __init__(self, count: int) -> None:
+        self._memory = np.zeros(count + 8, np.int64)
+        skip = (-self._memory.ctypes.data % 64) // 8
+        self.array = self._memory[skip : skip + count]
+        self.view: memoryview[int] = memoryview(self.array)  # type: ignore[arg-type]
+        self.address: int = self.array.ctypes.data
+
+
+class GraphThread:
+    """The native thread that runs the frames of one Python thread, and its control block.
+
+    Raises CompilationError where the loop cannot be compiled.
+    """
+
+    def __init__(self) -> None:
+        self._functions = _functions()
+        self.control = Words(CONTROL_WORDS)
+        self._pool = pool.current()
+        self._semaphore = Semaphore()
+        self._waiters = [Semaphore() for _ in range(WAITER_SLOTS)]
+        self._free = list(range(WAITER_SLOTS))
+        self._slots = threading.BoundedSemaphore(WAITER_SLOTS)
+        view = self.control.view
+        view[SEMAPHORE] = self._semaphore.address
+        view[POOL], view[POOL_RUN] = self._pool.address, self._pool.run_address
+        for slot, semaphore in enumerate(self._waiters):
+            view[WAITERS + 2 * slot + 1] = semaphore.address
+        # Daemon, and stopped by `close` at exit: Python would join any other before `atexit` runs.
+        serve, address = self._functions.serve, self.control.address
+        self._thread = threading.Thread(target=serve, args=(address,), name="coexec-graph", daemon=True)
+        self._thread.start()
+        self.close = weakref.finalize(self, _stop, self.control, [self._semaphore, *self._waiters], self._thread)
+        self.close.atexit = False  # `close` below runs before the pool's
+
+    @property
+    def completed(self) -> int:
+        """How many frames have ended."""
+        return self.control.view[COMPLETED]
+
+    def publish(self, frame: Words) -> int:
+        """Queues a frame behind those published before; returns its number, from 1 on."""
+        return int(self._functions.publish(self.control.address, frame.address))
+
+    def wake(self) -> None:
+        """To be called after words were written: wakes the loop if it sleeps."""
+        if self.control.view[SLEEPING]:
+            self._functions.wake(self.control.address)
+
+    def cancel(self, frame: Words) -> None:
+        """Asks a published frame to stop at its next instruction."""
+        self._functions.cancel(self.control.address, frame.address)
+
+    def wait_completed(self, number: int) -> None:
+        """Blocks, without the GIL, until frame `number` has ended."""
+        if self.control.view[COMPLETED] < number:
+            stop = self.control.address + 8 * STOP
+            self._await(self.control.address + 8 * COMPLETED, number, stop)
+
+    def wait_word(self, frame: Words, word: int, least: int) -> None:
+        """Blocks, without the GIL, until a frame's word is at least `least`, or the frame has ended."""
+        if frame.view[word] < least:
+            self._await(frame.address + 8 * word, least, frame.address)
+
+    def _await(self, address: int, least: int, state: int) -> None:
+        with self._waiter() as slot:
+            self._functions.await_word(self.control.address, address, least, state, slot)
+
+    @contextlib.contextmanager
+    def _waiter(self) -> Iterator[int]:
+        """A waiter's slot for the time of one wait."""
+        with self._slots:
+            slot = self._free.pop()
+            try:
+                yield slot
+            finally:
+                self._free.append(slot)
+
+
+def _stop(control: Words, semaphores: list[Semaphore], thread: threading.Thread) -> None:
+    """Stops a graph's thread after the kernel that it is in, and lets everyone who waits go on."""
+    control.view[STOP] = 1
+    for semaphore in semaphores:
+        semaphore.post()
+    thread.join()
+
+
+class _Functions:
+    """The loop's entry points as ctypes functions that give the GIL away."""
+
+    def __init__(self, loaded: LoadedObject) -> None:
+        self._loaded = loaded  # keeps the code
+        for name, signature in _ENTRIES.items():
+            count = signature.count("int64") - 1
+            function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)(loaded.addresses[name])
+            setattr(self, name, function)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the plan loop has no function {name!r}")
+
+
+@functools.cache
+def _functions() -> _Functions:
+    """The compiled loop (it holds no state: kept across threads and forks)."""
+    text = Path(__file__).with_name("plan_loop.py").read_text()
+    return _Functions(compile_source(text, _ENTRIES, name="plan_loop"))
+
+
+class _Local(threading.local):
+    thread: GraphThread | None = None
+
+
+_local = _Local()
+_all: weakref.WeakSet[GraphThread] = weakref.WeakSet()
+
+
+def current() -> GraphThread:
+    """The graph's thread that serves the calling Python thread, started at first use."""
+    found = _local.thread
+    if found is None:
+        found = _local.thread = GraphThread()
+        _all.add(found)
+    return found
+
+
+def close() -> None:
+    """Stops all graph threads; the next `current()` of a thread starts another."""
+    global _local
+    _local = _Local()
+    for thread in list(_all):
+        thread.close()
+    _all.clear()
+
+
+def _forget_after_fork() -> None:
+    """A fork copies control blocks but no thread: the child starts its own."""
+    global _local
+    _local = _Local()
+    _all.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+atexit.register(close)

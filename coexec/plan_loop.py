@@ -1,0 +1,274 @@
+"""The loop that runs plans, compiled by numba inside the compiler process; it lives on a thread of its own and
+never holds the GIL.
+
+In: the address of a control block (`channel.GraphThread` makes it) and frames published in it; the layout of
+both is below.  Out: each frame's words: what was fetched, the state, the error, the times.
+Invariant: frames run in the order in which they were published, one at a time.  Within a frame the loop waits
+only for words that Python writes (feeds, symbols, choices); a cancelled frame stops at the next instruction.
+
+Every wait is: spin for some 20 µs, announce the sleep, look again for a microsecond, sleep.  Who writes a word
+looks at the announcement afterwards.  The microsecond is for writers that write plainly: by its end their word
+is out of the store buffer, or their look at the announcement comes later and finds it.
+"""
+
+# mypy: disallow-untyped-decorators=False
+
+from numba import njit
+
+from comprehension.jit.native import (
+    call_pool,
+    call_stage,
+    copy_memory,
+    exchange,
+    load,
+    nanoseconds,
+    pause,
+    peek,
+    poke,
+    semaphore_post,
+    semaphore_wait,
+    store,
+)
+
+# --- control block: word numbers; words written by different threads lie on different cache lines -------------
+PUBLISHED = 0  # how many frames Python has published
+RING = 1  # the addresses of the last RING_SLOTS of them
+RING_SLOTS = 7
+COMPLETED = 8  # how many have ended
+SLEEPING = 16  # 1 while the loop sleeps, or is about to
+SEMAPHORE = 17
+STOP = 24
+POOL, POOL_RUN = 32, 33  # the worker pool, and its function that runs a stage
+WAITERS = 40  # from here: WAITER_SLOTS pairs (1 while somebody sleeps, the semaphore slept on)
+WAITER_SLOTS = 60
+
+# --- frame: word numbers ------------------------------------------------------------------------------------
+STATE = 0  # IDLE, QUEUED, RUNNING, ENDED
+CANCEL = 1
+ERROR, ERROR_AT = 2, 3  # a stage's nonzero code, and the number of its kernel
+STARTED, FINISHED, STALLED = 4, 5, 6  # clock, clock, nanoseconds waited
+CODE, KERNELS, OPERANDS = 8, 9, 10  # addresses of the plan's tables
+SCRATCH = 11  # address of the caller's scratch
+BUFFERS, DIMS = 12, 13  # addresses where a kernel's arguments are put together
+FIRST_WORD = 16
+
+IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3
+
+# --- instructions: WIDTH words: what, then operands (word numbers of the frame unless said otherwise) ---------
+WIDTH = 6
+END = 0
+AWAIT = 1  # word: wait until it is not 0
+RUN = 2  # number of a kernel
+MOVE = 3  # target, source: a slot takes another's address
+COPY = 4  # target slot, source slot, word with the number of bytes
+POST = 5  # word: count one arrival, wake who waits
+JUMP = 6  # number of an instruction
+CASE = 7  # first word of a choice (sent, taken, then the ring), size of the ring, then where the targets stand
+# among the operands
+
+# --- kernels: KERNEL_WIDTH words each ------------------------------------------------------------------------
+KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
+STAGE_WIDTH = 5  # in the frame: address, extent, grain, scratch bytes, 1 if parallel
+
+SPIN_NANOSECONDS = 20_000
+LOOKS = 40  # about a microsecond of pauses
+
+
+@njit
+def _doze(control: int, address: int, seen: int, cancel: int) -> None:
+    """Sleeps until the word at `address` is other than `seen`, or may be; the sleeper is the loop itself."""
+    exchange(control + 8 * SLEEPING, 1)
+    for _ in range(LOOKS):
+        if load(address) != seen or load(cancel) != 0 or load(control + 8 * STOP) != 0:
+            if exchange(control + 8 * SLEEPING, 0) == 0:
+                semaphore_wait(peek(control + 8 * SEMAPHORE))  # somebody saw us asleep: take the post that comes
+            return
+        pause()
+    while semaphore_wait(peek(control + 8 * SEMAPHORE)) != 0:  # interrupted by a signal
+        pass
+
+
+@njit
+def _await_change(control: int, address: int, seen: int, cancel: int) -> None:
+    """Waits until the word at `address` is other than `seen`, or the frame is cancelled, or all is to stop."""
+    while True:
+        begin = nanoseconds()
+        while nanoseconds() - begin < SPIN_NANOSECONDS:
+            for _ in range(16):
+                if load(address) != seen:
+                    return
+                pause()
+            if load(cancel) != 0 or load(control + 8 * STOP) != 0:
+                return
+        _doze(control, address, seen, cancel)
+        if load(cancel) != 0 or load(control + 8 * STOP) != 0:
+            return
+
+
+@njit
+def _wake_waiters(control: int) -> None:
+    """Wakes every thread that sleeps in `await_word`: each looks at its own condition again."""
+    for slot in range(WAITER_SLOTS):
+        waiter = control + 8 * (WAITERS + 2 * slot)
+        if load(waiter) == 1 and exchange(waiter, 0) == 1:
+            semaphore_post(peek(waiter + 8))
+
+
+@njit
+def _run_kernel(control: int, frame: int, number: int) -> int:
+    """Puts the arguments of a kernel together and runs its stages; returns 0 or a stage's code."""
+    kernel = peek(frame + 8 * KERNELS) + 8 * KERNEL_WIDTH * number
+    operands = peek(frame + 8 * OPERANDS)
+    buffers, dims, scratch = peek(frame + 8 * BUFFERS), peek(frame + 8 * DIMS), peek(frame + 8 * SCRATCH)
+    at = operands + 8 * peek(kernel + 8)
+    for i in range(peek(kernel)):
+        poke(buffers + 8 * i, load(frame + 8 * peek(at + 8 * i)))
+    at = operands + 8 * peek(kernel + 24)
+    for i in range(peek(kernel + 16)):
+        poke(dims + 8 * i, load(frame + 8 * peek(at + 8 * i)))
+    stage = frame + 8 * peek(kernel + 40)
+    for _ in range(peek(kernel + 32)):
+        function, extent, parallel = load(stage), load(stage + 8), load(stage + 32)
+        code = 0
+        if extent > 0 and parallel == 0:
+            code = call_stage(function, buffers, dims, scratch, 0, extent)
+        elif extent > 0:
+            code = call_pool(
+                peek(control + 8 * POOL_RUN), peek(control + 8 * POOL), function, buffers, dims, extent,
+                load(stage + 16), load(stage + 24), scratch,
+            )  # fmt: skip
+        if code != 0:
+            return code
+        stage += 8 * STAGE_WIDTH
+    return 0
+
+
+@njit
+def _stalled(control: int, frame: int, address: int, seen: int) -> None:
+    """`_await_change`, with the time added to the frame's."""
+    if load(address) != seen:
+        return
+    begin = nanoseconds()
+    _await_change(control, address, seen, frame + 8 * CANCEL)
+    poke(frame + 8 * STALLED, peek(frame + 8 * STALLED) + nanoseconds() - begin)
+
+
+@njit
+def _choose(control: int, frame: int, word: int, slots: int, targets: int) -> int:
+    """Takes the next word of a choice; returns the instruction to go on with, or -1 if there will be none."""
+    choice = frame + 8 * word
+    taken = peek(choice + 8)
+    _stalled(control, frame, choice, taken)
+    if load(choice) == taken:
+        return -1
+    target = load(choice + 8 * (2 + taken % slots))
+    store(choice + 8, taken + 1)
+    instruction: int = peek(targets + 8 * target)
+    return instruction
+
+
+@njit
+def _run_frame(control: int, frame: int) -> None:
+    """Runs a frame's instructions from the first on, until END, an error or a cancellation."""
+    code, operands = peek(frame + 8 * CODE), peek(frame + 8 * OPERANDS)
+    at = 0
+    while load(frame + 8 * CANCEL) == 0 and load(control + 8 * STOP) == 0:
+        instruction = code + 8 * WIDTH * at
+        what, a, b = peek(instruction), peek(instruction + 8), peek(instruction + 16)
+        at += 1
+        if what == RUN:
+            result = _run_kernel(control, frame, a)
+            if result != 0:
+                poke(frame + 8 * ERROR_AT, a)
+                store(frame + 8 * ERROR, result)
+                return
+        elif what == AWAIT:
+            _stalled(control, frame, frame + 8 * a, 0)
+        elif what == MOVE:
+            store(frame + 8 * a, load(frame + 8 * b))
+        elif what == COPY:
+            size = load(frame + 8 * peek(instruction + 24))
+            copy_memory(load(frame + 8 * a), load(frame + 8 * b), size)
+        elif what == POST:
+            store(frame + 8 * a, peek(frame + 8 * a) + 1)
+            _wake_waiters(control)
+        elif what == JUMP:
+            at = a
+        elif what == CASE:
+            at = _choose(control, frame, a, b, operands + 8 * peek(instruction + 24))
+            if at < 0:
+                return
+        else:
+            return
+
+
+def serve(control: int) -> int:
+    """The life of the graph's thread: runs frames as they are published, until STOP."""
+    taken = 0
+    while True:
+        if load(control + 8 * PUBLISHED) == taken:
+            _await_change(control, control + 8 * PUBLISHED, taken, control + 8 * STOP)
+        if load(control + 8 * STOP) != 0:
+            return 0
+        if load(control + 8 * PUBLISHED) == taken:
+            continue
+        frame = peek(control + 8 * (RING + taken % RING_SLOTS))
+        exchange(frame + 8 * STATE, RUNNING)
+        poke(frame + 8 * STARTED, nanoseconds())
+        _run_frame(control, frame)
+        poke(frame + 8 * FINISHED, nanoseconds())
+        store(frame + 8 * STATE, ENDED)
+        taken += 1
+        store(control + 8 * COMPLETED, taken)
+        _wake_waiters(control)
+
+
+@njit
+def _wake_loop(control: int) -> None:
+    if load(control + 8 * SLEEPING) == 1 and exchange(control + 8 * SLEEPING, 0) == 1:
+        semaphore_post(peek(control + 8 * SEMAPHORE))
+
+
+def publish(control: int, frame: int) -> int:
+    """Queues a frame; returns how many were published, this one included."""
+    count: int = peek(control + 8 * PUBLISHED)
+    poke(control + 8 * (RING + count % RING_SLOTS), frame)
+    exchange(frame + 8 * STATE, QUEUED)
+    exchange(control + 8 * PUBLISHED, count + 1)
+    _wake_loop(control)
+    return count + 1
+
+
+def wake(control: int) -> int:
+    """Wakes the loop if it sleeps: called after a plain write that found SLEEPING set."""
+    _wake_loop(control)
+    return 0
+
+
+def cancel(control: int, frame: int) -> int:
+    """Asks a frame to stop at its next instruction."""
+    exchange(frame + 8 * CANCEL, 1)
+    _wake_loop(control)
+    return 0
+
+
+def await_word(control: int, address: int, least: int, state: int, slot: int) -> int:
+    """Waits until the word at `address` is at least `least`, or the frame whose state is at `state` has ended.
+
+    `slot` is a waiter's slot of the control block, the caller's alone for the time of the call.
+    """
+    waiter = control + 8 * (WAITERS + 2 * slot)
+    while True:
+        begin = nanoseconds()
+        while nanoseconds() - begin < SPIN_NANOSECONDS:
+            for _ in range(16):
+                if load(address) >= least or load(state) == ENDED:
+                    return 0
+                pause()
+        exchange(waiter, 1)
+        if load(address) >= least or load(state) == ENDED or load(control + 8 * STOP) != 0:
+            if exchange(waiter, 0) == 0:
+                semaphore_wait(peek(waiter + 8))
+            return 0
+        while semaphore_wait(peek(waiter + 8)) != 0:
+            pass
