@@ -1,0 +1,153 @@
+"""The public face: `coexecute`, `explain`.
+
+In: a function that does one step (of training, of inference).  Out: a function that does the same, co-executed.
+Invariant: the wrapper adds no behaviour of its own: arguments, results, exceptions and attributes are the function's.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from coexec import symbolic, trace_graph
+from coexec.config import NUMERICS, check_choice, config
+from coexec.errors import NotAStep
+from coexec.reference_runner import compile_reference
+from coexec.report import Report
+from coexec.runner_protocol import GraphCompiler
+from coexec.session import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Generic[P, R]):
+    """A co-executed step function; made by `coexecute`."""
+
+    def __init__(self, function: Callable[P, R], numerics: str) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._session = Session(getattr(function, "__qualname__", repr(function)), numerics, _compiler)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self._session.call(self._function, args, kwargs)
+        return result
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A method: one wrapper, with its traces and graph, serves all instances."""
+        return self if instance is None else BoundStep(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<co-executed {self._session.report.name}, {self._session.report.steps} steps>"
+
+    def report(self) -> Report:
+        """What happened so far."""
+        return self._session.report
+
+    def reset(self) -> None:
+        """Forgets all traces and graphs, and starts the report again."""
+        self._session.reset()
+
+    @property
+    def session(self) -> Session:
+        """The state machine, for `explain`, drawings and tests."""
+        return self._session
+
+
+class BoundStep:
+    """A step taken from an instance."""
+
+    __slots__ = ("__self__", "__wrapped__")
+
+    def __init__(self, step: Step[..., Any], instance: Any) -> None:
+        self.__wrapped__ = step
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundStep):
+            return NotImplemented
+        return self.__wrapped__ is other.__wrapped__ and self.__self__ is other.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__wrapped__), id(self.__self__)))
+
+
+@overload
+def coexecute(function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+@overload
+def coexecute(*, numerics: str = "fast") -> Callable[[Callable[P, R]], Step[P, R]]: ...
+
+
+def coexecute(function: Callable[..., Any] | None = None, /, *, numerics: str = "fast") -> Any:
+    """Makes a step function co-executed: the same behaviour, computed by a compiled graph beside Python.
+
+    Args:
+        function: one step; a function, method, bound method or other callable.  Any Python inside.
+        numerics: "fast": floats within the stated bounds of eager execution.  "reproducible": + − × ÷ sqrt,
+            comparisons, casts and movement bit-equal to eager, kernels entering at a step fixed by count.
+
+    Raises NotAStep for generator and async functions and for what cannot be called; ConfigError for another
+    `numerics`.
+
+    >>> import minitensor as mt
+    >>> @coexecute
+    ... def step(x):
+    ...     return float((x * x).sum())
+    >>> [step(mt.asarray([1.0, 2.0])) for _ in range(4)]
+    [5.0, 5.0, 5.0, 5.0]
+    >>> step.report().steps
+    4
+    """
+    check_choice("numerics", numerics, NUMERICS)
+    if function is None:
+        return functools.partial(coexecute, numerics=numerics)
+    _check_step(function)
+    return function if isinstance(function, Step) else Step(function, numerics)
+
+
+def explain(step: Any) -> str:
+    """The traces, the symbolic graph and what was compiled from it, as text.
+
+    Raises TypeError for anything but a co-executed step.
+    """
+    session = getattr(step, "session", None)
+    if not isinstance(session, Session):
+        raise TypeError(f"explain() takes a step made by coexecute, not {type(step).__name__}")
+    parts = [str(session.report), "", "# traces", trace_graph.to_text(session.traces)]
+    if session.program is not None:
+        parts += ["# symbolic graph", symbolic.to_text(session.program.graph)]
+    if session.compiled is not None:
+        parts += ["# compiled", session.compiled.explain()]
+    return "\n".join(parts)
+
+
+def _check_step(function: Any) -> None:
+    if not callable(function):
+        raise NotAStep(f"coexecute takes a function, not {type(function).__name__}")
+    code = inspect.unwrap(function)
+    code = getattr(code, "__func__", code)
+    name = getattr(function, "__qualname__", repr(function))
+    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+        raise NotAStep(f"{name} is async: co-execute the ordinary function that does one step, and await around it")
+    if inspect.isgeneratorfunction(code):
+        raise NotAStep(f"{name} is a generator: co-execute what does the work of one item, and loop around it")
+
+
+def _compiler() -> GraphCompiler:
+    """The compiler that the configuration asks for."""
+    if config.runner == "reference":
+        return compile_reference
+    return compile_reference
+
+
+__all__ = ["BoundStep", "Step", "coexecute", "explain"]

@@ -1,0 +1,298 @@
+"""Building: from a TraceGraph to the SymbolicGraph that is compiled and the Walk that Python follows.
+
+In: a TraceGraph.  Out: `Program(graph, walk)`.
+Invariant: the two agree: same nodes, feeds, phis and case words by number; nothing of the TraceGraph is changed.
+
+Maximal chains become blocks; a node with several children ends its block with a Case.  An input with several
+producers becomes a phi: behind each producer a Select assigns it, so on every path the last executed one counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from coexec.merge import SHAPE_ATTRIBUTE
+from coexec.symbolic import (
+    Block,
+    Case,
+    Constant,
+    Dim,
+    End,
+    Feed,
+    Fetch,
+    Goto,
+    Item,
+    OpNode,
+    Output,
+    Phi,
+    Select,
+    Source,
+    SymbolicGraph,
+    SymbolicSpec,
+    Terminator,
+    verify_symbolic,
+)
+from coexec.trace_graph import (
+    FromFeed,
+    FromNodes,
+    FromScalar,
+    TraceFeed,
+    TraceGraph,
+    TraceNode,
+    TraceOutput,
+    Wiring,
+    producers,
+    topological_order,
+)
+from coexec.walk import (
+    Expectation,
+    ExpectConstant,
+    ExpectFeed,
+    ExpectPhi,
+    ExpectSame,
+    ExpectScalar,
+    Walk,
+    WalkNode,
+    WalkOutput,
+)
+
+_SCALAR_TYPES = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float64)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """`version`: of the TraceGraph it was built from."""
+
+    graph: SymbolicGraph
+    walk: Walk
+    version: int
+
+
+def build(traces: TraceGraph) -> Program:
+    """The symbolic graph of all traces so far, and its walk."""
+    builder = _Builder(traces)
+    walk = builder.walk()
+    graph = builder.symbolic()
+    verify_symbolic(graph)
+    return Program(graph, walk, traces.version)
+
+
+class _Builder:
+    def __init__(self, traces: TraceGraph) -> None:
+        self.traces = traces
+        self.order = topological_order(traces)
+        self.operations = [node for node in self.order if node.op is not None]
+        self.symbols = {name: i for i, name in enumerate(traces.symbols.origins)}
+        self.feeds: list[Feed] = []
+        self.trace_feeds: list[TraceFeed | None] = []
+        self._feed_slots: dict[TraceFeed | FromScalar, int] = {}
+        self.phis: dict[frozenset[TraceOutput], Phi] = {}
+        self.selects: dict[TraceOutput, list[int]] = {}
+        self.cases: dict[TraceNode, int] = {}
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Numbers feeds, phis and case words in topological order."""
+        for node in self.order:
+            if len(node.children) > 1:
+                self.cases[node] = len(self.cases)
+            for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
+                match wiring:
+                    case FromFeed(feed) if spec is not None:
+                        self._add_feed(feed, spec)
+                    case FromScalar() if wiring.varies:
+                        self._add_feed(wiring, SymbolicSpec((), _SCALAR_TYPES[type(wiring.value)]))
+                    case FromNodes() if len(wiring.alternatives) > 1 and spec is not None:
+                        self._add_phi(wiring, spec)
+
+    def _add_feed(self, origin: TraceFeed | FromScalar, spec: SymbolicSpec) -> None:
+        slot = self._feed_slots.get(origin)
+        if slot is None:
+            self._feed_slots[origin] = len(self.feeds)
+            self.feeds.append(Feed(len(self.feeds), spec, scalar=isinstance(origin, FromScalar)))
+            self.trace_feeds.append(origin if isinstance(origin, TraceFeed) else None)
+        else:
+            self.feeds[slot] = Feed(slot, _more_general(self.feeds[slot].spec, spec), self.feeds[slot].scalar)
+
+    def _add_phi(self, wiring: FromNodes, spec: SymbolicSpec) -> None:
+        alternatives = frozenset(wiring.alternatives)
+        known = self.phis.get(alternatives)
+        if known is None:
+            slot = len(self.phis)
+            self.phis[alternatives] = Phi(slot, spec)
+            for output in wiring.alternatives:
+                self.selects.setdefault(output, []).append(slot)
+        else:
+            self.phis[alternatives] = Phi(known.slot, _more_general(known.spec, spec))
+
+    # --- the symbolic graph ------------------------------------------------------------------------------
+
+    def symbolic(self) -> SymbolicGraph:
+        chains = self._chains()
+        block_of = {chain[0]: i for i, chain in enumerate(chains)}
+        blocks = []
+        for i, chain in enumerate(chains):
+            items: list[Item] = [item for node in chain for item in self._items(node)]
+            blocks.append(Block(i, tuple(items), self._terminator(chain[-1], block_of)))
+        return SymbolicGraph(tuple(blocks), tuple(self.feeds), len(self.cases), len(self.phis), tuple(self.symbols))
+
+    def _chains(self) -> list[list[TraceNode]]:
+        """Maximal chains in topological order; the first one begins at the start."""
+        chains: list[list[TraceNode]] = []
+        chain_of: dict[TraceNode, list[TraceNode]] = {}
+        for node in self.order:
+            if len(node.parents) == 1 and len(node.parents[0].children) == 1:
+                chain = chain_of[node.parents[0]]
+            else:
+                chain = []
+                chains.append(chain)
+            chain.append(node)
+            chain_of[node] = chain
+        return chains
+
+    def _items(self, node: TraceNode) -> list[Item]:
+        items: list[Item] = []
+        if node.op is not None:
+            items.append(
+                OpNode(
+                    id=node.number,
+                    op=node.op,
+                    attributes=node.attributes,
+                    inputs=tuple([self._source(w) for w in node.inputs]),
+                    outputs=node.output_specs,
+                    fetched=tuple(node.fetched),
+                    kept=tuple(node.kept),
+                    where=node.where,
+                )
+            )
+        for output in node.outputs:
+            items += [Select(phi, Output(node.number, output.index)) for phi in self.selects.get(output, [])]
+        items += [Fetch(Output(read.node.number, read.index)) for read in node.reads]
+        return items
+
+    def _source(self, wiring: Wiring) -> Source:
+        match wiring:
+            case FromFeed(feed):
+                return self.feeds[self._feed_slots[feed]]
+            case FromScalar():
+                return self.feeds[self._feed_slots[wiring]] if wiring.varies else Constant(wiring.value)
+            case FromNodes([only]):
+                return Output(only.node.number, only.index)
+            case FromNodes(alternatives):
+                return self.phis[frozenset(alternatives)]
+            case _:
+                assert_never(wiring)
+
+    def _terminator(self, node: TraceNode, block_of: dict[TraceNode, int]) -> Terminator:
+        if node is self.traces.end:
+            return End()
+        if node in self.cases:
+            return Case(self.cases[node], tuple([block_of[child] for child in node.children]))
+        return Goto(block_of[node.children[0]])
+
+    # --- the walk ----------------------------------------------------------------------------------------
+
+    def walk(self) -> Walk:
+        nodes = {node: WalkNode(node) for node in self.order}
+        outputs = {o.trace: o for walk_node in nodes.values() for o in walk_node.outputs}
+        for node, walk_node in nodes.items():
+            self._fill_flow(node, walk_node, nodes, outputs)
+            self._fill_inputs(node, walk_node, outputs)
+        return Walk(nodes[self.traces.start], tuple(self.trace_feeds), len(self.phis), self.symbols)
+
+    def _fill_flow(
+        self,
+        node: TraceNode,
+        walk_node: WalkNode,
+        nodes: dict[TraceNode, WalkNode],
+        outputs: dict[TraceOutput, WalkOutput],
+    ) -> None:
+        walk_node.children = tuple([nodes[child] for child in node.children])
+        walk_node.case = self.cases.get(node)
+        if self.traces.end in node.children:
+            walk_node.ends = node.children.index(self.traces.end)
+        elif len(walk_node.children) == 1:
+            walk_node.only = walk_node.children[0]
+        walk_node.reads = frozenset([outputs[read] for read in node.reads])
+        walk_node.selects = tuple([(phi, o) for o in walk_node.outputs for phi in self.selects.get(o.trace, [])])
+
+    def _fill_inputs(
+        self, node: TraceNode, walk_node: WalkNode, outputs: dict[TraceOutput, WalkOutput]
+    ) -> None:
+        sources: list[WalkOutput | None] = []
+        others: list[Expectation] = []
+        first_use: dict[int, int] = {}
+        for position, wiring in enumerate(node.inputs):
+            source: WalkOutput | None = None
+            match wiring:
+                case FromNodes(alternatives) if len(alternatives) == 1:
+                    source = outputs[alternatives[0]]
+                case FromNodes(alternatives):
+                    others.append(ExpectPhi(position, self.phis[frozenset(alternatives)].slot))
+                case FromFeed(feed):
+                    slot = self._feed_slots[feed]
+                    if slot in first_use:
+                        others.append(ExpectSame(position, first_use[slot]))
+                    else:
+                        first_use[slot] = position
+                        others.append(self._expect_feed(position, slot, node.input_specs[position]))
+                case FromScalar():
+                    if wiring.varies:
+                        slot = self._feed_slots[wiring]
+                        others.append(ExpectScalar(position, slot, type(wiring.value), *_integer_limits(node)))
+                    else:
+                        others.append(ExpectConstant(position, wiring.value))
+            sources.append(source)
+        walk_node.sources, walk_node.others = tuple(sources), tuple(others)
+        walk_node.sends = tuple([(e.slot, e.position) for e in others if isinstance(e, ExpectFeed | ExpectScalar)])
+        walk_node.symbolic = self._symbolic_inputs(node)
+        shape = node.attributes.get(SHAPE_ATTRIBUTE)
+        walk_node.shape_symbols = isinstance(shape, tuple) and any(isinstance(d, str) for d in shape)
+
+
+    def _expect_feed(self, position: int, slot: int, spec: SymbolicSpec | None) -> ExpectFeed:
+        assert spec is not None
+        return ExpectFeed(position, slot, spec.dtype, None if _has_symbols(spec) else _static(spec))
+
+    def _symbolic_inputs(self, node: TraceNode) -> tuple[tuple[int, tuple[Dim, ...]], ...]:
+        """The inputs whose shapes validation must look at, as soon as one has a symbol or comes from one that has.
+
+        A feed is also compared with the dimensions that the graph gives it, so that their symbols get bound.
+        """
+        specs = [(i, spec) for i, spec in enumerate(node.input_specs) if spec is not None]
+        fed = [
+            (i, self.feeds[self._feed_slots[wiring.feed]].spec)
+            for i, wiring in enumerate(node.inputs)
+            if isinstance(wiring, FromFeed)
+        ]
+        around = [spec for _, spec in specs + fed] + [o.node.output_specs[o.index] for o in producers(node)]
+        if any(_has_symbols(spec) for spec in (*around, *node.output_specs)):
+            return tuple([(i, spec.shape) for i, spec in specs + fed])
+        return ()
+
+
+
+def _integer_limits(node: TraceNode) -> tuple[int, int]:
+    """What a Python int may be beside the integer operands of the node; eager execution refuses others."""
+    integers = [spec.dtype for spec in node.input_specs if spec is not None and spec.dtype.kind in "iu"]
+    bounds = [np.iinfo(dtype) for dtype in (*integers, np.dtype(np.int64))]
+    return max(int(b.min) for b in bounds), min(int(b.max) for b in bounds)
+
+
+def _has_symbols(spec: SymbolicSpec) -> bool:
+    return any(isinstance(d, str) for d in spec.shape)
+
+
+def _static(spec: SymbolicSpec) -> tuple[int, ...]:
+    return tuple([d for d in spec.shape if isinstance(d, int)])
+
+
+def _more_general(left: SymbolicSpec, right: SymbolicSpec) -> SymbolicSpec:
+    """Symbols where either has one: the tensor is the same, so they agree on every path that meets both."""
+    shape = tuple([b if isinstance(a, int) else a for a, b in zip(left.shape, right.shape, strict=True)])
+    return SymbolicSpec(shape, left.dtype)
+
+

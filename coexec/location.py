@@ -1,0 +1,51 @@
+"""Locations: where in the program an operation was executed.
+
+In: the stack of the calling thread, up to the frame in which the step was called.
+Out: `Location`s, hashable and comparable; file:line texts for messages.
+Invariant: equal locations mean equal code (file, qualified name, first line and bytecode) at equal instructions
+in every frame of the call; no frame and no code object is kept alive.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+from weakref import ref
+
+Location = tuple[int, ...]  # code number and instruction offset of each frame, innermost first
+
+_PACKAGES = tuple(f"{Path(__file__).parent.parent / name}/" for name in ("coexec", "minitensor", "comprehension"))
+
+_numbers: dict[tuple[str, str, int, int], int] = {}
+_by_identity: dict[int, tuple[ref[CodeType], int]] = {}  # a code object's hash reads all its bytecode: too slow a key
+
+
+def code_number(code: CodeType) -> int:
+    """A number for a piece of code: equal for code objects made again from the same source."""
+    known = _by_identity.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    key = (code.co_filename, code.co_qualname, code.co_firstlineno, hash(code.co_code))
+    number = _numbers.setdefault(key, len(_numbers))
+    identity = id(code)
+    _by_identity[identity] = (ref(code, lambda _: _by_identity.pop(identity, None)), number)
+    return number
+
+
+def location(frame: FrameType | None, root: FrameType) -> Location:
+    """The location of `frame` inside the call made by `root`."""
+    parts: list[int] = []
+    while frame is not None and frame is not root:
+        parts.append(code_number(frame.f_code))
+        parts.append(frame.f_lasti)
+        frame = frame.f_back
+    return tuple(parts)
+
+
+def users_line(frame: FrameType | None = None) -> str:
+    """file:line of the innermost frame outside this project's packages ("?" where there is none)."""
+    frame = frame or sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES):
+        frame = frame.f_back
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

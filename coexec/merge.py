@@ -1,0 +1,242 @@
+"""Merging: one more trace becomes a path of the TraceGraph.
+
+In: a TraceGraph and a `Trace` (a validated prefix, then records).  Out: the path; the graph has grown by what was new.
+Invariant: afterwards the trace is a path of the graph, and the graph accepts every trace that it accepted before
+(save where a producer added to an input is executed later than the one an older trace used; that trace then
+falls back once and gets a node of its own).
+
+A pointer walks along the graph.  A child that equals the record is taken; otherwise a later node that equals it and
+is no ancestor (the branches join again); otherwise a new node.  Equal: operation, attributes, location, forward
+node, types of the inputs, and a wiring that is the same or can be made to cover both (reference section 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coexec.dims import Unifier
+from coexec.keys import attribute_key, same_scalar
+from coexec.opaque import has_comprehension
+from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
+from coexec.symbolic import Dim, SymbolicSpec
+from coexec.trace_graph import (
+    FromFeed,
+    FromNodes,
+    FromScalar,
+    NodeKey,
+    TraceFeed,
+    TraceGraph,
+    TraceNode,
+    TraceOutput,
+    Wiring,
+    can_reach,
+)
+from minitensor.ops.opdef import Operand, TensorSpec
+
+SHAPE_ATTRIBUTE = "shape"  # the attribute that may hold symbols
+
+
+def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
+    """Adds a trace; returns its path (operations only).  Whether it added anything: `graph.version`."""
+    merger = _Merger(graph, trace)
+    for record in trace.records:
+        merger.take(record)
+    graph.add_edge(merger.pointer, graph.end)
+    for position, read in trace.reads:
+        behind = merger.path[position - 1] if position else graph.start
+        graph.add_read(behind, merger.output(read))
+    for kept in trace.kept:
+        graph.add_kept(merger.output(kept))
+    graph.traces += 1
+    return merger.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """How a node covers a record, once `promoted` scalars vary, `added` producers count and its specs are these."""
+
+    node: TraceNode
+    feeds: dict[TraceFeed, int]
+    added: list[tuple[FromNodes, TraceOutput]]
+    promoted: list[FromScalar]
+    input_specs: tuple[SymbolicSpec | None, ...]
+    output_specs: tuple[SymbolicSpec, ...]
+    shape: tuple[Dim, ...] | None
+    unifier: Unifier
+
+    @property
+    def changes(self) -> int:
+        return len(self.added) + len(self.promoted) + self.unifier.changes
+
+
+class _Merger:
+    def __init__(self, graph: TraceGraph, trace: Trace) -> None:
+        self.graph = graph
+        self.path = list(trace.prefix)
+        self.place = {node: i for i, node in enumerate(self.path)}
+        self.pointer = self.path[-1] if self.path else graph.start
+        self.feeds = dict(trace.feeds)
+        self.symbols = dict(trace.symbols)
+
+    def output(self, produced: Produced) -> TraceOutput:
+        return self.path[produced.index].outputs[produced.output]
+
+    def take(self, record: OpRecord) -> None:
+        """Moves the pointer to the node of `record`, which is made if there is none."""
+        key = self._key(record)
+        match = self._best_child(key, record) or self._best_join(key, record)
+        node = self._new_node(key, record) if match is None else self._commit(match)
+        self.graph.add_edge(self.pointer, node)
+        self.place[node] = len(self.path)
+        self.path.append(node)
+        self.pointer = node
+
+    def _key(self, record: OpRecord) -> NodeKey:
+        attributes = dict(record.attributes)
+        if isinstance(attributes.get(SHAPE_ATTRIBUTE), tuple):
+            attributes[SHAPE_ATTRIBUTE] = len(attributes[SHAPE_ATTRIBUTE])
+        signature = tuple([
+            (spec.dtype, len(spec.shape)) if spec is not None else type(ref.value) if isinstance(ref, Scalar) else None
+            for spec, ref in zip(record.input_specs, record.inputs, strict=True)
+        ])
+        forward = None if record.forward is None else self.path[record.forward].number
+        return NodeKey(record.op.name, attribute_key(attributes), record.location, forward, signature)
+
+    def _best_child(self, key: NodeKey, record: OpRecord) -> _Match | None:
+        return self._best([node for node in self.pointer.children if node.key == key], record)
+
+    def _best_join(self, key: NodeKey, record: OpRecord) -> _Match | None:
+        later = [
+            node
+            for node in self.graph.by_key.get(key, [])
+            if node not in self.place and node not in self.pointer.children and not can_reach(node, self.pointer)
+        ]
+        return self._best(later, record)
+
+    def _best(self, nodes: list[TraceNode], record: OpRecord) -> _Match | None:
+        """The match that changes least; the oldest node among equals."""
+        matches = [match for node in nodes if (match := self._match(node, record)) is not None]
+        return min(matches, key=lambda match: (match.changes, match.node.number), default=None)
+
+    def _match(self, node: TraceNode, record: OpRecord) -> _Match | None:
+        """How `node`, whose key is the record's, covers the record; None where it cannot."""
+        feeds = dict(self.feeds)
+        added: list[tuple[FromNodes, TraceOutput]] = []
+        promoted: list[FromScalar] = []
+        for wiring, reference in zip(node.inputs, record.inputs, strict=True):
+            match wiring, reference:
+                case FromNodes(), Produced():
+                    output = self.output(reference)
+                    if not self._reaches(wiring, output):
+                        return None
+                    if output not in wiring.alternatives:
+                        added.append((wiring, output))
+                case FromFeed(), External():
+                    if feeds.setdefault(wiring.feed, reference.number) != reference.number:
+                        return None
+                case FromScalar(), Scalar():
+                    if not wiring.varies and not same_scalar(wiring.value, reference.value):
+                        promoted.append(wiring)
+                case _:
+                    return None
+        return self._match_specs(node, record, feeds, added, promoted)
+
+    def _reaches(self, wiring: FromNodes, output: TraceOutput) -> bool:
+        """Whether `output` is the last executed on this path, itself and the known alternatives considered."""
+        place = self.place[output.node]
+        for known in wiring.alternatives:
+            other = self.place.get(known.node, -1)
+            if other > place or (other == place and known is not output):
+                return False
+        return True
+
+    def _match_specs(
+        self,
+        node: TraceNode,
+        record: OpRecord,
+        feeds: dict[TraceFeed, int],
+        added: list[tuple[FromNodes, TraceOutput]],
+        promoted: list[FromScalar],
+    ) -> _Match | None:
+        unifier = Unifier(self.graph.symbols, self.symbols)
+        inputs: list[SymbolicSpec | None] = []
+        for known, seen in zip(node.input_specs, record.input_specs, strict=True):
+            spec = None if known is None or seen is None else _unify_spec(unifier, known, seen)
+            if spec is None and known is not None:
+                return None
+            inputs.append(spec)
+        pairs = zip(node.output_specs, record.output_specs, strict=True)
+        outputs = [_unify_spec(unifier, known, seen) for known, seen in pairs]
+        shape = node.attributes.get(SHAPE_ATTRIBUTE)
+        if isinstance(shape, tuple):
+            shape = unifier.shape(shape, record.attributes[SHAPE_ATTRIBUTE])
+            if shape is None:
+                return None
+        else:
+            shape = None
+        if None in outputs:
+            return None
+        taken = _Match(
+            node, feeds, added, promoted, tuple(inputs), tuple([o for o in outputs if o is not None]), shape, unifier
+        )
+        return taken if unifier.changes == 0 or _has_symbolic_form(taken) else None
+
+    def _commit(self, match: _Match) -> TraceNode:
+        node = match.node
+        for wiring, output in match.added:
+            wiring.alternatives.append(output)
+        for scalar in match.promoted:
+            scalar.varies = True
+        node.input_specs, node.output_specs = match.input_specs, match.output_specs
+        if match.shape is not None:
+            node.attributes = {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
+        match.unifier.commit(self.symbols)
+        self.feeds = match.feeds
+        if match.changes:
+            self.graph.version += 1
+        return node
+
+    def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
+        node = self.graph.add_node(
+            record.op,
+            key,
+            record.attributes,
+            tuple([None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs]),
+            tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in record.output_specs]),
+            record.where,
+        )
+        node.inputs = [self._wiring(reference) for reference in record.inputs]
+        return node
+
+    def _wiring(self, reference: InputRef) -> Wiring:
+        match reference:
+            case Produced():
+                return FromNodes([self.output(reference)])
+            case Scalar(value):
+                return FromScalar(value)
+            case External(number):
+                for feed, bound in self.feeds.items():
+                    if bound == number:
+                        return FromFeed(feed)
+                feed = self.graph.add_feed()
+                self.feeds[feed] = number
+                return FromFeed(feed)
+
+
+def _unify_spec(unifier: Unifier, known: SymbolicSpec, seen: TensorSpec) -> SymbolicSpec | None:
+    shape = unifier.shape(known.shape, seen.shape) if known.dtype == seen.dtype else None
+    return None if shape is None else SymbolicSpec(shape, known.dtype)
+
+
+def _has_symbolic_form(match: _Match) -> bool:
+    """Whether the operation still has a comprehension when its dimensions are those of the match."""
+    node = match.node
+    assert node.op is not None
+    operands: list[Operand] = []
+    for spec, wiring in zip(match.input_specs, node.inputs, strict=True):
+        if spec is not None:
+            operands.append(TensorSpec(spec.shape, spec.dtype))
+        elif isinstance(wiring, FromScalar):
+            operands.append(wiring.value)
+    attributes = node.attributes if match.shape is None else {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
+    return has_comprehension(node.op, operands, attributes)

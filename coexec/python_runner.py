@@ -1,0 +1,435 @@
+"""PythonRunner: validates each operation of a step against the walk and runs ahead of the graph.
+
+In: the operations, reads and rebindings of one step (`Observer`).  Out: empty values, feeds and choice words for the
+GraphRun; in the end a `Trace` of what the graph did not have.
+Invariants: an operation counts only once op, attributes, producers of the inputs and types were compared; the
+graph computes nothing but pure operations, so nothing is committed beyond the watermark (`path`); when the step
+leaves the graph, every live value of the prefix is filled, and a Recorder goes on from that very operation.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from time import perf_counter
+from types import FrameType
+from typing import Any, assert_never
+from weakref import ref
+
+import numpy as np
+
+from coexec.keys import same_scalar
+from coexec.location import location, users_line
+from coexec.merge import SHAPE_ATTRIBUTE
+from coexec.opaque import is_opaque, values_to_check
+from coexec.promise import Promise, StepLog, origin
+from coexec.record import Produced, Recorder, Trace, forward_index
+from coexec.replay import OpLog, replay
+from coexec.runner_protocol import Array, GraphRun
+from coexec.symbolic import Dim, ScalarValue
+from coexec.trace_graph import TraceFeed
+from coexec.walk import (
+    Expectation,
+    ExpectConstant,
+    ExpectFeed,
+    ExpectPhi,
+    ExpectSame,
+    ExpectScalar,
+    Walk,
+    WalkNode,
+    WalkOutput,
+)
+from minitensor.dispatch import run_eager
+from minitensor.ops.opdef import OpDef, TensorSpec
+from minitensor.value import Value, local
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn."""
+
+    trace: Trace
+    reason: str | None
+
+
+class PythonRunner:
+    """The observer of a co-executed step.
+
+    Args:
+        walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
+    """
+
+    __slots__ = (
+        "at", "attributes", "bound", "log", "path", "phis", "posted", "reads", "reason", "recorder", "root", "run",
+        "sent", "stall_s", "symbols", "walk",
+    )  # fmt: skip
+
+    def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
+        self.walk = walk
+        self.run = run
+        self.root = root
+        self.at = walk.start
+        self.path: list[WalkNode] = []
+        self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
+        self.bound: list[Any] = [None] * len(walk.feeds)  # values and numbers as Python has them
+        self.sent: list[Any] = [None] * len(walk.feeds)  # the same as they were sent: snapshots of borrowed memory
+        self.phis: list[WalkOutput | None] = [None] * walk.phis
+        self.symbols: dict[str, int] = {}
+        self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
+        self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
+        self.recorder: Recorder | None = None
+        self.reason: str | None = None
+        self.stall_s = 0.0
+        self.log = StepLog()
+        self.log.fill_pending = self._fill
+
+    # --- the observer ------------------------------------------------------------------------------------
+
+    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """Validates one operation and promises its outputs; leaves the graph where it is another one."""
+        node = self.at.only
+        if node is None or not self._matches(node, op, inputs, attributes):
+            node = self._choose(op, inputs, attributes)
+            if node is None:
+                return self._outside(op, inputs, attributes)
+        if op.may_raise:
+            self._check_contents(op, inputs, attributes)
+            if self.recorder is not None:
+                return self.recorder.execute(op, inputs, attributes)
+        return self._advance(node, inputs, attributes)
+
+    def on_read(self, value: Value) -> None:
+        """Python looks at a value: waits for the graph if this step made it."""
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return
+        source = promise.source
+        if source in self.posted:
+            self._fetch(value, source)
+        else:
+            self.reads.append((len(self.path), Produced(promise.index, promise.output)))
+            promise.fill(value)
+
+    def on_rebind(self, tensor: Any, value: Value) -> None:
+        """Nothing to do: names belong to Python, and Python has validated this."""
+
+    # --- validation --------------------------------------------------------------------------------------
+
+    def _matches(self, node: WalkNode, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
+        """Whether the operation is `node`; changes nothing."""
+        if op is not node.op or len(inputs) != len(node.sources):
+            return False
+        if (attributes != node.attributes or node.typed) and not self._same_attributes(node, attributes):
+            return False
+        log = self.log
+        for x, source in zip(inputs, node.sources):  # noqa: B905 - lengths are equal; `strict` costs 60 ns
+            if source is not None:
+                if type(x) is not Value:
+                    return False
+                promise = x.pending
+                if type(promise) is not Promise or promise.source is not source or promise.owner is not log:
+                    return False
+        for expected in node.others:
+            if not self._meets(expected, inputs):
+                return False
+        return not node.symbolic or self._unify(node, inputs, attributes) is not None
+
+    def _same_attributes(self, node: WalkNode, attributes: dict[str, Any]) -> bool:
+        """Attributes with numbers (1 is not True) or with symbols in their shape."""
+        if attributes.keys() != node.attributes.keys():
+            return False
+        for name, known in node.attributes.items():
+            seen = attributes[name]
+            if name == SHAPE_ATTRIBUTE and node.shape_symbols:
+                if not isinstance(seen, tuple) or len(seen) != len(known):
+                    return False
+            elif type(seen) is not type(known) or seen != known:
+                return False
+        return True
+
+    def _meets(self, expected: Expectation, inputs: tuple[Any, ...]) -> bool:
+        x: Any = inputs[expected.position]
+        match expected:
+            case ExpectPhi(slot=slot):
+                promise = origin(x, self.log) if type(x) is Value else None
+                return promise is not None and promise.source is self.phis[slot]
+            case ExpectFeed(slot=slot):
+                if type(x) is not Value or x.dtype != expected.dtype or origin(x, self.log) is not None:
+                    return False
+                if expected.shape is not None and x.shape != expected.shape:
+                    return False
+                return self.bound[slot] is None or self.bound[slot] is x
+            case ExpectSame(other=other):
+                return x is inputs[other]
+            case ExpectConstant(value=value):
+                return x is value or (type(x) is not Value and same_scalar(x, value))
+            case ExpectScalar():
+                return type(x) is expected.type and (expected.type is not int or expected.low <= x <= expected.high)
+            case _:
+                assert_never(expected)
+
+    def _unify(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> dict[str, int] | None:
+        """The symbols that this operation would bind; None where its dimensions are not the graph's."""
+        fresh: dict[str, int] = {}
+        for position, dims in node.symbolic:
+            if not self._unify_dims(dims, inputs[position].shape, fresh):
+                return None
+        if node.shape_symbols:
+            shape: tuple[Dim, ...] = node.attributes[SHAPE_ATTRIBUTE]
+            if not self._unify_dims(shape, attributes[SHAPE_ATTRIBUTE], fresh):
+                return None
+        return fresh
+
+    def _unify_dims(self, dims: tuple[Dim, ...], shape: tuple[int, ...], fresh: dict[str, int]) -> bool:
+        if len(dims) != len(shape):
+            return False
+        for dim, extent in zip(dims, shape, strict=True):
+            if isinstance(dim, str):
+                known = self.symbols.get(dim)
+                if known is None:
+                    known = fresh.setdefault(dim, extent)
+                if known != extent or extent < 2:
+                    return False
+            elif dim != extent:
+                return False
+        return True
+
+    def _choose(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> WalkNode | None:
+        """The child that the operation is, at a fork; locations decide only where nothing else does."""
+        matching = [n for n in self.at.children if n.op is not None and self._matches(n, op, inputs, attributes)]
+        if len(matching) > 1:
+            here = location(sys._getframe(2), self.root)
+            forward = forward_index(self.log)
+            number = None if forward is None else self.path[forward].number
+            keys = [(n, n.trace.key) for n in matching]
+            matching = [n for n, key in keys if key and (key.location, key.forward) == (here, number)] or matching
+        return matching[0] if matching else None
+
+    def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
+        """The fence: what the operation can fail on is read, and the rule run with blanks for everything else.
+
+        Raises what the operation raises.
+        """
+        checked = values_to_check(op, inputs)
+        for value in checked:
+            self.on_read(value)
+        blanks = [
+            Value(np.broadcast_to(np.zeros((), x.dtype), x.shape)) if isinstance(x, Value) and x not in checked else x
+            for x in inputs
+        ]
+        run_eager(op, tuple(blanks), attributes)
+
+    # --- advancing ---------------------------------------------------------------------------------------
+
+    def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """The operation is valid: tells the graph what it needs, and promises the outputs."""
+        at, run, log = self.at, self.run, self.log
+        if at.case is not None:
+            run.choose(at.case, at.children.index(node))
+        index = len(self.path)
+        if node.symbolic:
+            self._bind(self._unify(node, inputs, attributes) or {})
+            if node.shape_symbols:
+                self.attributes[index] = attributes
+        for slot, position in node.sends:
+            if self.bound[slot] is None:
+                self._feed(slot, inputs[position])
+        values = []
+        made = log.made
+        for i, output in enumerate(node.outputs):
+            shape = output.shape
+            if shape is None:
+                shape = self._concrete(node, i, inputs, attributes)
+            value = Value.promise(shape, output.dtype, Promise(log, index, i, output))
+            made.append(ref(value))
+            values.append(value)
+        self.path.append(node)
+        for slot, output in node.selects:
+            self.phis[slot] = output
+        if node.reads:
+            self.posted |= node.reads
+        self.at = node
+        return tuple(values)
+
+    def _bind(self, fresh: dict[str, int]) -> None:
+        for name, extent in fresh.items():
+            self.symbols[name] = extent
+            self.run.bind(self.walk.symbols[name], extent)
+
+    def _concrete(
+        self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
+    ) -> tuple[int, ...]:
+        """The shape of an output with symbols; symbols met here first are bound."""
+        dims = node.outputs[index].dims
+        unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
+        if unknown:
+            assert node.op is not None
+            operands = [TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs]
+            inferred = node.op.infer(*operands, **attributes)
+            spec = inferred[index] if isinstance(inferred, tuple) else inferred
+            extents = zip(dims, spec.shape, strict=True)
+            self._bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
+        return tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
+
+    def _feed(self, slot: int, x: Value | ScalarValue) -> None:
+        """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver."""
+        self.bound[slot] = x
+        if not isinstance(x, Value):
+            self.sent[slot] = x
+            self.run.feed(slot, x)
+            return
+        promise = x.pending
+        if x.array is None and isinstance(promise, Promise) and promise.handle is not None:
+            self.sent[slot] = x
+            self.run.feed(slot, promise.handle)
+            return
+        self._wait(x)
+        sent = x.snapshot()
+        assert sent.array is not None
+        self.sent[slot] = sent
+        self.run.feed(slot, sent.array)
+
+    def _wait(self, value: Value) -> None:
+        """A value that another step still owes (one of another thread's)."""
+        if value.array is None and value.pending is not None:
+            begin = perf_counter()
+            value.pending.fill(value)
+            self.stall_s += perf_counter() - begin
+
+    def _fetch(self, value: Value, source: WalkOutput) -> None:
+        begin = perf_counter()
+        try:
+            array: Array = self.run.fetch(source.output)
+        except Exception as error:
+            self._leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
+            return
+        finally:
+            self.stall_s += perf_counter() - begin
+        with self.log.lock:
+            if value.array is None:
+                value.array = array
+
+    # --- leaving the graph -------------------------------------------------------------------------------
+
+    def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
+        if is_opaque(op, inputs, attributes):
+            for x in inputs:
+                if isinstance(x, Value):
+                    self.on_read(x)
+            return run_eager(op, inputs, attributes)
+        expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
+        recorder = self._leave(f"{op.name} at {users_line()}, where the graph has {expected}")
+        return recorder.execute(op, inputs, attributes)
+
+    def _leave(self, reason: str) -> Recorder:
+        """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
+        if self.recorder is None:
+            self.run.cancel()
+            self._fill_live()
+            self.reason = reason
+            trace, externals = self._prefix()
+            self.recorder = Recorder(self.root, self.log, trace, externals)
+            if local.observer is self:
+                local.observer = self.recorder
+        return self.recorder
+
+    def _prefix(self) -> tuple[Trace, list[Value]]:
+        """The validated prefix as the beginning of a trace."""
+        numbers: dict[int, int] = {}
+        externals: list[Value] = []
+        feeds: dict[TraceFeed, int] = {}
+        for feed, value in zip(self.walk.feeds, self.bound, strict=True):
+            if feed is not None and value is not None:
+                if id(value) not in numbers:
+                    numbers[id(value)] = len(externals)
+                    externals.append(value)
+                feeds[feed] = numbers[id(value)]
+        prefix = [node.trace for node in self.path]
+        return Trace(prefix=prefix, feeds=feeds, symbols=dict(self.symbols), reads=list(self.reads)), externals
+
+    def _fill(self, value: Value) -> None:
+        """Computes one value by replay (another thread's demand, or a read that the graph does not deliver)."""
+        promise = origin(value, self.log)
+        assert promise is not None
+        self._fill_all([value])
+
+    def _fill_live(self) -> None:
+        with self.log.lock:
+            self._fill_all([value for value in self.log.live() if value.array is None])
+
+    def _fill_all(self, values: list[Value]) -> None:
+        if not values:
+            return
+        keys: dict[tuple[int, int], Value] = {}
+        known: dict[tuple[int, int], Value] = {}
+        for value in self.log.live():
+            promise = origin(value, self.log)
+            if promise is not None and value.array is not None:
+                known[promise.index, promise.output] = value
+        for value in values:
+            promise = origin(value, self.log)
+            assert promise is not None
+            keys[promise.index, promise.output] = value
+        log = OpLog(self.path, self.attributes, self.sent, self.walk.phis)
+        for key, result in replay(log, list(keys), known).items():
+            keys[key].array = result.array
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def end(self) -> Outcome:
+        """The step returned or raised: lets the graph finish, or the recorder."""
+        if self.recorder is None and self.at.ends is None:
+            expected = ", ".join(str(n.op.name) for n in self.at.children if n.op)
+            self._leave(f"the step ended behind {self.at.trace.where}, where the graph has {expected}")
+        if self.recorder is not None:
+            trace = self.recorder.end()
+            self._let_go()
+            return Outcome(trace, self.reason or "the step left the graph")
+        trace, _ = self._prefix()
+        if self.at.case is not None and self.at.ends is not None:
+            self.run.choose(self.at.case, self.at.ends)
+        with self.log.lock:
+            self._hand_over(trace)
+        self._let_go()
+        return Outcome(trace, None)
+
+    def abandon(self) -> None:
+        """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive; nothing is learnt."""
+        if self.recorder is None:
+            self.run.cancel()
+            self._fill_live()
+            self.recorder = Recorder(self.root, self.log, Trace(), [])
+        self.recorder.end()
+        self._let_go()
+
+    def _hand_over(self, trace: Trace) -> None:
+        """Every live value gets its handle, or its contents where the graph did not know that it would live."""
+        owed: list[tuple[Value, Promise]] = []
+        unknown: list[Value] = []
+        for value in self.log.live():
+            promise = origin(value, self.log)
+            if promise is None:
+                continue
+            if value.array is None and not promise.source.kept:
+                unknown.append(value)
+                trace.kept.append(Produced(promise.index, promise.output))
+            elif value.array is None:
+                owed.append((value, promise))
+        self._fill_all(unknown)
+        handles = self.run.finish([promise.source.output for _, promise in owed])
+        for (_, promise), handle in zip(owed, handles, strict=True):
+            promise.settle(handle)
+        for value in self.log.live():
+            promise = origin(value, self.log)
+            if promise is not None:
+                promise.settle(None)
+                value.pending = None
+
+    def _let_go(self) -> None:
+        """Drops every reference to the step's Python side."""
+        self.log.fill_pending = None
+        self.log.made.clear()
+        self.bound.clear()
+        self.sent.clear()
+        self.attributes.clear()

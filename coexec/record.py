@@ -1,0 +1,168 @@
+"""Records of operations, and the observer that makes them while a step runs eagerly.
+
+In: the operations of a step, one by one (`Observer.execute`).  Out: a `Trace`, which `merge` adds to the TraceGraph.
+Invariant: a trace holds names of producers, attributes, specs and locations: no tensor, no array, no frame.
+
+Operations that no kernel can do (`is_opaque`) leave no record: they are Python's, like any call of NumPy.  Their
+operands are reads and their results come into the trace from outside.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+from weakref import ref
+
+from coexec.location import Location, location, users_line
+from coexec.opaque import is_opaque, values_to_check
+from coexec.promise import Promise, StepLog, origin
+from coexec.symbolic import ScalarValue
+from coexec.trace_graph import TraceFeed, TraceNode
+from minitensor.dispatch import run_eager
+from minitensor.ops.opdef import OpDef, TensorSpec
+from minitensor.value import Value, local
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """Output `output` of operation number `index` of the trace."""
+
+    index: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A tensor from outside; equal numbers are the same contents."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    value: ScalarValue
+
+
+InputRef = Produced | External | Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class OpRecord:
+    """One operation.  `forward`: the operation whose gradient was being taken, by number in the trace."""
+
+    op: OpDef
+    attributes: dict[str, Any]
+    inputs: tuple[InputRef, ...]
+    input_specs: tuple[TensorSpec | None, ...]  # None for scalars
+    output_specs: tuple[TensorSpec, ...]
+    location: Location
+    forward: int | None
+    where: str
+
+
+@dataclass(slots=True)
+class Trace:
+    """One step: a prefix that was validated against the graph (empty in the tracing phase), then records.
+
+    `feeds` and `symbols`: what the prefix has bound.  `reads`: (number of operations before it, what was read).
+    """
+
+    prefix: list[TraceNode] = field(default_factory=list)
+    feeds: dict[TraceFeed, int] = field(default_factory=dict)
+    symbols: dict[str, int] = field(default_factory=dict)
+    records: list[OpRecord] = field(default_factory=list)
+    reads: list[tuple[int, Produced]] = field(default_factory=list)
+    kept: list[Produced] = field(default_factory=list)
+
+
+class Recorder:
+    """The observer of the tracing phase, and of the rest of a step that left the graph.
+
+    Args:
+        root: the frame that called the step; locations end there.
+        log: of the whole step, so that values of the validated prefix are known.
+        trace: with the prefix, its feeds numbered as in `externals`.
+        externals: the values behind those numbers (held until the step ends, so that no identity is reused).
+    """
+
+    __slots__ = ("_numbers", "externals", "log", "root", "trace")
+
+    def __init__(self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value]) -> None:
+        self.root = root
+        self.log = log
+        self.trace = trace
+        self.externals = externals
+        self._numbers = {id(value): number for number, value in enumerate(externals)}
+
+    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """Runs the eager rule and records it."""
+        if is_opaque(op, inputs, attributes):
+            for x in inputs:
+                if isinstance(x, Value):
+                    self.on_read(x)
+            return run_eager(op, inputs, attributes)
+        for x in values_to_check(op, inputs):
+            self.on_read(x)
+        outputs = run_eager(op, inputs, attributes)
+        frame = sys._getframe(1)
+        index = len(self.trace.prefix) + len(self.trace.records)
+        self.trace.records.append(
+            OpRecord(
+                op=op,
+                attributes=attributes,
+                inputs=tuple([self._reference(x) for x in inputs]),
+                input_specs=tuple([TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else None for x in inputs]),
+                output_specs=tuple([TensorSpec(x.shape, x.dtype) for x in outputs]),
+                location=location(frame, self.root),
+                forward=forward_index(self.log),
+                where=users_line(frame),
+            )
+        )
+        for i, value in enumerate(outputs):
+            value.pending = Promise(self.log, index, i)
+            self.log.made.append(ref(value))
+        return outputs
+
+    def on_read(self, value: Value) -> None:
+        """Notes that Python sees this value."""
+        promise = origin(value, self.log)
+        if promise is not None:
+            position = len(self.trace.prefix) + len(self.trace.records)
+            self.trace.reads.append((position, Produced(promise.index, promise.output)))
+
+    def on_rebind(self, tensor: Any, value: Value) -> None:
+        """Nothing to note: what a tensor holds when the step ends is alive then."""
+
+    def end(self) -> Trace:
+        """The step has ended: notes what is alive and lets go of everything else."""
+        for value in self.log.live():
+            promise = origin(value, self.log)
+            if promise is not None:
+                self.trace.kept.append(Produced(promise.index, promise.output))
+                promise.settle(None)
+                value.pending = None
+        self.externals.clear()
+        return self.trace
+
+    def _reference(self, x: Any) -> InputRef:
+        if not isinstance(x, Value):
+            return Scalar(x)
+        promise = origin(x, self.log)
+        if promise is not None:
+            return Produced(promise.index, promise.output)
+        number = self._numbers.get(id(x))
+        if number is None:
+            number = self._numbers[id(x)] = len(self.externals)
+            self.externals.append(x)
+        return External(number)
+
+
+def forward_index(log: StepLog) -> int | None:
+    """The number of the operation of this step whose gradient is being taken."""
+    node = local.differentiating
+    if node is None:
+        return None
+    promise = origin(node.outputs[0], log)
+    return None if promise is None else promise.index

@@ -1,0 +1,276 @@
+"""The state machine of one step function: TRACE, COMPILING, COEXECUTE, and back.
+
+In: the outermost calls of the step.  Out: their results; counted in a `Report`.
+Invariants: Python runs each call exactly once; whatever phase it meets, what it observes is what the plain function
+would have shown; at most one graph is being compiled at a time, and a graph in use stays in use until the next is
+ready, so that a fallback costs one step and not a wait.
+
+    TRACE      every operation runs eagerly and is recorded; a trace that adds nothing ends the phase
+    COMPILING  plain eager Python while the graph is compiled
+    COEXECUTE  Python validates and runs ahead, the graph computes; a step that leaves it is recorded from there on
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import Enum
+from time import perf_counter
+from types import FrameType
+from typing import Any
+from weakref import WeakSet
+
+from coexec.build import Program, build
+from coexec.config import config
+from coexec.merge import merge
+from coexec.promise import StepLog
+from coexec.python_runner import Outcome, PythonRunner
+from coexec.record import Recorder, Trace
+from coexec.report import Event, Report
+from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
+from coexec.trace_graph import TraceGraph
+from minitensor.value import local
+
+MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
+FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
+
+
+class Phase(Enum):
+    TRACE = "trace"
+    COMPILING = "compiling"
+    COEXECUTE = "coexecute"
+    EAGER = "eager"  # given up, for the reason in the report
+
+
+class Session:
+    """One step function's traces, graph and counts.
+
+    Args:
+        name: for the report.  numerics: "fast" or "reproducible".
+        compiler: makes graphs runnable.
+    """
+
+    def __init__(self, name: str, numerics: str, compiler: Callable[[], GraphCompiler]) -> None:
+        self.numerics = numerics
+        self._compiler = compiler
+        self._busy = threading.Lock()
+        self._born = perf_counter()
+        self.report = Report(name)
+        self._forget()
+        sessions.add(self)
+
+    def _forget(self) -> None:
+        self.traces = TraceGraph()
+        self.program: Program | None = None
+        self.compiled: CompiledGraph | None = None
+        self._next: tuple[Program, Future[CompiledGraph]] | None = None
+        self._phase = Phase.TRACE
+        self._quiet = 0
+        self._quiet_needed = 1
+        self._futile = 0
+        self._runs: list[GraphRun] = []
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self.report.phase = phase.value
+            self.report.transitions += 1
+
+    def reset(self) -> None:
+        """Forgets all traces and graphs; the report starts again.  Waits for a call under way in another thread."""
+        with self._busy:
+            if self.compiled is not None:
+                self.compiled.close()
+            self._forget()
+            self.report = Report(self.report.name)
+
+    # --- one call ----------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One call of the step; part of the outer step if there is one in this thread."""
+        if local.observer is not None:
+            return function(*args, **kwargs)
+        if config.mode == "eager" or not self._busy.acquire(blocking=False):
+            self.report.steps += 1
+            self.report.eager_steps += 1
+            if config.mode != "eager":
+                self.report.add_reason("the step was already running in another thread: this call ran eagerly")
+            return function(*args, **kwargs)
+        try:
+            self.report.steps += 1
+            self._enter()
+            if self.phase is Phase.TRACE:
+                return self._trace(function, args, kwargs)
+            if self.phase is Phase.COEXECUTE:
+                return self._coexecute(function, args, kwargs)
+            self.report.eager_steps += 1
+            return function(*args, **kwargs)
+        finally:
+            self._busy.release()
+
+    def _enter(self) -> None:
+        """Takes the next graph into use if it is ready."""
+        if self._next is not None and (self._next[1].done() or self.numerics == "reproducible"):
+            self._take_next()
+
+    def _trace(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        recorder = Recorder(sys._getframe(), StepLog(), Trace(), [])
+        begin = perf_counter()
+        local.observer = recorder
+        try:
+            result = function(*args, **kwargs)
+        except Exception:
+            local.observer = None
+            self._learn(recorder.end())
+            raise
+        except BaseException:
+            local.observer = None
+            recorder.end()
+            raise
+        finally:
+            local.observer = None
+            self.report.traced_steps += 1
+            self.report.python_run_s += perf_counter() - begin
+        self._learn(recorder.end())
+        return result
+
+    def _coexecute(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        begin = perf_counter()
+        runner = self._start(sys._getframe())
+        started = perf_counter()
+        local.observer = runner
+        try:
+            result = function(*args, **kwargs)
+        except Exception:
+            local.observer = None
+            self._conclude(runner.end())
+            raise
+        except BaseException:
+            local.observer = None
+            runner.abandon()
+            self._conclude(None)
+            raise
+        finally:
+            local.observer = None
+            self._account(runner, begin, started)
+        self._conclude(runner.end())
+        return result
+
+    def _start(self, root: FrameType) -> PythonRunner:
+        assert self.program is not None and self.compiled is not None
+        run = self.compiled.start(lazy=config.mode == "lazy")
+        self._runs.append(run)
+        return make_runner(self.program, run, root)
+
+    # --- what a step teaches -----------------------------------------------------------------------------
+
+    def _learn(self, trace: Trace) -> None:
+        """After a traced step: merges it, and builds a graph once the traces are quiet."""
+        before = self.traces.version
+        merge(self.traces, trace)
+        self._quiet = self._quiet + 1 if self.traces.version == before else 0
+        if len(self.traces.nodes) > MOST_NODES:
+            self._give_up(f"the traces have more than {MOST_NODES} different operations")
+        elif self._quiet >= self._quiet_needed and config.mode != "trace":
+            self.phase = Phase.COMPILING
+            self._build()
+
+    def _conclude(self, outcome: Outcome | None) -> None:
+        """After a co-executed step: merges what was new, and has a graph made that knows it."""
+        report = self.report
+        if outcome is None:
+            return
+        if outcome.reason is None:
+            report.coexecuted_steps += 1
+            self._futile = 0
+        else:
+            report.fallbacks += 1
+            report.traced_steps += 1
+            report.add_reason(outcome.reason)
+            self._futile += 1
+        if outcome.reason is not None or outcome.trace.reads or outcome.trace.kept:
+            merge(self.traces, outcome.trace)
+        assert self.program is not None
+        if len(self.traces.nodes) > MOST_NODES:
+            self._give_up(f"the traces have more than {MOST_NODES} different operations")
+        elif self._futile >= FUTILE_LIMIT:
+            self._futile, self._quiet = 0, 0
+            self._quiet_needed = min(2 * self._quiet_needed, 8)
+            self.phase = Phase.TRACE
+        elif self.traces.version > self.program.version and self._next is None:
+            self._build()
+
+    def _build(self) -> None:
+        """Builds a graph of all traces and has it compiled in the background."""
+        begin = perf_counter()
+        program = build(self.traces)
+        future = self._compiler()(program.graph, numerics=self.numerics)
+        self._next = (program, future)
+        self.report.graphs_built += 1
+        self.report.build_s += perf_counter() - begin
+        if future.done():
+            self._take_next()
+
+    def _take_next(self) -> None:
+        assert self._next is not None
+        program, future = self._next
+        self._next = None
+        try:
+            compiled = future.result()
+        except Exception as error:  # reported and counted: the program goes on eagerly
+            self._give_up(f"the graph could not be compiled: {type(error).__name__}: {error}")
+            return
+        if self.compiled is not None:
+            self.compiled.close()
+        self.program, self.compiled = program, compiled
+        operations = sum(1 for _ in program.graph.nodes())
+        self.report.operations = operations
+        self.report.kernels = compiled.kernels
+        self.report.coverage = compiled.compiled_nodes / operations if operations else 0.0
+        self.phase = Phase.COEXECUTE
+        if self.traces.version > program.version:
+            self._build()
+
+    def _give_up(self, reason: str) -> None:
+        self.report.add_reason(reason)
+        self.phase = Phase.EAGER
+
+    def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
+        now = perf_counter()
+        report = self.report
+        stalled = runner.stall_s + (started - begin)
+        report.python_run_s += now - begin - stalled
+        report.python_stall_s += stalled
+        report.add_event(Event(report.steps, "python", "step", begin - self._born, now - self._born))
+        for run in self._runs[:-2]:
+            times = run.times()
+            report.graph_run_s += times.run
+            report.graph_stall_s += times.stall
+        del self._runs[:-2]
+
+    def wait(self) -> None:
+        """Waits until the graph asked for, if any, is compiled."""
+        following = self._next
+        if following is not None:
+            following[1].exception()  # waits; what went wrong is told by the report
+
+
+def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:
+    """The Python side of one step; tests put a runner with a planned divergence in its place."""
+    return PythonRunner(program.walk, run, root)
+
+
+sessions: WeakSet[Session] = WeakSet()
+
+
+def wait() -> None:
+    """Waits until all compilation asked for is done (`coexec.wait`)."""
+    for session in list(sessions):
+        session.wait()

@@ -1,0 +1,243 @@
+"""TraceGraph: all traces of a step so far, merged.
+
+In: extended by `merge`.  Out: read by `build`, drawn by `report`.
+Invariant (checked by `verify_trace_graph`): a directed acyclic graph from `start` to `end`; every trace merged is
+a path of it on which each input's expected producer is the one that the trace had.
+
+An input that differs between paths has several producers; on a path, the one executed last counts (it is the
+definition that reaches).  Where that rule cannot tell two wirings apart, they are two nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from coexec.dims import Symbols
+from coexec.errors import MalformedGraph
+from coexec.location import Location
+from coexec.symbolic import ScalarValue, SymbolicSpec
+from minitensor.ops.opdef import OpDef
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceOutput:
+    """Output `index` of `node`; one object for each, compared by identity."""
+
+    node: TraceNode
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceFeed:
+    """A tensor that no recorded operation made; two uses of one feed are the same tensor on every path."""
+
+    number: int
+
+
+# --- wirings: where an input of a node comes from ------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class FromNodes:
+    """One or several outputs; on a path, the one executed last."""
+
+    alternatives: list[TraceOutput]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromFeed:
+    feed: TraceFeed
+
+
+@dataclass(slots=True, eq=False)
+class FromScalar:
+    """A Python scalar: `value` in all traces, or a feed of its type once it `varies`."""
+
+    value: ScalarValue
+    varies: bool = False
+
+
+Wiring = FromNodes | FromFeed | FromScalar
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """What must agree for two operations to be one node; `forward` is the node whose gradient is being taken."""
+
+    op: str
+    attributes: tuple[Any, ...]
+    location: Location
+    forward: int | None
+    inputs: tuple[Any, ...]  # per input: dtype and rank, or the scalar's type
+
+
+class TraceNode:
+    """One operation, or the start or the end of the graph (`op` is None)."""
+
+    __slots__ = (
+        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "number", "op", "output_specs", "outputs",
+        "parents", "reads", "where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        op: OpDef | None,
+        key: NodeKey | None,
+        attributes: dict[str, Any],
+        input_specs: tuple[SymbolicSpec | None, ...],
+        output_specs: tuple[SymbolicSpec, ...],
+        where: str,
+    ) -> None:
+        self.number = number
+        self.op = op
+        self.key = key
+        self.attributes = attributes
+        self.inputs: list[Wiring] = []
+        self.input_specs = input_specs  # None for scalars
+        self.output_specs = output_specs
+        self.outputs = tuple(TraceOutput(self, i) for i in range(len(output_specs)))
+        self.fetched = [False] * len(output_specs)
+        self.kept = [False] * len(output_specs)
+        self.reads: list[TraceOutput] = []  # what Python read right behind this node, in some trace
+        self.children: list[TraceNode] = []
+        self.parents: list[TraceNode] = []
+        self.where = where
+
+    def __repr__(self) -> str:
+        return f"<{self.number} {self.op.name if self.op else 'start or end'} at {self.where}>"
+
+
+class TraceGraph:
+    """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow."""
+
+    def __init__(self) -> None:
+        self.start = TraceNode(0, None, None, {}, (), (), "start")
+        self.end = TraceNode(1, None, None, {}, (), (), "end")
+        self.nodes: list[TraceNode] = []
+        self.by_key: dict[NodeKey, list[TraceNode]] = {}
+        self.symbols = Symbols()
+        self.feeds = 0
+        self.traces = 0
+        self.version = 0
+
+    def add_node(
+        self,
+        op: OpDef,
+        key: NodeKey,
+        attributes: dict[str, Any],
+        input_specs: tuple[SymbolicSpec | None, ...],
+        output_specs: tuple[SymbolicSpec, ...],
+        where: str,
+    ) -> TraceNode:
+        node = TraceNode(len(self.nodes) + 2, op, key, attributes, input_specs, output_specs, where)
+        self.nodes.append(node)
+        self.by_key.setdefault(key, []).append(node)
+        self.version += 1
+        return node
+
+    def add_feed(self) -> TraceFeed:
+        self.feeds += 1
+        return TraceFeed(self.feeds - 1)
+
+    def add_edge(self, parent: TraceNode, child: TraceNode) -> None:
+        """Does nothing where the edge is there already."""
+        if child not in parent.children:
+            parent.children.append(child)
+            child.parents.append(parent)
+            self.version += 1
+
+    def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
+        """Python read `output` when it stood behind that node."""
+        if output not in behind.reads:
+            behind.reads.append(output)
+            output.node.fetched[output.index] = True
+            self.version += 1
+
+    def add_kept(self, output: TraceOutput) -> None:
+        """`output` was alive at the end of a step."""
+        if not output.node.kept[output.index]:
+            output.node.kept[output.index] = True
+            self.version += 1
+
+
+def can_reach(origin: TraceNode, target: TraceNode) -> bool:
+    """Whether a path leads from `origin` to `target` (a node reaches itself)."""
+    seen = {origin}
+    stack = [origin]
+    while stack:
+        node = stack.pop()
+        if node is target:
+            return True
+        for child in node.children:
+            if child not in seen:
+                seen.add(child)
+                stack.append(child)
+    return False
+
+
+def topological_order(graph: TraceGraph) -> list[TraceNode]:
+    """Start, all operations and the end, parents before children; chains stay together.
+
+    Raises MalformedGraph if there is a cycle.
+    """
+    waiting = {node: len(node.parents) for node in (graph.start, graph.end, *graph.nodes)}
+    ready = [graph.start]
+    order: list[TraceNode] = []
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for child in reversed(node.children):
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                ready.append(child)
+    if len(order) != len(waiting):
+        raise MalformedGraph(f"a cycle among {[n for n in waiting if n not in set(order)][:5]}")
+    return order
+
+
+def verify_trace_graph(graph: TraceGraph) -> None:
+    """Checks the invariant above.
+
+    Raises MalformedGraph naming the nodes.
+    """
+    place = {node: i for i, node in enumerate(topological_order(graph))}
+    for node in graph.nodes:
+        for child in node.children:
+            if node not in child.parents:
+                raise MalformedGraph(f"{child!r} does not know its parent {node!r}")
+        for output in producers(node):
+            if place[output.node] >= place[node]:
+                raise MalformedGraph(f"{node!r} reads {output.node!r}, which does not come before it")
+
+
+def producers(node: TraceNode) -> Iterator[TraceOutput]:
+    """All outputs that the node may read."""
+    for wiring in node.inputs:
+        if isinstance(wiring, FromNodes):
+            yield from wiring.alternatives
+
+
+def to_text(graph: TraceGraph) -> str:
+    """The graph as readable text, one line an operation, in topological order."""
+    lines = [f"{graph.traces} traces, {len(graph.nodes)} operations, {graph.feeds} feeds"]
+    for node in topological_order(graph):
+        if node.op is None:
+            name = "start" if node is graph.start else "end"
+        else:
+            arguments = [_wiring(w) for w in node.inputs] + [f"{k}={v!r}" for k, v in node.attributes.items()]
+            name = f"%{node.number} = {node.op.name}({', '.join(arguments)})"
+        reads = "".join(f" read %{o.node.number}.{o.index}" for o in node.reads)
+        follow = ", ".join("end" if c is graph.end else f"%{c.number}" for c in node.children)
+        lines.append(f"{name}{reads} -> {follow or '.'}   # {node.where}")
+    return "\n".join(lines) + "\n"
+
+
+def _wiring(wiring: Wiring) -> str:
+    if isinstance(wiring, FromNodes):
+        return "|".join(f"%{o.node.number}" + (f".{o.index}" if o.index else "") for o in wiring.alternatives)
+    if isinstance(wiring, FromFeed):
+        return f"feed{wiring.feed.number}"
+    return "scalar" if wiring.varies else repr(wiring.value)

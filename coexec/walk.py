@@ -1,0 +1,132 @@
+"""The walk: what the Python side compares each operation with while it runs ahead of the graph.
+
+In: made by `build` together with the SymbolicGraph, node for node.  Out: followed by `python_runner`.
+Invariant: immutable once built; a graph that grows gets a new walk.  Everything that can be computed before the
+step is: validation is comparisons of identities, one of attributes, and few others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coexec.symbolic import Dim, Output, ScalarValue
+from coexec.trace_graph import TraceFeed, TraceNode, TraceOutput
+from minitensor.ops.opdef import OpDef
+
+
+class WalkOutput:
+    """One output: where the graph has it, and whether Python may ask for it.
+
+    `shape` is None where a dimension is a symbol; `dims` has it in any case.
+    """
+
+    __slots__ = ("dims", "dtype", "kept", "output", "shape", "trace")
+
+    def __init__(self, trace: TraceOutput) -> None:
+        spec = trace.node.output_specs[trace.index]
+        self.trace = trace
+        self.output = Output(trace.node.number, trace.index)
+        self.dims = spec.shape
+        extents = tuple([d for d in spec.shape if isinstance(d, int)])
+        self.shape = extents if len(extents) == len(spec.shape) else None
+        self.dtype: np.dtype[Any] = spec.dtype
+        self.kept = trace.node.kept[trace.index]
+
+
+# --- what is expected of an input that is not simply the output of one node ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectPhi:
+    """The output that was last selected for `slot` on this path."""
+
+    position: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectFeed:
+    """Any tensor of this type if `slot` is still free, otherwise the one that it has.
+
+    `shape` is None where the node compares it with symbols.
+    """
+
+    position: int
+    slot: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectSame:
+    """The tensor that stands at `other` among the inputs of this operation."""
+
+    position: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectConstant:
+    position: int
+    value: ScalarValue
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectScalar:
+    """Any number of this type (an int: from `low` to `high`, inclusive)."""
+
+    position: int
+    slot: int
+    type: type
+    low: int
+    high: int
+
+
+Expectation = ExpectPhi | ExpectFeed | ExpectSame | ExpectConstant | ExpectScalar
+
+
+class WalkNode:
+    """One operation, the start or the end.
+
+    `sources[i]` is the one output expected as input i, None where `others` says what is expected.
+    `only`: the single operation that may follow (None: a fork or the end).  `case`: its choice word.
+    `sends`: (slot, position) of the inputs to feed, each unless the path has fed it before.
+    `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
+    """
+
+    __slots__ = (
+        "attributes", "case", "children", "ends", "number", "only", "op", "others", "outputs", "reads", "selects",
+        "sends", "shape_symbols", "sources", "symbolic", "trace", "typed",
+    )  # fmt: skip
+
+    def __init__(self, trace: TraceNode) -> None:
+        self.trace = trace
+        self.number = trace.number
+        self.op: OpDef | None = trace.op
+        self.attributes = trace.attributes
+        self.typed = any(isinstance(v, bool | int | float) for v in trace.attributes.values())
+        self.outputs = tuple([WalkOutput(o) for o in trace.outputs])
+        self.sources: tuple[WalkOutput | None, ...] = ()
+        self.others: tuple[Expectation, ...] = ()
+        self.sends: tuple[tuple[int, int], ...] = ()
+        self.symbolic: tuple[tuple[int, tuple[Dim, ...]], ...] = ()
+        self.shape_symbols = False  # whether the attribute `shape` holds symbols
+        self.children: tuple[WalkNode, ...] = ()
+        self.only: WalkNode | None = None
+        self.case: int | None = None
+        self.ends: int | None = None  # which of `children` is the end
+        self.reads: frozenset[WalkOutput] = frozenset()
+        self.selects: tuple[tuple[int, WalkOutput], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walk:
+    """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index."""
+
+    start: WalkNode
+    feeds: tuple[TraceFeed | None, ...]
+    phis: int
+    symbols: dict[str, int]
