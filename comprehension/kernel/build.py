@@ -7,17 +7,25 @@ loops and tensors from the decisions, the values from the statements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, assert_never
 
 from comprehension.kernel import ir
-from comprehension.kernel.simplify import bounds_of, linear, simplify, simplify_condition
+from comprehension.kernel.scope import Scope, box_subscripts
+from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, simplify, simplify_condition
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
-from comprehension.poly.ast import condition_of, generate_ast, int_expr
-from comprehension.poly.schedule_tree import ScheduleTree, StageMark
+from comprehension.poly.ast import aff_expr, condition_of, generate_ast, int_expr
+from comprehension.poly.schedule_tree import (
+    AccumulateMark,
+    CopyStatement,
+    PromoteMark,
+    Promotion,
+    ScheduleTree,
+    StageMark,
+    TileMark,
+)
 from comprehension.poly.scop import Scop, ScopRole
 
 Math = Literal["fast", "strict"]
@@ -39,7 +47,7 @@ def build_kernel(scop: Scop, tree: ScheduleTree, math: Math = "fast") -> ir.Kern
         name=program.name,
         sizes=program.sizes,
         scalars=tuple((s.name, s.dtype) for s in program.scalars),
-        buffers=tuple(_buffers(program)),
+        buffers=(*_buffers(program), *walker.locals.values()),
         stages=tuple(stages),
     )
 
@@ -48,26 +56,13 @@ def _buffers(program: LoopProgram) -> Sequence[ir.Buffer]:
     return [ir.Buffer(t.name, t.dtype, shape_of(program, t.shape), _SPACES[t.role]) for t in program.tensors]
 
 
-@dataclass(slots=True)
-class _Scope:
-    """What is known at a place of the AST: loops around it (outer first) and ranges of their variables."""
-
-    dims: list[ir.IntExpr] = field(default_factory=list)
-    names: dict[str, ir.IntExpr] = field(default_factory=dict)
-    ranges: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
-
-    def inside(self, iterator: str, value: ir.IntExpr, bounds: tuple[int | None, int | None] | None) -> _Scope:
-        names = self.names if value == ir.Var(iterator) else {**self.names, iterator: value}
-        ranges = self.ranges if bounds is None else {**self.ranges, iterator: bounds}
-        return _Scope([*self.dims, value], names, ranges)
-
-
 class _Walker:
     def __init__(self, scop: Scop, tree: ScheduleTree, math: Math) -> None:
         self.scop = scop
         self.tree = tree
         self.program = scop.program
         self.contract = math == "fast"
+        self.locals: dict[str, ir.Buffer] = {}
 
     # --- stages -------------------------------------------------------------------------------------
 
@@ -83,7 +78,7 @@ class _Walker:
         return stages
 
     def _stage(self, name: str, decision: StageMark, node: isl.AstNode) -> ir.Stage:
-        scope = _Scope(ranges=dict.fromkeys(self.program.sizes, (0, None)))
+        scope = Scope(ranges=dict.fromkeys(self.program.sizes, (0, None)))
         body = self.nodes(node, scope)
         if decision.parallel and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
             header = ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step)
@@ -92,7 +87,7 @@ class _Walker:
 
     # --- nodes --------------------------------------------------------------------------------------
 
-    def nodes(self, node: isl.AstNode, scope: _Scope) -> list[ir.Node]:
+    def nodes(self, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         match node.get_type():
             case isl.ast_node_type.block:
                 children = node.block_get_children()
@@ -102,12 +97,12 @@ class _Walker:
             case isl.ast_node_type.if_:
                 return self._branch(node, scope)
             case isl.ast_node_type.mark:
-                return self.nodes(node.mark_get_node(), scope)
+                return self._mark(node, scope)
             case isl.ast_node_type.user:
                 return list(self._instance(node.user_get_expr(), scope))
         raise ValueError(f"unknown AST node {node.to_C_str()}")
 
-    def _loop(self, node: isl.AstNode, scope: _Scope) -> list[ir.Node]:
+    def _loop(self, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         iterator = node.for_get_iterator().id_get_id().get_name()
         lower = simplify(int_expr(node.for_get_init(), scope.names), scope.ranges)
         if node.for_is_degenerate():
@@ -118,7 +113,7 @@ class _Walker:
         body = self.nodes(node.for_get_body(), scope.inside(iterator, ir.Var(iterator), _range(lower, upper, scope)))
         return [ir.Loop(iterator, lower, upper, tuple(body), step.value)] if body else []
 
-    def _branch(self, node: isl.AstNode, scope: _Scope) -> list[ir.Node]:
+    def _branch(self, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         condition = simplify_condition(condition_of(node.if_get_cond(), scope.names), scope.ranges)
         then = ir.If(condition, tuple(self.nodes(node.if_get_then_node(), scope)))
         if not node.if_has_else_node():
@@ -126,35 +121,120 @@ class _Walker:
         otherwise = ir.If(_negated(condition), tuple(self.nodes(node.if_get_else_node(), scope)))
         return [then, otherwise]
 
+    # --- marks --------------------------------------------------------------------------------------
+
+    def _mark(self, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
+        decision = self.tree.decisions[node.mark_get_id().get_name()]
+        match decision:
+            case TileMark():
+                return self._tile(decision, node.mark_get_node(), scope)
+            case AccumulateMark():
+                return self._accumulate(decision, node.mark_get_node(), scope)
+            case PromoteMark():
+                return self._promote(decision, node.mark_get_node(), scope)
+            case StageMark():
+                raise ValueError("a stage inside of a stage")
+        assert_never(decision)
+
+    def _tile(self, decision: TileMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
+        """The loops of the band as a tile's axes; as plain loops where isl put conditions among the statements."""
+        extents = [e for e in (decision.rows, decision.lanes) if e is not None]
+        axes: list[ir.Axis] = []
+        inner, inside = node, scope
+        for extent in extents:
+            if inner.get_type() != isl.ast_node_type.for_:
+                return self.nodes(node, scope)
+            axis, inside = _axis(inner, extent, inside)
+            axes.append(axis)
+            inner = inner.for_get_body()
+        body = self.nodes(inner, inside)
+        if all(isinstance(part, ir.Define | ir.Store) for part in body):
+            statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
+            return [ir.Tile(axes[0] if len(axes) > 1 else None, axes[-1], statements)]
+        return self.nodes(node, scope)
+
+    def _accumulate(self, decision: AccumulateMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
+        """accumulators = identity; the loops; target = target op fold(accumulators)."""
+        source = self.scop.statement(decision.statement).source
+        dtype = self.program.tensor(source.target).dtype
+        inside = scope.accumulating(decision.statement, decision.buffer)
+        body = self.nodes(node, inside)
+        if not _only_in_tiles(body, decision.buffer):
+            return self.nodes(node, scope)
+        self.locals[decision.buffer] = ir.Buffer(
+            decision.buffer, dtype, (ir.Int(decision.lanes),), ir.Space.REGISTER, promoted_from=source.target
+        )
+        buffer, subscripts = inside.targets[decision.statement]
+        lane = ir.Axis(f"lane{len(scope.dims)}", ir.Int(0), decision.lanes)
+        own = (ir.Var(lane.variable),)
+        fill = ir.Store(decision.buffer, own, identity(decision.op, dtype), ir.StoreRole.FILL)
+        folded = ir.Fold(decision.op, ir.Load(decision.buffer, own, dtype), lane.variable, dtype)
+        total = ir.BinaryOp(decision.op, ir.Load(buffer, subscripts, dtype), folded, dtype)
+        combined = ir.Store(buffer, subscripts, total, ir.StoreRole.COMBINE)
+        return [ir.Tile(None, lane, (fill,)), *body, ir.Tile(None, lane, (combined,))]
+
+    def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
+        for promotion in decision.promotions:
+            offsets = tuple(simplify(aff_expr(o, scope.dims), scope.ranges) for o in promotion.offsets)
+            scope = scope.promoting(promotion, offsets)
+            if promotion.buffer not in self.locals:
+                self.locals[promotion.buffer] = self._local(promotion)
+        return self.nodes(node, scope)
+
+    def _local(self, promotion: Promotion) -> ir.Buffer:
+        info = self.program.tensor(promotion.tensor)
+        whole = shape_of(self.program, info.shape)
+        box = [whole[a] if e is None else ir.Int(e) for a, e in enumerate(promotion.extents)]
+        shape = box_subscripts(promotion, box, panel_of=lambda extent, size: (_panels(extent, size), ir.Int(size)))
+        return ir.Buffer(promotion.buffer, info.dtype, shape, promotion.space, promoted_from=promotion.tensor)
+
     # --- statement instances ------------------------------------------------------------------------
 
-    def _instance(self, call: isl.AstExpr, scope: _Scope) -> list[ir.Define | ir.Store]:
+    def _instance(self, call: isl.AstExpr, scope: Scope) -> list[ir.Define | ir.Store]:
         name = call.get_op_arg(0).get_id().get_name()
-        statement = self.scop.statement(name)
         arguments = range(1, call.get_op_n_arg())
         point = tuple(simplify(int_expr(call.get_op_arg(i), scope.names), scope.ranges) for i in arguments)
-        names = dict(zip(statement.dims, point, strict=True))
+        if name in self.tree.copies:
+            return [self._copy(self.tree.copies[name], point, scope)]
+        statement = self.scop.statement(name)
         source = statement.source
-        instance = ir.Instance(name, point)
         dtype = self.program.tensor(source.target).dtype
-        values = ValueBuilder(self.program, source, names, scope.ranges, contract=self.contract)
+        values = ValueBuilder(
+            self.program,
+            source,
+            dict(zip(statement.dims, point, strict=True)),
+            scope.ranges,
+            place=lambda tensor, subscripts: scope.place(name, tensor, subscripts),
+            contract=self.contract,
+        )
         if statement.role is ScopRole.INIT:
             assert source.reduction is not None
+            for let in source.lets:
+                values.define_let(let, f"{let.name}_{name}")
             subscripts = tuple(values.integer(s) for s in source.subscripts)
-            return [self._store(source.target, subscripts, identity(source.reduction, dtype), instance)]
-        subscripts, value = values.statement(f"_{name}")
-        if value.dtype is not dtype:
-            value = ir.Convert(value, dtype)
-        if source.reduction is not None:
-            buffer, local = values.place(source.target, subscripts)
+            value: ir.Value = identity(source.reduction, dtype)
+        else:
+            subscripts, value = values.statement(f"_{name}")
+            value = value if value.dtype is dtype else ir.Convert(value, dtype)
+        buffer, local = scope.place(name, source.target, subscripts)
+        if statement.role is ScopRole.UPDATE:
+            assert source.reduction is not None
+            if name in scope.accumulators:
+                scope.targets[name] = buffer, local
+                buffer, local = scope.accumulators[name], (ir.Var(scope.iterators[-1]),)
             target = ir.Load(buffer, local, dtype, statement.accesses[-1].number)
             value = combine(source.reduction, target, value, dtype, contract=self.contract)
-        return [*values.defines, self._store(source.target, subscripts, value, instance)]
+        return [*values.defines, ir.Store(buffer, local, value, ir.StoreRole.EXECUTE, ir.Instance(name, point))]
 
-    def _store(
-        self, tensor: str, subscripts: tuple[ir.IntExpr, ...], value: ir.Value, instance: ir.Instance
-    ) -> ir.Store:
-        return ir.Store(tensor, subscripts, value, ir.StoreRole.EXECUTE, instance)
+    def _copy(self, copy: CopyStatement, element: tuple[ir.IntExpr, ...], scope: Scope) -> ir.Store:
+        """One element between a tensor and its local buffer; the mark around it says where the buffer stands."""
+        dtype = self.program.tensor(copy.tensor).dtype
+        buffer, local = scope.place(copy.name, copy.tensor, element)
+        if copy.fill:
+            return ir.Store(buffer, local, ir.Const(0.0 if dtype.is_float else 0, dtype), ir.StoreRole.FILL)
+        if copy.into_buffer:
+            return ir.Store(buffer, local, ir.Load(copy.tensor, element, dtype), ir.StoreRole.COPY)
+        return ir.Store(copy.tensor, element, ir.Load(buffer, local, dtype), ir.StoreRole.COPY)
 
 
 def _flattened(node: isl.AstNode) -> list[isl.AstNode]:
@@ -164,16 +244,77 @@ def _flattened(node: isl.AstNode) -> list[isl.AstNode]:
     return [n for i in range(children.n_ast_node()) for n in _flattened(children.get_at(i))]
 
 
-def _upper(condition: isl.AstExpr, scope: _Scope) -> ir.IntExpr:
+def _upper(condition: isl.AstExpr, scope: Scope) -> ir.IntExpr:
     """The exclusive upper bound of `iterator < bound` or `iterator <= bound`."""
     bound = int_expr(condition.get_op_arg(1), scope.names)
     if condition.get_op_type() == isl.ast_expr_op_type.lt:
         return bound
     assert condition.get_op_type() == isl.ast_expr_op_type.le, condition.to_C_str()
+    return _plus_one(bound)
+
+
+def _plus_one(bound: ir.IntExpr) -> ir.IntExpr:
+    """bound + 1, inside of minima, so that their operands stay comparable."""
+    if isinstance(bound, ir.IntOp) and bound.op == "min":
+        return ir.IntOp("min", _plus_one(bound.left), _plus_one(bound.right))
     return ir.IntOp("+", bound, ir.Int(1))
 
 
-def _range(lower: ir.IntExpr, upper: ir.IntExpr, scope: _Scope) -> tuple[int | None, int | None]:
+def _axis(node: isl.AstNode, extent: int, scope: Scope) -> tuple[ir.Axis, Scope]:
+    """The loop `for v in start : min(start + extent, limit)` as a tile axis."""
+    iterator = node.for_get_iterator().id_get_id().get_name()
+    start = simplify(int_expr(node.for_get_init(), scope.names), scope.ranges)
+    if node.for_is_degenerate():
+        upper = simplify(ir.IntOp("+", start, ir.Int(1)))
+    else:
+        upper = simplify(_upper(node.for_get_cond(), scope), scope.ranges)
+    limit = _without(upper, linear(start).plus(Linear(extent, ())), scope.ranges)
+    low, high = bounds_of(linear(start), scope.ranges)
+    bounds = (low, None if high is None else high + extent - 1)
+    return ir.Axis(iterator, start, extent, limit), scope.inside(iterator, ir.Var(iterator), bounds)
+
+
+def _without(limit: ir.IntExpr, end: Linear, ranges: Ranges) -> ir.IntExpr | None:
+    """The limit without those operands of its minimum that are the end of the tile or beyond; None if all are."""
+    if isinstance(limit, ir.IntOp) and limit.op == "min":
+        left, right = _without(limit.left, end, ranges), _without(limit.right, end, ranges)
+        if left is None or right is None:
+            return right if left is None else left
+        return ir.IntOp("min", left, right)
+    low, _ = bounds_of(linear(limit).plus(end, -1), ranges)
+    return None if low is not None and low >= 0 else limit
+
+
+def _only_in_tiles(nodes: Sequence[ir.Node], buffer: str) -> bool:
+    """Whether the buffer is written at all, and never outside of a tile."""
+    found = False
+    for node in nodes:
+        match node:
+            case ir.Store(buffer=target) if target == buffer:
+                return False
+            case ir.Loop(body=body) | ir.If(body=body):
+                if any(isinstance(n, ir.Store) and n.buffer == buffer for n in walk_nodes(body)):
+                    if not _only_in_tiles(body, buffer):
+                        return False
+                    found = True
+            case ir.Tile(body=body):
+                found = found or any(isinstance(n, ir.Store) and n.buffer == buffer for n in body)
+    return found
+
+
+def walk_nodes(nodes: Sequence[ir.Node]) -> Iterator[ir.Node]:
+    """All nodes, each before what it contains."""
+    for node in nodes:
+        yield node
+        if isinstance(node, ir.Loop | ir.If | ir.Tile):
+            yield from walk_nodes(node.body)
+
+
+def _panels(extent: ir.IntExpr, size: int) -> ir.IntExpr:
+    return simplify(ir.IntOp("/", ir.IntOp("+", extent, ir.Int(size - 1)), ir.Int(size)))
+
+
+def _range(lower: ir.IntExpr, upper: ir.IntExpr, scope: Scope) -> tuple[int | None, int | None]:
     low, _ = bounds_of(linear(lower), scope.ranges)
     _, high = bounds_of(linear(upper), scope.ranges)
     return low, None if high is None else high - 1

@@ -9,10 +9,10 @@ Before: `(24 * t + r - 24 * (t / 1)) / 24` with 0 <= r < 24.   After: `0`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import assert_never
 
-from comprehension.kernel.ir import BoolOp, Compare, Condition, FromValue, Int, IntExpr, IntOp, IntSelect, Var
+from comprehension.kernel.ir import BoolOp, Compare, Condition, FromValue, Int, IntExpr, IntOp, IntSelect, Local, Var
 
 Ranges = Mapping[str, tuple[int | None, int | None]]  # inclusive bounds of variables, None: unknown
 NO_RANGES: Ranges = {}
@@ -112,6 +112,17 @@ def truth(condition: Condition, ranges: Ranges = NO_RANGES) -> bool | None:
                 return decisive
             return None if None in values else not decisive
     assert_never(condition)
+
+
+def varies_with(node: object, name: str) -> bool:
+    """Whether an expression can change with the variable; a value named elsewhere (a let) can."""
+    if isinstance(node, Var):
+        return node.name == name
+    if isinstance(node, Local):
+        return True
+    if isinstance(node, tuple):
+        return any(varies_with(part, name) for part in node)
+    return is_dataclass(node) and any(varies_with(getattr(node, f.name), name) for f in fields(node))
 
 
 def expression(form: Linear) -> IntExpr:

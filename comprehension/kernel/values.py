@@ -42,11 +42,11 @@ class ValueBuilder:
     def statement(self, suffix: str) -> tuple[tuple[ir.IntExpr, ...], ir.Value]:
         """The target's subscripts and the value to store (without the reduction); fills `defines`."""
         for let in self.source.lets:
-            self._let(let, f"{let.name}{suffix}")
+            self.define_let(let, f"{let.name}{suffix}")
         subscripts = tuple(self.integer(s) for s in self.source.subscripts)
         return subscripts, self.value(self.source.value)
 
-    def _let(self, let: tree.Let, name: str) -> None:
+    def define_let(self, let: tree.Let, name: str) -> None:
         dtype = let.value.dtype
         assert dtype is not None
         reads = any(isinstance(node, tree.Access) for node in tree.walk(let.value))

@@ -7,6 +7,8 @@ dimensions of its prefix (degenerate loops included).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from comprehension.kernel.ir import BoolOp, Compare, Condition, Int, IntExpr, IntOp, IntSelect, Var
 from comprehension.poly import isl
 from comprehension.poly.schedule_tree import ScheduleTree
@@ -46,7 +48,7 @@ _AND = (isl.ast_expr_op_type.and_, isl.ast_expr_op_type.and_then)
 _OR = (isl.ast_expr_op_type.or_, isl.ast_expr_op_type.or_else)
 
 
-def int_expr(expr: isl.AstExpr, names: dict[str, IntExpr] | None = None) -> IntExpr:
+def int_expr(expr: isl.AstExpr, names: Mapping[str, IntExpr] | None = None) -> IntExpr:
     """The KernelIR integer of an AST expression; `names` replaces iterators."""
     match expr.get_type():
         case isl.ast_expr_type.int:
@@ -68,7 +70,34 @@ def int_expr(expr: isl.AstExpr, names: dict[str, IntExpr] | None = None) -> IntE
     return result
 
 
-def condition_of(expr: isl.AstExpr, names: dict[str, IntExpr] | None = None) -> Condition:
+def aff_expr(aff: isl.Aff, dims: Sequence[IntExpr]) -> IntExpr:
+    """An affine function of the prefix schedule, at a place where its dimensions are `dims`."""
+    denominator = int(aff.get_denominator_val().to_python())
+    scale = isl.Val(denominator, aff.get_ctx())
+    whole = aff.scale_val(scale)
+    total: IntExpr = Int(int(whole.get_constant_val().to_python()))
+    for position, dim in enumerate(dims[: aff.dim(isl.dim_type.in_)]):
+        total = _plus(total, whole.get_coefficient_val(isl.dim_type.in_, position), dim)
+    for position in range(aff.dim(isl.dim_type.param)):
+        name = aff.get_dim_name(isl.dim_type.param, position)
+        total = _plus(total, whole.get_coefficient_val(isl.dim_type.param, position), Var(name))
+    for position in range(aff.dim(isl.dim_type.div)):
+        coefficient = whole.get_coefficient_val(isl.dim_type.div, position)
+        if not coefficient.is_zero():  # the local is the floor of its function
+            total = _plus(total, coefficient, _floor_expr(aff.get_div(position), dims))
+    return total if denominator == 1 else IntOp("/", total, Int(denominator))
+
+
+def _floor_expr(aff: isl.Aff, dims: Sequence[IntExpr]) -> IntExpr:
+    return aff_expr(aff, dims)
+
+
+def _plus(total: IntExpr, coefficient: isl.Val, atom: IntExpr) -> IntExpr:
+    factor = int(coefficient.to_python())
+    return total if factor == 0 else IntOp("+", total, IntOp("*", Int(factor), atom))
+
+
+def condition_of(expr: isl.AstExpr, names: Mapping[str, IntExpr] | None = None) -> Condition:
     """The KernelIR condition of an AST expression."""
     if expr.get_type() == isl.ast_expr_type.int:  # isl writes "always" as 1
         return Compare("!=", int_expr(expr, names), Int(0))

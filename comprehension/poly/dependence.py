@@ -98,9 +98,7 @@ def _edges_between(source: ScopStatement, sink: ScopStatement, times: dict[str, 
                 if not relation.is_empty():
                     kind = "waw" if b.is_write and a.is_write else "raw" if a.is_write else "war"
                     reduction = _inside_reduction(first, second, a, b)
-                    edges.append(
-                        Dependence(first.name, second.name, a.tensor, kind, relation, reduction)
-                    )
+                    edges.append(Dependence(first.name, second.name, a.tensor, kind, relation, reduction))
     return edges
 
 

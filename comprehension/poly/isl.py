@@ -20,6 +20,7 @@ from islpy import (
     Constraint,
     Context,
     Error,
+    FixedBox,
     Id,
     IdList,
     LocalSpace,
@@ -35,9 +36,12 @@ from islpy import (
     ScheduleNode,
     Set,
     Space,
+    UnionAccessInfo,
+    UnionFlow,
     UnionMap,
     UnionPwAff,
     UnionPwAffList,
+    UnionPwMultiAff,
     UnionSet,
     UnionSetList,
     Val,
@@ -50,10 +54,10 @@ from islpy import (
 )
 
 __all__ = [
-    "Aff", "AstBuild", "AstExpr", "AstNode", "BasicSet", "Constraint", "Context", "Error", "Id", "IdList",
+    "Aff", "AstBuild", "AstExpr", "AstNode", "BasicSet", "Constraint", "Context", "Error", "FixedBox", "Id", "IdList",
     "LocalSpace", "Map", "MultiAff", "MultiPwAff", "MultiUnionPwAff", "OutOfBudget", "Point", "PwAff",
-    "PwMultiAff", "Schedule", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "UnionMap", "UnionPwAff",
-    "UnionPwAffList", "UnionSet", "UnionSetList", "Val", "ast_expr_op_type", "ast_expr_type",
+    "PwMultiAff", "Schedule", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "UnionMap", "UnionFlow", "UnionAccessInfo", "UnionPwAff",
+    "UnionPwAffList", "UnionPwMultiAff", "UnionSet", "UnionSetList", "Val", "ast_expr_op_type", "ast_expr_type",
     "ast_loop_type", "ast_node_type", "bounded", "constant_value", "dim_type", "maps_of", "named_set_space",
     "new_context", "sample_pair", "schedule_node_type", "union_map", "union_set",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Nests: the loops that are to be, before they are an isl schedule.
 
 In: statements and their dependences.  Out: trees of loop dimensions shared by statements, which
-`schedule_of_nests` writes as an isl schedule tree.
+`poly.mapper` writes as an isl schedule tree.
 Invariant: the statements below a nest agree on its members' ranges; members that are coincident carry no
 dependence (not even that of a reduction), so they stand outermost in any order.
 """
@@ -41,36 +41,9 @@ class Nest:
                 yield from child.statements()
 
 
-def insert_nest(node: isl.ScheduleNode, nest: Nest, scop: Scop) -> isl.ScheduleNode:
-    """The nest below `node` (a leaf); the result stands where `node` stood."""
-    depth = 0
-    if nest.members:
-        node = node.insert_partial_schedule(partial_schedule(nest.members, scop))
-        for position, member in enumerate(nest.members):
-            node = node.band_member_set_coincident(position, member.coincident)
-        all_coincident = all(m.coincident for m in nest.members)
-        node = node.band_set_permutable(int(all_coincident)).child(0)
-        depth = 1
-    node = insert_children(node, nest.children, scop)
-    return node.parent() if depth else node
-
-
-def insert_children(node: isl.ScheduleNode, children: Sequence[Nest | str], scop: Scop) -> isl.ScheduleNode:
-    if len(children) > 1:
-        filters = isl.UnionSetList.alloc(scop.context.get_ctx(), len(children))
-        for child in children:
-            filters = filters.add(_instances(child, scop))
-        node = node.insert_sequence(filters)
-        for position, child in enumerate(children):
-            if isinstance(child, Nest):
-                node = insert_nest(node.child(position).child(0), child, scop).parent().parent()
-        return node
-    only = children[0]
-    return insert_nest(node, only, scop) if isinstance(only, Nest) else node
-
-
-def _instances(child: Nest | str, scop: Scop) -> isl.UnionSet:
-    names = (child,) if isinstance(child, str) else tuple(child.statements())
+def instances(part: Nest | str | tuple[str, ...], scop: Scop) -> isl.UnionSet:
+    """All instances of the statements of a part, whatever the bounds (the filter of a sequence)."""
+    names = (part,) if isinstance(part, str) else part if isinstance(part, tuple) else tuple(part.statements())
     sets = [isl.Set.universe(scop.statement(name).domain.get_space()) for name in names]
     return isl.union_set(scop.context.get_space(), sets)
 

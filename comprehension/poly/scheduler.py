@@ -5,32 +5,41 @@ In: a Scop and its dependences.  Out: a legal ScheduleTree.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 from comprehension.lang.loops import LoopStatement
-from comprehension.poly import isl
+from comprehension.machine import Machine
+from comprehension.options import MappingOptions
+from comprehension.poly.access import AccessPatterns
+from comprehension.poly.cluster import Fuser, at_distance_zero
 from comprehension.poly.dependence import Dependences
-from comprehension.poly.nest import Member, Nest, insert_children
-from comprehension.poly.schedule_tree import ScheduleTree, StageMark
+from comprehension.poly.extents import Extents
+from comprehension.poly.mapper import Mapper
+from comprehension.poly.model import Model
+from comprehension.poly.nest import Member, Nest
+from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scop import Scop, ScopStatement
 
-
-def schedule(scop: Scop, dependences: Dependences) -> ScheduleTree:
-    """One stage per statement of the text."""
-    nests = [unit_nest(source, scop, dependences) for source in scop.program.statements]
-    return tree_of_nests(nests, scop)
+Math = Literal["fast", "strict"]
+DEFAULT = MappingOptions()
 
 
-def tree_of_nests(nests: list[Nest], scop: Scop) -> ScheduleTree:
-    """Each nest a stage; a stage whose outermost loop is coincident is parallel."""
-    root = isl.Schedule.from_domain(scop.domain).get_root()
-    node = insert_children(root.child(0), nests, scop)
-    decisions = {}
-    for position, nest in enumerate(nests):
-        name = f"stage {position}"
-        decisions[name] = StageMark(parallel=bool(nest.members) and nest.members[0].coincident)
-        place = node.child(position).child(0) if len(nests) > 1 else node
-        place = place.insert_mark(isl.Id(name, context=scop.context.get_ctx()))
-        node = place.parent().parent() if len(nests) > 1 else place
-    return ScheduleTree(node.get_schedule(), decisions, ("one stage per nest, in the order of the text",))
+def schedule(
+    scop: Scop,
+    dependences: Dependences,
+    *,
+    machine: Machine,
+    options: MappingOptions = DEFAULT,
+    math: Math = "fast",
+) -> ScheduleTree:
+    """The schedule tree for the CPU: clusters, then loops, tiles and local buffers as the model chooses."""
+    extents = Extents(scop)
+    fuser = Fuser(scop, dependences, extents, options.fusion)
+    nests = fuser.fuse([unit_nest(source, scop, dependences) for source in scop.program.statements])
+    model = Model(scop, dependences, AccessPatterns(scop), extents, machine, options, math == "fast")
+    mapped = Mapper(scop, model).tree(nests)
+    return replace(mapped, steps=(*fuser.reasons, *mapped.steps))
 
 
 def unit_nest(source: LoopStatement, scop: Scop, dependences: Dependences) -> Nest:
@@ -59,11 +68,3 @@ def is_coincident(parts: list[ScopStatement], position: int, dependences: Depend
         for edge in dependences.edges
         if edge.source in names and edge.sink in names
     )
-
-
-def at_distance_zero(relation: isl.Map, source_dim: int, sink_dim: int) -> bool:
-    """Whether every pair of the relation agrees in the two dimensions."""
-    equal = isl.Map.universe(relation.get_space()).equate(
-        isl.dim_type.in_, source_dim, isl.dim_type.out, sink_dim
-    )
-    return bool(relation.is_subset(equal))

@@ -1,0 +1,76 @@
+"""What is known at a place of the AST while a kernel is built.
+
+In: loops, promotions and accumulators met on the way down.  Out: where an element of a tensor lives there.
+Invariant: scopes are values: going down makes a new one, nothing leaks to a sibling (`targets` alone is
+shared, with the accumulate mark that made it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from comprehension.kernel import ir
+from comprehension.kernel.simplify import Ranges, simplify
+from comprehension.poly.schedule_tree import Promotion
+
+Bounds = tuple[int | None, int | None]
+Subscripts = tuple[ir.IntExpr, ...]
+Target = tuple[str, Subscripts]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Loops around (outer first, one a schedule dimension), ranges of their variables, local buffers in force."""
+
+    dims: tuple[ir.IntExpr, ...] = ()
+    iterators: tuple[str, ...] = ()
+    names: Mapping[str, ir.IntExpr] = field(default_factory=dict)
+    ranges: Ranges = field(default_factory=dict)
+    promoted: Mapping[tuple[str, str], tuple[Promotion, Subscripts]] = field(default_factory=dict)
+    accumulators: Mapping[str, str] = field(default_factory=dict)
+    targets: dict[str, Target] = field(default_factory=dict)
+
+    def inside(self, iterator: str, value: ir.IntExpr, bounds: Bounds | None) -> Scope:
+        """Below a loop; a degenerate one has its only `value`."""
+        names = {**self.names, iterator: value}
+        ranges = self.ranges if bounds is None else {**self.ranges, iterator: bounds}
+        dims, iterators = (*self.dims, value), (*self.iterators, iterator)
+        return replace(self, dims=dims, iterators=iterators, names=names, ranges=ranges)
+
+    def promoting(self, promotion: Promotion, offsets: Subscripts) -> Scope:
+        """Below a promote mark."""
+        new = {(name, promotion.tensor): (promotion, offsets) for name in promotion.statements}
+        return replace(self, promoted={**self.promoted, **new})
+
+    def accumulating(self, statement: str, buffer: str) -> Scope:
+        """Below an accumulate mark; `targets` learns where the statement would have stored."""
+        return replace(self, accumulators={**self.accumulators, statement: buffer}, targets={})
+
+    def place(self, statement: str, tensor: str, subscripts: Subscripts) -> Target:
+        """Where the statement finds the element: in the tensor or in a local buffer that stands for it."""
+        if (statement, tensor) not in self.promoted:
+            return tensor, subscripts
+        promotion, offsets = self.promoted[statement, tensor]
+        box = [simplify(ir.IntOp("-", s, o), self.ranges) for s, o in zip(subscripts, offsets, strict=True)]
+        return promotion.buffer, box_subscripts(promotion, box, panel_of=self._panel_place)
+
+    def _panel_place(self, subscript: ir.IntExpr, size: int) -> tuple[ir.IntExpr, ir.IntExpr]:
+        panel = simplify(ir.IntOp("/", subscript, ir.Int(size)), self.ranges)
+        return panel, simplify(ir.IntOp("%", subscript, ir.Int(size)), self.ranges)
+
+
+def box_subscripts(
+    promotion: Promotion,
+    box: Sequence[ir.IntExpr],
+    *,
+    panel_of: Callable[[ir.IntExpr, int], tuple[ir.IntExpr, ir.IntExpr]],
+) -> Subscripts:
+    """The axes of a box in the order of its buffer: panel first, place within the panel last, extent 1 dropped."""
+    if promotion.panel is None:
+        return tuple(b for b, extent in zip(box, promotion.extents, strict=True) if extent != 1)
+    axis, size = promotion.panel
+    outer, inner = panel_of(box[axis], size)
+    others = [b for a, (b, e) in enumerate(zip(box, promotion.extents, strict=True)) if a != axis and e != 1]
+    leading = [] if promotion.extents[axis] == size else [outer]
+    return (*leading, *others, inner)

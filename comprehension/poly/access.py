@@ -1,0 +1,112 @@
+"""Strides: how the address of an access moves with each index of its statement.
+
+In: statements of a Scop.  Out: per access and index the step in elements, or IRREGULAR.
+Invariant: for an access without IRREGULAR the address is a constant plus the sum of stride * index; sizes
+that are symbolic count as `TYPICAL_SIZE`, so strides over them are estimates (0 and 1 are always exact).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from comprehension.kernel import ir
+from comprehension.kernel.simplify import linear, varies_with
+from comprehension.kernel.values import ValueBuilder, shape_of
+from comprehension.lang import tree
+from comprehension.lang.loops import LoopProgram
+from comprehension.poly.extents import TYPICAL_SIZE
+from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
+
+IRREGULAR = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPattern:
+    """`strides[d]`: elements that the address moves when index `d` grows by one; IRREGULAR if that varies.
+
+    `subscripts[a]` has the coefficient of each index in subscript `a` in the same way.
+    """
+
+    statement: str
+    number: int
+    tensor: str
+    is_write: bool
+    strides: tuple[int | None, ...]
+    subscripts: tuple[tuple[int | None, ...], ...]
+
+    def depends_on(self, dim: int) -> bool:
+        return any(row[dim] != 0 for row in self.subscripts)
+
+
+@dataclass(slots=True)
+class AccessPatterns:
+    """The patterns of all accesses of a Scop, found once a statement."""
+
+    scop: Scop
+    _found: dict[str, tuple[AccessPattern, ...]] = field(default_factory=dict)
+
+    def of(self, statement: str) -> tuple[AccessPattern, ...]:
+        """In the order of the statement's accesses: the write first."""
+        if statement not in self._found:
+            self._found[statement] = tuple(self._patterns(self.scop.statement(statement)))
+        return self._found[statement]
+
+    def _patterns(self, statement: ScopStatement) -> Iterator[AccessPattern]:
+        source = statement.source
+        yield self._pattern(statement, 0, source.target, source.subscripts, is_write=True)
+        if statement.role is ScopRole.INIT:
+            return
+        number = 1
+        for read, _ in reads_in_order(source):
+            yield self._pattern(statement, number, read.tensor, read.subscripts)
+            number += 1
+        if statement.role is ScopRole.UPDATE:
+            yield self._pattern(statement, number, source.target, source.subscripts)
+
+    def _pattern(
+        self,
+        statement: ScopStatement,
+        number: int,
+        tensor: str,
+        subscripts: tuple[tree.Expr, ...],
+        *,
+        is_write: bool = False,
+    ) -> AccessPattern:
+        rows = tuple(coefficients(self.scop.program, statement, s) for s in subscripts)
+        steps = dense_strides(self.scop.program, tensor)
+        strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
+        return AccessPattern(statement.name, number, tensor, is_write, strides, rows)
+
+
+def coefficients(program: LoopProgram, statement: ScopStatement, subscript: tree.Expr) -> tuple[int | None, ...]:
+    """The coefficient of each index of the statement in a subscript."""
+    builder = ValueBuilder(program, statement.source, {})
+    for let in statement.source.lets:
+        builder.define_let(let, let.name)
+    form = linear(builder.integer(subscript))
+    result: list[int | None] = []
+    for dim in statement.dims:
+        own = ir.Var(dim)
+        hidden = any(atom != own and varies_with(atom, dim) for atom, _ in form.terms)
+        result.append(IRREGULAR if hidden else form.coefficient(own))
+    return tuple(result)
+
+
+def dense_strides(program: LoopProgram, tensor: str) -> tuple[int, ...]:
+    """Elements between neighbours along each axis of a dense row-major tensor."""
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape_of(program, program.tensor(tensor).shape)):
+        strides.append(step)
+        step *= size.value if isinstance(size, ir.Int) else TYPICAL_SIZE
+    return tuple(reversed(strides))
+
+
+def _stride(coefficients_: list[int | None], steps: tuple[int, ...]) -> int | None:
+    total = 0
+    for coefficient, step in zip(coefficients_, steps, strict=True):
+        if coefficient is None:
+            return IRREGULAR
+        total += coefficient * step
+    return total

@@ -1,0 +1,71 @@
+"""How long loops are: the range of an index, and a number to reckon with where sizes are symbolic.
+
+In: statements of a Scop.  Out: ranges as isl sets and typical extents as ints.
+Invariant: exact for static programs; a symbolic size counts as `TYPICAL_SIZE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from comprehension.poly import isl
+from comprehension.poly.scop import Scop
+
+TYPICAL_SIZE = 256
+
+
+@dataclass(slots=True)
+class Extents:
+    """Ranges and extents of the indices of a Scop's statements, computed once each."""
+
+    scop: Scop
+    _ranges: dict[tuple[str, int], isl.Set] = field(default_factory=dict)
+    _extents: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def range_of(self, statement: str, dim: int) -> isl.Set:
+        """{ [x] : x is a value of the index }, over the sizes."""
+        key = (statement, dim)
+        if key not in self._ranges:
+            domain = self.scop.statement(statement).domain
+            rank = domain.dim(isl.dim_type.set)
+            line = domain.project_out(isl.dim_type.set, dim + 1, rank - dim - 1).project_out(isl.dim_type.set, 0, dim)
+            line = line.drop_constraints_not_involving_dims(isl.dim_type.set, 0, 1)  # "the other loops are not empty"
+            self._ranges[key] = line.reset_tuple_id().set_dim_name(isl.dim_type.set, 0, "x").coalesce()
+        return self._ranges[key]
+
+    def extent(self, statement: str, dim: int) -> int:
+        """How many values the index takes (from least to largest), sizes being typical."""
+        key = (statement, dim)
+        if key not in self._extents:
+            line = self.range_of(statement, dim)
+            for position in range(line.dim(isl.dim_type.param)):
+                line = line.fix_val(isl.dim_type.param, position, isl.Val(TYPICAL_SIZE, line.get_ctx()))
+            if line.is_empty():
+                self._extents[key] = 0
+            else:
+                first, last = line.dim_min_val(0), line.dim_max_val(0)
+                bounded = first.is_int() and last.is_int()
+                self._extents[key] = int(last.to_python()) - int(first.to_python()) + 1 if bounded else TYPICAL_SIZE
+        return self._extents[key]
+
+    def lower_bound(self, statement: str, dim: int) -> isl.PwAff:
+        """The least value of the index, over the sizes alone."""
+        line = self.range_of(statement, dim)
+        if line.is_empty():
+            local = isl.LocalSpace.from_space(line.get_space().params())
+            return isl.PwAff.from_aff(isl.Aff.zero_on_domain(local))
+        lowest = line.dim_min(0)
+        return lowest.gist(lowest.domain())  # where the range is empty any value will do
+
+    def is_static(self, statement: str, dim: int) -> bool:
+        """Whether the extent is the same for all sizes."""
+        line = self.range_of(statement, dim)
+        parameters = line.dim(isl.dim_type.param)
+        return not line.involves_dims(isl.dim_type.param, 0, parameters)
+
+    def instances(self, statement: str) -> int:
+        """About how many instances the statement has."""
+        total = 1
+        for dim in range(len(self.scop.statement(statement).dims)):
+            total *= self.extent(statement, dim)
+        return total

@@ -1,0 +1,186 @@
+"""Maps nests to the CPU: writes the schedule tree with its tiles, stages and local buffers.
+
+In: nests (from `cluster`), the model.  Out: a ScheduleTree.
+Invariant: the order of instances is that of the nests, refined by tiling of coincident members; every
+decision comes from `model`, every step is legal by the nests' invariant (coincident members carry no
+dependence) and is proved again on the kernel by the certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from comprehension.poly import isl
+from comprehension.poly.model import LanePlan, Model, NoLanes
+from comprehension.poly.nest import Member, Nest, instances, partial_schedule
+from comprehension.poly.schedule_tree import AccumulateMark, CopyStatement, Decision, ScheduleTree, StageMark, TileMark
+from comprehension.poly.scop import Scop
+from comprehension.poly.transform.tile import point_schedule, tile_schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The innermost loops of a tile: rows (if any) and lanes, with their extents."""
+
+    members: tuple[Member, ...]
+    extents: tuple[int, ...]
+
+    @property
+    def mark(self) -> TileMark:
+        return TileMark(self.extents[-1], self.extents[0] if len(self.extents) > 1 else None)
+
+
+@dataclass(slots=True)
+class Mapper:
+    """Writes nests below a node of isl's tree; nodes come back at the place where they were given."""
+
+    scop: Scop
+    model: Model
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    copies: dict[str, CopyStatement] = field(default_factory=dict)
+    steps: list[str] = field(default_factory=list)
+
+    def tree(self, nests: Sequence[Nest]) -> ScheduleTree:
+        """Each nest one stage, in order."""
+        node = isl.Schedule.from_domain(self.scop.domain).get_root().child(0)
+        if len(nests) > 1:
+            node = node.insert_sequence(self._filters(nests))
+            for position, nest in enumerate(nests):
+                node = self._stage(node.child(position).child(0), nest, position).parent().parent()
+        elif nests:
+            node = self._stage(node, nests[0], 0)
+        return ScheduleTree(node.get_schedule(), self.decisions, self.copies, tuple(self.steps))
+
+    def _stage(self, node: isl.ScheduleNode, nest: Nest, position: int) -> isl.ScheduleNode:
+        node = self._nest(node, nest)
+        first = nest.members[0] if nest.members else None
+        parallel = self.model.options.parallel and first is not None and first.coincident
+        return self._mark(node, f"stage {position}", StageMark(parallel, self._grain(nest) if parallel else 1))
+
+    def _grain(self, nest: Nest) -> int:
+        plan = self.model.plan(nest)
+        first = self.model.extents.extent(*nest.members[0].dims[0])
+        units = -(-first // plan.extent) if isinstance(plan, LanePlan) and len(nest.members) == 1 else first
+        return self.model.grain(nest, units)
+
+    # --- nests --------------------------------------------------------------------------------------
+
+    def _nest(self, node: isl.ScheduleNode, nest: Nest) -> isl.ScheduleNode:
+        plan = self.model.plan(nest)
+        match plan:
+            case NoLanes():
+                node, depth = self._band(node, nest.members)
+                return _up(self._children(node, nest.children, None), depth)
+            case LanePlan(split=False):
+                return self._lanes(node, nest, plan)
+            case LanePlan():
+                return self._split_reduction(node, nest, plan)
+
+    def _lanes(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
+        """for others: for tiles of lanes: children, each over the lanes of its tile."""
+        self.steps.append(plan.reason)
+        others = tuple(m for m in nest.members if m is not plan.member)
+        node, depth = self._band(node, others)
+        node, more = self._tile_band(node, plan.member, plan.extent)
+        return _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,))), depth + more)
+
+    def _split_reduction(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
+        """accumulators: for others: for tiles of lanes: the update, lane by lane; then combined."""
+        name = nest.children[0]
+        assert isinstance(name, str)
+        self.steps.append(f"reduction {name} split over {plan.extent} accumulators: {plan.reason}")
+        others = tuple(m for m in nest.members if m is not plan.member)
+        node, depth = self._band(node, others)
+        node, more = self._tile_band(node, plan.member, plan.extent)
+        node = _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,))), depth + more)
+        op = self.scop.statement(name).source.reduction
+        assert op is not None
+        return self._mark(node, f"accumulate {name}", AccumulateMark(name, op, f"{name}_partial", plan.extent))
+
+    def _children(
+        self, node: isl.ScheduleNode, children: Sequence[Nest | str], point: Point | None
+    ) -> isl.ScheduleNode:
+        """Children in order; statements that stand side by side share a tile."""
+        groups = _grouped(children)
+        if len(groups) == 1:
+            return self._group(node, groups[0], point)
+        node = node.insert_sequence(self._filters(groups))
+        for position, group in enumerate(groups):
+            node = self._group(node.child(position).child(0), group, point).parent().parent()
+        return node
+
+    def _group(self, node: isl.ScheduleNode, group: Nest | tuple[str, ...], point: Point | None) -> isl.ScheduleNode:
+        if isinstance(group, Nest):
+            if point is None:
+                return self._nest(node, group)
+            node, depth = self._band(node, group.members)
+            return _up(self._children(node, group.children, point), depth)
+        if len(group) > 1:
+            node = node.insert_sequence(self._filters(group))
+        if point is None:
+            return node
+        parts = [
+            point_schedule(partial_schedule((m,), self.scop), self._lower(m), extent)
+            for m, extent in zip(point.members, point.extents, strict=True)
+        ]
+        node = node.insert_partial_schedule(_product(parts))
+        for position in range(len(parts)):
+            node = node.band_member_set_coincident(position, 1)
+        return self._mark(node, f"tile {'+'.join(group)}", point.mark)
+
+    # --- pieces of tree -----------------------------------------------------------------------------
+
+    def _band(self, node: isl.ScheduleNode, members: tuple[Member, ...]) -> tuple[isl.ScheduleNode, int]:
+        """A band over the members; the node below it and how deep that is."""
+        if not members:
+            return node, 0
+        node = node.insert_partial_schedule(partial_schedule(members, self.scop))
+        for position, member in enumerate(members):
+            node = node.band_member_set_coincident(position, int(member.coincident))
+        node = node.band_set_permutable(int(all(m.coincident for m in members)))
+        return node.child(0), 1
+
+    def _tile_band(self, node: isl.ScheduleNode, member: Member, extent: int) -> tuple[isl.ScheduleNode, int]:
+        tiles = tile_schedule(partial_schedule((member,), self.scop), self._lower(member), extent)
+        node = node.insert_partial_schedule(tiles).band_member_set_coincident(0, int(member.coincident))
+        return node.child(0), 1
+
+    def _lower(self, member: Member) -> isl.PwAff:
+        return self.model.extents.lower_bound(*member.dims[0])
+
+    def _mark(self, node: isl.ScheduleNode, name: str, decision: Decision) -> isl.ScheduleNode:
+        """A mark above `node`; the node comes back as the mark, which now stands in its place."""
+        self.decisions[name] = decision
+        return node.insert_mark(isl.Id(name, context=self.scop.context.get_ctx()))
+
+    def _filters(self, parts: Sequence[Nest | str | tuple[str, ...]]) -> isl.UnionSetList:
+        filters = isl.UnionSetList.alloc(self.scop.context.get_ctx(), len(parts))
+        for part in parts:
+            filters = filters.add(instances(part, self.scop))
+        return filters
+
+
+def _grouped(children: Sequence[Nest | str]) -> list[Nest | tuple[str, ...]]:
+    groups: list[Nest | tuple[str, ...]] = []
+    for child in children:
+        if isinstance(child, Nest):
+            groups.append(child)
+        elif groups and isinstance(last := groups[-1], tuple):
+            groups[-1] = (*last, child)
+        else:
+            groups.append((child,))
+    return groups
+
+
+def _product(parts: Sequence[isl.MultiUnionPwAff]) -> isl.MultiUnionPwAff:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total.flat_range_product(part)
+    return total
+
+
+def _up(node: isl.ScheduleNode, levels: int) -> isl.ScheduleNode:
+    for _ in range(levels):
+        node = node.parent()
+    return node

@@ -1,0 +1,170 @@
+"""The analytic model: which loop becomes lanes, how wide, how much work a chunk is.
+
+In: nests, access strides, extents, the machine.  Out: plans with an estimate and a reason in words.
+Invariant: plans only choose among legal realisations; none looks at what a statement computes beyond its
+access strides, the number of its operations and whether it is a reduction.
+
+Costs are vector operations: an access that is contiguous along the lanes costs one for a whole vector, one that
+does not move along them half of one, any other one for each lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from comprehension.lang import tree
+from comprehension.machine import Machine
+from comprehension.options import MappingOptions
+from comprehension.poly.access import AccessPattern, AccessPatterns
+from comprehension.poly.dependence import Dependences
+from comprehension.poly.extents import Extents
+from comprehension.poly.nest import Member, Nest
+from comprehension.poly.scop import Scop, ScopRole, ScopStatement
+
+BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
+GATHER_COST = 1.0  # per lane
+SCATTER_COST = 1.5  # per lane
+MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
+CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """`member` of the nest becomes lanes, `extent` of them a tile; `split`: it is the loop of a reduction."""
+
+    member: Member
+    extent: int
+    cost: float
+    reason: str
+    split: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoLanes:
+    """The nest's loops stay loops; what is inside decides for itself."""
+
+    cost: float
+
+
+Plan = LanePlan | NoLanes
+
+
+@dataclass(slots=True)
+class Model:
+    """Choices for one Scop on one machine."""
+
+    scop: Scop
+    dependences: Dependences
+    patterns: AccessPatterns
+    extents: Extents
+    machine: Machine
+    options: MappingOptions
+    split_reductions: bool
+
+    def plan(self, nest: Nest) -> Plan:
+        """The cheapest realisation of the nest's loops."""
+        best: Plan = NoLanes(sum(self.cost(child) for child in nest.children))
+        if self.options.vectorize is False or self.options.vectorize == 1:
+            return best
+        for member in nest.members:
+            split = not member.coincident
+            if split and not self._may_split(nest, member):
+                continue
+            lanes = self.lanes_for(nest, member)
+            cost = sum(self._vector_cost(name, member, lanes, split) for name in nest.statements())
+            if cost < best.cost:
+                best = LanePlan(member, lanes, cost, self._reason(nest, member, lanes, cost), split)
+        return best
+
+    def cost(self, item: Nest | str) -> float:
+        if isinstance(item, Nest):
+            return self.plan(item).cost
+        return self.extents.instances(item) * self._scalar_cost(self.scop.statement(item))
+
+    def grain(self, nest: Nest, units: int) -> int:
+        """How many iterations of the parallel loop make a chunk."""
+        each = self.cost(nest) / max(1, units)
+        return max(1, min(units, int(CHUNK_COST / max(each, 1.0))))
+
+    # --- lanes --------------------------------------------------------------------------------------
+
+    def lanes_for(self, nest: Nest, member: Member) -> int:
+        """Vectors of the widest type accessed, several where the loop is long and the body short."""
+        names = tuple(nest.statements())
+        widest = max(self.scop.program.tensor(a.tensor).dtype.bits for n in names for a in self.patterns.of(n))
+        vector = self.machine.lanes(max(widest, 32))
+        extent = max(self.extents.extent(n, member.dim(n)) for n in names)
+        if isinstance(self.options.vectorize, int) and not isinstance(self.options.vectorize, bool):
+            return max(1, self.options.vectorize)
+        if extent < vector:
+            return 1 << max(0, extent - 1).bit_length()
+        vectors = 1
+        while vectors < MOST_VECTORS and 2 * vectors * len(names) <= 16 and extent >= 2 * vectors * vector:
+            vectors *= 2
+        return vector * vectors
+
+    def _may_split(self, nest: Nest, member: Member) -> bool:
+        """One update whose only dependences along the member are those of its declared reduction."""
+        if not self.split_reductions or len(nest.children) != 1 or not isinstance(nest.children[0], str):
+            return False
+        name = nest.children[0]
+        if self.scop.statement(name).role is not ScopRole.UPDATE:
+            return False
+        write = self.patterns.of(name)[0]
+        invariant = all(not write.depends_on(m.dim(name)) for m in nest.members)
+        return invariant and all(e.is_reduction for e in self.dependences.between(name, name))
+
+    def _vector_cost(self, name: str, member: Member, lanes: int, split: bool) -> float:
+        statement = self.scop.statement(name)
+        dim = member.dim(name)
+        extent = max(1, self.extents.extent(name, dim))
+        tiles = -(-extent // lanes)
+        vectors = max(1.0, lanes / self.machine.lanes(32))
+        own = {0, len(statement.accesses) - 1} if split else set()  # these stay in a register
+        each = 0.0
+        for pattern in self.patterns.of(name):
+            if pattern.number not in own:
+                each += _access_cost(pattern, dim, lanes, vectors)
+        each += vectors * operations(statement)
+        outside = self.extents.instances(name) / extent
+        fold = 8.0 * outside if split else 0.0
+        return outside * tiles * each + fold
+
+    def _scalar_cost(self, statement: ScopStatement) -> float:
+        return len(statement.accesses) + operations(statement)
+
+    def _reason(self, nest: Nest, member: Member, lanes: int, cost: float) -> str:
+        name = next(iter(nest.statements()))
+        index = self.scop.statement(name).dims[member.dim(name)]
+        steps = [
+            f"{p.tensor}:{'?' if p.strides[member.dim(name)] is None else p.strides[member.dim(name)]}"
+            for name in nest.statements()
+            for p in self.patterns.of(name)
+        ]
+        shown = ", ".join(dict.fromkeys(steps))
+        return f"lanes along {index} ({lanes} wide), strides {shown}; about {cost:.3g} vector operations"
+
+
+def _access_cost(pattern: AccessPattern, dim: int, lanes: int, vectors: float) -> float:
+    stride = pattern.strides[dim]
+    if stride == 1:
+        return vectors
+    if stride == 0:
+        return inf if pattern.is_write else 0.5
+    return lanes * (SCATTER_COST if pattern.is_write else GATHER_COST)
+
+
+def operations(statement: ScopStatement) -> float:
+    """Arithmetic of one instance."""
+    if statement.role is ScopRole.INIT:
+        return 0.0
+    total = 1.0 if statement.role is ScopRole.UPDATE else 0.0
+    for expr in [*(let.value for let in statement.source.lets), statement.source.value]:
+        for node in tree.walk(expr):
+            match node:
+                case tree.Call(function=function):
+                    total += 1.0 if function in ("min", "max", "fma", "sqrt", "fabs") else BUILTIN_COST
+                case tree.Binary() | tree.Unary() | tree.Select() | tree.Cast():
+                    total += 1.0
+    return total
