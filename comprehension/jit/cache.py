@@ -239,13 +239,13 @@ def _check_name(name: str) -> None:
         raise _Rejected(f"it names a file {name!r}")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file or folder stands at `path` now; None for none."""
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Which file or folder stands at `path` now (inodes are used again, hence the time); None for none."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def _used_at(path: Path) -> float:

@@ -23,6 +23,7 @@ from numba.core import types
 
 from comprehension.machine import Machine
 
+RAISES = "comprehension_raises_in_native_code"  # defined nowhere, on no list of allowed symbols
 STAGE_SIGNATURE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
 
 
@@ -67,7 +68,8 @@ def _c_entry(module: Any, entry: str, wrapper: str, native: str) -> str:
     """LLVM text of a C entry that calls numba's `native` function: (result*, exception*, arguments...) -> status.
 
     Numba's own C wrapper is not used: it prints a raised exception with Python's functions, so each object
-    would need them.  Generated code raises nothing, and what does would be refused for its symbols.
+    would need them.  Generated code raises nothing: where the optimiser cannot see that the status is 0, the
+    call of a function that exists nowhere remains, and the loader refuses the object.
     """
     result, *arguments = (str(t) for t in module.get_function(wrapper).global_value_type.elements)
     named = [f"{kind} %a{i}" for i, kind in enumerate(arguments)]
@@ -77,9 +79,16 @@ def _c_entry(module: Any, entry: str, wrapper: str, native: str) -> str:
       %result = alloca {result}
       %raised = alloca ptr
       %status = call i32 @{native}({", ".join(["ptr %result", "ptr %raised", *named])})
+      %failed = icmp ne i32 %status, 0
+      br i1 %failed, label %raises, label %returns
+    raises:
+      call void @{RAISES}()
+      br label %returns
+    returns:
       %value = load {result}, ptr %result
       ret {result} %value
     }}
+    declare void @{RAISES}()
     """
 
 
@@ -99,6 +108,8 @@ def _internalise(module: Any, exported: frozenset[str]) -> None:
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     builder = llvm.create_pass_builder(_host_target_machine(), options)
     passes = llvm.create_new_module_pass_manager()
+    passes.add_ipsccp_pass()
+    passes.add_simplify_cfg_pass()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, builder)
 

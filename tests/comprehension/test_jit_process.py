@@ -1,0 +1,258 @@
+"""The compiler process: it answers, dies, hangs, grows, is orphaned, forked; the program lives on."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+
+from comprehension.config import config, statistics
+from comprehension.errors import ComprehensionError
+from comprehension.jit import client
+from comprehension.jit.failure import CompilationError, CompilerDied, ForbiddenSymbol, TimeLimitExceeded
+from comprehension.jit.protocol import MAGIC, Message, ProtocolError, read_message, write_message
+from comprehension.jit.request import SourceRequest, key_of, request_from_header
+from comprehension.machine import host
+
+TWICE = "def twice(x):\n    return 2 * x + {}\n"
+SIGNATURE = {"twice": "int64(int64)"}
+HANG = "import time\ntime.sleep(60)\n"
+
+
+def call(loaded, argument: int) -> int:
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(loaded.addresses["twice"])(argument)
+
+
+def source(text: str, name: str = "test") -> SourceRequest:
+    return SourceRequest(name, text, tuple(SIGNATURE.items()), host())
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def test_source_becomes_code_and_comes_from_the_cache_next_time(fresh_client) -> None:
+    compiled, hits = statistics.compiled, statistics.cache_hits
+    assert call(client.compile_source(TWICE.format(1), SIGNATURE), 20) == 41
+    assert (statistics.compiled, statistics.cache_hits) == (compiled + 1, hits)
+    assert call(client.compile_source(TWICE.format(1), SIGNATURE), 20) == 41
+    assert (statistics.compiled, statistics.cache_hits) == (compiled + 1, hits + 1)
+
+
+def test_requests_cross_the_pipe_unchanged() -> None:
+    request = source(TWICE.format(1))
+    assert request_from_header(request.header()) == request
+    assert key_of(request) == key_of(source(TWICE.format(1)))
+    assert key_of(request) != key_of(source(TWICE.format(2)))
+
+
+def test_broken_source_is_an_internal_error_with_its_traceback(fresh_client) -> None:
+    with pytest.raises(CompilationError, match="internal error while compiling 'runtime'") as caught:
+        client.compile_source("def twice(x):\n    return undefined_name\n", SIGNATURE)
+    assert "undefined_name" in caught.value.details
+    assert isinstance(caught.value, ComprehensionError)
+    assert call(client.compile_source(TWICE.format(2), SIGNATURE), 1) == 4  # the process lives on
+
+
+def test_code_that_needs_python_is_not_loaded(fresh_client) -> None:
+    raising = "def twice(x):\n    if x == 3:\n        raise ValueError\n    return x\n"
+    with pytest.raises(ForbiddenSymbol, match="must not call"):
+        client.compile_source(raising, SIGNATURE)
+
+
+def test_process_killed_in_the_middle_of_a_compilation(fresh_client) -> None:
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    victim = client.compiler_pid()
+    assert victim is not None
+    lost = statistics.processes_lost
+    future = client.submit(source(HANG + TWICE.format(0)))
+    time.sleep(0.2)
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(CompilerDied, match=r"exit code -9\) while it compiled 'test'"):
+        future.result(timeout=20)
+    assert statistics.processes_lost == lost + 1
+    assert call(client.compile_source(TWICE.format(4), SIGNATURE), 1) == 6
+    assert client.compiler_pid() not in (None, victim)
+
+
+def test_time_limit_kills_the_process_and_says_so(fresh_client) -> None:
+    client.compile_source(TWICE.format(5), SIGNATURE)
+    victim = client.compiler_pid()
+    config.compile_seconds = 0.3
+    started = time.monotonic()
+    with pytest.raises(TimeLimitExceeded, match=r"took longer than 0\.3 s.*compile_seconds"):
+        client.submit(source(HANG + TWICE.format(0))).result(timeout=20)
+    assert time.monotonic() - started < 10
+    assert victim is not None and wait_until(lambda: not alive(victim))
+    config.compile_seconds = 60
+    assert call(client.compile_source(TWICE.format(6), SIGNATURE), 1) == 8
+
+
+def test_process_that_grew_too_large_is_replaced(fresh_client) -> None:
+    client.compile_source(TWICE.format(7), SIGNATURE)
+    first = client.compiler_pid()
+    client.compile_source(TWICE.format(8), SIGNATURE)
+    assert client.compiler_pid() == first
+    config.compiler_bytes = 1
+    client.compile_source(TWICE.format(9), SIGNATURE)
+    assert client.compiler_pid() != first
+    assert first is not None and not alive(first)
+
+
+def test_what_a_library_prints_does_not_get_between_the_messages(fresh_client) -> None:
+    noisy = "import os, sys\nprint('noise')\nos.write(1, b'more noise')\nsys.stdout.flush()\n"
+    assert call(client.compile_source(noisy + TWICE.format(1), SIGNATURE), 1) == 3
+
+
+def test_equal_requests_in_flight_are_compiled_once(fresh_client) -> None:
+    compiled = statistics.compiled
+    slow = "import time\ntime.sleep(0.3)\n" + TWICE.format(11)
+    futures = [client.submit(source(slow)) for _ in range(5)]
+    assert len({id(future) for future in futures}) == 1
+    futures[0].result(timeout=60)
+    assert statistics.compiled == compiled + 1
+
+
+def test_urgent_requests_go_first_and_cancelled_ones_are_skipped(fresh_client) -> None:
+    client.compile_source(TWICE.format(0), SIGNATURE)
+    order: list[str] = []
+    blocker = client.submit(source("import time\ntime.sleep(0.5)\n" + TWICE.format(12)))
+    time.sleep(0.1)
+    waiting = {name: client.submit(source(TWICE.format(n), name)) for n, name in enumerate(["a", "b", "c"], 20)}
+    urgent = client.submit(source(TWICE.format(30), "urgent"), urgent=True)
+    assert waiting["b"].cancel()
+    for name, future in [*waiting.items(), ("urgent", urgent)]:
+        future.add_done_callback(lambda f, name=name: None if f.cancelled() else order.append(name))
+    blocker.result(timeout=60)
+    waiting["c"].result(timeout=60)
+    assert order == ["urgent", "a", "c"]
+    with pytest.raises(CancelledError):
+        waiting["b"].result()
+
+
+def test_many_threads_compile_through_one_process(fresh_client) -> None:
+    client.compile_source(TWICE.format(0), SIGNATURE)
+    started = statistics.processes_started
+    results: list[int] = []
+
+    def work(number: int) -> None:
+        for turn in range(4):
+            results.append(call(client.compile_source(TWICE.format(number * turn), SIGNATURE), 1) - number * turn)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == [2] * 24
+    assert statistics.processes_started == started
+
+
+def test_child_of_a_fork_has_a_compiler_of_its_own(fresh_client) -> None:
+    client.compile_source(TWICE.format(13), SIGNATURE)
+    parents = client.compiler_pid()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            good = client.compiler_pid() is None
+            good &= call(client.compile_source(TWICE.format(14), SIGNATURE), 1) == 16
+            good &= client.compiler_pid() not in (None, parents)
+            client.close()
+            os.write(write, b"good" if good else b"bad")
+        finally:
+            os._exit(0)
+    os.close(write)
+    assert os.read(read, 10) == b"good"
+    os.waitpid(child, 0)
+    os.close(read)
+    assert call(client.compile_source(TWICE.format(15), SIGNATURE), 1) == 17
+    assert client.compiler_pid() == parents
+
+
+PROGRAM = """
+import os, sys, time
+from comprehension.jit import client
+from comprehension.jit.request import SourceRequest
+from comprehension.machine import host
+client.compile_source({twice!r}, {{"twice": "int64(int64)"}})
+future = client.submit(SourceRequest("hang", {hang!r}, (("twice", "int64(int64)"),), host()))
+time.sleep(0.2)
+print(client.compiler_pid(), flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "os._exit(3)"])
+def test_the_process_ends_with_the_program_whatever_is_being_compiled(fresh_client, end: str) -> None:
+    text = PROGRAM.format(twice=TWICE.format(16), hang=HANG + TWICE.format(0), end=end)
+    environment = {**os.environ, "COMPREHENSION_CACHE": str(config.cache_dir)}
+    started = time.monotonic()
+    finished = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment, timeout=60)
+    assert time.monotonic() - started < 30
+    pid = int(finished.stdout.split()[0])
+    assert wait_until(lambda: not alive(pid))
+    if end == "sys.exit(0)":
+        assert finished.returncode == 0
+        assert finished.stderr == ""
+
+
+def test_user_environment_does_not_reach_the_compiler(fresh_client, monkeypatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    assert call(client.compile_source(TWICE.format(17), SIGNATURE), 1) == 19
+
+
+def test_compiling_inside_the_program_is_a_switch(fresh_client) -> None:
+    config.in_process = True
+    started = statistics.processes_started
+    assert call(client.compile_source(TWICE.format(18), SIGNATURE), 1) == 20
+    assert statistics.processes_started == started
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        MAGIC,
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        MAGIC + b"\xff\xff\xff\xff",
+        MAGIC + b"\x05\x00\x00\x00{",
+        MAGIC + b"\x02\x00\x00\x00[]",
+        MAGIC + b'\x13\x00\x00\x00{"files":[["a",9]]}x',
+        MAGIC + b'\x14\x00\x00\x00{"files":[["a",-1]]}',
+    ],
+)
+def test_broken_frames_are_refused(broken: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        read_message(io.BytesIO(broken))
+
+
+def test_frames_round_trip() -> None:
+    stream = io.BytesIO()
+    messages = [Message({"n": 1}, {"a": b"\0\1", "b": b""}), Message({"text": "µ\n"}, {})]
+    for message in messages:
+        write_message(stream, message)
+    stream.seek(0)
+    assert [read_message(stream), read_message(stream), read_message(stream)] == [*messages, None]
