@@ -164,7 +164,7 @@ class PythonRunner:
             case ExpectConstant(value=value):
                 return x is value or (type(x) is not Value and same_scalar(x, value))
             case ExpectScalar():
-                return type(x) is expected.type and (expected.type is not int or expected.low <= x <= expected.high)
+                return expected.admits(x)
             case _:
                 assert_never(expected)
 
@@ -301,7 +301,7 @@ class PythonRunner:
         try:
             array: Array = self.run.fetch(source.output)
         except Exception as error:
-            self._leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
+            self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
             return
         finally:
             self.stall_s += perf_counter() - begin
@@ -319,10 +319,10 @@ class PythonRunner:
                     self.on_read(x)
             return run_eager(op, inputs, attributes)
         expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
-        recorder = self._leave(f"{op.name} at {users_line()}, where the graph has {expected}")
+        recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
         return recorder.execute(op, inputs, attributes)
 
-    def _leave(self, reason: str) -> Recorder:
+    def leave(self, reason: str) -> Recorder:
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.run.cancel()
@@ -381,7 +381,7 @@ class PythonRunner:
         """The step returned or raised: lets the graph finish, or the recorder."""
         if self.recorder is None and self.at.ends is None:
             expected = ", ".join(str(n.op.name) for n in self.at.children if n.op)
-            self._leave(f"the step ended behind {self.at.trace.where}, where the graph has {expected}")
+            self.leave(f"the step ended behind {self.at.trace.where}, where the graph has {expected}")
         if self.recorder is not None:
             trace = self.recorder.end()
             self._let_go()

@@ -37,6 +37,9 @@ MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
+RunnerFactory = Callable[[Program, GraphRun, FrameType], PythonRunner]
+
+
 class Phase(Enum):
     TRACE = "trace"
     COMPILING = "compiling"
@@ -57,6 +60,7 @@ class Session:
         self._compiler = compiler
         self._busy = threading.Lock()
         self._born = perf_counter()
+        self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
         self._forget()
         sessions.add(self)
@@ -167,7 +171,7 @@ class Session:
         assert self.program is not None and self.compiled is not None
         run = self.compiled.start(lazy=config.mode == "lazy")
         self._runs.append(run)
-        return make_runner(self.program, run, root)
+        return self.make_runner(self.program, run, root)
 
     # --- what a step teaches -----------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class Session:
 
 
 def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:
-    """The Python side of one step; tests put a runner with a planned divergence in its place."""
+    """The Python side of one step; `testing` puts a runner with a planned divergence in its place."""
     return PythonRunner(program.walk, run, root)
 
 

@@ -77,8 +77,8 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None)."""
 
     __slots__ = (
-        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "number", "op", "output_specs", "outputs",
-        "parents", "reads", "where",
+        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "number", "op", "output_specs",
+        "outputs", "parents", "reads", "where",
     )  # fmt: skip
 
     def __init__(

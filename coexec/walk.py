@@ -84,6 +84,9 @@ class ExpectScalar:
     low: int
     high: int
 
+    def admits(self, number: Any) -> bool:
+        return type(number) is self.type and (self.type is not int or self.low <= number <= self.high)
+
 
 Expectation = ExpectPhi | ExpectFeed | ExpectSame | ExpectConstant | ExpectScalar
 
