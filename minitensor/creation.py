@@ -7,6 +7,7 @@ Invariant: `asarray` copies unless `copy=False`; a borrowed tensor knows that ot
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from operator import index
 from typing import Any
 
@@ -18,6 +19,8 @@ from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, compl
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.ops import creation as ops
 from minitensor.ops.movement import astype as astype_op
+from minitensor.ops.movement import broadcast_to as broadcast_op
+from minitensor.ops.movement import reshape as reshape_op
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -142,4 +145,136 @@ def ones(shape: Shape, *, dtype: Any = None, device: Device | str | None = None)
     return full(shape, 1, dtype=dtype or DEFAULT_FLOAT, device=device)
 
 
-__all__ = ["DEFAULT_INT", "as_shape", "asarray", "full", "ones", "zeros"]
+def empty(shape: Shape, *, dtype: Any = None, device: Device | str | None = None) -> Tensor:
+    """A tensor whose contents nobody relies on (here: zeros)."""
+    return zeros(shape, dtype=dtype, device=device)
+
+
+def full_like(
+    x: Tensor, /, fill_value: bool | int | float | complex, *, dtype: Any = None, device: Device | str | None = None
+) -> Tensor:
+    """`full` with the shape of `x`, and its dtype unless another is given."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
+
+
+def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Device | str | None = None) -> Tensor:
+    """`zeros` with the shape and dtype of `x`."""
+    return full_like(x, 0, dtype=dtype, device=device)
+
+
+def ones_like(x: Tensor, /, *, dtype: Any = None, device: Device | str | None = None) -> Tensor:
+    """`ones` with the shape and dtype of `x`."""
+    return full_like(x, 1, dtype=dtype, device=device)
+
+
+def empty_like(x: Tensor, /, *, dtype: Any = None, device: Device | str | None = None) -> Tensor:
+    """`empty` with the shape and dtype of `x`."""
+    return zeros_like(x, dtype=dtype, device=device)
+
+
+def arange(
+    start: float,
+    /,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Device | str | None = None,
+) -> Tensor:
+    """start, start + step, ... below `stop` (`arange(n)` counts from 0).
+
+    >>> arange(2, 8, 3)
+    tensor([2, 5])
+    """
+    as_device(device)
+    first, last = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ShapeError("arange with a step of 0")
+    floating = any(isinstance(v, float) for v in (first, last, step))
+    wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if floating else DEFAULT_INT
+    length = max(0, ceil((last - first) / step)) if floating else len(range(int(first), int(last), int(step)))
+    return apply(ops.arange, first, step, length=length, dtype=wanted)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    /,
+    num: int,
+    *,
+    dtype: Any = None,
+    device: Device | str | None = None,
+    endpoint: bool = True,
+) -> Tensor:
+    """`num` evenly spaced numbers from `start` to `stop` (with it unless `endpoint` is False)."""
+    as_device(device)
+    if num < 0:
+        raise ShapeError(f"linspace of {num} numbers")
+    complex_ends = isinstance(start, complex) or isinstance(stop, complex)
+    wanted = as_dtype(dtype) if dtype is not None else complex64 if complex_ends else DEFAULT_FLOAT
+    return Tensor(Value(np.linspace(start, stop, num, endpoint=endpoint).astype(wanted)))
+
+
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    /,
+    *,
+    k: int = 0,
+    dtype: Any = None,
+    device: Device | str | None = None,
+) -> Tensor:
+    """Ones on the `k`-th diagonal (above the main one if positive), zeros elsewhere."""
+    as_device(device)
+    wanted = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
+    return apply(ops.eye, shape=as_shape((n_rows, n_rows if n_cols is None else n_cols)), k=index(k), dtype=wanted)
+
+
+def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
+    """The lower triangle of the last two dimensions, up to the `k`-th diagonal; zeros above."""
+    return _triangle(x, k, lower=True)
+
+
+def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
+    """The upper triangle of the last two dimensions, from the `k`-th diagonal on; zeros below."""
+    return _triangle(x, k, lower=False)
+
+
+def _triangle(x: Tensor, k: int, *, lower: bool) -> Tensor:
+    if x.ndim < 2:
+        raise ShapeError(f"a triangle of a tensor with shape {x.shape}: it needs two dimensions")
+    return apply(ops.triangle, x, k=index(k), lower=lower)
+
+
+def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Coordinate tensors of a grid: `arrays[n]` repeated along all dimensions but its own.
+
+    With `indexing="xy"` the first two dimensions are exchanged.  Raises ShapeError for other words.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ShapeError(f"meshgrid's indexing is 'xy' or 'ij', not {indexing!r}")
+    if any(x.ndim > 1 for x in arrays):
+        raise ShapeError("meshgrid takes tensors of one dimension")
+    order = list(range(len(arrays)))
+    if indexing == "xy" and len(arrays) > 1:
+        order[:2] = [1, 0]
+    shape = tuple(arrays[k].size for k in order)
+    grids = []
+    for k, x in enumerate(arrays):
+        own = tuple(x.size if order[d] == k else 1 for d in range(len(arrays)))
+        grids.append(apply(broadcast_op, apply(reshape_op, x, shape=own), shape=shape))
+    return tuple(grids)
+
+
+def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | None = None) -> Tensor:
+    """A tensor from any object with `__dlpack__`; copied unless `copy=False`."""
+    as_device(device)
+    if isinstance(x, Tensor):
+        return asarray(x, copy=copy)
+    return asarray(np.from_dlpack(x), copy=copy)
+
+
+__all__ = [
+    *("arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid"),
+    *("ones", "ones_like", "tril", "triu", "zeros", "zeros_like"),
+]

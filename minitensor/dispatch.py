@@ -19,7 +19,7 @@ from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor
 from minitensor.value import Array, Observer, Value, filled, local, read
 
-__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "read", "rebind"]
+__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "read", "rebind", "run_eager"]
 
 _SCALARS = frozenset((float, int, bool, complex))
 _ndarray = np.ndarray
@@ -86,8 +86,15 @@ def _observed(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) ->
 
 
 def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
-    """The eager rule on Values and Python scalars: what an observer calls where it executes nothing itself."""
-    results = op.eager(*[filled(x) if isinstance(x, Value) else x for x in contents], **attributes)
+    """The eager rule on Values and Python scalars: what an observer calls where it executes nothing itself.
+
+    Raises as `apply` does.
+    """
+    arrays = [filled(x) if isinstance(x, Value) else x for x in contents]
+    try:
+        results = op.eager(*arrays, **attributes)
+    except Exception as error:
+        explain_failure(error, op, contents, attributes)
     several = results if isinstance(results, tuple) else (results,)
     return tuple(Value(settle(result, contents)) for result in several)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitensor.dispatch import apply
+from minitensor.ops import analytic
 from minitensor.ops import elementwise as ops
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
@@ -35,16 +36,86 @@ def _named(function: Callable[..., Tensor], op: OpDef, doc: str) -> Callable[...
     return function
 
 
+# --- arithmetic ------------------------------------------------------------------------------------------
+
+abs = _unary(ops.abs_, "The magnitude")
 add = _binary(ops.add, "The sum x1 + x2")
+ceil = _unary(ops.ceil, "The smallest integer not below x")
+conj = _unary(ops.conj, "The complex conjugate")
+copysign = _binary(ops.copysign, "The magnitude of x1 with the sign of x2")
 divide = _binary(ops.divide, "The quotient x1 / x2; of integers in the default float")
-equal = _binary(ops.equal, "Whether x1 == x2")
-exp = _unary(ops.exp, "e to the power of x")
-greater = _binary(ops.greater, "Whether x1 > x2")
-less = _binary(ops.less, "Whether x1 < x2")
-log = _unary(ops.log, "The natural logarithm")
+floor = _unary(ops.floor, "The largest integer not above x")
+floor_divide = _binary(ops.floor_divide, "The quotient x1 / x2 rounded down")
+imag = _unary(ops.imag, "The imaginary part")
 maximum = _binary(ops.maximum, "The larger of both; NaN if one is NaN")
 minimum = _binary(ops.minimum, "The smaller of both; NaN if one is NaN")
 multiply = _binary(ops.multiply, "The product x1 * x2")
 negative = _unary(ops.negative, "The negative -x")
+nextafter = _binary(ops.nextafter, "The floating-point number next to x1 towards x2")
+pow = _binary(analytic.power, "x1 to the power of x2")
+positive = _unary(ops.identity, "x itself")
+real = _unary(ops.real, "The real part")
+reciprocal = _unary(analytic.reciprocal, "The reciprocal 1 / x")
+remainder = _binary(ops.remainder, "The remainder of x1 / x2 with the sign of x2")
+round = _unary(ops.round_, "The nearest integer; halves go to the even one")
+sign = _unary(ops.sign, "-1, 0 or 1 by the sign of x; NaN stays")
+square = _unary(ops.square, "x * x")
 subtract = _binary(ops.subtract, "The difference x1 - x2")
-tanh = _unary(ops.tanh, "The hyperbolic tangent")
+trunc = _unary(ops.trunc, "The integer next to x towards 0")
+
+# --- comparison and logic --------------------------------------------------------------------------------
+
+equal = _binary(ops.equal, "Whether x1 == x2")
+greater = _binary(ops.greater, "Whether x1 > x2")
+greater_equal = _binary(ops.greater_equal, "Whether x1 >= x2")
+isfinite = _unary(ops.isfinite, "Whether x is neither infinite nor NaN")
+isinf = _unary(ops.isinf, "Whether x is infinite")
+isnan = _unary(ops.isnan, "Whether x is NaN")
+less = _binary(ops.less, "Whether x1 < x2")
+less_equal = _binary(ops.less_equal, "Whether x1 <= x2")
+logical_and = _binary(ops.logical_and, "Whether both are true")
+logical_not = _unary(ops.logical_not, "Whether x is false")
+logical_or = _binary(ops.logical_or, "Whether one or both are true")
+logical_xor = _binary(ops.logical_xor, "Whether exactly one is true")
+not_equal = _binary(ops.not_equal, "Whether x1 != x2")
+signbit = _unary(ops.signbit, "Whether the sign bit is set (-0.0 and negative NaN too)")
+
+# --- analytic functions ----------------------------------------------------------------------------------
+
+acos = _unary(analytic.acos, "The inverse cosine")
+acosh = _unary(analytic.acosh, "The inverse hyperbolic cosine")
+asin = _unary(analytic.asin, "The inverse sine")
+asinh = _unary(analytic.asinh, "The inverse hyperbolic sine")
+atan = _unary(analytic.atan, "The inverse tangent")
+atan2 = _binary(analytic.atan2, "The angle of the point (x2, x1)")
+atanh = _unary(analytic.atanh, "The inverse hyperbolic tangent")
+cos = _unary(analytic.cos, "The cosine")
+cosh = _unary(analytic.cosh, "The hyperbolic cosine")
+erf = _unary(analytic.erf, "The error function")
+exp = _unary(analytic.exp, "e to the power of x")
+expm1 = _unary(analytic.expm1, "exp(x) - 1, exact near 0")
+hypot = _binary(analytic.hypot, "The square root of x1² + x2²")
+log = _unary(analytic.log, "The natural logarithm")
+log10 = _unary(analytic.log10, "The logarithm to base 10")
+log1p = _unary(analytic.log1p, "log(1 + x), exact near 0")
+log2 = _unary(analytic.log2, "The logarithm to base 2")
+logaddexp = _binary(analytic.logaddexp, "log(exp(x1) + exp(x2)) without overflow")
+sin = _unary(analytic.sin, "The sine")
+sinh = _unary(analytic.sinh, "The hyperbolic sine")
+sqrt = _unary(analytic.sqrt, "The square root")
+tan = _unary(analytic.tan, "The tangent")
+tanh = _unary(analytic.tanh, "The hyperbolic tangent")
+
+
+def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
+    """Elements of `x1` where `condition` holds, of `x2` elsewhere; all three are broadcast."""
+    return apply(ops.where, condition, x1, x2)
+
+
+def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
+    """The elements moved into [min, max]; None leaves a side open.  The dtype is that of `x`."""
+    if min is not None and max is not None:
+        return apply(ops.clip, x, min, max)
+    if min is None and max is None:
+        return apply(ops.identity, x)
+    return apply(ops.maximum, x, min) if max is None else apply(ops.minimum, x, max)

@@ -61,6 +61,10 @@ class LinAlgError(MinitensorError, ValueError):
     """A decomposition or a solution that does not exist."""
 
 
+class FileFormatError(MinitensorError, ValueError):
+    """A file that does not hold what it should."""
+
+
 class NoComprehension(Exception):
     """This operation has no comprehension for these operands (a dtype the language lacks, say).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from minitensor.dispatch import apply
 from minitensor.ops import elementwise as el
+from minitensor.elementwise import sqrt
 from minitensor.statistics import mean
 from minitensor.tensor import Tensor
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from minitensor.dispatch import apply
 from minitensor.ops import random as ops
-from minitensor.ops.sorting import ARGSORT
+from minitensor.ops.sorting import argsort
 from minitensor.tensor import Tensor
+from minitensor.value import Value
 
 Shape = int | tuple[int, ...]
 _WORD = 2**32
@@ -81,14 +82,14 @@ class Generator:
         """int64 (n,): a random order of 0 … n − 1."""
         if n < 0:
             raise ValueError(f"permutation needs n >= 0, found {n}")
-        return apply(ARGSORT, self.bits((n,)), axis=0, descending=False, stable=True)
+        return apply(argsort, self.bits((n,)), axis=0, descending=False, stable=True)
 
     def _take(self) -> Tensor:
         """Key and draw index as the four counter words of the next draw."""
         seed, draw = self._state
         self._state = (seed, draw + 1)
         words = np.array([seed % _WORD, seed // _WORD, draw % _WORD, draw // _WORD], dtype=np.uint32)
-        return Tensor(words)
+        return Tensor(Value(words))
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:

@@ -121,6 +121,19 @@ def call(function: str, *arguments: ExprLike) -> Expr:
     return Call(function, tuple(ex(a) for a in arguments))
 
 
+def builtin(function: str, dtype: np.dtype[Any], *arguments: Expr) -> Expr:
+    """A builtin on operands of `dtype`; of float16 it is computed in float32, and rounded."""
+    if dtype == np.float16:
+        return cast(dtype, call(function, *(cast(np.dtype(np.float32), x) for x in arguments)))
+    return call(function, *arguments)
+
+
+def is_finite(x: Expr) -> Expr:
+    """`x - x == x - x`: NaN for NaN and the infinities, 0 for all else."""
+    difference = Binary("-", x, x)
+    return Binary("==", difference, difference)
+
+
 def select(condition: Expr | None, then: ExprLike, otherwise: ExprLike) -> Expr:
     """`condition ? then : otherwise`; `then` alone where there is no condition."""
     return ex(then) if condition is None else Select(condition, ex(then), ex(otherwise))

@@ -43,13 +43,13 @@ def boolean(dtype: DType) -> DType:
 
 
 def builtin(name: str) -> Form:
-    """The form of a builtin function of the language.  Its float16 is computed in float32, and rounded."""
+    """The form of a builtin function of the language."""
 
     def form(*arguments: Any) -> Expr:
         *operands, dtype = arguments
-        if dtype == np.float16:
-            return c.cast(dtype, c.call(name, *(c.cast(np.dtype(np.float32), x) for x in operands)))
-        return c.call(name, *operands)
+        if dtype.kind == "b":
+            raise NoComprehension(f"{name} of bool: the language does no arithmetic on it")
+        return c.call(name, *operands) if name in ("min", "max") else c.builtin(name, dtype, *operands)
 
     return form
 

@@ -1,0 +1,197 @@
+"""Two-dimensional convolution: a bilinear family closed under differentiation.
+
+In: x (N, C, H, W), weight (F, C / groups, KH, KW), output gradient (N, F, OH, OW); attributes `stride`,
+`padding`, `dilation` (pairs) and `groups`.  Out: the records `conv2d` (x, weight), `conv2d_input_grad`
+(gradient, weight) and `conv2d_weight_grad` (x, gradient).
+Invariant: y = conv2d(x, w) is linear in both; each record's vjp is made of the other two.
+The eager rules are in `convolution_eager`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from comprehension.lang.tree import Def, Expr
+from minitensor.dispatch import apply
+from minitensor.errors import ShapeError
+from minitensor.ops import comprehend as c
+from minitensor.ops import convolution_eager as eager
+from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
+from minitensor.ops.shapes import Dim, Shape, promote_operands, static
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How the kernel moves: the attributes of all records here."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    def extent(self, size: Dim, kernel: Dim, axis: int) -> int:
+        """How many positions the kernel has along spatial axis 0 or 1.  Raises ShapeError for none."""
+        size, kernel = static((size, kernel), "a spatial size of a convolution")
+        reach = self.dilation[axis] * (kernel - 1) + 1
+        room = size + 2 * self.padding[axis] - reach
+        if room < 0:
+            raise ShapeError(f"a kernel that reaches over {reach} does not fit into {size} padded by {self.padding[axis]}")
+        return room // self.stride[axis] + 1
+
+    def source(self, position: Expr, offset: Expr, axis: int) -> Expr:
+        """Where in x the kernel element `offset` at `position` reads: p·stride + k·dilation − padding."""
+        moved = c.add(c.mul(position, self.stride[axis]), c.mul(offset, self.dilation[axis]))
+        return c.sub(moved, self.padding[axis])
+
+
+def output_shape(x: Shape, weight: Shape, window: Window) -> Shape:
+    """(N, F, OH, OW).  Raises ShapeError where the shapes do not fit."""
+    if len(x) != 4 or len(weight) != 4:
+        raise ShapeError(f"conv2d takes x (N, C, H, W) and weight (F, C/groups, KH, KW), not {x} and {weight}")
+    channels, filters = static((weight[1], weight[0]), "the channels of a convolution")
+    if x[1] != channels * window.groups or filters % window.groups:
+        raise ShapeError(f"{x[1]} channels and a weight of shape {weight} do not fit {window.groups} groups")
+    return (x[0], filters, window.extent(x[2], weight[2], 0), window.extent(x[3], weight[3], 1))
+
+
+def _window(attributes: Attributes) -> Window:
+    names = ("stride", "padding", "dilation", "groups")
+    return Window(*(attributes[name] for name in names))
+
+
+# --- comprehensions --------------------------------------------------------------------------------------
+#
+# Indices: n batch, f filter (of all), c channel (of its group), h w positions or pixels, u v kernel elements.
+
+
+def _group(index: Expr, size: int, window: Window) -> Expr:
+    """The group of a filter or channel; 0 where there is one group."""
+    return c.number(0) if window.groups == 1 else c.binary("/", index, size)
+
+
+def _inside(row: Expr, column: Expr, height: Dim, width: Dim, window: Window) -> Expr | None:
+    """Whether a pixel is in x; None where padding cannot leave it."""
+    return c.all_of(
+        c.within(pixel, 0, c.ex(extent))
+        for pixel, extent, padding in ((row, height, window.padding[0]), (column, width, window.padding[1]))
+        if padding
+    )
+
+
+def _names(text: str) -> list[c.Name]:
+    return [c.Name(letter) for letter in text]
+
+
+def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) -> Def:
+    window, dtype = _window(attributes), promote_operands((x, weight))
+    shape = output_shape(x.shape, weight.shape, window)
+    n, f, h, w, ch, u, v = _names("nfhwcuv")
+    filters = int(shape[1]) // window.groups
+    row, column = window.source(h, u, 0), window.source(w, v, 1)
+    channel = c.add(c.mul(_group(f, filters, window), int(weight.shape[1])), ch)
+    pixel = c.cast(dtype, c.access("x0", (n, channel, row, column)), x.dtype)
+    guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
+    product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (f, ch, u, v)), weight.dtype))
+    where = c.ranges((n, f, h, w, ch, u, v), (*shape, *weight.shape[1:]))
+    return c.definition("conv2d", (x, weight), [c.reduce("+", "y0", (n, f, h, w), product, where)])
+
+
+def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
+    window, dtype = _window(attributes), promote_operands((g, weight))
+    n, ch, h, w, f, u, v = _names("nchwfuv")
+    channels, filters = int(weight.shape[1]), int(weight.shape[0]) // window.groups
+    position, conditions = [], []
+    for axis, (pixel, offset) in enumerate(((h, u), (w, v))):
+        moved = c.sub(c.add(pixel, window.padding[axis]), c.mul(offset, window.dilation[axis]))
+        stride, extent = window.stride[axis], g.shape[2 + axis]
+        conditions.append(c.within(moved, 0, c.mul(c.ex(extent), stride)))
+        if stride > 1:
+            conditions.append(c.binary("==", c.binary("%", moved, stride), 0))
+        position.append(moved if stride == 1 else c.binary("/", moved, stride))
+    group = _group(ch, channels, window)
+    source = c.add(c.mul(group, filters), f)
+    kernel_channel = ch if window.groups == 1 else c.binary("%", ch, channels)
+    upstream = c.cast(dtype, c.access("x0", (n, source, *position)), g.dtype)
+    guarded = c.select(c.all_of(conditions), upstream, c.constant(0, dtype))
+    product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (source, kernel_channel, u, v)), weight.dtype))
+    where = c.ranges((n, ch, h, w, f, u, v), (*shape, filters, *weight.shape[2:]))
+    return c.definition("conv2d_input_grad", (g, weight), [c.reduce("+", "y0", (n, ch, h, w), product, where)])
+
+
+def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
+    window, dtype = _window(attributes), promote_operands((x, g))
+    f, ch, u, v, n, h, w = _names("fcuvnhw")
+    filters = int(static((shape[0],), "the filters of a convolution")[0]) // window.groups
+    row, column = window.source(h, u, 0), window.source(w, v, 1)
+    channel = c.add(c.mul(_group(f, filters, window), c.ex(shape[1])), ch)
+    pixel = c.cast(dtype, c.access("x0", (n, channel, row, column)), x.dtype)
+    guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
+    product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (n, f, h, w)), g.dtype))
+    where = c.ranges((f, ch, u, v, n, h, w), (*shape, g.shape[0], *g.shape[2:]))
+    return c.definition("conv2d_weight_grad", (x, g), [c.reduce("+", "y0", (f, ch, u, v), product, where)])
+
+
+# --- infer and vjp ---------------------------------------------------------------------------------------
+
+
+def _conv_infer(x: TensorSpec, weight: TensorSpec, **attributes: Any) -> TensorSpec:
+    return TensorSpec(output_shape(x.shape, weight.shape, _window(attributes)), promote_operands((x, weight)))
+
+
+def _grad_infer(left: TensorSpec, right: TensorSpec, *, shape: Shape, **attributes: Any) -> TensorSpec:
+    return TensorSpec(tuple(shape), promote_operands((left, right)))
+
+
+def _conv_eager(x: Any, weight: Any, **attributes: Any) -> Any:
+    output_shape(x.shape, weight.shape, _window(attributes))
+    return eager.conv2d(x, weight, **attributes)
+
+
+def _pull(g: Any, left: Any, right: Any, of_left: Any, of_right: Any) -> Any:
+    """Gradients for those of the two operands that want one."""
+    return (of_left(g) if left.requires_grad else None, of_right(g) if right.requires_grad else None)
+
+
+def _conv_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    x, weight = inputs
+    return _pull(
+        gradients[0],
+        x,
+        weight,
+        lambda g: apply(conv2d_input_grad, g, weight, shape=x.shape, **attributes),
+        lambda g: apply(conv2d_weight_grad, x, g, shape=weight.shape, **attributes),
+    )
+
+
+def _input_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    (g, weight), window = inputs, {k: v for k, v in attributes.items() if k != "shape"}
+    return _pull(
+        gradients[0],
+        g,
+        weight,
+        lambda upstream: apply(conv2d, upstream, weight, **window),
+        lambda upstream: apply(conv2d_weight_grad, upstream, g, shape=weight.shape, **window),
+    )
+
+
+def _weight_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    (x, g), window = inputs, {k: v for k, v in attributes.items() if k != "shape"}
+    return _pull(
+        gradients[0],
+        x,
+        g,
+        lambda upstream: apply(conv2d_input_grad, g, upstream, shape=x.shape, **window),
+        lambda upstream: apply(conv2d, x, upstream, **window),
+    )
+
+
+conv2d = register(OpDef("conv2d", _conv_infer, _conv_eager, _conv_vjp, _conv_comprehension))
+conv2d_input_grad = register(
+    OpDef("conv2d_input_grad", _grad_infer, eager.input_grad, _input_vjp, _input_comprehension)
+)
+conv2d_weight_grad = register(
+    OpDef("conv2d_weight_grad", _grad_infer, eager.weight_grad, _weight_vjp, _weight_comprehension)
+)

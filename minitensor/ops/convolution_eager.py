@@ -1,0 +1,138 @@
+"""The eager rules of convolution: patches as matrix columns (im2col) and BLAS products.
+
+In: NumPy arrays, window attributes.  Out: NumPy arrays.
+Two layouts of the patches, measured (docs/performance.md): with rows of pixels innermost the copy runs along
+rows of the picture and the product needs no transposition; with channels innermost it runs along channels,
+which is ahead once there are twice as many of them as pixels in a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+Array = np.ndarray[Any, Any]
+Pair = tuple[int, int]
+
+
+def _padded(x: Array, padding: Pair) -> Array:
+    """A copy of (N, C, H, W) with zeros around the picture."""
+    if padding == (0, 0):
+        return x
+    (n, channels, height, width), (ph, pw) = x.shape, padding
+    result = np.zeros((n, channels, height + 2 * ph, width + 2 * pw), x.dtype)
+    result[:, :, ph : ph + height, pw : pw + width] = x
+    return result
+
+
+def _patches(x: Array, kernel: Pair, out: Pair, stride: Pair, dilation: Pair) -> Array:
+    """A view (N, C, KH, KW, OH, OW) of a padded picture: no element is copied."""
+    n, channels, _, _ = x.shape
+    sn, sc, sh, sw = x.strides
+    strides = (sn, sc, sh * dilation[0], sw * dilation[1], sh * stride[0], sw * stride[1])
+    return as_strided(x, (n, channels, *kernel, *out), strides, writeable=False)
+
+
+def _positions(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    h, w = (
+        (x.shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in (0, 1)
+    )
+    return h, w
+
+
+def _channels_innermost(x: Array, out: Pair) -> bool:
+    return bool(x.shape[1] >= 2 * out[1])
+
+
+def _to_channels_last(x: Array) -> Array:
+    """(N, C, H, W) stored with the channels innermost."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def _by_group(rule: Any, left: Array, right: Array, groups: int, axes: Pair, join: int, **keywords: Any) -> Array:
+    """Runs a rule of one group on each group's share of both operands, and joins the results."""
+    lefts, rights = np.split(left, groups, axes[0]), np.split(right, groups, axes[1])
+    return np.concatenate([rule(a, b, **keywords) for a, b in zip(lefts, rights, strict=True)], axis=join)
+
+
+def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
+    """(N, C, H, W) with (F, C / groups, KH, KW) to (N, F, OH, OW)."""
+    keywords = {"stride": stride, "padding": padding, "dilation": dilation}
+    if groups > 1:
+        return _by_group(_conv, x, weight, groups, (1, 0), 1, **keywords)
+    return _conv(x, weight, **keywords)
+
+
+def _conv(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    n, (filters, channels, *kernel) = x.shape[0], weight.shape
+    out = _positions(x, (kernel[0], kernel[1]), stride, padding, dilation)
+    if _channels_innermost(x, out):
+        patches = _patches(_to_channels_last(_padded(x, padding)), (kernel[0], kernel[1]), out, stride, dilation)
+        rows = patches.transpose(0, 4, 5, 2, 3, 1).reshape(n * out[0] * out[1], -1)
+        product = rows @ weight.transpose(2, 3, 1, 0).reshape(-1, filters)
+        return np.ascontiguousarray(product.reshape(n, *out, filters).transpose(0, 3, 1, 2))
+    patches = _patches(_padded(x, padding), (kernel[0], kernel[1]), out, stride, dilation)
+    columns = patches.reshape(n, channels * kernel[0] * kernel[1], out[0] * out[1])
+    return np.matmul(weight.reshape(filters, -1), columns).reshape(n, filters, *out)
+
+
+def weight_grad(
+    x: Array, g: Array, *, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """The gradient of the weight (of the given shape) from x and the output's gradient."""
+    keywords = {"kernel": shape[2:], "stride": stride, "padding": padding, "dilation": dilation}
+    if groups > 1:
+        return _by_group(_weight_grad, x, g, groups, (1, 1), 0, **keywords)
+    return _weight_grad(x, g, **keywords)
+
+
+def _weight_grad(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    n, filters, *out = g.shape
+    source = _padded(x, padding)
+    upstream = g.transpose(1, 0, 2, 3).reshape(filters, -1)
+    if _channels_innermost(x, (out[0], out[1])):
+        patches = _patches(_to_channels_last(source), kernel, (out[0], out[1]), stride, dilation)
+        product = upstream @ patches.transpose(0, 4, 5, 2, 3, 1).reshape(upstream.shape[1], -1)
+        return np.ascontiguousarray(product.reshape(filters, *kernel, -1).transpose(0, 3, 1, 2))
+    patches = _patches(source, kernel, (out[0], out[1]), stride, dilation)
+    columns = patches.transpose(1, 2, 3, 0, 4, 5).reshape(-1, upstream.shape[1])
+    return (upstream @ columns.T).reshape(filters, -1, *kernel)
+
+
+def input_grad(
+    g: Array, weight: Array, *, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """The gradient of x (of the given shape) from the output's gradient and the weight."""
+    size = (shape[2], shape[3])
+    keywords = {"size": size, "stride": stride, "padding": padding, "dilation": dilation}
+    if groups > 1:
+        return _by_group(_input_grad, g, weight, groups, (1, 0), 1, **keywords)
+    return _input_grad(g, weight, **keywords)
+
+
+def _input_grad(g: Array, weight: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    kernel = weight.shape[2:]
+    reach = (dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1))
+    if stride == (1, 1) and padding[0] <= reach[0] and padding[1] <= reach[1]:
+        turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+        around = (reach[0] - padding[0], reach[1] - padding[1])
+        return _conv(g, turned, stride=(1, 1), padding=around, dilation=dilation)
+    return _scattered(g, weight, size, stride, padding, dilation)
+
+
+def _scattered(g: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Each kernel element's share is added where it was read: KH·KW strided additions."""
+    n, filters, oh, ow = g.shape
+    _, channels, kh, kw = weight.shape
+    shares = np.matmul(weight.reshape(filters, -1).T, g.reshape(n, filters, oh * ow))
+    shares = shares.reshape(n, channels, kh, kw, oh, ow)
+    result = np.zeros((n, channels, size[0] + 2 * padding[0], size[1] + 2 * padding[1]), shares.dtype)
+    for u in range(kh):
+        rows = slice(u * dilation[0], u * dilation[0] + (oh - 1) * stride[0] + 1, stride[0])
+        for v in range(kw):
+            columns = slice(v * dilation[1], v * dilation[1] + (ow - 1) * stride[1] + 1, stride[1])
+            result[:, :, rows, columns] += shares[:, :, u, v]
+    inner = result[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
+    return np.ascontiguousarray(inner)
