@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from minitensor.creation import asarray
 from minitensor.errors import FileFormatError
 from minitensor.tensor import Tensor
 
@@ -35,6 +36,6 @@ def load(path: str | PathLike[str]) -> dict[str, Tensor]:
     Raises FileNotFoundError, and FileFormatError for anything that is no well-formed safetensors file.
     """
     try:
-        return {name: Tensor(array) for name, array in load_file(path).items()}
+        return {name: asarray(array) for name, array in load_file(path).items()}
     except SafetensorError as error:
         raise FileFormatError(f"{path} is not a well-formed safetensors file: {error}") from error

@@ -6,7 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from minitensor.creation import asarray
 from minitensor.tensor import Tensor
+from minitensor.value import Value
 
 
 @runtime_checkable
@@ -39,8 +41,8 @@ class TensorDataset:
         return len(self.arrays[0])
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(Tensor(a[index]) for a in self.arrays)
+        return tuple(asarray(a[index]) for a in self.arrays)
 
     def batch(self, indices: np.ndarray[Any, Any]) -> tuple[Tensor, ...]:
         """One tensor (len(indices), ...) for each array."""
-        return tuple(Tensor(a[indices]) for a in self.arrays)
+        return tuple(Tensor(Value(a[indices])) for a in self.arrays)

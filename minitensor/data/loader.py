@@ -10,6 +10,7 @@ import numpy as np
 from minitensor import random
 from minitensor.data.dataset import Dataset, TensorDataset
 from minitensor.tensor import Tensor
+from minitensor.value import Value
 
 
 class DataLoader:
@@ -62,4 +63,5 @@ class DataLoader:
 
 
 def _collate(samples: Any) -> Tensor:
-    return Tensor(np.stack([np.asarray(s.detach() if isinstance(s, Tensor) else s) for s in samples]))
+    arrays = [np.asarray(s.detach() if isinstance(s, Tensor) else s) for s in samples]
+    return Tensor(Value(np.stack(arrays)))

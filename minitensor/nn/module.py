@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from minitensor.autograd import no_grad
+from minitensor.creation import asarray
 from minitensor.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -26,7 +27,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad=requires_grad)
+        super().__init__(asarray(data).value)
+        self.requires_grad = requires_grad
 
 
 class Module:
@@ -114,7 +116,7 @@ class Module:
         missing, extra = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
         if strict and (missing or extra):
             raise KeyError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
-        new = {name: Tensor(state_dict[name], dtype=own[name].dtype) for name in own if name in state_dict}
+        new = {name: asarray(state_dict[name], dtype=own[name].dtype) for name in own if name in state_dict}
         for name, value in new.items():
             if value.shape != own[name].shape:
                 raise ValueError(f"{name} has shape {own[name].shape}, the state_dict has {value.shape}")
