@@ -147,6 +147,7 @@ class _Walker:
             axis, inside = _axis(inner, extent, inside)
             axes.append(axis)
             inner = inner.for_get_body()
+        inside = inside.in_tile(tuple(axis.variable for axis in axes))
         body = self.nodes(inner, inside)
         if all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
@@ -179,7 +180,9 @@ class _Walker:
             scope = scope.promoting(promotion, offsets)
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
-        return self.nodes(node, scope)
+        body = self.nodes(node, scope)
+        held = [self.locals[p.buffer] for p in decision.promotions if p.space is ir.Space.REGISTER]
+        return [*(_cleared(b, len(scope.dims)) for b in held if _is_masked(b.name, body)), *body]
 
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)
@@ -283,6 +286,33 @@ def _without(limit: ir.IntExpr, end: Linear, ranges: Ranges) -> ir.IntExpr | Non
         return ir.IntOp("min", left, right)
     low, _ = bounds_of(linear(limit).plus(end, -1), ranges)
     return None if low is not None and low >= 0 else limit
+
+
+def _is_masked(buffer: str, nodes: Sequence[ir.Node]) -> bool:
+    """Whether some store to the buffer leaves points of its tile out."""
+    return any(
+        isinstance(node, ir.Tile)
+        and (node.lanes.limit is not None or (node.rows is not None and node.rows.limit is not None))
+        and any(isinstance(part, ir.Store) and part.buffer == buffer for part in node.body)
+        for node in walk_nodes(nodes)
+    )
+
+
+def _cleared(buffer: ir.Buffer, depth: int) -> ir.Node:
+    """The whole register buffer set to zero: masked stores then change a defined value."""
+    axes = [ir.Axis(f"{kind}{depth}", ir.Int(0), int_of(e)) for kind, e in zip(_AXES, buffer.shape[::-1], strict=False)]
+    subscripts = tuple(ir.Var(axis.variable) for axis in reversed(axes))
+    zero = ir.Const(0.0 if buffer.dtype.is_float else 0, buffer.dtype)
+    fill = ir.Store(buffer.name, subscripts, zero, ir.StoreRole.FILL)
+    return ir.Tile(axes[1] if len(axes) > 1 else None, axes[0], (fill,)) if axes else fill
+
+
+_AXES = ("lane", "row")
+
+
+def int_of(extent: ir.IntExpr) -> int:
+    assert isinstance(extent, ir.Int)
+    return extent.value
 
 
 def _only_in_tiles(nodes: Sequence[ir.Node], buffer: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from comprehension.kernel import ir
-from comprehension.kernel.simplify import Ranges, simplify
+from comprehension.kernel.simplify import Linear, Ranges, expression, linear, simplify
 from comprehension.poly.schedule_tree import Promotion
 
 Bounds = tuple[int | None, int | None]
@@ -30,6 +30,7 @@ class Scope:
     promoted: Mapping[tuple[str, str], tuple[Promotion, Subscripts]] = field(default_factory=dict)
     accumulators: Mapping[str, str] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
+    tile_axes: tuple[str, ...] = ()
 
     def inside(self, iterator: str, value: ir.IntExpr, bounds: Bounds | None) -> Scope:
         """Below a loop; a degenerate one has its only `value`."""
@@ -52,8 +53,21 @@ class Scope:
         if (statement, tensor) not in self.promoted:
             return tensor, subscripts
         promotion, offsets = self.promoted[statement, tensor]
+        if promotion.space is ir.Space.REGISTER:
+            return promotion.buffer, tuple(
+                self._on_tile(s) for s, extent in zip(subscripts, promotion.extents, strict=True) if extent != 1
+            )
         box = [simplify(ir.IntOp("-", s, o), self.ranges) for s, o in zip(subscripts, offsets, strict=True)]
         return promotion.buffer, box_subscripts(promotion, box, panel_of=self._panel_place)
+
+    def in_tile(self, axes: tuple[str, ...]) -> Scope:
+        return replace(self, tile_axes=axes)
+
+    def _on_tile(self, subscript: ir.IntExpr) -> ir.IntExpr:
+        """The part of a subscript that moves with the tile's axes: the place in a register buffer."""
+        form = linear(subscript, self.ranges)
+        axes = [ir.Var(axis) for axis in self.tile_axes]
+        return expression(Linear(0, tuple((a, c) for a, c in form.terms if a in axes)))
 
     def _panel_place(self, subscript: ir.IntExpr, size: int) -> tuple[ir.IntExpr, ir.IntExpr]:
         panel = simplify(ir.IntOp("/", subscript, ir.Int(size)), self.ranges)

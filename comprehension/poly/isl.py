@@ -20,7 +20,6 @@ from islpy import (
     Constraint,
     Context,
     Error,
-    FixedBox,
     Id,
     IdList,
     LocalSpace,
@@ -54,12 +53,13 @@ from islpy import (
 )
 
 __all__ = [
-    "Aff", "AstBuild", "AstExpr", "AstNode", "BasicSet", "Constraint", "Context", "Error", "FixedBox", "Id", "IdList",
-    "LocalSpace", "Map", "MultiAff", "MultiPwAff", "MultiUnionPwAff", "OutOfBudget", "Point", "PwAff",
-    "PwMultiAff", "Schedule", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "UnionMap", "UnionFlow", "UnionAccessInfo", "UnionPwAff",
-    "UnionPwAffList", "UnionPwMultiAff", "UnionSet", "UnionSetList", "Val", "ast_expr_op_type", "ast_expr_type",
-    "ast_loop_type", "ast_node_type", "bounded", "constant_value", "dim_type", "maps_of", "named_set_space",
-    "new_context", "sample_pair", "schedule_node_type", "union_map", "union_set",
+    "Aff", "ast_expr_op_type", "ast_expr_type", "ast_loop_type", "ast_node_type", "AstBuild", "AstExpr",
+    "AstNode", "BasicSet", "bounded", "constant_value", "Constraint", "Context", "dim_type", "Error", "Id",
+    "IdList", "LocalSpace", "Map", "maps_of", "MultiAff", "MultiPwAff", "MultiUnionPwAff", "named_set_space",
+    "new_context", "OutOfBudget", "Point", "PwAff", "PwMultiAff", "sample_pair", "Schedule",
+    "schedule_node_type", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "union_map", "union_set",
+    "UnionAccessInfo", "UnionFlow", "UnionMap", "UnionPwAff", "UnionPwAffList", "UnionPwMultiAff", "UnionSet",
+    "UnionSetList", "Val",
 ]  # fmt: skip
 
 Result = TypeVar("Result")

@@ -14,8 +14,18 @@ from dataclasses import dataclass, field
 from comprehension.poly import isl
 from comprehension.poly.model import LanePlan, Model, NoLanes
 from comprehension.poly.nest import Member, Nest, instances, partial_schedule
-from comprehension.poly.schedule_tree import AccumulateMark, CopyStatement, Decision, ScheduleTree, StageMark, TileMark
+from comprehension.poly.schedule_tree import (
+    AccumulateMark,
+    CopyStatement,
+    Decision,
+    PromoteMark,
+    Promotion,
+    ScheduleTree,
+    StageMark,
+    TileMark,
+)
 from comprehension.poly.scop import Scop
+from comprehension.poly.transform.promote import accesses_of, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
 
 
@@ -40,6 +50,7 @@ class Mapper:
     decisions: dict[str, Decision] = field(default_factory=dict)
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
+    promoted: set[str] = field(default_factory=set)
 
     def tree(self, nests: Sequence[Nest]) -> ScheduleTree:
         """Each nest one stage, in order."""
@@ -66,24 +77,65 @@ class Mapper:
 
     # --- nests --------------------------------------------------------------------------------------
 
-    def _nest(self, node: isl.ScheduleNode, nest: Nest) -> isl.ScheduleNode:
+    def _nest(self, node: isl.ScheduleNode, nest: Nest, around: tuple[Member, ...] = ()) -> isl.ScheduleNode:
+        """`around`: the members of the nests outside of this one, all coincident so far."""
         plan = self.model.plan(nest)
         match plan:
             case NoLanes():
-                node, depth = self._band(node, nest.members)
-                return _up(self._children(node, nest.children, None), depth)
+                return self._loops(node, nest, around)
             case LanePlan(split=False):
-                return self._lanes(node, nest, plan)
+                return self._lanes(node, nest, plan, around)
             case LanePlan():
                 return self._split_reduction(node, nest, plan)
 
-    def _lanes(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
+    def _loops(self, node: isl.ScheduleNode, nest: Nest, around: tuple[Member, ...]) -> isl.ScheduleNode:
+        """for members: children, with what they keep to themselves in local buffers."""
+        node, depth = self._band(node, nest.members)
+        outer = (*around, *nest.members)
+        promotions = [p for t in self._private(nest, outer) if (p := private_box(t, node, self.scop)) is not None]
+        node = self._promote(self._children(node, nest.children, None, outer), promotions)
+        return _up(node, depth)
+
+    def _lanes(
+        self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan, around: tuple[Member, ...]
+    ) -> isl.ScheduleNode:
         """for others: for tiles of lanes: children, each over the lanes of its tile."""
         self.steps.append(plan.reason)
         others = tuple(m for m in nest.members if m is not plan.member)
+        outer = (*around, *nest.members)
         node, depth = self._band(node, others)
         node, more = self._tile_band(node, plan.member, plan.extent)
-        return _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,))), depth + more)
+        promotions = []
+        for tensor in self._private(nest, outer):
+            held = register_tile(tensor, outer, [(plan.member, plan.extent)], self.scop, self.model.patterns)
+            found = held or private_box(tensor, node, self.scop)
+            if found is not None:
+                promotions.append(found)
+        node = self._children(node, nest.children, Point((plan.member,), (plan.extent,)), outer)
+        return _up(self._promote(node, promotions), depth + more)
+
+    def _private(self, nest: Nest, outer: tuple[Member, ...]) -> list[str]:
+        """Temporaries that only this nest touches, no single one of its inner nests, and that stay in an iteration."""
+        names = set(nest.statements())
+        inner = [set(c.statements()) for c in nest.children if isinstance(c, Nest) and _is_parallel(c)]
+        found = []
+        if not outer or not all(m.coincident for m in outer):
+            return []
+        for info in self.scop.program.tensors:
+            users = {a.statement for a in accesses_of(info.name, self.scop)}
+            if info.name in self.promoted or any(users <= own for own in inner):
+                continue
+            if is_private(info.name, outer, names, self.scop, self.model.dependences):
+                found.append(info.name)
+        return found
+
+    def _promote(self, node: isl.ScheduleNode, promotions: Sequence[Promotion]) -> isl.ScheduleNode:
+        if not promotions:
+            return node
+        names = [p.tensor for p in promotions]
+        self.promoted.update(names)
+        self.steps.extend(f"{p.tensor} stays in {p.space.value} {p.buffer}{list(p.extents)}" for p in promotions)
+        return self._mark(node, f"promote {', '.join(names)}", PromoteMark(tuple(promotions)))
 
     def _split_reduction(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
         """accumulators: for others: for tiles of lanes: the update, lane by lane; then combined."""
@@ -93,29 +145,35 @@ class Mapper:
         others = tuple(m for m in nest.members if m is not plan.member)
         node, depth = self._band(node, others)
         node, more = self._tile_band(node, plan.member, plan.extent)
-        node = _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,))), depth + more)
+        node = _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,)), ()), depth + more)
         op = self.scop.statement(name).source.reduction
         assert op is not None
         return self._mark(node, f"accumulate {name}", AccumulateMark(name, op, f"{name}_partial", plan.extent))
 
     def _children(
-        self, node: isl.ScheduleNode, children: Sequence[Nest | str], point: Point | None
+        self, node: isl.ScheduleNode, children: Sequence[Nest | str], point: Point | None, outer: tuple[Member, ...]
     ) -> isl.ScheduleNode:
         """Children in order; statements that stand side by side share a tile."""
         groups = _grouped(children)
         if len(groups) == 1:
-            return self._group(node, groups[0], point)
+            return self._group(node, groups[0], point, outer)
         node = node.insert_sequence(self._filters(groups))
         for position, group in enumerate(groups):
-            node = self._group(node.child(position).child(0), group, point).parent().parent()
+            node = self._group(node.child(position).child(0), group, point, outer).parent().parent()
         return node
 
-    def _group(self, node: isl.ScheduleNode, group: Nest | tuple[str, ...], point: Point | None) -> isl.ScheduleNode:
+    def _group(
+        self,
+        node: isl.ScheduleNode,
+        group: Nest | tuple[str, ...],
+        point: Point | None,
+        outer: tuple[Member, ...],
+    ) -> isl.ScheduleNode:
         if isinstance(group, Nest):
             if point is None:
-                return self._nest(node, group)
+                return self._nest(node, group, outer)
             node, depth = self._band(node, group.members)
-            return _up(self._children(node, group.children, point), depth)
+            return _up(self._children(node, group.children, point, outer), depth)
         if len(group) > 1:
             node = node.insert_sequence(self._filters(group))
         if point is None:
@@ -171,6 +229,10 @@ def _grouped(children: Sequence[Nest | str]) -> list[Nest | tuple[str, ...]]:
         else:
             groups.append((child,))
     return groups
+
+
+def _is_parallel(nest: Nest) -> bool:
+    return any(m.coincident for m in nest.members)
 
 
 def _product(parts: Sequence[isl.MultiUnionPwAff]) -> isl.MultiUnionPwAff:

@@ -1,0 +1,134 @@
+"""The certificate: five properties, proved on the final KernelIR against the Scop.
+
+In: a Scop, a Kernel and the math mode.  Out: a `Certificate`.
+Invariant: made from the kernel alone (instances, order and addresses are extracted again from the loops,
+tiles, masks, copies and accumulators); what cannot be decided within the budget counts as not proved.
+
+1. dependences: every read of a tensor sees the value that the program's order gives it.
+2. instances: every statement instance runs exactly once; padding writes private buffers only.
+3. bounds: every access is inside of its buffer, or a check at launch is named that makes it so.
+4. parallel: units of a stage, and lanes of a tile, never meet in memory.
+5. buffers: promoted and packed buffers hold what is read from them, and are written back in time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Literal
+
+from comprehension.kernel import ir
+from comprehension.poly import isl
+from comprehension.poly.dependence import Dependences
+from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
+from comprehension.poly.proof.instances import check_addresses, check_bounds, check_instances
+from comprehension.poly.proof.order import check_order
+from comprehension.poly.proof.parallel import check_parallel
+from comprehension.poly.proof.promotion import check_family, families
+from comprehension.poly.proof.reduction import check_shapes
+from comprehension.poly.proof.verdict import Finding, Guard, NotDecided, Property, Violation
+from comprehension.poly.scop import Scop
+
+Math = Literal["fast", "strict"]
+
+BUDGET = 20_000_000
+"""isl operations that one step of the proof may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was proved of one kernel.  True exactly if every property holds.
+
+    `properties`: name -> holds.  `guards`: bounds that a check at launch secures.  `counterexamples`: for
+    each violation what is wrong, and a point or a pair of points where, in isl's notation.
+    """
+
+    properties: dict[str, bool]
+    guards: tuple[str, ...] = ()
+    counterexamples: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return all(self.properties.values())
+
+    @property
+    def text(self) -> str:
+        """One line a property, then guards and counterexamples."""
+        width = max(map(len, self.properties), default=0)
+        lines = [f"{name:<{width}}  {'proved' if holds else 'NOT PROVED'}" for name, holds in self.properties.items()]
+        lines += [f"guarded: {guard}" for guard in self.guards]
+        lines += [f"counterexample: {example}" for example in self.counterexamples]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Certificate:
+        """
+        >>> Certificate.from_json(Certificate({"bounds": True}, ("a check",)).to_json())
+        Certificate(properties={'bounds': True}, guards=('a check',), counterexamples=())
+        """
+        raw = json.loads(text)
+        return cls(
+            {str(name): bool(holds) for name, holds in raw["properties"].items()},
+            tuple(map(str, raw["guards"])),
+            tuple(map(str, raw["counterexamples"])),
+        )
+
+
+def certify(
+    scop: Scop, dependences: Dependences | None, kernel: ir.Kernel, math: Math = "fast", *, budget: int = BUDGET
+) -> Certificate:
+    """Proves the five properties of `kernel`, or says where they fail.
+
+    The order to keep is computed again from `scop`; `dependences` (what the scheduler used) is not trusted
+    and not read.  `budget` bounds the isl operations of each step.
+    """
+    del dependences
+    context = scop.context.get_ctx()
+    findings: list[Finding] = []
+    try:
+        extraction = isl.bounded(context, budget, lambda: extract(kernel, scop.context))
+    except (NotExtractable, isl.OutOfBudget) as error:
+        findings = [Violation(of, f"not proved: {error}") for of in Property]
+        return _certificate(findings)
+    for of, step in _steps(scop, extraction, fast=math == "fast"):
+        try:
+            findings.extend(isl.bounded(context, budget, partial(_all, step)))
+        except (NotDecided, isl.OutOfBudget) as error:
+            findings.append(Violation(of, f"not proved: {error}"))
+    return _certificate(findings)
+
+
+def _steps(
+    scop: Scop, extraction: Extraction, *, fast: bool
+) -> Iterator[tuple[Property, Callable[[], Iterator[Finding]]]]:
+    """The steps of the proof, with the property that fails where a step does not finish."""
+    yield Property.INSTANCES, lambda: check_instances(scop, extraction)
+    yield Property.DEPENDENCES, lambda: check_addresses(scop, extraction)
+    yield Property.DEPENDENCES, lambda: check_shapes(scop, extraction)
+    yield Property.BOUNDS, lambda: check_bounds(scop, extraction)
+    yield Property.PARALLEL, lambda: check_parallel(extraction)
+    groups = families(scop, extraction)
+    promoted = {tensor for family in groups for tensor in family.tensors}
+    direct = {t.name for t in scop.program.tensors} - promoted
+    yield Property.DEPENDENCES, lambda: check_order(scop, extraction, direct, fast=fast)
+    for family in groups:
+        yield Property.BUFFERS, partial(check_family, scop, extraction, family, fast=fast)
+
+
+def _all(step: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    return list(step())
+
+
+def _certificate(findings: list[Finding]) -> Certificate:
+    violations = [f for f in findings if isinstance(f, Violation)]
+    failed = {v.of for v in violations}
+    guards = dict.fromkeys(f"{f.of.value}: {f.what}" for f in findings if isinstance(f, Guard))
+    examples = dict.fromkeys(f"{v.of.value}: {v.what}" + (f", at {v.witness}" if v.witness else "") for v in violations)
+    return Certificate({of.value: of not in failed for of in Property}, tuple(guards), tuple(examples))
