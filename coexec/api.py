@@ -44,6 +44,7 @@ class Step(Generic[P, R]):
 
     def report(self) -> Report:
         """What happened so far."""
+        self._session.count_graph_times()
         return self._session.report
 
     def reset(self) -> None:

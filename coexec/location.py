@@ -33,7 +33,7 @@ def code_number(code: CodeType) -> int:
     return number
 
 
-def location(frame: FrameType | None, root: FrameType) -> Location:
+def location(frame: FrameType | None, root: FrameType | None) -> Location:
     """The location of `frame` inside the call made by `root`."""
     parts: list[int] = []
     while frame is not None and frame is not root:

@@ -67,7 +67,7 @@ class PythonRunner:
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
         self.walk = walk
         self.run = run
-        self.root = root
+        self.root: FrameType | None = root
         self.at = walk.start
         self.path: list[WalkNode] = []
         self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
@@ -329,6 +329,7 @@ class PythonRunner:
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
+            assert self.root is not None
             self.recorder = Recorder(self.root, self.log, trace, externals)
             if local.observer is self:
                 local.observer = self.recorder
@@ -396,11 +397,7 @@ class PythonRunner:
 
     def abandon(self) -> None:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive; nothing is learnt."""
-        if self.recorder is None:
-            self.run.cancel()
-            self._fill_live()
-            self.recorder = Recorder(self.root, self.log, Trace(), [])
-        self.recorder.end()
+        self.leave("interrupted").end()
         self._let_go()
 
     def _hand_over(self, trace: Trace) -> None:
@@ -427,7 +424,9 @@ class PythonRunner:
                 value.pending = None
 
     def _let_go(self) -> None:
-        """Drops every reference to the step's Python side."""
+        """Drops every reference to the step's Python side (the frame holds this runner: no cycle may be left)."""
+        self.root = None
+        self.recorder = None
         self.log.fill_pending = None
         self.log.made.clear()
         self.bound.clear()

@@ -90,7 +90,7 @@ class Recorder:
     __slots__ = ("_numbers", "externals", "log", "root", "trace")
 
     def __init__(self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value]) -> None:
-        self.root = root
+        self.root: FrameType | None = root
         self.log = log
         self.trace = trace
         self.externals = externals
@@ -144,6 +144,7 @@ class Recorder:
                 promise.settle(None)
                 value.pending = None
         self.externals.clear()
+        self.root = None  # the frame holds this recorder: no cycle may outlive the call
         return self.trace
 
     def _reference(self, x: Any) -> InputRef:

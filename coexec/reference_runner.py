@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, assert_never
 
 from coexec.runner_protocol import Array, CompiledGraph, Handle, RunTimes
@@ -74,6 +74,7 @@ class ReferenceRun:
         self._error: BaseException | None = None
         self._run_s = self._stall_s = 0.0
         self.ended = threading.Event()
+        self.delay: Callable[[], float] | None = None  # seconds before each operation, for tests
 
     # --- Python's side -----------------------------------------------------------------------------------
 
@@ -177,6 +178,8 @@ class ReferenceRun:
     def _operation(self, node: OpNode) -> None:
         contents = tuple([self._operand(source) for source in node.inputs])
         attributes = {name: self._concrete(value) for name, value in node.attributes.items()}
+        if self.delay is not None:
+            sleep(self.delay())
         begin = perf_counter()
         results = run_eager(node.op, contents, attributes)
         self._run_s += perf_counter() - begin

@@ -29,7 +29,7 @@ from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
 from coexec.record import Recorder, Trace
 from coexec.report import Event, Report
-from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
+from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import TraceGraph
 from minitensor.value import local
 
@@ -74,7 +74,7 @@ class Session:
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
-        self._runs: list[GraphRun] = []
+        self._runs: list[tuple[GraphRun, RunTimes]] = []
 
     @property
     def phase(self) -> Phase:
@@ -170,7 +170,7 @@ class Session:
     def _start(self, root: FrameType) -> PythonRunner:
         assert self.program is not None and self.compiled is not None
         run = self.compiled.start(lazy=config.mode == "lazy")
-        self._runs.append(run)
+        self._runs.append((run, RunTimes(0.0, 0.0)))
         return self.make_runner(self.program, run, root)
 
     # --- what a step teaches -----------------------------------------------------------------------------
@@ -253,11 +253,16 @@ class Session:
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
         report.add_event(Event(report.steps, "python", "step", begin - self._born, now - self._born))
-        for run in self._runs[:-2]:
+        self.count_graph_times()
+
+    def count_graph_times(self) -> None:
+        """Adds what the graph's thread has spent since the last time to the report."""
+        for i, (run, counted) in enumerate(self._runs):
             times = run.times()
-            report.graph_run_s += times.run
-            report.graph_stall_s += times.stall
-        del self._runs[:-2]
+            self.report.graph_run_s += times.run - counted.run
+            self.report.graph_stall_s += times.stall - counted.stall
+            self._runs[i] = (run, times)
+        del self._runs[:-2]  # the graph is at most two steps behind
 
     def wait(self) -> None:
         """Waits until the graph asked for, if any, is compiled."""

@@ -1,0 +1,370 @@
+"""What must hold around a step: threads, exceptions, lifetimes, concurrency of the two runners, states."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import data
+
+import coexec
+import minitensor as mt
+from coexec.errors import ConfigError, NotAStep
+from coexec.reference_runner import ReferenceGraph
+from coexec.testing import assert_equivalent, delayed_python, forced_divergence
+from minitensor.value import local
+
+
+@pytest.fixture(autouse=True)
+def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+    yield
+    assert local.observer is None
+
+
+def warmed(function: Any, calls: int = 3) -> Any:
+    """A step whose next calls run in the graph."""
+    step = coexec.coexecute(function)
+    for _ in range(calls):
+        step(data(3))
+        coexec.wait()
+    assert step.report().phase == "coexecute"
+    return step
+
+
+# --- threads --------------------------------------------------------------------------------------------
+
+
+def test_another_thread_reads_an_unfilled_tensor_inside_the_step() -> None:
+    with ThreadPoolExecutor(1) as pool:
+
+        def function(x: Any) -> float:
+            y = x * 2.0 + 1.0
+            return pool.submit(lambda: float(y.sum())).result(timeout=10)
+
+        step = warmed(function)
+        assert [step(data(3)) for _ in range(3)] == [function(data(3))] * 3
+
+
+def test_operations_of_other_threads_are_not_part_of_the_step() -> None:
+    with ThreadPoolExecutor(1) as pool:
+
+        def function(x: Any) -> Any:
+            y = x * 2.0
+            z = pool.submit(lambda: y + 5.0).result(timeout=10)
+            return y + z
+
+        step = warmed(function)
+        for _ in range(3):
+            np.testing.assert_array_equal(step(data(3)).numpy(), function(data(3)).numpy())
+        assert {node.op.name for node in step.session.traces.nodes} == {"multiply", "add"}
+        assert len(step.session.traces.nodes) == 2
+
+
+def test_a_tensor_read_by_another_thread_after_the_step() -> None:
+    step = warmed(lambda x: x * 3.0)
+    results = [step(data(3)) for _ in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        for seen in pool.map(lambda t: t.tolist(), results):
+            assert seen == (data(3) * 3.0).tolist()
+
+
+def test_two_threads_run_one_step() -> None:
+    step = warmed(lambda x: (x * 2.0).sum() + x)
+    expected = ((data(3) * 2.0).sum() + data(3)).tolist()
+    with ThreadPoolExecutor(2) as pool:
+        assert all(seen == expected for seen in pool.map(lambda _: step(data(3)).tolist(), range(40)))
+    assert step.report().steps == 43
+
+
+# --- exceptions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupted_step_leaves_filled_tensors(interrupt: type[BaseException]) -> None:
+    state = {"w": data(3), "raise": False}
+
+    def function(x: Any) -> Any:
+        state["w"] = state["w"] + x
+        if state["raise"]:
+            raise interrupt
+        return state["w"] * 2.0
+
+    step = warmed(function)
+    before = state["w"].tolist()
+    state["raise"] = True
+    with pytest.raises(interrupt):
+        step(data(3))
+    assert state["w"].tolist() == (mt.asarray(np.array(before, np.float32)) + data(3)).tolist()
+    state["raise"] = False
+    step(data(3))
+    assert step.report().coexecuted_steps >= 2
+
+
+def test_an_error_in_the_graph_falls_back_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = warmed(lambda x: float((x * 2.0).sum()))
+
+    def fail(self: Any, node: Any) -> None:
+        raise MemoryError("planned")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("coexec.reference_runner.ReferenceRun._operation", fail)
+        assert step(data(3)) == float((data(3) * 2.0).sum())
+    report = step.report()
+    assert report.fallbacks == 1 and "MemoryError: planned" in report.reasons[-1]
+    assert __file__ in report.reasons[-1]
+
+
+def test_shape_errors_are_those_of_eager_execution() -> None:
+    wide = {"x": data(3)}
+
+    def function(x: Any) -> Any:
+        return x + wide["x"]
+
+    step = warmed(function)
+    wide["x"] = data(4)
+    with pytest.raises(ValueError) as eager:
+        function(data(3))
+    with pytest.raises(ValueError) as seen:
+        step(data(3))
+    assert type(seen.value) is type(eager.value)
+
+
+# --- lifetimes ------------------------------------------------------------------------------------------
+
+
+class Payload:
+    """Something that can be weakly referenced."""
+
+
+@pytest.mark.parametrize("raising", [False, True])
+@pytest.mark.parametrize("phase", ["trace", "coexecute", "fallback"])
+def test_no_object_of_the_call_outlives_it(phase: str, raising: bool) -> None:
+    def function(x: Any, payload: Payload | None = None, fail: bool = False) -> Any:
+        y = x * 2.0
+        if fail:
+            raise ValueError("planned")
+        return y + 1.0
+
+    step = coexec.coexecute(function) if phase == "trace" else warmed(function)
+    gc.collect()
+    gc.disable()
+    try:
+        payload = Payload()
+        alive = weakref.ref(payload)
+        x = data(3)
+        value = weakref.ref(x.value)
+        with forced_divergence(step, operation=1 if phase == "fallback" else None):
+            try:
+                step(x, payload, raising)
+            except ValueError:
+                assert raising
+        del x, payload
+        assert alive() is None and value() is None
+    finally:
+        gc.enable()
+
+
+def test_escaped_tensors_keep_their_contents() -> None:
+    step = warmed(lambda x: x + x)
+    results = [step(data(3)) for _ in range(10)]
+    views = [t.numpy() for t in results]
+    del results
+    for _ in range(10):
+        step(data(3, offset=3))
+    for view in views:
+        np.testing.assert_array_equal(view, (data(3) + data(3)).numpy())
+
+
+def test_borrowed_memory_is_snapshotted() -> None:
+    array = np.ones(3, np.float32)
+    borrowed = mt.asarray(array, copy=False)
+    state: dict[str, Any] = {}
+
+    def function(x: Any) -> None:
+        state["y"] = borrowed + x
+        array[:] += 1.0
+
+    def run(step: Any) -> list[Any]:
+        array[:] = 1.0
+        seen = []
+        for _ in range(6):
+            step(data(3))
+            seen.append(state["y"].tolist())
+        return seen
+
+    assert run(coexec.coexecute(function)) == run(function)
+
+
+# --- the two runners ------------------------------------------------------------------------------------
+
+
+def test_python_and_the_graph_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each slowed by some 20 ms a step: a step takes the longer of the two, not the sum."""
+
+    def function(x: Any) -> Any:
+        return ((x * 2.0) + 1.0) * 3.0 - x
+
+    step = warmed(function)
+    operations, steps = 4, 10
+    original = ReferenceGraph.start
+
+    def slow_start(self: ReferenceGraph, *, lazy: bool = False) -> Any:
+        run = original(self, lazy=lazy)
+        run.delay = lambda: 0.02 / operations
+        return run
+
+    monkeypatch.setattr(ReferenceGraph, "start", slow_start)
+    with delayed_python(step, lambda: 0.02 / operations):
+        begin = perf_counter()
+        results = [step(data(3)) for _ in range(steps)]
+        results[-1].tolist()
+        both = (perf_counter() - begin) / steps
+        monkeypatch.setattr(ReferenceGraph, "start", original)
+        begin = perf_counter()
+        for _ in range(steps):
+            step(data(3))
+        python_alone = (perf_counter() - begin) / steps
+    assert both < 1.25 * python_alone
+
+
+def test_lazy_mode_computes_at_the_first_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "mode", "lazy")
+
+    def make() -> Any:
+        return lambda i: (data(3, offset=i) * 2.0, float(data(3, offset=i).sum()))
+
+    assert_equivalent(make, steps=8, fallbacks=0)
+
+
+@pytest.mark.parametrize("mode", ["eager", "trace"])
+def test_modes_without_co_execution(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "mode", mode)
+    report = assert_equivalent(lambda: lambda i: data(3, offset=i) * 2.0, steps=6, coexecuted=0)
+    assert (report.traced_steps, report.coexecuted_steps) == ((0, 0) if mode == "eager" else (6, 0))
+
+
+def test_a_nested_step_is_part_of_the_outer_one() -> None:
+    inner = coexec.coexecute(lambda x: x * 2.0)
+    outer = warmed(lambda x: inner(x) + 1.0)
+    assert outer(data(3)).tolist() == (data(3) * 2.0 + 1.0).tolist()
+    assert inner.report().steps == 0
+
+
+def test_one_wrapper_serves_all_instances() -> None:
+    class Model:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        @coexec.coexecute
+        def step(self, x: Any) -> Any:
+            return x * self.scale
+
+    models = [Model(1.0), Model(2.0)]
+    for _ in range(4):
+        for model in models:
+            assert model.step(data(3)).tolist() == (data(3) * model.scale).tolist()
+            coexec.wait()
+    report = Model.step.report()
+    assert report.steps == 8 and report.coexecuted_steps >= 4 and report.fallbacks == 0
+    assert models[0].step == models[0].step != models[1].step
+
+
+# --- switching ------------------------------------------------------------------------------------------
+
+
+def test_generators_and_coroutines_are_refused() -> None:
+    async def asynchronous() -> None: ...
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    for function, advice in ((asynchronous, "async"), (generator, "loop around it"), (3, "int")):
+        with pytest.raises(NotAStep, match=advice):
+            coexec.coexecute(function)
+    with pytest.raises(ConfigError, match="fast, reproducible"):
+        coexec.coexecute(numerics="exact")
+    with pytest.raises(ConfigError, match="COEXEC_MODE"):
+        coexec.config.mode = "off"
+
+
+def test_reset_starts_again() -> None:
+    step = warmed(lambda x: x * 2.0)
+    step.reset()
+    assert (step.report().steps, step.report().phase, len(step.session.traces.nodes)) == (0, "trace", 0)
+    assert step(data(3)).tolist() == (data(3) * 2.0).tolist()
+
+
+def test_forty_lengths_need_few_graphs() -> None:
+    w = data(4, 2)
+
+    def make() -> Any:
+        def step(i: int) -> Any:
+            x = data(3 + (i * 7) % 40, 4, offset=i)
+            return (x @ w).sum(axis=0), x + 1.0
+
+        return step
+
+    report = assert_equivalent(make, steps=48, coexecuted=44)
+    assert report.graphs_built <= 3
+
+
+def test_size_one_is_not_a_size_like_others() -> None:
+    """A symbol never takes extent 1, which broadcasts."""
+
+    def make() -> Any:
+        def step(i: int) -> Any:
+            n = (4, 6, 1, 5)[i % 4]
+            return data(n, 3, offset=i) + data(4 if n == 4 else 1, 1)
+
+        return step
+
+    assert_equivalent(make, steps=16)
+
+
+def test_a_value_alive_for_the_first_time() -> None:
+    """A tensor that earlier steps dropped survives: replayed in that step, kept by the next graph."""
+
+    def make() -> Any:
+        kept: list[Any] = []
+
+        def step(i: int) -> Any:
+            y = data(3, offset=i) * 2.0
+            if i >= 5:
+                kept.append(y)
+            return (y + 1.0), list(kept)
+
+        return step
+
+    report = assert_equivalent(make, steps=14)
+    assert report.fallbacks == 0 and report.graphs_built == 2
+
+
+def test_a_read_for_the_first_time() -> None:
+    """Reading what no trace read is no fallback: the value is replayed, and the next graph delivers it."""
+
+    def make() -> Any:
+        def step(i: int) -> Any:
+            y = data(3, offset=i) * 2.0
+            total = float(y.sum()) if i >= 5 else 0.0
+            return y + total
+
+        return step
+
+    report = assert_equivalent(make, steps=14)
+    assert report.fallbacks <= 1 and report.graphs_built == 2
+
+
+def test_the_process_does_not_wait_for_the_graphs_thread() -> None:
+    step = warmed(lambda x: x * 2.0)
+    step(data(3))
+    sleep(0.01)
+    named = [t for t in threading.enumerate() if t.name == "coexec reference graph"]
+    assert all(t.daemon for t in named)
