@@ -158,8 +158,8 @@ def emit_floor_div(a: Lanes, b: Lanes) -> Lanes:
 def emit_floor_mod(a: Lanes, b: Lanes) -> Lanes:
     if isinstance(a.dtype, types.Float):
         rest = a.call_libm("fmod", b)
-        opposite = rest.differs(0.0) & (rest.compare("<", 0.0) ^ b.compare("<", 0.0))
-        return opposite.choose(rest + b, rest)
+        opposite = rest.compare("<", 0.0) ^ b.compare("<", 0.0)
+        return rest.equals(0.0).choose(b.const(0.0).copysign(b), opposite.choose(rest + b, rest))
     safe = _harmless_divisor(a, b)
     if not is_signed(a.dtype):
         return b.equals(0).choose(a.const(0), a.of(a.builder.urem(a.value, safe.value)))

@@ -161,7 +161,7 @@ def _left(printer: Printer, axis: ir.Axis | None, extent: int) -> str:
     """How many points of an axis are active; the literal extent where all are."""
     if axis is None or axis.limit is None:
         return str(extent)
-    return printer.index(ir.IntOp("-", axis.limit, axis.start)).text + " + 0" * isinstance(axis.limit, ir.Int)
+    return printer.index(ir.IntOp("-", axis.limit, axis.start)).text
 
 
 def _define(printer: Printer, name: str, value: ir.Value) -> None:

@@ -97,10 +97,14 @@ Combine = Callable[[Lanes, Lanes], Lanes]
 
 
 def _least(dtype: types.Type) -> float | int:
+    if dtype == types.boolean:
+        return 0
     return -np.inf if isinstance(dtype, types.Float) else int(np.iinfo(str(dtype)).min)
 
 
 def _greatest(dtype: types.Type) -> float | int:
+    if dtype == types.boolean:
+        return 1
     return np.inf if isinstance(dtype, types.Float) else int(np.iinfo(str(dtype)).max)
 
 

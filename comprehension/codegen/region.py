@@ -59,16 +59,20 @@ def tile(typing_context: Any, rows: Any, lanes: Any) -> Any:
 
 @literal_intrinsic
 def tile_within(typing_context: Any, rows: Any, lanes: Any, rows_left: Any, lanes_left: Any) -> Any:
-    """The first `rows_left` × `lanes_left` points of rows × lanes (a literal: no limit along that axis)."""
-    region = _region(rows, lanes, literal(rows_left) is None, literal(lanes_left) is None)
+    """The first `rows_left` × `lanes_left` points of rows × lanes."""
+    region = _region(rows, lanes, _limits(rows_left, rows), _limits(lanes_left, lanes))
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         empty = ir.Constant(ir.ArrayType(I64, 2), ir.Undefined)
         return builder.insert_value(builder.insert_value(empty, args[2], 0), args[3], 1)
 
-    count = types.int64
-    left = [t if literal(t) is not None else count for t in (rows_left, lanes_left)]
-    return signature(region, rows, lanes, *left), generate
+    return signature(region, rows, lanes, _count(rows_left), _count(lanes_left)), generate
+
+
+def _limits(left: types.Type, extent: types.Type) -> bool:
+    """Whether a number of active points can be less than the extent."""
+    known, whole = literal(left), literal(extent)
+    return known is None or whole is None or known < whole
 
 
 class Mask:

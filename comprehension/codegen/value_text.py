@@ -81,6 +81,8 @@ class Printer:
         """(value at the tile's first point, step along rows, step along lanes), or None if not regular."""
         if self.tile is None:
             return expression, ir.Int(0), ir.Int(0)
+        if self._has_varying_local(expression):
+            return None
         by_rows = ir.Int(0) if self.tile.rows is None else step_along(expression, self.tile.rows)
         by_lanes = step_along(expression, self.tile.lanes)
         if by_rows is None or by_lanes is None:
@@ -89,6 +91,11 @@ class Printer:
         if axes & (variables(by_rows) | variables(by_lanes)):
             return None
         return simplified(substitute(expression, self.tile.starts)), by_rows, by_lanes
+
+    def _has_varying_local(self, expression: ir.IntExpr) -> bool:
+        """Whether a subscript comes from a value that was defined for each point of this tile."""
+        names = [node.name for node in walk(expression) if isinstance(node, ir.Local)]
+        return any(not self.function.locals[name].is_scalar for name in names)
 
     # --- values -----------------------------------------------------------------------------------------
 
