@@ -1,0 +1,197 @@
+"""Where a value comes from: the last write before each read, through any number of copies.
+
+In: accesses with times (of a kernel or of a Scop).  Out: for each read the write that it sees.
+Invariant: exact last writers (isl's flow analysis), not an approximation: a write that another one covers
+is no source.  Accesses that are not affine have no exact last writer and are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from comprehension.kernel import ir
+from comprehension.poly import isl
+from comprehension.poly.proof.extract import Access, Action, Extraction
+from comprehension.poly.proof.instances import PRIVATE
+from comprehension.poly.proof.verdict import NotDecided
+from comprehension.poly.scop import Scop, ScopStatement
+
+MAX_COPIES = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """`writers`: read -> writes whose value it sees; `initial`: read -> element that nobody wrote before."""
+
+    writers: isl.UnionMap
+    initial: isl.UnionMap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timed:
+    """One access under a name of its own: points named `relation`'s input tuple, at `time`."""
+
+    relation: isl.Map
+    time: isl.Map
+
+
+def last_writers(reads: Iterable[Timed], writes: Iterable[Timed], parameters: isl.Space) -> Sources:
+    """For each read the last write of the same element at an earlier time."""
+    reads, writes = list(reads), list(writes)
+    sinks = isl.union_map(parameters, (r.relation for r in reads))
+    sources = isl.union_map(parameters, (w.relation for w in writes))
+    times = isl.union_map(parameters, (a.time for a in (*reads, *writes)))
+    info = isl.UnionAccessInfo.from_sink(sinks).set_must_source(sources).set_schedule_map(times)
+    flow = info.compute_flow()
+    return Sources(flow.get_must_dependence().reverse(), flow.get_must_no_source())
+
+
+# --- kernels ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sink:
+    """A read of the kernel, under its own name; an exit (`action` None) reads a whole output at the end."""
+
+    name: str
+    timed: Timed
+    action: Action | None
+    access: Access | None
+    tensor: str = ""
+
+
+def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
+    """The reads of `buffers`, and an exit for each output among them."""
+    sinks = []
+    for action in extraction.stores():
+        for number, access in enumerate(action.reads):
+            if access.buffer not in buffers:
+                continue
+            name = f"{action.name}r{number}"
+            relation = cells(extraction, action, access).set_tuple_name(isl.dim_type.in_, name)
+            time = access.time.set_tuple_name(isl.dim_type.in_, name)
+            sinks.append(Sink(name, Timed(relation, time), action, access))
+    for buffer in extraction.kernel.buffers:
+        if buffer.name in buffers and buffer.space is ir.Space.OUTPUT:
+            sinks.append(_exit(extraction, buffer))
+    return sinks
+
+
+def _exit(extraction: Extraction, buffer: ir.Buffer) -> Sink:
+    writers = [a for a in extraction.stores() if a.write is not None and a.write.buffer == buffer.name]
+    assert writers and writers[0].write is not None
+    cell = writers[0].write.relation.get_space().range()
+    end = writers[0].time.get_space().range()
+    timed = _whole_at_the_end(buffer.name, cell, end, len(extraction.kernel.stages), extraction.context)
+    return Sink(exit_name(buffer.name), timed, None, None, buffer.name)
+
+
+def exit_name(tensor: str) -> str:
+    return f"exit_{tensor}"
+
+
+def _whole_at_the_end(tensor: str, cell: isl.Space, times: isl.Space, first: int, context: isl.Set) -> Timed:
+    """A read of every element at time [first, 0, 0, ...], after everything else."""
+    everything = isl.Set.universe(cell).intersect_params(context)
+    point = isl.Set.universe(times)
+    for position in range(times.dim(isl.dim_type.set)):
+        point = point.fix_val(isl.dim_type.set, position, isl.Val(first if position == 0 else 0, times.get_ctx()))
+    relation = isl.Map.identity(cell.map_from_set()).intersect_domain(everything)
+    time = isl.Map.from_domain_and_range(everything, point)
+    name = exit_name(tensor)
+    return Timed(relation.set_tuple_name(isl.dim_type.in_, name), time.set_tuple_name(isl.dim_type.in_, name))
+
+
+def writes_of(extraction: Extraction, buffers: set[str]) -> list[Timed]:
+    return [
+        Timed(cells(extraction, action, action.write), action.time)
+        for action in extraction.stores()
+        if action.write is not None and action.write.buffer in buffers
+    ]
+
+
+def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
+    """Points -> memory cells: those of a private buffer are told apart by stage and unit."""
+    if access.free:
+        raise NotDecided(f"{action.place}: {access.buffer} is copied, and has a subscript that is not affine")
+    if extraction.kernel.buffer(access.buffer).space not in PRIVATE:
+        return access.relation
+    unit = isl.Map.identity(action.domain.get_space().map_from_set())
+    kept = set(action.parallel)
+    for position in reversed(range(unit.dim(isl.dim_type.out))):
+        if position not in kept:
+            unit = unit.project_out(isl.dim_type.out, position, 1)
+    unit = unit.set_tuple_name(isl.dim_type.out, "unit")
+    name = f"{access.buffer}@{action.stage}"
+    return unit.flat_range_product(access.relation).set_tuple_name(isl.dim_type.out, name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origins:
+    """Through copies: sink -> points of the action that made the value; sink -> cell never written before."""
+
+    makers: isl.UnionMap
+    initial: isl.UnionMap
+
+
+def origins(extraction: Extraction, sinks: list[Sink], buffers: set[str]) -> Origins:
+    """Follows each value back to what computed it.  Raises NotDecided beyond MAX_COPIES copies in a row."""
+    parameters = extraction.context.get_space()
+    direct = last_writers([s.timed for s in sinks], writes_of(extraction, buffers), parameters)
+    copied, through = _copies(sinks, parameters)
+    makers, initial, pending = isl.UnionMap.empty(parameters), direct.initial, direct.writers
+    for _ in range(MAX_COPIES):
+        makers = makers.union(pending.subtract_range(copied))
+        pending = pending.intersect_range(copied)
+        if pending.is_empty():
+            return Origins(makers, initial)
+        before = pending.apply_range(through)  # sink -> the read of the copy that it saw
+        initial = initial.union(before.apply_range(direct.initial))
+        pending = before.apply_range(direct.writers)
+    raise NotDecided(f"a value of {', '.join(sorted(buffers))} passes through more than {MAX_COPIES} copies")
+
+
+def _copies(sinks: list[Sink], parameters: isl.Space) -> tuple[isl.UnionSet, isl.UnionMap]:
+    """Points of copies, and the map from them to their read."""
+    links = []
+    for sink in sinks:
+        if sink.action is not None and sink.action.role is ir.StoreRole.COPY:
+            same = isl.Map.identity(sink.action.domain.get_space().map_from_set())
+            links.append(same.intersect_domain(sink.action.domain).set_tuple_name(isl.dim_type.out, sink.name))
+    through = isl.union_map(parameters, links)
+    return through.domain(), through
+
+
+# --- scops -------------------------------------------------------------------------------------------------
+
+
+def read_name(statement: ScopStatement, number: int) -> str:
+    return f"{statement.name}r{number}"
+
+
+def scop_sources(scop: Scop, tensors: set[str], outputs: Iterable[str]) -> Sources:
+    """Reads `S0r1` (and exits `exit_T`) -> the instances whose values they see in the original order."""
+    order = {m.get_tuple_name(isl.dim_type.in_): m for m in isl.maps_of(scop.order)}
+    reads, writes = [], []
+    for statement in scop.statements:
+        for access in statement.accesses:
+            if access.tensor not in tensors:
+                continue
+            if not access.exact:
+                raise NotDecided(f"{access.tensor} is copied, and {statement.name} reaches it by an indirect subscript")
+            time = order[statement.name]
+            if access.is_write:
+                writes.append(Timed(access.relation, time))
+            else:
+                name = read_name(statement, access.number)
+                renamed = (m.set_tuple_name(isl.dim_type.in_, name) for m in (access.relation, time))
+                reads.append(Timed(*renamed))
+    reads.extend(_scop_exit(scop, writes, tensor) for tensor in outputs)
+    return last_writers(reads, writes, scop.context.get_space())
+
+
+def _scop_exit(scop: Scop, writes: list[Timed], tensor: str) -> Timed:
+    like = next(w for w in writes if w.relation.get_tuple_name(isl.dim_type.out) == tensor)
+    cell, times = like.relation.get_space().range(), like.time.get_space().range()
+    return _whole_at_the_end(tensor, cell, times, len(scop.program.statements), scop.context)

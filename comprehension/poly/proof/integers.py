@@ -1,0 +1,146 @@
+"""KernelIR's integers and conditions as isl functions and sets.
+
+In: `IntExpr`, `Condition` and boolean `Value`s, and the meaning of their variables at a place of the kernel.
+Out: piecewise quasi-affine functions and sets in the space of that place.
+Invariant: what is returned equals the expression wherever the place is reached; None stands for "not affine"
+(an indirect subscript, a product of variables) and never for a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from comprehension.kernel import ir
+from comprehension.poly import isl
+
+_COMPARE = {"<": "lt_set", "<=": "le_set", "==": "eq_set", "!=": "ne_set", ">": "gt_set", ">=": "ge_set"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntegerSpace:
+    """A set space, and what each visible integer variable is in it; `locals` are values named by `Define`."""
+
+    space: isl.Space
+    variables: Mapping[str, isl.PwAff]
+    locals: Mapping[str, ir.Value]
+
+    @classmethod
+    def of(cls, space: isl.Space, names: Mapping[str, int], locals: Mapping[str, ir.Value]) -> IntegerSpace:
+        """`names` gives the set dimension of each loop variable; parameters are visible by their own names."""
+        where = isl.LocalSpace.from_space(space)
+
+        def dimension(kind: isl.dim_type, position: int) -> isl.PwAff:
+            return isl.PwAff.from_aff(isl.Aff.var_on_domain(where, kind, position))
+
+        parameters = range(space.dim(isl.dim_type.param))
+        variables = {space.get_dim_name(isl.dim_type.param, p): dimension(isl.dim_type.param, p) for p in parameters}
+        variables |= {name: dimension(isl.dim_type.set, position) for name, position in names.items()}
+        return cls(space, variables, locals)
+
+    def constant(self, value: int) -> isl.PwAff:
+        zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(self.space))
+        return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(value, self.space.get_ctx())))
+
+    def function(self, expr: ir.IntExpr) -> isl.PwAff | None:
+        """`expr` as a function of the place, or None."""
+        match expr:
+            case ir.Int(value=value):
+                return self.constant(value)
+            case ir.Var(name=name):
+                return self.variables.get(name)
+            case ir.IntOp(op=op, left=left, right=right):
+                return _arithmetic(op, self.function(left), self.function(right))
+            case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
+                return _choice(self.condition(condition), self.function(then), self.function(otherwise))
+            case ir.FromValue(value=value):
+                return self._number(value)
+        assert_never(expr)
+
+    def condition(self, condition: ir.Condition) -> isl.Set | None:
+        """The places at which `condition` holds, or None."""
+        match condition:
+            case ir.Compare(op=op, left=left, right=right):
+                return _compare(op, self.function(left), self.function(right))
+            case ir.BoolOp(op=op, left=left, right=right):
+                first, second = self.condition(left), self.condition(right)
+                if first is None or second is None:
+                    return None
+                return first.intersect(second) if op == "and" else first.union(second)
+        assert_never(condition)
+
+    def truth(self, value: ir.Value) -> isl.Set | None:
+        """The places at which a boolean value is true, or None where that depends on data."""
+        match value:
+            case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
+                first, second = self.truth(left), self.truth(right)
+                if first is None or second is None:
+                    return None
+                return first.intersect(second) if op == "&&" else first.union(second)
+            case ir.BinaryOp(op=op, left=left, right=right) if op in _COMPARE:
+                return _compare(op, self._number(left), self._number(right))
+            case ir.UnaryOp(op="!", operand=operand):
+                inner = self.truth(operand)
+                return None if inner is None else inner.complement()
+            case ir.Local(name=name) if name in self.locals:
+                return self.truth(self.locals[name])
+            case _:
+                return None
+
+    def _number(self, value: ir.Value) -> isl.PwAff | None:
+        """An integer value made of indices, sizes and constants alone."""
+        match value:
+            case ir.Const(value=int(number), dtype=dtype) if dtype.is_integer:
+                return self.constant(int(number))
+            case ir.IndexValue(index=index):
+                return self.function(index)
+            case ir.Local(name=name, dtype=dtype) if name in self.locals and dtype.is_integer:
+                return self._number(self.locals[name])
+            case ir.ScalarArg(name=name, dtype=dtype) if dtype.is_integer:
+                return self.variables.get(name)
+            case ir.Convert(operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
+                return self._number(operand)
+            case ir.UnaryOp(op="-", operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
+                inner = self._number(operand)
+                return None if inner is None else inner.neg()
+            case ir.BinaryOp(op="+" | "-" | "*" | "/" | "%" | "min" | "max" as op, left=left, right=right, dtype=dtype):
+                small = not dtype.is_integer or dtype.bits < 32
+                return None if small else _arithmetic(op, self._number(left), self._number(right))
+            case _:
+                return None
+
+
+def _arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
+    if left is None or right is None:
+        return None
+    match op:
+        case "+":
+            return left.add(right)
+        case "-":
+            return left.sub(right)
+        case "min":
+            return left.min(right)
+        case "max":
+            return left.max(right)
+        case "*":
+            linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
+            return left.mul(right) if linear else None
+    divisor = isl.constant_value(right)
+    if divisor is None or divisor <= 0:
+        return None
+    value = isl.Val(divisor, left.get_ctx())
+    return left.scale_down_val(value).floor() if op == "/" else left.mod_val(value)
+
+
+def _choice(condition: isl.Set | None, then: isl.PwAff | None, otherwise: isl.PwAff | None) -> isl.PwAff | None:
+    if condition is None or then is None or otherwise is None:
+        return None
+    return then.intersect_domain(condition).union_add(otherwise.intersect_domain(condition.complement()))
+
+
+def _compare(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.Set | None:
+    if left is None or right is None:
+        return None
+    result: isl.Set = getattr(left, _COMPARE[op])(right)
+    return result

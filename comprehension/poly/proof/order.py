@@ -1,0 +1,88 @@
+"""Property 1 for tensors that live in their own buffer: every dependence runs forward in the kernel.
+
+In: a Scop and an `Extraction`.  Out: findings.
+Dependences are made here again from the Scop's accesses and order, so that the proof does not rest on the
+analysis that the scheduler used: all pairs of accesses to one element of which one writes.  Under
+math="fast" the pairs inside one declared reduction may run in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from comprehension.kernel import ir
+from comprehension.poly import isl
+from comprehension.poly.proof.extract import Access, Action, Extraction
+from comprehension.poly.proof.instances import inside
+from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
+from comprehension.poly.scop import Scop, ScopAccess, ScopRole, ScopStatement
+
+
+def is_reorderable(statement: ScopStatement) -> bool:
+    """An update whose value does not read what it updates: its instances commute."""
+    if statement.role is not ScopRole.UPDATE:
+        return False
+    *others, own = statement.reads
+    return all(read.tensor != own.tensor for read in others)
+
+
+def check_order(scop: Scop, extraction: Extraction, tensors: set[str], *, fast: bool) -> Iterator[Finding]:
+    """The dependences through `tensors`."""
+    keeper = _Order(scop, extraction, fast=fast)
+    for first, second in product(scop.statements, repeat=2):
+        for a, b in product(first.accesses, second.accesses):
+            if a.tensor == b.tensor and a.tensor in tensors and (a.is_write or b.is_write):
+                yield from keeper.violations(first, a, second, b)
+
+
+class _Order:
+    def __init__(self, scop: Scop, extraction: Extraction, *, fast: bool) -> None:
+        self.fast = fast
+        self.order = {m.get_tuple_name(isl.dim_type.in_): m for m in isl.maps_of(scop.order)}
+        self.actions: dict[str, list[Action]] = {s.name: [] for s in scop.statements}
+        for action in extraction.stores(ir.StoreRole.EXECUTE):
+            if action.statement in self.actions:
+                self.actions[action.statement].append(action)
+        self.times: dict[tuple[str, int], isl.Map | None] = {}
+
+    def violations(
+        self, first: ScopStatement, a: ScopAccess, second: ScopStatement, b: ScopAccess
+    ) -> Iterator[Finding]:
+        """a of `first` comes before b of `second` in the Scop, but not in the kernel."""
+        own = (0, len(first.accesses) - 1)
+        if first is second and self.fast and is_reorderable(first) and a.number in own and b.number in own:
+            return
+        before = self.order[first.name].lex_lt_map(self.order[second.name])
+        must = a.relation.apply_range(b.relation.reverse()).intersect(before)
+        early, late = self.time(first, a), self.time(second, b)
+        if must.is_empty() or early is None or late is None:
+            return
+        broken = must.intersect(early.lex_ge_map(late))
+        what = f"{first.name} must {_verb(a)} {a.tensor} before {second.name} does {_verb(b)} it, but it does not"
+        yield from must_be_empty(Property.DEPENDENCES, broken, what)
+
+    def time(self, statement: ScopStatement, access: ScopAccess) -> isl.Map | None:
+        """When each instance performs the access in the kernel; None if it never does."""
+        key = (statement.name, access.number)
+        if key not in self.times:
+            total: isl.Map | None = None
+            for action in self.actions[statement.name]:
+                instances = inside(action, statement).reverse()
+                for performed in performed_by(action, access):
+                    part = instances.apply_range(performed.time)
+                    total = part if total is None else total.union(part)
+            self.times[key] = total
+        return self.times[key]
+
+
+def performed_by(action: Action, access: ScopAccess) -> list[Access]:
+    """The loads or the store of an action that perform this access of its statement."""
+    if access.is_write:
+        assert action.write is not None
+        return [action.write]
+    return [read for read in action.reads if read.number == access.number]
+
+
+def _verb(access: ScopAccess) -> str:
+    return "write" if access.is_write else "read"
