@@ -8,8 +8,8 @@ options only choose among legal schedules.  None leaves a choice to the analytic
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from comprehension.errors import ComprehensionError
 
@@ -98,8 +98,9 @@ class MappingOptions:
 
     @classmethod
     def from_json(cls, text: str) -> MappingOptions:
-        raw = json.loads(text)
-        return cls(**{f.name: tuple(v) if isinstance(v := raw[f.name], list) else v for f in fields(cls)})
+        raw: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
+        return cls(**fields)
 
 
 PRESETS: dict[str, MappingOptions] = {
@@ -122,7 +123,7 @@ def options_of(options: MappingOptions | str | None) -> MappingOptions:
         return PRESETS["default"]
     if isinstance(options, MappingOptions):
         return options
-    if isinstance(options, str) and options in PRESETS:
+    if options in PRESETS:
         return PRESETS[options]
     known = ", ".join(repr(name) for name in PRESETS)
     raise ComprehensionError(f"options: expected a MappingOptions or one of {known}, found {options!r}")

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from comprehension.errors import ComprehensionError
 from comprehension.jit.arrays import Array, Family, is_array, one_family, scalar_of, view_of
 from comprehension.lang import tree
+from comprehension.lang.checked import CheckedDef
 from comprehension.lang.types import ScalarType, Spec
 
 LARGEST_SIZE = (1 << 31) - 1  # sizes are int32 values in the language
@@ -33,7 +36,7 @@ def is_scalar(param: tree.Param) -> bool:
     return param.type is not None and not param.type.dims and not param.type.ellipsis
 
 
-def take_arguments(definition: tree.Def, inputs: Sequence[Any]) -> Arguments:
+def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
     """The views of a call's inputs.
 
     Raises ComprehensionError: number of arguments, dtype, rank, a size that is 4 here and 5 there.
@@ -41,7 +44,7 @@ def take_arguments(definition: tree.Def, inputs: Sequence[Any]) -> Arguments:
     check_count(definition, inputs)
     views: list[Array] = []
     families: list[Family] = []
-    for param, value in zip(definition.inputs, inputs, strict=True):
+    for param, value in zip(definition.parameters, inputs, strict=True):
         label = f"{definition.name}: {param.name}"
         if is_scalar(param):
             assert param.type is not None
@@ -50,19 +53,20 @@ def take_arguments(definition: tree.Def, inputs: Sequence[Any]) -> Arguments:
             view, family = view_of(value, label)
             views.append(view)
             families.append(family)
-    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.inputs, views, strict=True))
+    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, views, strict=True))
     check_specs(definition, specs)
     return Arguments(tuple(views), specs, one_family(families))
 
 
-def spec_of(definition: tree.Def, param: tree.Param, value: Any) -> Spec:
+def spec_of(definition: CheckedDef, param: tree.Param, value: Any) -> Spec:
     """The spec of an array, a Spec, or (for a scalar parameter) a number."""
     label = f"{definition.name}: {param.name}"
     if isinstance(value, Spec):
         return value
     if is_scalar(param):
         assert param.type is not None
-        scalar = value if isinstance(value, Array) and value.shape == (1,) else scalar_of(value, param.type.scalar, label)
+        is_taken = isinstance(value, np.ndarray) and value.shape == (1,)  # by `take_arguments`
+        scalar = value if is_taken else scalar_of(value, param.type.scalar, label)
         return Spec((), ScalarType.of(scalar.dtype))
     view = view_of(value, label)[0]
     try:
@@ -72,33 +76,35 @@ def spec_of(definition: tree.Def, param: tree.Param, value: Any) -> Spec:
         raise ComprehensionError(f"{label}: expected {wanted}, found {view.dtype}") from None
 
 
-def specs_of(definition: tree.Def, inputs: Sequence[Any]) -> tuple[Spec, ...]:
+def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     """The specs of arrays, Specs or scalars in the order of the parameters, checked."""
     check_count(definition, inputs)
-    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.inputs, inputs, strict=True))
+    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, inputs, strict=True))
     check_specs(definition, specs)
     return specs
 
 
-def check_count(definition: tree.Def, inputs: Sequence[Any]) -> None:
-    expected = len(definition.inputs)
+def check_count(definition: CheckedDef, inputs: Sequence[Any]) -> None:
+    expected = len(definition.parameters)
     if len(inputs) != expected:
-        names = ", ".join(param.name for param in definition.inputs)
+        names = ", ".join(param.name for param in definition.parameters)
         raise ComprehensionError(
             f"{definition.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {len(inputs)}"
         )
 
 
-def check_specs(definition: tree.Def, specs: Sequence[Spec]) -> None:
+def check_specs(definition: CheckedDef, specs: Sequence[Spec]) -> None:
     """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
     sizes: dict[str, tuple[int | str, str]] = {}
-    for param, spec in zip(definition.inputs, specs, strict=True):
+    for param, spec in zip(definition.parameters, specs, strict=True):
         label = f"{definition.name}: {param.name}"
         kind = param.type
         if kind is None:
             continue
         if spec.dtype is not kind.scalar:
-            raise ComprehensionError(f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)")
+            raise ComprehensionError(
+                f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)"
+            )
         missing = len(kind.dims) > len(spec.shape)
         if missing or (len(kind.dims) < len(spec.shape) and not kind.ellipsis):
             least = "at least " if kind.ellipsis else ""

@@ -76,8 +76,8 @@ class Cache:
             artifact = _read_entry(entry, key)
         except (_Rejected, OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
             if _identity(entry) == before:  # else another process evicted or replaced it while we read
-                lacks = isinstance(reason, FileNotFoundError)
-                self._reject(entry, f"it lacks {Path(reason.filename).name}" if lacks else str(reason))
+                missing = reason.filename if isinstance(reason, FileNotFoundError) else None
+                self._reject(entry, f"it lacks {Path(missing).name}" if missing else str(reason))
             return None
         with contextlib.suppress(OSError):
             os.utime(entry)  # eviction removes what was not used for longest

@@ -44,8 +44,10 @@ class CompilerProcess:
 
     def __init__(self) -> None:
         if not sys.executable:
-            raise CompilationError("cannot start the compiler process: sys.executable is not set; set config.in_process")
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+            raise CompilationError(
+                "cannot start the compiler process: sys.executable is not set (config.in_process works)"
+            )
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "comprehension.jit.compiler"],
             stdin=subprocess.PIPE,

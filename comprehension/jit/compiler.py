@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from comprehension.errors import ComprehensionError
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
@@ -73,7 +73,7 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def serve(requests: queue.SimpleQueue[Message], out: BinaryIO) -> None:
+def serve(requests: queue.SimpleQueue[Message], out: IO[bytes]) -> None:
     """Answers requests until the process ends."""
     while True:
         message = requests.get()

@@ -34,7 +34,7 @@ _ALIGN = 64
 _DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED: what generated loads rely on
 _Stage = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)
 _address = ctypes.addressof
-_byte_at = ctypes.c_char.from_buffer
+_byte_at: Any = ctypes.c_char.from_buffer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -360,7 +360,8 @@ def _overlap(first: Array, second: Array) -> bool:
     if not np.may_share_memory(first, second):
         return False
     try:
-        return np.shares_memory(first, second, max_work=100_000)
+        # Exact within this much work (NumPy's stubs know two of its values only).
+        return np.shares_memory(first, second, max_work=100_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

@@ -98,7 +98,7 @@ def cached_bytes() -> int:
 def trim(limit: int = 0) -> None:
     """Gives waiting blocks back to the system, largest first, until at most `limit` bytes wait."""
     excess = cached_bytes() - limit
-    for each in sorted(list(_classes.values()), key=lambda c: -c.size):
+    for each in sorted([*_classes.values()], key=lambda c: -c.size):
         while excess > 0 and each.blocks:
             try:
                 each.blocks.popleft()

@@ -197,6 +197,17 @@ def copy_memory(typing: Any, target: Any, source: Any, size: Any) -> Any:
 
 
 @intrinsic
+def clear_memory(typing: Any, target: Any, size: Any) -> Any:
+    """Fills `size` bytes with zeros."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        cgutils.memset(builder, builder.inttoptr(args[0], _PTR), args[1], 0)
+        return ir.Constant(_I64, 0)
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
 def nanoseconds(typing: Any) -> Any:
     """The clock behind `time.perf_counter_ns`."""
 

@@ -71,8 +71,9 @@ class WorkerPool:
         if scratch == 0 and scratch_bytes > 0:
             memory = np.empty(scratch_bytes + 64, np.uint8)
             start = memory.ctypes.data
-            return self._run(self.address, stage, buffers, dims, extent, grain, scratch_bytes, start + -start % 64)
-        return self._run(self.address, stage, buffers, dims, extent, grain, scratch_bytes, scratch)
+            scratch = start + -start % 64
+        code: int = self._run(self.address, stage, buffers, dims, extent, grain, scratch_bytes, scratch)
+        return code
 
     def __enter__(self) -> WorkerPool:
         """Workers stay awake inside `with pool:` (a plan is running)."""

@@ -10,7 +10,7 @@ nothing; and the word is made invalid before the next job's fields are written, 
 fields half written.  Completion counts chunks, not workers: one that sleeps through a job delays nobody.
 """
 
-# mypy: disallow-untyped-decorators=False
+# mypy: disallow-untyped-decorators=False, warn-return-any=False
 
 from numba import njit
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 MAGIC = b"TC1\n"
 MAX_BYTES = 1 << 30
@@ -34,7 +34,7 @@ class Message:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def write_message(stream: BinaryIO, message: Message) -> None:
+def write_message(stream: IO[bytes], message: Message) -> None:
     """Writes one frame and flushes.
 
     >>> import io
@@ -52,7 +52,7 @@ def write_message(stream: BinaryIO, message: Message) -> None:
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> Message | None:
+def read_message(stream: IO[bytes]) -> Message | None:
     """Reads one frame; None where the stream ended before it began.
 
     Raises ProtocolError for anything else that is not a whole message.
@@ -75,7 +75,7 @@ def read_message(stream: BinaryIO) -> Message | None:
     return Message(header, {name: _exactly(stream, size) for name, size in listed})
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: IO[bytes], size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise ProtocolError(f"the stream ended after {len(data)} of {size} bytes")

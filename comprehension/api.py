@@ -1,0 +1,398 @@
+"""The public face: `define`, `Comprehension`, `Kernel`.
+
+In: a text (or a tree), arrays.  Out: arrays of the caller's kind; kernels that explain themselves.
+Invariant: a kernel is made once for each combination of specs and settings, from the cache if it is there; the
+meaning of a call never depends on which of the two happened.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from comprehension.config import config
+from comprehension.errors import ComprehensionError, ComprehensionWarning
+from comprehension.explain import Explanation, explanation_of, write_dump
+from comprehension.jit import client
+from comprehension.jit.arguments import Arguments, is_scalar, specs_of, take_arguments
+from comprehension.jit.cache import Artifact
+from comprehension.jit.expression import evaluate, text_of_tree
+from comprehension.jit.launch import Launcher
+from comprehension.jit.load import load_object
+from comprehension.jit.manifest import Manifest
+from comprehension.jit.report import Report
+from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target, key_of
+from comprehension.kernel.certificate import Certificate
+from comprehension.lang import tree
+from comprehension.lang.check import check
+from comprehension.lang.checked import CheckedDef
+from comprehension.lang.loops import LoopProgram, Role
+from comprehension.lang.parser import parse
+from comprehension.lang.printer import to_text
+from comprehension.lang.ranges import infer
+from comprehension.lang.reference import run
+from comprehension.lang.types import Spec
+from comprehension.machine import host
+from comprehension.options import MappingOptions, options_of
+
+MAX_KERNELS = 512  # of one comprehension; then the one made first is dropped
+OBJECT, MANIFEST, CERTIFICATE, REPORT = "kernel.o", "manifest.json", "certificate.json", "report.json"
+SOURCE, SCHEDULE = "70-kernel.py", "40-schedule.txt"
+
+Shapes = Spec | tuple[Spec, ...]
+
+
+def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
+    """Parses and checks a text; its defs are the attributes of the result.
+
+    With `sizes="symbolic"` a call compiles one kernel for all sizes, otherwise one for each.  A program may pass
+    the tree itself.
+
+    Raises ComprehensionError with line, column and caret for whatever is wrong with the text.
+
+    >>> module = define("def double(float(N) A) -> (B) { B(i) = 2 * A(i) }")
+    >>> module.defs
+    ('double',)
+    >>> module.double.reference(np.ones(2, np.float32))
+    array([2., 2.], dtype=float32)
+    """
+    if sizes not in ("static", "symbolic"):
+        raise ComprehensionError(f'define: sizes must be "static" or "symbolic", not {sizes!r}')
+    if isinstance(text, str):
+        program, source = parse(text), text
+    elif isinstance(text, tree.Program):
+        program, source = text, to_text(text)
+    else:
+        raise ComprehensionError(f"define: expected the text of a comprehension, found a {type(text).__name__}")
+    checked = check(program, source)
+    for definition in checked:
+        for warning in definition.warnings:
+            warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
+    canonical = to_text(program)
+    return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked))
+
+
+class Module:
+    """The defs of one text: `module.name`, `module["name"]`, `module.defs`."""
+
+    def __init__(self, comprehensions: Sequence[Comprehension]) -> None:
+        self._comprehensions = {each.name: each for each in comprehensions}
+
+    @property
+    def defs(self) -> tuple[str, ...]:
+        """The names of the defs, in the order of the text."""
+        return tuple(self._comprehensions)
+
+    def __getitem__(self, name: str) -> Comprehension:
+        try:
+            return self._comprehensions[name]
+        except KeyError:
+            raise ComprehensionError(f"unknown function {name!r}; there are {', '.join(self.defs)}") from None
+
+    def __getattr__(self, name: str) -> Comprehension:
+        found = self.__dict__.get("_comprehensions", {}).get(name)
+        if found is None:
+            raise AttributeError(f"unknown function {name!r}; there are {', '.join(self.defs)}")
+        comprehension: Comprehension = found
+        return comprehension
+
+    def __iter__(self) -> Iterator[Comprehension]:
+        return iter(self._comprehensions.values())
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.defs]
+
+    def __repr__(self) -> str:
+        return f"<module of comprehensions: {', '.join(self.defs)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRange:
+    """The range of one index of one statement: `lower <= index < upper`, and the constraint that gave it."""
+
+    statement: str
+    index: str
+    lower: str
+    upper: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.statement}: {self.index} in {self.lower}:{self.upper}" + (
+            f"  because {self.because}" if self.because else ""
+        )
+
+
+class Comprehension:
+    """One def: call it with arrays and scalars in the order of its parameters."""
+
+    def __init__(self, definition: CheckedDef, text: str, sizes: Sizes) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.text = text
+        self.sizes: Sizes = sizes
+        self._parameters = tuple(param.name for param in definition.parameters)
+        self._kernels: dict[tuple[Any, ...], Kernel] = {}
+        self._by_arrays: dict[tuple[Any, ...], Kernel] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        """The outputs: one array, or a tuple in the order of the returns; into `out` if given.
+
+        Specs not seen before are compiled first.
+
+        Raises ComprehensionError for arguments that do not fit, CompilationError where no kernel came about.
+        """
+        key = tuple([(v.shape, v.dtype) if type(v) is np.ndarray else type(v) for v in inputs])
+        kernel = self._by_arrays.get(key)
+        if kernel is None:
+            arguments = take_arguments(self.definition, inputs)
+            kernel = self._kernel(arguments.specs)
+            if all(type(v) is np.ndarray or isinstance(v, (bool, int, float)) for v in inputs):
+                self._remember(self._by_arrays, key, kernel)
+        return kernel.launcher(inputs, out)
+
+    def compile(
+        self,
+        *inputs: Any,
+        target: Target = "cpu",
+        options: MappingOptions | str | None = None,
+        math: Math = "fast",
+        checked: bool = True,
+    ) -> Kernel:
+        """The kernel for inputs like these (arrays, or `Spec`s; a dimension's name makes it symbolic).
+
+        Raises ComprehensionError for specs that do not fit, CompilationError where no kernel came about.
+        """
+        return self._compile(self._request(specs_of(self.definition, inputs), target, options, math, checked))
+
+    def compile_async(
+        self,
+        *inputs: Any,
+        target: Target = "cpu",
+        options: MappingOptions | str | None = None,
+        math: Math = "fast",
+        checked: bool = True,
+    ) -> Future[Kernel]:
+        """Like `compile`, in the background: arguments are checked here, everything else fails in the future."""
+        request = self._request(specs_of(self.definition, inputs), target, options, math, checked)
+        future: Future[Kernel] = Future()
+        known = self._kernels.get(_settings(request))
+        if known is not None:
+            future.set_result(known)
+            return future
+
+        def settle(done: Future[Artifact]) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(self._made(request, done.result()))
+            except BaseException as error:  # cancelled, or any failure: it belongs to who waits
+                future.set_exception(error)
+
+        client.submit(request).add_done_callback(settle)
+        return future
+
+    def reference(self, *inputs: Any, out: Any = None) -> Any:
+        """What the text says, interpreted element by element: slow, and no compiler is involved."""
+        arguments = take_arguments(self.definition, inputs)
+        program = infer(self.definition, arguments.specs)
+        arrays, scalars = self._split(arguments)
+        outputs = [t.name for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
+        given = _named_outputs(self.name, outputs, out)
+        found = run(program, arrays, scalars, given)
+        if out is not None:
+            return out
+        results = [arguments.family.wrap(found[name]) for name in outputs]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def infer(self, *inputs: Any) -> Shapes:
+        """Shape and type of the output, or a tuple of them; sizes that stay symbolic are named.
+
+        >>> f = define("def f(float(M,K) A) -> (B) { B(k, m) = A(m, k) }").f
+        >>> f.infer(Spec((2, 3), "float32"))
+        Spec(shape=(3, 2), dtype=<ScalarType.FLOAT32: 'float32'>)
+        """
+        program = self._program(inputs)
+        values = {p.name: v for p, v in zip(self.definition.parameters, inputs, strict=True) if is_scalar(p)}
+        known = {name: np.asarray(value).item() for name, value in values.items() if not isinstance(value, Spec)}
+        found = tuple(
+            Spec(tuple(_extent(dim, known) for dim in tensor.shape), tensor.dtype)
+            for tensor in program.tensors
+            if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)
+        )
+        return found[0] if len(found) == 1 else found
+
+    def ranges(self, *inputs: Any) -> tuple[IndexRange, ...]:
+        """The range of each index of each statement, with the constraint that gave it."""
+        return tuple(
+            IndexRange(statement.name, i.name, text_of_tree(i.lower), text_of_tree(i.upper), i.because)
+            for statement in self._program(inputs).statements
+            for i in statement.indices
+        )
+
+    def __repr__(self) -> str:
+        return f"<comprehension {self.name}({', '.join(self._parameters)})>"
+
+    # --- making kernels ---------------------------------------------------------------------------------------
+
+    def _program(self, inputs: Sequence[Any]) -> LoopProgram:
+        specs = specs_of(self.definition, inputs)
+        return infer(self.definition, specs, _sizes_of(specs))
+
+    def _kernel(self, specs: tuple[Spec, ...]) -> Kernel:
+        """The kernel of a plain call."""
+        if self.sizes == "symbolic":
+            specs = symbolic(self.definition, specs)
+        return self._compile(self._request(specs, "cpu", None, "fast", True))
+
+    def _request(
+        self,
+        specs: tuple[Spec, ...],
+        target: Target,
+        options: MappingOptions | str | None,
+        math: Math,
+        checked: bool,
+    ) -> ComprehensionRequest:
+        if target not in ("cpu", "cuda"):
+            raise ComprehensionError(f'compile: target must be "cpu" or "cuda", not {target!r}')
+        if math not in ("fast", "strict"):
+            raise ComprehensionError(f'compile: math must be "fast" or "strict", not {math!r}')
+        infer(self.definition, specs, _sizes_of(specs))  # what is wrong with the sizes is said here, with its place
+        return ComprehensionRequest(
+            name=self.name,
+            text=self.text,
+            specs=specs,
+            sizes=_sizes_of(specs),
+            target=target,
+            options=options_of(options),
+            math=math,
+            checked=bool(checked),
+            machine=host(),
+        )
+
+    def _compile(self, request: ComprehensionRequest) -> Kernel:
+        known = self._kernels.get(_settings(request))
+        return known if known is not None else self._made(request, client.submit(request, urgent=True).result())
+
+    def _made(self, request: ComprehensionRequest, artifact: Artifact) -> Kernel:
+        """The kernel of an artifact; two threads that made one at once get the same."""
+        settings = _settings(request)
+        with self._lock:
+            known = self._kernels.get(settings)
+            if known is None:
+                known = Kernel(request, artifact, self._parameters)
+                self._remember(self._kernels, settings, known)
+            return known
+
+    @staticmethod
+    def _remember(kernels: dict[tuple[Any, ...], Kernel], key: tuple[Any, ...], kernel: Kernel) -> None:
+        while len(kernels) >= MAX_KERNELS:
+            kernels.pop(next(iter(kernels)), None)
+        kernels[key] = kernel
+
+    def _split(self, arguments: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+        arrays: dict[str, Any] = {}
+        scalars: dict[str, Any] = {}
+        for param, view in zip(self.definition.parameters, arguments.views, strict=True):
+            if is_scalar(param):
+                scalars[param.name] = view[0]
+            else:
+                arrays[param.name] = view
+        return arrays, scalars
+
+
+class Kernel:
+    """Compiled code for one combination of specs and settings; it keeps its machine code alive.
+
+    `manifest` and `addresses` (of the stages, by symbol) are what native plans need to call it.
+    """
+
+    def __init__(self, request: ComprehensionRequest, artifact: Artifact, parameters: Sequence[str]) -> None:
+        self.request = request
+        self.name = request.name
+        self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
+        self._artifact = artifact
+        symbols = [stage.symbol for stage in self.manifest.stages]
+        self._loaded = load_object(self.name, artifact[OBJECT], symbols)
+        self.addresses: dict[str, int] = self._loaded.addresses
+        self.launcher = Launcher(self.manifest, self._loaded, parameters)
+        if config.dump is not None:
+            for section in self.explain().sections:
+                write_dump(config.dump, self.name, key_of(request), section.file, section.text)
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        """Runs the kernel; arguments of other specs than it was made for are refused."""
+        return self.launcher(inputs, out)
+
+    @property
+    def source(self) -> str:
+        """The generated Python source: same input, same bytes."""
+        return self._artifact[SOURCE].decode()
+
+    @property
+    def schedule(self) -> str:
+        """The schedule tree and the steps that led to it, as text."""
+        return self._artifact[SCHEDULE].decode()
+
+    @property
+    def certificate(self) -> Certificate:
+        """What was proved of this kernel: true if every property holds."""
+        return Certificate.from_json(self._artifact[CERTIFICATE].decode())
+
+    @property
+    def report(self) -> Report:
+        """Operations, bytes, footprints, limit; seconds of each compilation stage."""
+        return Report.from_json(self._artifact[REPORT].decode())
+
+    def explain(self) -> Explanation:
+        """Every stage as text; shows as a page in notebooks."""
+        return explanation_of(self.name, self._artifact)
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
+    def __repr__(self) -> str:
+        specs = ", ".join(f"{spec.dtype}{json.dumps(list(spec.shape))}" for spec in self.request.specs)
+        return f"<kernel {self.name}({specs}) for {self.request.target}: {len(self.manifest.stages)} stages>"
+
+
+def symbolic(definition: CheckedDef, specs: Sequence[Spec]) -> tuple[Spec, ...]:
+    """The specs with each named size of the def left open (leading dimensions of `...` keep their numbers)."""
+    found: list[Spec] = []
+    for param, spec in zip(definition.parameters, specs, strict=True):
+        dims = param.type.dims if param.type is not None else ()
+        leading = spec.shape[: len(spec.shape) - len(dims)]
+        found.append(Spec((*leading, *dims), spec.dtype))
+    return tuple(found)
+
+
+def _sizes_of(specs: Sequence[Spec]) -> Sizes:
+    return "symbolic" if any(isinstance(dim, str) for spec in specs for dim in spec.shape) else "static"
+
+
+def _settings(request: ComprehensionRequest) -> tuple[Any, ...]:
+    return (request.specs, request.target, request.options, request.math, request.checked)
+
+
+def _extent(dim: tree.Expr, known: dict[str, Any]) -> int | str:
+    text = text_of_tree(dim)
+    try:
+        return int(evaluate(text, known))
+    except KeyError:
+        return text
+
+
+def _named_outputs(name: str, outputs: Sequence[str], out: Any) -> dict[str, Any] | None:
+    if out is None:
+        return None
+    values = out if isinstance(out, tuple) else (out,)
+    if len(values) != len(outputs):
+        raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(outputs)}")
+    return dict(zip(outputs, values, strict=True))

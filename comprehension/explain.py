@@ -1,0 +1,85 @@
+"""Explanations: every stage of a kernel's compilation as text, and as a page of its own.
+
+In: an artifact (named files).  Out: `Explanation`, which prints as text and shows as HTML in notebooks.
+Invariant: nothing is computed here: what is shown is what the compiler wrote when it made the kernel.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_STAGE_FILE = re.compile(r"(\d\d)-([a-z-]+)\.(tc|txt|py)")
+_TITLES = {
+    "source": "The comprehension",
+    "loops": "Loops: ranges inferred, types resolved",
+    "scop": "Domains and accesses",
+    "dependences": "Dependences that every schedule must keep",
+    "schedule": "Schedule",
+    "kernel-ir": "Kernel: the loop nest",
+    "certificate": "Certificate",
+    "kernel": "Generated source",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One stage's text."""
+
+    file: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All stages in order."""
+
+    name: str
+    sections: tuple[Section, ...]
+
+    def __str__(self) -> str:
+        rule = "=" * 100
+        return "\n".join(f"{rule}\n{s.title}  [{s.file}]\n{rule}\n{s.text.rstrip()}\n" for s in self.sections)
+
+    def __getitem__(self, stage: str) -> str:
+        """The text of one stage, by its file name or a part of it.
+
+        Raises KeyError, naming what there is.
+        """
+        for section in self.sections:
+            if stage in section.file:
+                return section.text
+        raise KeyError(f"no stage {stage!r}; there are {', '.join(s.file for s in self.sections)}")
+
+    def _repr_html_(self) -> str:
+        parts = [
+            f"<details{' open' if s.file.endswith('.py') else ''}><summary>{html.escape(s.title)}</summary>"
+            f'<pre style="font-size:85%;overflow-x:auto">{html.escape(s.text)}</pre></details>'
+            for s in self.sections
+        ]
+        return f"<div><h4>{html.escape(self.name)}</h4>{''.join(parts)}</div>"
+
+
+def explanation_of(name: str, artifact: Mapping[str, bytes]) -> Explanation:
+    """The stages among an artifact's files.
+
+    >>> print(explanation_of("f", {"00-source.tc": b"def f", "kernel.o": b""}).sections[0].title)
+    The comprehension
+    """
+    sections = []
+    for file in sorted(artifact):
+        if match := _STAGE_FILE.fullmatch(file):
+            title = _TITLES.get(match.group(2), match.group(2).replace("-", " ").capitalize())
+            sections.append(Section(file, title, artifact[file].decode()))
+    return Explanation(name, tuple(sections))
+
+
+def write_dump(folder: Path, name: str, key: str, file: str, text: str) -> None:
+    """Writes one stage's text under `folder/<name>-<key>/` (`COMPREHENSION_DUMP`)."""
+    place = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}-{key[:12]}"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / file).write_text(text)
