@@ -30,14 +30,6 @@ class Span:
     column: int
 
 
-def _span() -> Span | None:
-    return field(default=None, compare=False, repr=False, kw_only=True)
-
-
-def _dtype() -> ScalarType | None:
-    return field(default=None, compare=False, repr=False, kw_only=True)
-
-
 # --- expressions ---------------------------------------------------------------------------------
 
 
@@ -46,8 +38,8 @@ class Number:
     """A literal: int is int32, float is float32."""
 
     value: int | float
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +47,8 @@ class Name:
     """An index, a size, a scalar parameter or a let (rank-0 tensors are `Access(t, ())` once checked)."""
 
     id: str
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +57,8 @@ class Access:
 
     tensor: str
     subscripts: tuple[Expr, ...]
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +67,16 @@ class SizeOf:
 
     tensor: str
     axis: int
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Unary:
     op: UnaryOp
     operand: Expr
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +84,8 @@ class Binary:
     op: BinaryOp
     left: Expr
     right: Expr
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +95,16 @@ class Select:
     condition: Expr
     then: Expr
     otherwise: Expr
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
     to: ScalarType
     operand: Expr
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +113,8 @@ class Call:
 
     function: str
     arguments: tuple[Expr, ...]
-    span: Span | None = _span()
-    dtype: ScalarType | None = _dtype()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+    dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 Expr = Number | Name | Access | SizeOf | Unary | Binary | Select | Cast | Call
@@ -138,7 +130,7 @@ class Range:
     index: str
     lower: Expr
     upper: Expr
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +139,7 @@ class Let:
 
     name: str
     value: Expr
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +147,7 @@ class Exists:
     """`exists value`: takes part in range inference, has no other effect."""
 
     value: Expr
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 Clause = Range | Let | Exists
@@ -175,7 +167,7 @@ class Statement:
     initialise: bool = False
     where: tuple[Clause, ...] = ()
     equivalent: Access | None = None
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +177,14 @@ class TensorType:
     scalar: ScalarType
     dims: tuple[str | int, ...] = ()
     ellipsis: bool = False
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
     name: str
     type: TensorType | None = None
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +193,7 @@ class Def:
     inputs: tuple[Param, ...]
     outputs: tuple[Param, ...]
     statements: tuple[Statement, ...]
-    span: Span | None = _span()
+    span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

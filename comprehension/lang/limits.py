@@ -1,0 +1,34 @@
+"""Limits on what a text may ask for: generous for people and generators, finite for hostile texts.
+
+In, out: trees.
+Invariant: a statement that passes `is_too_large` can be walked by plain recursion.
+"""
+
+from __future__ import annotations
+
+from comprehension.lang.tree import Expr, Range, Statement, children
+
+MAX_TEXT = 300_000  # characters of one text
+MAX_STATEMENTS = 10_000  # of one text, and of one def after its calls are expanded
+MAX_DEPTH = 200  # levels of one expression: `a + b + c` has 3; parentheses count for nothing
+MAX_NODES = 100_000  # of the expressions of one statement
+MAX_INT = 2**31 - 1
+MAX_RANK = 64  # dimensions of a tensor: NumPy's own limit
+
+TOO_LARGE = f"an expression has more than {MAX_DEPTH} levels (or {MAX_NODES} parts); name parts of it by `where` lets"
+
+
+def is_too_large(statement: Statement) -> bool:
+    """Whether an expression has more than `MAX_DEPTH` levels or `MAX_NODES` nodes (found without recursion)."""
+    level: list[Expr] = [statement.value, *statement.subscripts]
+    for clause in statement.where:
+        level.extend((clause.lower, clause.upper) if isinstance(clause, Range) else (clause.value,))
+    nodes = 0
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        nodes += len(level)
+        if nodes > MAX_NODES:
+            return True
+        level = [child for node in level for child in children(node)]
+    return bool(level)

@@ -1,0 +1,287 @@
+"""Text to tree: `parse`.
+
+In: the text of one or several defs (reference section 1; `grammar.lark` is the grammar).
+Out: a `tree.Program` with spans, untyped and unchecked.
+Invariant: whatever the text holds, the answer is a tree within the limits below or a `ComprehensionError`
+that stands at the first token which cannot continue the text; `parse(to_text(p)) == p`.
+
+`id(...)` becomes a `Call` where `id` is a builtin, or another def of the text and the whole right side of a
+statement; everywhere else it is an `Access`.  A minus before a number stays a `Unary`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from importlib import resources
+from typing import Any
+
+import lark
+
+from comprehension.errors import ComprehensionError, Diagnostic, shorten
+from comprehension.lang.builtins import BUILTINS
+from comprehension.lang.limits import MAX_INT, MAX_STATEMENTS, MAX_TEXT, TOO_LARGE, is_too_large
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Call,
+    Cast,
+    Def,
+    Exists,
+    Let,
+    Name,
+    Number,
+    Param,
+    Program,
+    Range,
+    Select,
+    SizeOf,
+    Span,
+    Statement,
+    TensorType,
+    Unary,
+)
+from comprehension.lang.types import ScalarType
+
+_FLOAT32_LIMIT = (
+    3.4028235677973366e38  # half an ulp past the largest float32: from here on a literal rounds to infinity
+)
+_TYPES = {member.value: member for member in ScalarType} | {
+    "float": ScalarType.FLOAT32,
+    "double": ScalarType.FLOAT64,
+}
+
+
+def parse(text: str) -> Program:
+    """The tree of a text.
+
+    Raises ComprehensionError (with line, column and the source line) for what the grammar does not derive, for
+    literals beyond their type (int32, float32) and for texts beyond the limits of `limits.py`.
+
+    >>> program = parse("def twice(float(N) A) -> (B) { B(i) = 2 * A(i) }")
+    >>> program.defs[0].statements[0].target
+    'B'
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a comprehension is a str, not {type(text).__name__}")
+    if len(text) > MAX_TEXT:
+        raise ComprehensionError(f"the text has {len(text)} characters; the limit is {MAX_TEXT}")
+    try:
+        program = _grammar().parse(text)
+    except lark.exceptions.UnexpectedToken as error:
+        raise ComprehensionError([_unexpected_token(error, text)]) from None
+    except lark.exceptions.UnexpectedCharacters as error:
+        raise ComprehensionError([_unexpected_character(error, text)]) from None
+    except _Refused as refused:
+        raise ComprehensionError([Diagnostic.at(str(refused), refused.span, text)]) from None
+    assert isinstance(program, Program)
+    return program
+
+
+@functools.cache
+def _grammar() -> lark.Lark:
+    source = resources.files("comprehension.lang").joinpath("grammar.lark").read_text("utf-8")
+    return lark.Lark(source, start="program", parser="lalr", maybe_placeholders=False, transformer=_Builder())
+
+
+class _Refused(Exception):
+    """A literal or limit refused while the tree is built; `parse` adds the text."""
+
+    def __init__(self, message: str, span: Span) -> None:
+        super().__init__(message)
+        self.span = span
+
+
+class _Builder(lark.Transformer[lark.Token, Any]):
+    """One method per rule of the grammar; the parser calls it at each reduction."""
+
+    def program(self, parts: list[Any]) -> Program:
+        names = {d.name for d in parts}
+        statements = [s for d in parts for s in d.statements]
+        if len(statements) > MAX_STATEMENTS:
+            message = f"the text has {len(statements)} statements; the limit is {MAX_STATEMENTS}"
+            raise _Refused(message, statements[MAX_STATEMENTS].span)
+        return Program(tuple(_resolve_calls(d, names) for d in parts))
+
+    def definition(self, parts: list[Any]) -> Def:
+        _, name, inputs, _, outputs, *statements, brace = parts
+        return Def(str(name), tuple(inputs), tuple(outputs), tuple(statements), span=_between(parts[0], brace))
+
+    def parameters(self, parts: list[Any]) -> list[Any]:
+        return parts
+
+    def parameter(self, parts: list[Any]) -> Param:
+        return Param(str(parts[1]), parts[0], span=_span(parts[1]))
+
+    def untyped_parameter(self, parts: list[Any]) -> Param:
+        return Param(str(parts[0]), span=_span(parts[0]))
+
+    def type(self, parts: list[Any]) -> TensorType:
+        dims = tuple(_integer(p) if p.type == "INT" else str(p) for p in parts[1:] if p.type != "RPAR")
+        return TensorType(_TYPES[parts[0]], dims, span=_between(parts[0], parts[-1]))
+
+    def statement(self, parts: list[Any]) -> Statement:
+        target, assign, value, *rest = parts
+        reduction, initialise = assign
+        where: tuple[Any, ...] = ()
+        equivalent = None
+        for part in rest:
+            if isinstance(part, list):
+                where = tuple(part)
+            elif isinstance(part, Access):
+                equivalent = part
+        end = where[-1].span.end if where else value.span.end
+        span = dataclasses.replace(_span(target[0]), end=end)
+        return Statement(str(target[0]), tuple(target[1]), value, reduction, initialise, where, equivalent, span=span)
+
+    def target(self, parts: list[Any]) -> tuple[Any, list[Any]]:
+        return parts[0], parts[1] if len(parts) > 1 else []
+
+    def assign(self, parts: list[Any]) -> tuple[Any, bool]:
+        text = str(parts[0])
+        return (None if text == "=" else text.rstrip("!").removesuffix("=")), text.endswith("!")
+
+    def clauses(self, parts: list[Any]) -> list[Any]:
+        return parts
+
+    def range(self, parts: list[Any]) -> Range:
+        name, _, lower, upper = parts
+        return Range(str(name), lower, upper, span=_between(name, upper))
+
+    def let(self, parts: list[Any]) -> Let:
+        return Let(str(parts[0]), parts[2], span=_between(parts[0], parts[2]))
+
+    def exists(self, parts: list[Any]) -> Exists:
+        return Exists(parts[1], span=_between(parts[0], parts[1]))
+
+    def select(self, parts: list[Any]) -> Select:
+        return Select(*parts, span=_between(parts[0], parts[2]))
+
+    def binary(self, parts: list[Any]) -> Binary:
+        left, op, right = parts
+        return Binary(str(op), left, right, span=_between(left, right))  # type: ignore[arg-type]
+
+    def unary(self, parts: list[Any]) -> Unary:
+        return Unary(str(parts[0]), parts[1], span=_between(*parts))  # type: ignore[arg-type]
+
+    def number(self, parts: list[Any]) -> Number:
+        token = parts[0]
+        return Number(_integer(token) if token.type == "INT" else _float(token), span=_span(token))
+
+    def cast(self, parts: list[Any]) -> Cast:
+        return Cast(_TYPES[parts[0]], parts[1], span=_between(parts[0], parts[2]))
+
+    def extremum(self, parts: list[Any]) -> Call:
+        return Call(str(parts[0]), (parts[1], parts[2]), span=_between(parts[0], parts[3]))
+
+    def name(self, parts: list[Any]) -> Name:
+        return Name(str(parts[0]), span=_span(parts[0]))
+
+    def size_of(self, parts: list[Any]) -> SizeOf:
+        return SizeOf(str(parts[0]), _integer(parts[2]), span=_between(parts[0], parts[2]))
+
+    def access(self, parts: list[Any]) -> Access | Call:
+        name, subscripts, end = parts
+        span = _between(name, end)
+        if name in BUILTINS:
+            return Call(str(name), tuple(subscripts), span=span)
+        return Access(str(name), tuple(subscripts), span=span)
+
+    def subscripts(self, parts: list[Any]) -> list[Any]:
+        return parts
+
+
+def _span(token: lark.Token) -> Span:
+    return Span(token.start_pos, token.end_pos, token.line, token.column)  # type: ignore[arg-type]
+
+
+def _between(first: Any, last: Any) -> Span:
+    """From the start of one token or node to the end of another."""
+    start = _span(first) if isinstance(first, lark.Token) else first.span
+    end = last.end_pos if isinstance(last, lark.Token) else last.span.end
+    return Span(start.start, end, start.line, start.column)
+
+
+def _integer(token: lark.Token) -> int:
+    digits = token.lstrip("0")
+    if len(digits) > len(str(MAX_INT)) or (digits and int(digits) > MAX_INT):
+        raise _Refused(f"integer literal {shorten(token)} is beyond int32; the largest is {MAX_INT}", _span(token))
+    return int(digits or "0")
+
+
+def _float(token: lark.Token) -> float:
+    value = float(token)
+    if value >= _FLOAT32_LIMIT:
+        raise _Refused(f"float literal {shorten(token)} is beyond float32; the largest is 3.4028235e38", _span(token))
+    return value
+
+
+def _resolve_calls(definition: Def, names: set[str]) -> Def:
+    """Turns right sides that are whole calls of defs into `Call`s (a tensor of that name comes first)."""
+    tensors = {p.name for p in (*definition.inputs, *definition.outputs)} | {s.target for s in definition.statements}
+    called = names - tensors
+    statements = []
+    for statement in definition.statements:
+        if is_too_large(statement):
+            raise _Refused(TOO_LARGE, statement.span or Span(0, 0, 1, 1))
+        value = statement.value
+        if isinstance(value, Access) and value.tensor in called:
+            statement = dataclasses.replace(statement, value=Call(value.tensor, value.subscripts, span=value.span))
+        statements.append(statement)
+    return dataclasses.replace(definition, statements=tuple(statements))
+
+
+# --- what went wrong ---------------------------------------------------------------------------------------------
+
+_SHOWN = {
+    "NAME": "a name", "INT": "a number", "FLOAT": "a number", "TYPE": "a type", "EXTREMUM": "'min' or 'max'", "DEF": "'def'",
+    "LPAR": "'('", "RPAR": "')'", "LBRACE": "'{'", "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "QMARK": "'?'",
+    "DOT": "'.'", "ARROW": "'->'", "EQUAL": "'='", "REDUCE": "a reduction such as '+=!'", "EQUIVALENT": "'<=>'",
+    "WHERE": "'where'", "IN": "'in'", "EXISTS": "'exists'", "$END": "the end of the text",
+}  # fmt: skip
+_OPERATORS = {"PLUS", "MINUS", "MULTIPLICATIVE", "RELATION", "AND", "OR", "QMARK"}
+_EXPRESSION = {"NAME", "INT", "FLOAT", "TYPE", "EXTREMUM", "MINUS", "NOT", "LPAR"}
+
+
+def _unexpected_token(error: lark.exceptions.UnexpectedToken, text: str) -> Diagnostic:
+    token = error.token
+    if token.type == "$END":
+        return Diagnostic.at(
+            f"expected {_expected(error.accepts or error.expected)} but found the end of the text", _end_of(text), text
+        )
+    return Diagnostic.at(
+        f"expected {_expected(error.accepts or error.expected)} but found '{shorten(token)}'", _span(token), text
+    )
+
+
+def _unexpected_character(error: lark.exceptions.UnexpectedCharacters, text: str) -> Diagnostic:
+    character = text[error.pos_in_stream]
+    span = Span(error.pos_in_stream, error.pos_in_stream + 1, error.line, error.column)
+    if not character.isascii():
+        return Diagnostic.at(f"unexpected character {character!a}; text outside comments is ASCII", span, text)
+    return Diagnostic.at(f"unexpected character {character!a}", span, text)
+
+
+def _expected(terminals: Any) -> str:
+    """The acceptable terminals in words, the few that matter first."""
+    names = set(terminals)
+    words = []
+    if names >= _EXPRESSION:
+        words.append("an expression")
+        names -= _EXPRESSION
+    if names >= {"PLUS", "MINUS"}:
+        names -= _OPERATORS
+        operators = True
+    else:
+        operators = False
+    words += sorted({_SHOWN.get(name, name.lower()) for name in names})
+    if operators:
+        words.append("an operator")
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _end_of(text: str) -> Span:
+    """The place just past the last character that is not white space."""
+    end = len(text.rstrip())
+    line = text.count("\n", 0, end) + 1
+    return Span(end, end, line, end - (text.rfind("\n", 0, end) + 1) + 1)
