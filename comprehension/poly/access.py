@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from comprehension.kernel import ir
-from comprehension.kernel.simplify import linear, varies_with
+from comprehension.kernel.simplify import Linear, linear, varies_with
 from comprehension.kernel.values import ValueBuilder, shape_of
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
@@ -34,6 +34,7 @@ class AccessPattern:
     is_write: bool
     strides: tuple[int | None, ...]
     subscripts: tuple[tuple[int | None, ...], ...]
+    constants: tuple[int | None, ...]  # what each subscript adds to them; None where that is no constant
 
     def depends_on(self, dim: int) -> bool:
         return any(row[dim] != 0 for row in self.subscripts)
@@ -73,24 +74,34 @@ class AccessPatterns:
         *,
         is_write: bool = False,
     ) -> AccessPattern:
-        rows = tuple(coefficients(self.scop.program, statement, s) for s in subscripts)
+        forms = [affine_form(self.scop.program, statement, s) for s in subscripts]
+        rows = tuple(coefficients(statement, form) for form in forms)
+        constants = tuple(_constant(statement, form) for form in forms)
         steps = dense_strides(self.scop.program, tensor)
         strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
-        return AccessPattern(statement.name, number, tensor, is_write, strides, rows)
+        return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants)
 
 
-def coefficients(program: LoopProgram, statement: ScopStatement, subscript: tree.Expr) -> tuple[int | None, ...]:
-    """The coefficient of each index of the statement in a subscript."""
+def affine_form(program: LoopProgram, statement: ScopStatement, subscript: tree.Expr) -> Linear:
     builder = ValueBuilder(program, statement.source, {})
     for let in statement.source.lets:
         builder.define_let(let, let.name)
-    form = linear(builder.integer(subscript))
+    return linear(builder.integer(subscript))
+
+
+def coefficients(statement: ScopStatement, form: Linear) -> tuple[int | None, ...]:
+    """The coefficient of each index of the statement in a subscript."""
     result: list[int | None] = []
     for dim in statement.dims:
         own = ir.Var(dim)
         hidden = any(atom != own and varies_with(atom, dim) for atom, _ in form.terms)
         result.append(IRREGULAR if hidden else form.coefficient(own))
     return tuple(result)
+
+
+def _constant(statement: ScopStatement, form: Linear) -> int | None:
+    indices = {ir.Var(dim) for dim in statement.dims}
+    return form.constant if all(atom in indices for atom, _ in form.terms) else None
 
 
 def dense_strides(program: LoopProgram, tensor: str) -> tuple[int, ...]:
@@ -110,3 +121,13 @@ def _stride(coefficients_: list[int | None], steps: tuple[int, ...]) -> int | No
             return IRREGULAR
         total += coefficient * step
     return total
+
+
+def single_axis_of(pattern: AccessPattern, dim: int) -> int | None:
+    """The one axis whose subscript is exactly this index; None if there is none or others move with it."""
+    axes = [axis for axis, row in enumerate(pattern.subscripts) if row[dim] != 0]
+    if len(axes) != 1:
+        return None
+    row = pattern.subscripts[axes[0]]
+    alone = row[dim] == 1 and all(c == 0 for d, c in enumerate(row) if d != dim)
+    return axes[0] if alone and pattern.constants[axes[0]] == 0 else None

@@ -5,7 +5,8 @@ Invariant: made from the kernel alone (instances, order and addresses are extrac
 tiles, masks, copies and accumulators); what cannot be decided within the budget counts as not proved.
 
 1. dependences: every read of a tensor sees the value that the program's order gives it.
-2. instances: every statement instance runs exactly once; padding writes private buffers only.
+2. instances: every statement instance runs exactly once and computes its statement; padding writes private
+   buffers only.
 3. bounds: every access is inside of its buffer, or a check at launch is named that makes it so.
 4. parallel: units of a stage, and lanes of a tile, never meet in memory.
 5. buffers: promoted and packed buffers hold what is read from them, and are written back in time.
@@ -27,6 +28,7 @@ from comprehension.poly.proof.order import check_order
 from comprehension.poly.proof.parallel import check_parallel
 from comprehension.poly.proof.promotion import check_family, families
 from comprehension.poly.proof.reduction import check_shapes
+from comprehension.poly.proof.values import check_values
 from comprehension.poly.proof.verdict import Finding, Guard, NotDecided, Property, Violation
 from comprehension.poly.scop import Scop
 
@@ -65,6 +67,7 @@ def _steps(
 ) -> Iterator[tuple[Property, Callable[[], Iterator[Finding]]]]:
     """The steps of the proof, with the property that fails where a step does not finish."""
     yield Property.INSTANCES, lambda: check_instances(scop, extraction)
+    yield Property.INSTANCES, lambda: check_values(scop, extraction, fast=fast)
     yield Property.DEPENDENCES, lambda: check_addresses(scop, extraction)
     yield Property.DEPENDENCES, lambda: check_shapes(scop, extraction)
     yield Property.BOUNDS, lambda: check_bounds(scop, extraction)

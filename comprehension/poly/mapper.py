@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from comprehension.poly import isl
+from comprehension.poly.contraction import Operand, TilePlan
 from comprehension.poly.model import LanePlan, Model, NoLanes
 from comprehension.poly.nest import Member, Nest, instances, partial_schedule
 from comprehension.poly.schedule_tree import (
@@ -25,7 +26,8 @@ from comprehension.poly.schedule_tree import (
     TileMark,
 )
 from comprehension.poly.scop import Scop
-from comprehension.poly.transform.promote import accesses_of, is_private, private_box, register_tile
+from comprehension.poly.transform.pack import Packing, pack
+from comprehension.poly.transform.promote import TileAxis, accesses_of, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
 
 
@@ -81,6 +83,8 @@ class Mapper:
         """`around`: the members of the nests outside of this one, all coincident so far."""
         plan = self.model.plan(nest)
         match plan:
+            case TilePlan():
+                return self._register_tile(node, nest, plan, around)
             case NoLanes():
                 return self._loops(node, nest, around)
             case LanePlan(split=False):
@@ -105,14 +109,105 @@ class Mapper:
         outer = (*around, *nest.members)
         node, depth = self._band(node, others)
         node, more = self._tile_band(node, plan.member, plan.extent)
-        promotions = []
-        for tensor in self._private(nest, outer):
-            held = register_tile(tensor, outer, [(plan.member, plan.extent)], self.scop, self.model.patterns)
-            found = held or private_box(tensor, node, self.scop)
-            if found is not None:
-                promotions.append(found)
-        node = self._children(node, nest.children, Point((plan.member,), (plan.extent,)), outer)
-        return _up(self._promote(node, promotions), depth + more)
+        axes = (TileAxis(plan.member, plan.extent, self._lower(plan.member)),)
+        node = self._tile_body(node, nest, Point((plan.member,), (plan.extent,)), outer, axes)
+        return _up(node, depth + more)
+
+    def _register_tile(
+        self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan, around: tuple[Member, ...]
+    ) -> isl.ScheduleNode:
+        """for outer: for blocks of rows (pack): for tiles of lanes (pack): for inner: for tiles of rows: tile."""
+        self.steps.append(plan.reason)
+        others = [m for m in nest.members if m is not plan.rows and m is not plan.lanes]
+        outer, inner = tuple(others[:1]), tuple(others[1:])
+        node, depth_outer = self._band(node, outer)
+        node, _ = self._tile_band(node, plan.rows, plan.row_extent * plan.block)
+        packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
+        node, _ = self._tile_band(node, plan.lanes, plan.lane_extent)
+        packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
+        node, depth_inner = self._band(node, inner)
+        node, _ = self._tile_band(node, plan.rows, plan.row_extent)
+        axes = (
+            TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),
+            TileAxis(plan.lanes, plan.lane_extent, self._lower(plan.lanes)),
+        )
+        point = Point((plan.rows, plan.lanes), (plan.row_extent, plan.lane_extent))
+        node = self._tile_body(node, nest, point, (*around, *nest.members), axes)
+        node = _up(node, 1 + depth_inner)
+        node = _up(self._packed(node, packed_lanes), 1)
+        return _up(self._packed(node, packed_rows), 1 + depth_outer)
+
+    def _tile_body(
+        self,
+        node: isl.ScheduleNode,
+        nest: Nest,
+        point: Point,
+        outer: tuple[Member, ...],
+        axes: tuple[TileAxis, ...],
+    ) -> isl.ScheduleNode:
+        """The children over the points of a tile, tensors that they share held in registers."""
+        names = frozenset(nest.statements())
+        private = self._private(nest, outer)
+        tiles, boxes = [], []
+        for info in self.scop.program.tensors:
+            held = None
+            if self._is_shared(info.name, nest):
+                held = register_tile(info.name, node, names, outer, axes, self.scop, self.model.patterns)
+            if held is not None:
+                tiles.append(held)
+            elif info.name in private and (box := private_box(info.name, node, self.scop)) is not None:
+                boxes.append(box)
+        node = self._children(node, nest.children, point, outer)
+        if not tiles and not boxes:
+            return node
+        for tile in tiles:
+            self._copies(tile.copies)
+        node = self._promote(node, [*(t.promotion for t in tiles), *boxes]).child(0)
+        for tile in tiles:
+            node = tile.graft(node)
+            for copy in tile.copies:
+                self.decisions[f"tile {copy.name}"] = point.mark
+        return node.parent()
+
+    def _is_shared(self, tensor: str, nest: Nest) -> bool:
+        """Whether statements of the nest write the tensor and touch it again."""
+        if tensor in self.promoted:
+            return False
+        names = set(nest.statements())
+        own = [a for a in accesses_of(tensor, self.scop) if a.statement in names]
+        return len(own) > 1 and any(a.is_write for a in own) and all(a.exact for a in own)
+
+    def _pack(
+        self,
+        node: isl.ScheduleNode,
+        plan: TilePlan,
+        operand: Operand | None,
+        member: Member,
+        extent: int,
+        nest: Nest,
+    ) -> Packing | None:
+        if operand is None:
+            return None
+        written = any(
+            a.is_write and a.tensor == operand.tensor
+            for name in nest.statements()
+            for a in self.scop.statement(name).accesses
+        )
+        return None if written else pack(node, plan.statement, operand, extent, self._lower(member), self.scop)
+
+    def _packed(self, node: isl.ScheduleNode, packing: Packing | None) -> isl.ScheduleNode:
+        """`node` below a promote mark and behind the copy into panels; the mark stands where `node` stood."""
+        if packing is None:
+            return node
+        self._copies([packing.copy])
+        self.decisions[f"tile {packing.copy.name}"] = packing.mark
+        self.steps.append(f"{packing.copy.tensor} packed into {packing.promotion.buffer}{list(packing.promotion.extents)}")
+        mark = f"pack {packing.copy.tensor}"
+        node = self._mark(node, mark, PromoteMark((packing.promotion,))).child(0)
+        return packing.graft(node).parent()
+
+    def _copies(self, copies: Sequence[CopyStatement]) -> None:
+        self.copies.update((copy.name, copy) for copy in copies)
 
     def _private(self, nest: Nest, outer: tuple[Member, ...]) -> list[str]:
         """Temporaries that only this nest touches, no single one of its inner nests, and that stay in an iteration."""

@@ -17,6 +17,7 @@ from comprehension.lang import tree
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
 from comprehension.poly.access import AccessPattern, AccessPatterns
+from comprehension.poly.contraction import ContractionModel, TilePlan
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
@@ -47,7 +48,7 @@ class NoLanes:
     cost: float
 
 
-Plan = LanePlan | NoLanes
+Plan = LanePlan | NoLanes | TilePlan
 
 
 @dataclass(slots=True)
@@ -67,6 +68,9 @@ class Model:
         best: Plan = NoLanes(sum(self.cost(child) for child in nest.children))
         if self.options.vectorize is False or self.options.vectorize == 1:
             return best
+        tile = ContractionModel(self.scop, self.patterns, self.extents, self.machine).plan(nest)
+        if tile is not None:
+            return tile
         for member in nest.members:
             split = not member.coincident
             if split and not self._may_split(nest, member):

@@ -36,9 +36,10 @@ class TileMark:
 class Promotion:
     """A local buffer that stands for a box of a tensor while the prefix schedule stands still.
 
-    Element `t` of the tensor is at `t - offsets` of the box; axes of extent 1 are dropped.  An offset is an affine
-    function of the prefix schedule's dimensions; an extent of None is the whole axis.  `panel` says that axis
-    `panel[0]` of the box is laid out in panels of `panel[1]`: outermost the panel, innermost the place within.
+    Element `t` of the tensor is at `t - offsets` of the box (a register buffer: at its place in the tile).  An
+    offset is an affine function of the prefix schedule's dimensions; an extent of None is the whole axis.
+    `axes`: those axes of the tensor that the buffer has, in its order.  `panel` says that axis `panel[0]` of the
+    box is laid out in panels of `panel[1]`: outermost the panel (if there are several), innermost the place in it.
     """
 
     tensor: str
@@ -47,6 +48,7 @@ class Promotion:
     offsets: tuple[isl.Aff, ...]
     extents: tuple[int | None, ...]
     statements: frozenset[str]  # whose accesses are redirected
+    axes: tuple[int, ...]
     panel: tuple[int, int] | None = None
 
 

@@ -52,6 +52,7 @@ class Action:
     time: isl.Map
     reads: tuple[Access, ...]
     place: str
+    scope: IntegerSpace  # what the names in the store's expressions are
     write: Access | None = None
     store: ir.Store | None = None
     statement: str | None = None
@@ -180,7 +181,7 @@ class _Maker:
         reader.read_value(node.value, domain, time)
         parallel = tuple(i for i, a in enumerate(_loops(place)) if (i == 0 and place.units) or _is_mapped(a))
         action = Action(
-            name, place.stage, domain, time, (), _described(place), parallel=parallel, tile_axes=_axes(place)
+            name, place.stage, domain, time, (), _described(place), scope, parallel=parallel, tile_axes=_axes(place)
         )
         if isinstance(node, ir.Store):
             for subscript in node.subscripts:
@@ -206,8 +207,11 @@ class _Maker:
 
     def _domain(self, scope: IntegerSpace, place: _Place) -> isl.Set:
         domain = isl.Set.universe(scope.space)
-        for around in place.around:
-            domain = domain.intersect(self._reached(around, scope, place))
+        visible = list(self.parameters)
+        for around in place.around:  # a bound sees the loops around it, not those inside
+            if isinstance(around, ir.Loop | ir.Axis):
+                visible.append(around.variable)
+            domain = domain.intersect(self._reached(around, scope.only(visible), place))
         return domain.intersect_params(self.known).coalesce()
 
     def _reached(self, around: ir.Loop | ir.Condition | ir.Axis, scope: IntegerSpace, place: _Place) -> isl.Set:

@@ -8,7 +8,7 @@ Invariant: what is returned equals the expression wherever the place is reached;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -39,6 +39,10 @@ class IntegerSpace:
         variables |= {name: dimension(isl.dim_type.set, position) for name, position in names.items()}
         return cls(space, variables, locals)
 
+    def only(self, names: Sequence[str]) -> IntegerSpace:
+        """The same space, in which nothing but `names` is visible."""
+        return IntegerSpace(self.space, {name: self.variables[name] for name in names}, self.locals)
+
     def constant(self, value: int) -> isl.PwAff:
         zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(self.space))
         return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(value, self.space.get_ctx())))
@@ -55,7 +59,7 @@ class IntegerSpace:
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 return _choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):
-                return self._number(value)
+                return self.number(value)
         assert_never(expr)
 
     def condition(self, condition: ir.Condition) -> isl.Set | None:
@@ -79,7 +83,7 @@ class IntegerSpace:
                     return None
                 return first.intersect(second) if op == "&&" else first.union(second)
             case ir.BinaryOp(op=op, left=left, right=right) if op in _COMPARE:
-                return _compare(op, self._number(left), self._number(right))
+                return _compare(op, self.number(left), self.number(right))
             case ir.UnaryOp(op="!", operand=operand):
                 inner = self.truth(operand)
                 return None if inner is None else inner.complement()
@@ -88,7 +92,7 @@ class IntegerSpace:
             case _:
                 return None
 
-    def _number(self, value: ir.Value) -> isl.PwAff | None:
+    def number(self, value: ir.Value) -> isl.PwAff | None:
         """An integer value made of indices, sizes and constants alone."""
         match value:
             case ir.Const(value=int(number), dtype=dtype) if dtype.is_integer:
@@ -96,17 +100,17 @@ class IntegerSpace:
             case ir.IndexValue(index=index):
                 return self.function(index)
             case ir.Local(name=name, dtype=dtype) if name in self.locals and dtype.is_integer:
-                return self._number(self.locals[name])
+                return self.number(self.locals[name])
             case ir.ScalarArg(name=name, dtype=dtype) if dtype.is_integer:
                 return self.variables.get(name)
             case ir.Convert(operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
-                return self._number(operand)
+                return self.number(operand)
             case ir.UnaryOp(op="-", operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
-                inner = self._number(operand)
+                inner = self.number(operand)
                 return None if inner is None else inner.neg()
             case ir.BinaryOp(op="+" | "-" | "*" | "/" | "%" | "min" | "max" as op, left=left, right=right, dtype=dtype):
                 small = not dtype.is_integer or dtype.bits < 32
-                return None if small else _arithmetic(op, self._number(left), self._number(right))
+                return None if small else _arithmetic(op, self.number(left), self.number(right))
             case _:
                 return None
 

@@ -11,17 +11,19 @@ The box is what one iteration touches: isl's box hull of the footprint, axis by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from comprehension.kernel.ir import Space
 from comprehension.lang.loops import Role
 from comprehension.poly import isl
-from comprehension.poly.access import AccessPattern, AccessPatterns
+from comprehension.poly.access import AccessPatterns, single_axis_of
 from comprehension.poly.cluster import at_distance_zero
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.nest import Member
-from comprehension.poly.schedule_tree import Promotion
+from comprehension.poly.schedule_tree import CopyStatement, Promotion
 from comprehension.poly.scop import Scop, ScopAccess
+from comprehension.poly.transform.copies import CopyLoop, graft_copy
 
 
 def accesses_of(tensor: str, scop: Scop) -> list[ScopAccess]:
@@ -102,55 +104,117 @@ def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | 
     if touched is None:
         return None
     offsets, extents = box_of(touched)
+    axes = tuple(axis for axis, extent in enumerate(extents) if extent != 1)
     names = frozenset(a.statement for a in accesses)
-    space = Space.REGISTER if all(e == 1 for e in extents) else Space.SCRATCH
-    return Promotion(tensor, f"{tensor}_local", space, offsets, extents, names)
+    return Promotion(
+        tensor, f"{tensor}_local", Space.SCRATCH if axes else Space.REGISTER, offsets, extents, names, axes
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegisterTile:
+    """A tensor held in registers over a tile, and what is copied in before and out after."""
+
+    promotion: Promotion
+    points: tuple[CopyLoop, ...]
+    copied_in: isl.Map | None
+    copied_out: isl.Map | None
+
+    @property
+    def copies(self) -> list[CopyStatement]:
+        tensor, buffer = self.promotion.tensor, self.promotion.buffer
+        found = []
+        if self.copied_in is not None:
+            found.append(CopyStatement(f"load {tensor}", buffer, tensor, into_buffer=True))
+        if self.copied_out is not None:
+            found.append(CopyStatement(f"store {tensor}", buffer, tensor, into_buffer=False))
+        return found
+
+    def graft(self, node: isl.ScheduleNode) -> isl.ScheduleNode:
+        """`node` (below the promote mark) with the copies around it."""
+        for copy in self.copies:
+            touched = self.copied_in if copy.into_buffer else self.copied_out
+            assert touched is not None
+            node = graft_copy(node, touched, copy.name, (), self.points, f"tile {copy.name}", before=copy.into_buffer)
+        return node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileAxis:
+    """A loop of the nest as an axis of its tile."""
+
+    member: Member
+    extent: int
+    lower: isl.PwAff
 
 
 def register_tile(
-    tensor: str, members: Sequence[Member], tile: Sequence[tuple[Member, int]], scop: Scop, patterns: AccessPatterns
-) -> Promotion | None:
+    tensor: str,
+    node: isl.ScheduleNode,
+    names: Collection[str],
+    members: Sequence[Member],
+    tile: Sequence[TileAxis],
+    scop: Scop,
+    patterns: AccessPatterns,
+) -> RegisterTile | None:
     """A register buffer over the tile's axes, if each tile point touches exactly one element of the tensor.
 
-    `members` are all loops around; `tile` those of them that are the tile's axes, with their extents.
+    `node` stands below the tile loops, `names` are the statements below it; `members` are all loops around.
     """
-    accesses = accesses_of(tensor, scop)
-    touched: isl.Map | None = None
-    for access in accesses:
-        part = _by_members(access, members)
-        touched = part if touched is None else touched.union(part)
+    accesses = [a for a in accesses_of(tensor, scop) if a.statement in names]
+    touched = _union(_by_members(access, members) for access in accesses)
     if touched is None or not touched.is_single_valued():
         return None
     first = patterns.of(accesses[0].statement)[accesses[0].number]
-    extents = _axes_of_tile(first, tile)
-    if extents is None:
+    axes = [single_axis_of(first, axis.member.dim(first.statement)) for axis in tile]
+    if any(axis is None for axis in axes) or len(set(axes)) != len(axes):
         return None
-    names = frozenset(a.statement for a in accesses)
-    return Promotion(tensor, f"{tensor}_tile", Space.REGISTER, (), extents, names)
+    kept = tuple(axis for axis in axes if axis is not None)
+    extents = [1] * len(first.subscripts)
+    for axis, of_tile in zip(kept, tile, strict=True):
+        extents[axis] = of_tile.extent
+    copies = {f"load {tensor}", f"store {tensor}"}
+    promotion = Promotion(
+        tensor,
+        f"{tensor}_tile",
+        Space.REGISTER,
+        (isl.Aff.zero_on_domain(isl.LocalSpace.from_space(touched.get_space().domain())),) * len(extents),
+        tuple(extents),
+        frozenset({*names, *copies}),
+        kept,
+    )
+    points = tuple(CopyLoop(axis, point=t.extent, lower=t.lower) for axis, t in zip(kept, tile, strict=True))
+    stays = scop.program.tensor(tensor).role is Role.TEMPORARY and len(accesses) == len(accesses_of(tensor, scop))
+    writes = [a for a in accesses if a.is_write]
+    copied_in = footprint(node, accesses) if reads_before_writing(accesses, members, scop) else None
+    copied_out = None if stays else footprint(node, writes)
+    return RegisterTile(promotion, points, copied_in, copied_out)
+
+
+def reads_before_writing(accesses: Sequence[ScopAccess], members: Sequence[Member], scop: Scop) -> bool:
+    """Whether an iteration may need what the tensor held before it."""
+    first = scop.statement(accesses[0].statement)
+    if any(read.tensor == accesses[0].tensor for read in first.reads) or not first.write.exact:
+        return True
+    touched = _union(_by_members(access, members) for access in accesses)
+    assert touched is not None
+    return not touched.is_subset(_by_members(first.write, members))
+
+
+def _union(parts: Iterable[isl.Map]) -> isl.Map | None:
+    total: isl.Map | None = None
+    for part in parts:
+        total = part if total is None else total.union(part)
+    return total
 
 
 def _by_members(access: ScopAccess, members: Sequence[Member]) -> isl.Map:
     """{ values of the loops around -> element }."""
     positions = [member.dim(access.statement) for member in members]
-    domain = access.relation.get_space().domain()
-    local = isl.LocalSpace.from_space(domain)
+    local = isl.LocalSpace.from_space(access.relation.get_space().domain())
     total: isl.Map | None = None
     for position in positions:
         index = isl.Map.from_aff(isl.Aff.var_on_domain(local, isl.dim_type.set, position))
         total = index if total is None else total.flat_range_product(index)
     assert total is not None
     return total.reverse().apply_range(access.relation)
-
-
-def _axes_of_tile(pattern: AccessPattern, tile: Sequence[tuple[Member, int]]) -> tuple[int, ...] | None:
-    """The extents of the register buffer along the tensor's axes: each tile axis steps one of them by one."""
-    extents = [1] * len(pattern.subscripts)
-    last = -1
-    for member, extent in tile:
-        dim = member.dim(pattern.statement)
-        axes = [axis for axis, row in enumerate(pattern.subscripts) if row[dim] != 0]
-        if len(axes) != 1 or pattern.subscripts[axes[0]][dim] != 1 or axes[0] <= last:
-            return None
-        last = axes[0]
-        extents[last] = extent
-    return tuple(extents)

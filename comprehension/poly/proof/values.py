@@ -1,0 +1,217 @@
+"""Property 2, its second half: what runs as an instance computes the statement's expression.
+
+In: a Scop and an `Extraction`.  Out: findings.
+The value of each EXECUTE store is matched, operator by operator, with the statement's typed expression: the same
+operations on the same accesses, constants and types; indices as equal functions of the instance.  Sums, products,
+`min` and `max` may have their operands swapped, a product and a sum may be one `Fma` (only under math="fast"), and a
+choice whose condition is settled for all points may be one of its sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from comprehension.kernel import ir
+from comprehension.lang import scalars, tree
+from comprehension.lang.types import ScalarType
+from comprehension.poly import isl
+from comprehension.poly.affine import AffineSpace, function_of, set_of
+from comprehension.poly.proof.extract import Action, Extraction
+from comprehension.poly.proof.instances import inside
+from comprehension.poly.proof.verdict import Finding, Property, Violation
+from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
+
+_COMMUTATIVE = ("+", "*", "min", "max", "==", "!=", "&&", "||")
+
+
+def check_values(scop: Scop, extraction: Extraction, *, fast: bool) -> Iterator[Finding]:
+    """Every store that executes an instance stores what the instance computes."""
+    statements = {s.name: s for s in scop.statements}
+    for action in extraction.stores(ir.StoreRole.EXECUTE):
+        statement = statements.get(action.statement or "")
+        if statement is not None and not computes(scop, statement, action, fast=fast):
+            what = f"{action.place}: computes something else than {statement.name} does"
+            yield Violation(Property.INSTANCES, what)
+
+
+def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool) -> bool:
+    """Whether the store's value is that of the statement."""
+    assert action.store is not None
+    value, source = action.store.value, statement.source
+    dtype = scop.program.tensor(source.target).dtype
+    if statement.role is ScopRole.INIT:
+        assert source.reduction is not None
+        return _is_constant(value, scalars.reduce_identity(source.reduction, dtype), dtype)
+    matcher = _Matcher.of(statement, action, fast=fast)
+    if source.reduction is None:
+        return matcher.stored(value, source.value, dtype)
+    operand = _operand(value, source.reduction, len(statement.accesses) - 1)
+    return operand is not None and matcher.stored(operand, source.value, dtype)
+
+
+def _operand(value: ir.Value, op: tree.ReduceOp, target: int) -> ir.Value | None:
+    """X where `value` is target <op> X, and X where that is a Fold of X by the same operator."""
+    found: ir.Value | None = None
+    match value:
+        case ir.BinaryOp(op=given, left=ir.Load(access=number), right=right) if given == op and number == target:
+            found = right
+        case ir.BinaryOp(op=given, left=left, right=ir.Load(access=number)) if given == op and number == target:
+            found = left
+        case ir.Fma(a=a, b=b, c=ir.Load(access=number), dtype=dtype) if op == "+" and number == target:
+            found = ir.BinaryOp("*", a, b, dtype)
+    while isinstance(found, ir.Fold) and found.op == op:
+        found = found.value
+    return found
+
+
+def _is_constant(value: ir.Value, meant: scalars.Scalar, dtype: ScalarType) -> bool:
+    if not isinstance(value, ir.Const) or value.dtype is not dtype:
+        return False
+    found = scalars.cast(value.value, dtype)
+    return bool(found == meant) or bool(found != found and meant != meant)
+
+
+@dataclass(slots=True, eq=False)
+class _Matcher:
+    """Compares values at the points of one action with expressions at the instances that they run."""
+
+    action: Action
+    points: isl.Map
+    where: AffineSpace
+    lets: dict[str, tree.Expr]
+    numbers: dict[int, set[int]]  # of the accesses of the statement, by the identity of their node
+    fast: bool
+    known: dict[tuple[int, int], bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, statement: ScopStatement, action: Action, *, fast: bool) -> _Matcher:
+        numbers: dict[int, set[int]] = {}
+        for number, (access, _) in enumerate(reads_in_order(statement.source), start=1):
+            numbers.setdefault(id(access), set()).add(number)
+        where = AffineSpace.of(statement.domain.get_space(), statement.source.lets)
+        lets = {let.name: let.value for let in statement.source.lets}
+        return cls(action, inside(action, statement), where, lets, numbers, fast)
+
+    def stored(self, value: ir.Value, expr: tree.Expr, dtype: ScalarType) -> bool:
+        """As `same`, but the value was converted to the tensor's type before it was stored."""
+        if self.same(value, expr):
+            return True
+        converts = isinstance(value, ir.Convert) and value.dtype is dtype and expr.dtype is not dtype
+        return converts and self.same(value.operand, expr)  # type: ignore[union-attr]
+
+    def same(self, value: ir.Value, expr: tree.Expr) -> bool:
+        """Whether `value` is `expr` at every point."""
+        key = (id(value), id(expr))
+        if key not in self.known:
+            self.known[key] = self._same(self._opened(value), self._opened_expr(expr))
+        return self.known[key]
+
+    def _opened(self, value: ir.Value) -> ir.Value:
+        while isinstance(value, ir.Local) and value.name in self.action.scope.locals:
+            value = self.action.scope.locals[value.name]
+        return value
+
+    def _opened_expr(self, expr: tree.Expr) -> tree.Expr:
+        while isinstance(expr, tree.Name) and expr.id in self.lets:
+            expr = self.lets[expr.id]
+        return expr
+
+    def _same(self, value: ir.Value, expr: tree.Expr) -> bool:
+        if isinstance(expr, tree.Select) and not isinstance(value, ir.SelectValue):
+            return self._settled(value, expr)
+        if value.dtype is not expr.dtype:
+            return False
+        as_index = self._same_index(value, expr)
+        if as_index is not None:
+            return as_index
+        match value, expr:
+            case ir.Const(value=number, dtype=dtype), tree.Number(value=meant):
+                return _is_constant(ir.Const(number, dtype), scalars.cast(meant, dtype), dtype)
+            case ir.Load(access=number), tree.Access() if number in self.numbers.get(id(expr), ()):
+                return self._same_subscripts(value, expr)
+            case ir.ScalarArg(name=name), tree.Name(id=meant):
+                return name == meant
+            case ir.UnaryOp(op=op, operand=operand), tree.Unary(op=meant, operand=inner):
+                return op == meant and self.same(operand, inner)
+            case ir.Convert(operand=operand), tree.Cast(operand=inner):
+                return self.same(operand, inner)
+            case ir.SelectValue(), tree.Select():
+                pairs = zip((value.condition, value.then, value.otherwise), tree.children(expr), strict=True)
+                return all(self.same(v, e) for v, e in pairs)
+            case ir.Builtin(function=function, arguments=arguments), tree.Call(function=meant, arguments=inner):
+                both = function == meant and len(arguments) == len(inner)
+                return both and all(map(self.same, arguments, inner))
+        return self._same_operation(value, expr)
+
+    def _same_operation(self, value: ir.Value, expr: tree.Expr) -> bool:
+        match value:
+            case ir.Fma(a=a, b=b, c=c, dtype=dtype) if self.fast:
+                return self._same_contraction(ir.BinaryOp("*", a, b, dtype), c, expr)
+            case ir.BinaryOp(op=op, left=left, right=right):
+                match expr:
+                    case tree.Binary(op=meant, left=first, right=second) if meant == op:
+                        return self._same_pair(op, left, right, first, second)
+                    case tree.Call(function=meant, arguments=(first, second)) if meant == op:
+                        return self._same_pair(op, left, right, first, second)
+        return False
+
+    def _same_contraction(self, product: ir.BinaryOp, other: ir.Value, expr: tree.Expr) -> bool:
+        match expr:
+            case tree.Binary(op="+", left=first, right=second):
+                straight = self._same(product, self._opened_expr(first)) and self.same(other, second)
+                return straight or (self._same(product, self._opened_expr(second)) and self.same(other, first))
+        return False
+
+    def _same_pair(self, op: str, left: ir.Value, right: ir.Value, first: tree.Expr, second: tree.Expr) -> bool:
+        if self.same(left, first) and self.same(right, second):
+            return True
+        return op in _COMMUTATIVE and self.same(left, second) and self.same(right, first)
+
+    def _settled(self, value: ir.Value, expr: tree.Select) -> bool:
+        """A choice that always goes one way."""
+        holds = set_of(expr.condition, self.where)
+        if holds is None:
+            return False
+        reached = self.points.range()
+        if reached.is_subset(holds):
+            return self.same(value, expr.then)
+        return reached.is_disjoint(holds) and self.same(value, expr.otherwise)
+
+    # --- indices ------------------------------------------------------------------------------------------
+
+    def _same_index(self, value: ir.Value, expr: tree.Expr) -> bool | None:
+        """Whether two affine integers are equal at every point; None where one of them is not affine."""
+        if expr.dtype is None or not expr.dtype.is_integer:
+            return None
+        found, meant = self.action.scope.number(value), function_of(expr, self.where)
+        return None if found is None or meant is None else self._equal(found, meant)
+
+    def _equal(self, found: isl.PwAff, meant: isl.PwAff) -> bool:
+        expected = self.points.apply_range(isl.Map.from_pw_aff(meant))
+        return bool(expected.is_subset(isl.Map.from_pw_aff(found)))
+
+    def _same_subscripts(self, load: ir.Load, access: tree.Access) -> bool:
+        """Subscripts that are not affine; the others are compared as addresses."""
+        return all(
+            self.action.scope.function(found) is not None or self._same_integer(found, meant)
+            for found, meant in zip(load.subscripts, access.subscripts, strict=False)
+        )
+
+    def _same_integer(self, found: ir.IntExpr, meant: tree.Expr) -> bool:
+        meant = self._opened_expr(meant)
+        number, function = self.action.scope.function(found), function_of(meant, self.where)
+        if number is not None and function is not None:
+            return self._equal(number, function)
+        match found, meant:
+            case ir.FromValue(value=value), _:
+                return self.same(value, meant)
+            case ir.IntOp(op=op, left=left, right=right), tree.Binary(op=other, left=first, right=second):
+                return op == other and self._same_integer(left, first) and self._same_integer(right, second)
+            case ir.IntOp(op=op, left=left, right=right), tree.Call(function=other, arguments=(first, second)):
+                return op == other and self._same_integer(left, first) and self._same_integer(right, second)
+            case ir.IntOp(op="-", left=ir.Int(value=0), right=right), tree.Unary(op="-", operand=operand):
+                return self._same_integer(right, operand)
+            case _, tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+                return self._same_integer(found, operand)
+        return False
