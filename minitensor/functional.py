@@ -1,16 +1,31 @@
-"""Compositions of operations: activations and losses.
+"""Compositions of operations: activations, losses, normalisation, layers as functions.
 
 In: tensors.  Out: tensors.
-Invariant: nothing here is a record; every function is made of operations that have one.
+Invariant: nothing here is a record; every function is made of operations that have one, so a new function
+needs no gradient, no compiler and no test of either.
 """
 
 from __future__ import annotations
 
+import math
+
+from minitensor import random
 from minitensor.dispatch import apply
-from minitensor.ops import elementwise as el
-from minitensor.elementwise import sqrt
+from minitensor.elementwise import erf, exp, log, log1p, maximum, sqrt, tanh, where
+from minitensor.errors import DTypeError, ShapeError
+from minitensor.linear_algebra import matmul
+from minitensor.manipulation import expand_dims, reshape
+from minitensor.ops import convolution, elementwise, pooling
+from minitensor.ops.shapes import normalize_axis
+from minitensor.searching import take, take_along_axis
+from minitensor.statistics import max as largest
 from minitensor.statistics import mean
+from minitensor.statistics import sum as total
 from minitensor.tensor import Tensor
+
+Pair = int | tuple[int, int]
+
+# --- activations -----------------------------------------------------------------------------------------
 
 
 def relu(x: Tensor) -> Tensor:
@@ -20,10 +35,241 @@ def relu(x: Tensor) -> Tensor:
     >>> relu(mt.asarray([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    return apply(el.relu, x)
+    return apply(elementwise.relu, x)
 
 
-def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """The mean of the squared differences."""
+def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """x where it is positive, `slope`·x elsewhere."""
+    return where(x > 0, x, x * slope)
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, alpha·(exp(x) − 1) elsewhere."""
+    negative = -relu(-x)  # the branch not taken must not overflow
+    return where(x > 0, x, (exp(negative) - 1) * alpha)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(−x)), by way of tanh: no overflow on either side."""
+    return tanh(x * 0.5) * 0.5 + 0.5
+
+
+def silu(x: Tensor) -> Tensor:
+    """x·sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    return relu(x) + log1p(exp(-abs(x)))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x·Φ(x), exactly (Hendrycks and Gimpel 2016): Φ is the normal distribution function."""
+    return x * (erf(x * (1 / math.sqrt(2))) + 1) * 0.5
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) over its sum along `axis`; the largest element is subtracted first.
+
+    >>> import minitensor as mt
+    >>> softmax(mt.asarray([0.0, 0.0]), 0)
+    tensor([0.5, 0.5])
+    """
+    powers = exp(x - largest(x.detach(), axis=axis, keepdims=True))
+    return powers / total(powers, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(x)), without the detour over small numbers."""
+    shifted = x - largest(x.detach(), axis=axis, keepdims=True)
+    return shifted - log(total(exp(shifted), axis=axis, keepdims=True))
+
+
+def logsumexp(x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
+    """log(Σ exp(x)) along `axis`, without overflow; −∞ if all elements are."""
+    peak = largest(x.detach(), axis=axis, keepdims=True)
+    peak = where(abs(peak) < math.inf, peak, 0)
+    result = log(total(exp(x - peak), axis=axis, keepdims=True)) + peak
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if keepdims:
+        return result
+    gone = {normalize_axis(a, x.ndim) for a in axes}
+    return reshape(result, tuple(n for d, n in enumerate(x.shape) if d not in gone))
+
+
+# --- losses ----------------------------------------------------------------------------------------------
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return mean(loss)
+    if reduction == "sum":
+        return total(loss)
+    if reduction == "none":
+        return loss
+    raise ShapeError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+
+
+def mse_loss(prediction: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """The squared differences: their mean, their sum, or themselves."""
     difference = prediction - target
-    return mean(difference * difference)
+    return _reduced(difference * difference, reduction)
+
+
+def l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """The magnitudes of the differences: their mean, their sum, or themselves."""
+    return _reduced(abs(prediction - target), reduction)
+
+
+def nll_loss(log_probabilities: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Minus the log-probability of each label; (N, C) or (N, C, ...) with integer targets (N) or (N, ...).
+
+    Raises TensorIndexError (an IndexError) for a label that is no class.
+    """
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"labels are integers, not {target.dtype}")
+    axis = 1 if log_probabilities.ndim > 1 else 0
+    if log_probabilities.shape[:axis] + log_probabilities.shape[axis + 1 :] != target.shape:
+        raise ShapeError(f"labels of shape {target.shape} for log-probabilities of shape {log_probabilities.shape}")
+    chosen = take_along_axis(log_probabilities, expand_dims(target, axis), axis=axis)
+    return _reduced(-reshape(chosen, target.shape), reduction)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Minus the log-probability that softmax gives each label.
+
+    logits (N, C) or (N, C, ...); integer labels (N) or (N, ...).
+
+    >>> import minitensor as mt
+    >>> round(float(cross_entropy(mt.asarray([[0.0, 0.0]]), mt.asarray([1]))), 4)
+    0.6931
+    """
+    return nll_loss(log_softmax(logits, 1 if logits.ndim > 1 else 0), target, reduction)
+
+
+def binary_cross_entropy_with_logits(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """−t·log(sigmoid(x)) − (1 − t)·log(1 − sigmoid(x)), without overflow."""
+    return _reduced(maximum(logits, 0) - logits * target + log1p(exp(-abs(logits))), reduction)
+
+
+# --- layers ----------------------------------------------------------------------------------------------
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b; weight (out, in), bias (out)."""
+    product = matmul(x, weight.mT)
+    return product if bias is None else product + bias
+
+
+def embedding(indices: Tensor, weight: Tensor) -> Tensor:
+    """The rows of `weight` that the integers name."""
+    return take(weight, indices, axis=0)
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """In training each element is 0 with probability `p`, otherwise scaled by 1 / (1 − p); draws from `mt.random`."""
+    if not 0.0 <= p <= 1.0:
+        raise ShapeError(f"p is a probability in [0, 1], not {p}")
+    if not training or p == 0.0:
+        return x
+    if p == 1.0:
+        return x * 0.0
+    keep = random.uniform(x.shape) >= p
+    return where(keep, x * (1.0 / (1.0 - p)), 0)
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation: x (N, C, H, W), weight (F, C / groups, KH, KW), bias (F) to (N, F, OH, OW)."""
+    result = apply(
+        convolution.conv2d,
+        x,
+        weight,
+        stride=_pair(stride),
+        padding=_pair(padding),
+        dilation=_pair(dilation),
+        groups=groups,
+    )
+    return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+    """The largest element of each window of (N, C, H, W); windows are `stride` apart (their own size if None)."""
+    kernel = _pair(kernel_size)
+    step = kernel if stride is None else _pair(stride)
+    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=_pair(padding))
+
+
+def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+    """The mean of each window of (N, C, H, W), the zeros of the padding counted."""
+    kernel = _pair(kernel_size)
+    step = kernel if stride is None else _pair(stride)
+    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=_pair(padding))
+    return sums * (1.0 / (kernel[0] * kernel[1]))
+
+
+# --- normalisation ---------------------------------------------------------------------------------------
+
+
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel of (N, C, ...)."""
+    axes = (0, *range(2, x.ndim))
+    centre = mean(x, axis=axes, keepdims=True)
+    deviation = x - centre
+    return reshape(centre, (-1,)), mean(deviation * deviation, axis=axes)
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x − mean) / √(variance + eps)·weight + bias for each channel of (N, C, ...)."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    scale = 1.0 / sqrt(running_var + eps)
+    if weight is not None:
+        scale = scale * weight
+    centred = (x - reshape(running_mean, shape)) * reshape(scale, shape)
+    return centred if bias is None else centred + reshape(bias, shape)
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """x normalised over its last dimensions `normalized_shape`, then scaled and shifted."""
+    if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
+        raise ShapeError(f"layer_norm over {normalized_shape} of a tensor with shape {x.shape}")
+    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+    deviation = x - mean(x, axis=axes, keepdims=True)
+    result = deviation / sqrt(mean(deviation * deviation, axis=axes, keepdims=True) + eps)
+    if weight is not None:
+        result = result * weight
+    return result if bias is None else result + bias
+
+
+def one_hot(indices: Tensor, classes: int) -> Tensor:
+    """float32 (..., classes): 1 where the class is the index, 0 elsewhere."""
+    from minitensor.creation import arange
+
+    return (expand_dims(indices, -1) == arange(classes, dtype=indices.dtype)).astype("float32")
+
+
