@@ -1,0 +1,77 @@
+"""comprehension: tensor comprehensions compiled polyhedrally, and proved, to CPU and GPU kernels.
+
+    import comprehension as tc
+    module = tc.define("def matmul(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }")
+    C = module.matmul(A, B)
+
+Names are loaded at first use: `import comprehension` alone costs nothing, so that libraries which only share its
+allocator or its trees stay quick to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comprehension.api import Comprehension as Comprehension
+    from comprehension.api import IndexRange as IndexRange
+    from comprehension.api import Kernel as Kernel
+    from comprehension.api import Module as Module
+    from comprehension.api import define as define
+    from comprehension.config import config as config
+    from comprehension.config import statistics as statistics
+    from comprehension.errors import ComprehensionError as ComprehensionError
+    from comprehension.errors import ComprehensionWarning as ComprehensionWarning
+    from comprehension.errors import IllegalSchedule as IllegalSchedule
+    from comprehension.jit.failure import CompilationError as CompilationError
+    from comprehension.lang.types import ScalarType as ScalarType
+    from comprehension.lang.types import Spec as Spec
+    from comprehension.options import MappingOptions as MappingOptions
+
+_HOMES = {
+    "define": "comprehension.api",
+    "Module": "comprehension.api",
+    "Comprehension": "comprehension.api",
+    "Kernel": "comprehension.api",
+    "IndexRange": "comprehension.api",
+    "Spec": "comprehension.lang.types",
+    "ScalarType": "comprehension.lang.types",
+    "MappingOptions": "comprehension.options",
+    "ComprehensionError": "comprehension.errors",
+    "ComprehensionWarning": "comprehension.errors",
+    "IllegalSchedule": "comprehension.errors",
+    "CompilationError": "comprehension.jit.failure",
+    "config": "comprehension.config",
+    "statistics": "comprehension.config",
+}
+
+__all__ = [
+    "define",
+    "Module",
+    "Comprehension",
+    "Kernel",
+    "IndexRange",
+    "Spec",
+    "ScalarType",
+    "MappingOptions",
+    "ComprehensionError",
+    "ComprehensionWarning",
+    "IllegalSchedule",
+    "CompilationError",
+    "config",
+    "statistics",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'comprehension' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

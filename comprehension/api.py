@@ -72,11 +72,11 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     else:
         raise ComprehensionError(f"define: expected the text of a comprehension, found a {type(text).__name__}")
     checked = check(program, source)
-    for definition in checked:
+    for definition in checked.values():
         for warning in definition.warnings:
             warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
     canonical = to_text(program)
-    return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked))
+    return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked.values()))
 
 
 class Module:

@@ -112,7 +112,7 @@ class Stage:
 
 def _infer(c: Compilation) -> None:
     program = parse(c.request.text)
-    definition = next(d for d in check(program, c.request.text) if d.name == c.request.name)
+    definition = check(program, c.request.text)[c.request.name]
     c._program = infer(definition, c.request.specs, c.request.sizes)
 
 
