@@ -1,4 +1,4 @@
-"""minitensor: a small eager tensor library with autograd.
+"""minitensor: a small eager tensor library - the array standard, autograd, values instead of aliases.
 
 >>> import minitensor as mt
 >>> w = mt.asarray([[1.0], [2.0]], requires_grad=True)
@@ -9,9 +9,180 @@ tensor([[66.],
         [88.]])
 """
 
-from minitensor import methods as methods  # puts the operators on Tensor
-from minitensor import functional, optim
+from math import e, inf, nan, pi
+
+from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
+from minitensor import data, functional, io, linalg, nn, optim, random, testing
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
-from minitensor.creation import asarray, full, ones, zeros
-from minitensor.dtypes import *  # noqa: F403
+from minitensor.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    full,
+    full_like,
+    linspace,
+    meshgrid,
+    ones,
+    ones_like,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
+from minitensor.device import Device
+from minitensor.dtypes import (
+    bool_ as bool,
+)
+from minitensor.dtypes import (
+    can_cast,
+    complex64,
+    complex128,
+    finfo,
+    float16,
+    float32,
+    float64,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    isdtype,
+    result_type,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from minitensor.elementwise import (
+    abs,
+    acos,
+    acosh,
+    add,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    ceil,
+    clip,
+    conj,
+    copysign,
+    cos,
+    cosh,
+    divide,
+    equal,
+    erf,
+    exp,
+    expm1,
+    floor,
+    floor_divide,
+    greater,
+    greater_equal,
+    hypot,
+    imag,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    nextafter,
+    not_equal,
+    positive,
+    pow,
+    real,
+    reciprocal,
+    remainder,
+    round,
+    sign,
+    signbit,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    subtract,
+    tan,
+    tanh,
+    trunc,
+    where,
+)
+from minitensor.linear_algebra import einsum, matmul, outer, tensordot, vecdot
+from minitensor.manipulation import (
+    astype,
+    broadcast_arrays,
+    broadcast_shapes,
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    pad,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    squeeze,
+    stack,
+    tile,
+    unstack,
+)
+from minitensor.namespace import API_VERSION as __array_api_version__
+from minitensor.namespace import array_namespace_info as __array_namespace_info__
+from minitensor.searching import (
+    argsort,
+    isin,
+    nonzero,
+    scatter_add,
+    searchsorted,
+    sort,
+    take,
+    take_along_axis,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from minitensor.statistics import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
 from minitensor.tensor import Tensor
+
+newaxis = None
+dtype = type(float32)
+__version__ = "0.1.0"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minitensor.dispatch import apply
-from minitensor.ops import analytic
+from minitensor.ops import analytic, bits
 from minitensor.ops import elementwise as ops
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
@@ -79,6 +79,15 @@ logical_or = _binary(ops.logical_or, "Whether one or both are true")
 logical_xor = _binary(ops.logical_xor, "Whether exactly one is true")
 not_equal = _binary(ops.not_equal, "Whether x1 != x2")
 signbit = _unary(ops.signbit, "Whether the sign bit is set (-0.0 and negative NaN too)")
+
+# --- bits ------------------------------------------------------------------------------------------------
+
+bitwise_and = _binary(bits.bitwise_and, "The bits set in both")
+bitwise_invert = _unary(bits.bitwise_invert, "The other bits")
+bitwise_left_shift = _binary(bits.left_shift, "The bits of x1 moved up by x2")
+bitwise_or = _binary(bits.bitwise_or, "The bits set in one or both")
+bitwise_right_shift = _binary(bits.right_shift, "The bits of x1 moved down by x2; the sign stays")
+bitwise_xor = _binary(bits.bitwise_xor, "The bits set in exactly one")
 
 # --- analytic functions ----------------------------------------------------------------------------------
 

@@ -11,17 +11,77 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import minitensor.manipulation as manipulation
-import minitensor.statistics as statistics
-from minitensor import autograd
-from minitensor.dispatch import apply
-from minitensor.ops import contract
+import numpy as np
+
+from minitensor import (
+    autograd,
+    elementwise,
+    indexing,
+    linear_algebra,
+    manipulation,
+    namespace,
+    searching,
+    statistics,
+)
+from minitensor.device import CPU, Device, as_device
+from minitensor.dispatch import apply, as_operand, rebind
+from minitensor.errors import DTypeError, ShapeError
+from minitensor.ops import analytic, bits, contract
 from minitensor.ops import elementwise as el
-from minitensor.tensor import Tensor
+from minitensor.ops.opdef import OpDef
+from minitensor.tensor import Tensor, read_only
+from minitensor.value import read
 
 if TYPE_CHECKING:
-    from minitensor.ops.opdef import OpDef
     from minitensor.statistics import Axis
+
+
+def _tensor(x: Any) -> Tensor:
+    return cast(Tensor, x)
+
+
+def _operator(op: OpDef) -> Any:
+    def method(self: Any, other: Any) -> Tensor:
+        return apply(op, self, other)
+
+    return method
+
+
+def _reflected(op: OpDef) -> Any:
+    def method(self: Any, other: Any) -> Tensor:
+        return apply(op, other, self)
+
+    return method
+
+
+def _in_place(op: OpDef) -> Any:
+    def method(self: Any, other: Any) -> Tensor:
+        return _rebound(_tensor(self), apply(op, self, other))
+
+    return method
+
+
+def _rebound(x: Tensor, result: Tensor) -> Tensor:
+    """`x` with the contents of `result`, in its own dtype.
+
+    Raises ShapeError for another shape, DTypeError for another kind, GradientError for a leaf.
+    """
+    indexing.check_writable(x)
+    if result.shape != x.shape:
+        raise ShapeError(f"an in-place operation cannot change shape {x.shape} to {result.shape}")
+    if result.dtype != x.dtype:
+        if result.dtype.kind != x.dtype.kind:
+            raise DTypeError(f"an in-place operation cannot put {result.dtype} into a {x.dtype} tensor")
+        result = manipulation.astype(result, x.dtype)
+    rebind(x, result.value, result.node)
+    return x
+
+
+def _power(x: Any, exponent: Any) -> Tensor:
+    """x ** exponent; squares are multiplied, as NumPy does it."""
+    if type(exponent) is int and exponent == 2:
+        return apply(el.square, x)
+    return apply(analytic.power, x, exponent)
 
 
 class Methods:
@@ -29,71 +89,218 @@ class Methods:
 
     __slots__ = ()
 
-    def __add__(self, other: Any) -> Tensor:
-        return apply(el.add, self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return apply(el.add, other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return apply(el.subtract, self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return apply(el.subtract, other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return apply(el.multiply, self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return apply(el.multiply, other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return apply(el.divide, self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return apply(el.divide, other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return apply(contract.matmul, self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return apply(contract.matmul, other, self)
-
-    def __neg__(self) -> Tensor:
-        return apply(el.negative, self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return apply(el.less, self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return apply(el.greater, self, other)
+    __add__, __radd__, __iadd__ = _operator(el.add), _reflected(el.add), _in_place(el.add)
+    __sub__, __rsub__, __isub__ = _operator(el.subtract), _reflected(el.subtract), _in_place(el.subtract)
+    __mul__, __rmul__, __imul__ = _operator(el.multiply), _reflected(el.multiply), _in_place(el.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _operator(el.divide), _reflected(el.divide), _in_place(el.divide)
+    __floordiv__, __rfloordiv__ = _operator(el.floor_divide), _reflected(el.floor_divide)
+    __ifloordiv__ = _in_place(el.floor_divide)
+    __mod__, __rmod__, __imod__ = _operator(el.remainder), _reflected(el.remainder), _in_place(el.remainder)
+    __matmul__, __rmatmul__ = _operator(contract.matmul), _reflected(contract.matmul)
+    __imatmul__ = _in_place(contract.matmul)
+    __rpow__ = _reflected(analytic.power)
+    __and__, __rand__, __iand__ = (f(bits.bitwise_and) for f in (_operator, _reflected, _in_place))
+    __or__, __ror__, __ior__ = (f(bits.bitwise_or) for f in (_operator, _reflected, _in_place))
+    __xor__, __rxor__, __ixor__ = (f(bits.bitwise_xor) for f in (_operator, _reflected, _in_place))
+    __lshift__, __rlshift__, __ilshift__ = (f(bits.left_shift) for f in (_operator, _reflected, _in_place))
+    __rshift__, __rrshift__, __irshift__ = (f(bits.right_shift) for f in (_operator, _reflected, _in_place))
+    __lt__, __le__, __gt__, __ge__ = (_operator(op) for op in (el.less, el.less_equal, el.greater, el.greater_equal))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return apply(el.equal, self, other)
 
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return apply(el.not_equal, self, other)
+
+    def __neg__(self) -> Tensor:
+        return apply(el.negative, self)
+
+    def __pos__(self) -> Tensor:
+        return apply(el.identity, self)
+
+    def __abs__(self) -> Tensor:
+        return apply(el.abs_, self)
+
+    def __invert__(self) -> Tensor:
+        return apply(bits.bitwise_invert, self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return _power(self, exponent)
+
+    def __ipow__(self, exponent: Any) -> Tensor:
+        return _rebound(_tensor(self), _power(self, exponent))
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return indexing.getitem(_tensor(self), key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        indexing.setitem(_tensor(self), key, value)
+
+    # --- gradients -----------------------------------------------------------------------------------
+
     def backward(self, gradient: Tensor | None = None, *, create_graph: bool = False) -> None:
+        """Adds to `.grad` of every leaf this tensor was computed from."""
         autograd.backward(_tensor(self), gradient, create_graph=create_graph)
+
+    @property
+    def data(self) -> Tensor:
+        """The contents off the tape; assignable, whatever the tape knows."""
+        return _tensor(self).detach()
+
+    @data.setter
+    def data(self, new: Tensor) -> None:
+        x, source = _tensor(self), as_operand(new)
+        if source.shape != x.shape or source.dtype != x.dtype:
+            raise ShapeError(f"data of {x.dtype}{list(x.shape)} cannot become {source.dtype}{list(source.shape)}")
+        rebind(x, source.value.snapshot())
+
+    def copy_(self, source: Tensor) -> Tensor:
+        """Rebinds this tensor to the contents of another of the same shape."""
+        new = manipulation.astype(as_operand(source), _tensor(self).dtype, copy=False)
+        return _rebound(_tensor(self), new)
+
+    # --- reductions ----------------------------------------------------------------------------------
 
     def sum(self, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
         return statistics.sum(_tensor(self), axis=axis, dtype=dtype, keepdims=keepdims)
 
+    def prod(self, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Tensor:
+        return statistics.prod(_tensor(self), axis=axis, dtype=dtype, keepdims=keepdims)
+
     def mean(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         return statistics.mean(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        return statistics.var(_tensor(self), axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+        return statistics.std(_tensor(self), axis=axis, correction=correction, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.max(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.min(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.any(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.all(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.argmax(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        return statistics.argmin(_tensor(self), axis=axis, keepdims=keepdims)
+
+    def cumulative_sum(self, axis: int | None = None, *, include_initial: bool = False) -> Tensor:
+        return statistics.cumulative_sum(_tensor(self), axis=axis, include_initial=include_initial)
+
+    # --- elementwise ---------------------------------------------------------------------------------
+
+    def abs(self) -> Tensor:
+        return elementwise.abs(self)
+
+    def exp(self) -> Tensor:
+        return elementwise.exp(self)
+
+    def log(self) -> Tensor:
+        return elementwise.log(self)
+
+    def sqrt(self) -> Tensor:
+        return elementwise.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        return elementwise.tanh(self)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return elementwise.clip(_tensor(self), min, max)
+
+    def matmul(self, other: Any) -> Tensor:
+        return linear_algebra.matmul(self, other)
+
+    # --- movement ------------------------------------------------------------------------------------
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return manipulation.reshape(_tensor(self), *_one_or_several(shape))
 
-    @property
-    def T(self) -> Tensor:  # noqa: N802 - the standard's name
-        return manipulation.permute_dims(_tensor(self), (1, 0))
+    def flatten(self) -> Tensor:
+        """All elements in one dimension."""
+        return manipulation.reshape(_tensor(self), (-1,))
+
+    def permute(self, *axes: int | Sequence[int]) -> Tensor:
+        return manipulation.permute_dims(_tensor(self), *_one_or_several(axes))
+
+    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
+        """The dimensions in the order `axes`; reversed if none is given."""
+        x = _tensor(self)
+        return manipulation.permute_dims(x, *_one_or_several(axes)) if axes else manipulation.permute_dims(x, tuple(reversed(range(x.ndim))))
+
+    def squeeze(self, axis: int | Sequence[int]) -> Tensor:
+        return manipulation.squeeze(_tensor(self), axis)
+
+    def expand_dims(self, axis: int) -> Tensor:
+        return manipulation.expand_dims(_tensor(self), axis)
+
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
+        return manipulation.broadcast_to(_tensor(self), shape)
+
+    def flip(self, axis: int | Sequence[int] | None = None) -> Tensor:
+        return manipulation.flip(_tensor(self), axis=axis)
+
+    def take(self, indices: Tensor, *, axis: int | None = None) -> Tensor:
+        return searching.take(_tensor(self), indices, axis=axis)
+
+    def astype(self, dtype: Any, *, copy: bool = True) -> Tensor:
+        return manipulation.astype(_tensor(self), dtype, copy=copy)
+
+    def sort(self, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        return searching.sort(_tensor(self), axis=axis, descending=descending, stable=stable)
+
+    def argsort(self, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        return searching.argsort(_tensor(self), axis=axis, descending=descending, stable=stable)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
+        """The transposed matrix.  Raises ShapeError for other than two dimensions."""
+        x = _tensor(self)
+        if x.ndim != 2:
+            raise ShapeError(f".T is for two dimensions, this tensor has shape {x.shape}; use .mT or permute_dims")
+        return manipulation.permute_dims(x, (1, 0))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions exchanged."""
         return manipulation.matrix_transpose(_tensor(self))
 
+    # --- protocols -----------------------------------------------------------------------------------
 
-def _tensor(x: Any) -> Tensor:
-    return cast(Tensor, x)
+    def to_device(self, device: Device | str, /, *, stream: Any = None) -> Tensor:
+        """The tensor on another device (here: the CPU, which is where it is)."""
+        as_device(device)
+        if stream is not None:
+            raise ShapeError("the CPU has no streams")
+        return _tensor(self)
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        return namespace.array_namespace(api_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
+        """A DLPack capsule: of the memory itself, read-only, or of a copy where the reader knows no read-only."""
+        x = _tensor(self)
+        if dl_device not in (None, (1, 0)):
+            raise BufferError(f"this tensor is on {CPU}, not on device {dl_device}")
+        array = x.numpy() if x.node is None else read_only(x.value)
+        old = max_version is None or max_version[0] < 1
+        if old and copy is False:
+            raise BufferError("a reader of DLPack before 1.0 cannot be told that memory is read-only: it needs a copy")
+        if old or copy:
+            return np.array(read(x.value)).__dlpack__()
+        return array.__dlpack__(max_version=max_version)
 
 
 def _one_or_several(arguments: tuple[Any, ...]) -> tuple[Any]:
@@ -101,6 +308,12 @@ def _one_or_several(arguments: tuple[Any, ...]) -> tuple[Any]:
     return (arguments[0],) if len(arguments) == 1 else (arguments,)
 
 
-for _name, _member in vars(Methods).items():
-    if _name not in ("__module__", "__qualname__", "__doc__", "__slots__", "__hash__", "__dict__", "__weakref__"):
-        setattr(Tensor, _name, _member)
+def put_on(target: type[Tensor]) -> None:
+    """Gives `target` all methods of `Methods`."""
+    own = {"__module__", "__qualname__", "__doc__", "__slots__", "__hash__", "__dict__", "__weakref__"}
+    for name, member in vars(Methods).items():
+        if name not in own:
+            setattr(target, name, member)
+
+
+put_on(Tensor)

@@ -1,4 +1,4 @@
-"""The array standard's reductions.
+"""The array standard's reductions, running sums, and searches for extremes.
 
 In: a tensor, axes as users write them.  Out: tensors.
 Invariant: axes reach the records counted from the front and in rising order.
@@ -7,35 +7,143 @@ Invariant: axes reach the records counted from the front and in rising order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import prod as product
 from typing import Any
 
+from minitensor.creation import full
 from minitensor.dispatch import apply
-from minitensor.dtypes import as_dtype, to_float
-from minitensor.manipulation import astype
+from minitensor.dtypes import DType, as_dtype, to_float
+from minitensor.errors import ShapeError
+from minitensor.manipulation import astype, concat, reshape
 from minitensor.ops import reduce as ops
-from minitensor.ops.shapes import normalize_axes
+from minitensor.ops import scan
+from minitensor.ops.analytic import sqrt
+from minitensor.ops.opdef import OpDef
+from minitensor.ops.shapes import normalize_axes, normalize_axis
 from minitensor.tensor import Tensor
 
 Axis = int | Sequence[int] | None
 
 
-def sum(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def sum(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """The sum along `axis` (all if None).  Integers and bool are summed in 64 bits.
 
     >>> import minitensor as mt
     >>> mt.sum(mt.asarray([[1, 2], [3, 4]]), axis=0)
     tensor([4, 6])
     """
-    if dtype is not None:
-        x = astype(x, as_dtype(dtype), copy=False)
-    total = apply(ops.sum_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
-    return total if dtype is None else astype(total, as_dtype(dtype), copy=False)
+    return _accumulated(ops.sum_, x, axis, dtype, keepdims)
+
+
+def prod(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """The product along `axis` (all if None).  Integers and bool are multiplied in 64 bits."""
+    return _accumulated(scan.prod_, x, axis, dtype, keepdims)
+
+
+def _accumulated(op: OpDef, x: Tensor, axis: Axis, dtype: Any, keepdims: bool) -> Tensor:
+    wanted = None if dtype is None else as_dtype(dtype)
+    source = x if wanted is None else astype(x, wanted, copy=False)
+    total = apply(op, source, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
+    return total if wanted is None else astype(total, wanted, copy=False)
 
 
 def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean along `axis` (all if None); of integers in the default float."""
     axes = normalize_axes(axis, x.ndim)
-    x = astype(x, to_float(x.dtype), copy=False)
-    count = prod(x.shape[a] for a in axes)
-    return apply(ops.sum_, x, axis=axes, keepdims=keepdims) / count
+    total = apply(ops.sum_, astype(x, to_float(x.dtype), copy=False), axis=axes, keepdims=keepdims)
+    return total / product(x.shape[a] for a in axes)
+
+
+def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """The variance along `axis`: the sum of squared deviations over (number - `correction`)."""
+    axes = normalize_axes(axis, x.ndim)
+    deviation = x - mean(x, axis=axes, keepdims=True)
+    total = apply(ops.sum_, deviation * deviation, axis=axes, keepdims=keepdims)
+    return total / (product(x.shape[a] for a in axes) - correction)
+
+
+def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """The standard deviation along `axis`: the square root of `var`."""
+    return apply(sqrt, var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def max(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element along `axis`; NaN if there is one.  Raises ShapeError for no elements."""
+    return apply(ops.max_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
+
+
+def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element along `axis`; NaN if there is one.  Raises ShapeError for no elements."""
+    return apply(ops.min_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
+
+
+def any(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether an element along `axis` is true."""
+    return apply(ops.any_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
+
+
+def all(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether all elements along `axis` are true."""
+    return apply(ops.all_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
+
+
+def count_nonzero(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """How many elements along `axis` are not 0."""
+    return sum(x != 0, axis=axis, keepdims=keepdims)
+
+
+def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first largest element along `axis` (None: in the flat order)."""
+    return _position(ops.argmax, x, axis, keepdims)
+
+
+def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first smallest element along `axis` (None: in the flat order)."""
+    return _position(ops.argmin, x, axis, keepdims)
+
+
+def _position(op: OpDef, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+    if axis is not None:
+        return apply(op, x, axis=normalize_axis(axis, x.ndim), keepdims=keepdims)
+    flat = apply(op, reshape(x, (-1,)), axis=0, keepdims=False)
+    return reshape(flat, (1,) * x.ndim) if keepdims else flat
+
+
+def cumulative_sum(
+    x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """Running sums along `axis`, which may be left out for one dimension; with a 0 before them if asked."""
+    return _running(scan.cumulative_sum, x, axis, dtype, 0 if include_initial else None)
+
+
+def cumulative_prod(
+    x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """Running products along `axis`; with a 1 before them if asked."""
+    return _running(scan.cumulative_prod, x, axis, dtype, 1 if include_initial else None)
+
+
+def _running(op: OpDef, x: Tensor, axis: int | None, dtype: Any, initial: int | None) -> Tensor:
+    if axis is None and x.ndim != 1:
+        raise ShapeError(f"{op.name} of a tensor with shape {x.shape} needs an axis")
+    place = normalize_axis(0 if axis is None else axis, x.ndim)
+    wanted: DType | None = None if dtype is None else as_dtype(dtype)
+    source = x if wanted is None else astype(x, wanted, copy=False)
+    result = apply(op, source, axis=place)
+    if wanted is not None:
+        result = astype(result, wanted, copy=False)
+    if initial is None:
+        return result
+    first = full((*x.shape[:place], 1, *x.shape[place + 1 :]), initial, dtype=result.dtype)
+    return concat([first, result], axis=place)
+
+
+def diff(x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    """Differences of neighbours along `axis`, `n` times."""
+    place = normalize_axis(axis, x.ndim)
+    parts = [part for part in (prepend, x, append) if part is not None]
+    result = concat(parts, axis=place) if len(parts) > 1 else x
+    for _ in range(n):
+        head = (slice(None),) * place
+        result = result[(*head, slice(1, None))] - result[(*head, slice(None, -1))]
+    return result

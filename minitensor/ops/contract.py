@@ -1,24 +1,25 @@
-"""Contractions: sums of products over shared indices - matmul in all the standard's ranks.
+"""Contractions: sums of products over shared indices - matmul in all the standard's ranks, and einsum.
 
-In: two tensors.  Out: records; tensordot, einsum and the rest are compositions of these.
+In: tensors.  Out: records; tensordot, vecdot and the rest are compositions of these.
 Invariant: the family is closed under differentiation: the gradient of a product is made of products.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from comprehension.lang.tree import Def
+from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
-from minitensor.dtypes import to_accumulator
 from minitensor.errors import DTypeError, NoComprehension, ShapeError
 from minitensor.ops import comprehend as c
+from minitensor.ops.elementwise import conj_of
 from minitensor.ops.families import cast_operand, meet
-from minitensor.ops.movement import permute_dims, reshape
+from minitensor.ops.movement import broadcast_to, permute_dims, reshape
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
-from minitensor.ops.shapes import Shape, broadcast, promote_operands
+from minitensor.ops.shapes import Dim, Shape, broadcast, promote_operands
 from minitensor.tensor import Tensor
 
 
@@ -66,8 +67,6 @@ def _matmul_comprehension(x: TensorSpec, y: TensorSpec) -> Def:
 
 def _matmul_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
     (g,), (x, y) = gradients, inputs
-    from minitensor.ops.elementwise import conj_of
-
     rows, columns = x.ndim > 1, y.ndim > 1
     x2 = x if rows else apply(reshape, x, shape=(1, *x.shape))
     y2 = y if columns else apply(reshape, y, shape=(*y.shape, 1))
@@ -93,4 +92,73 @@ def transposed(x: Tensor) -> Tensor:
 
 matmul = register(OpDef("matmul", _matmul_infer, _matmul_eager, _matmul_vjp, _matmul_comprehension))
 
-__all__ = ["matmul", "matmul_shape", "to_accumulator", "transposed"]
+# --- einsum ----------------------------------------------------------------------------------------------
+#
+# `labels`: for each operand, and last for the result, a string with one letter per dimension.  No letter
+# stands twice in one string: diagonals are products with `eye` (see `linear_algebra.einsum`).
+
+
+def label_extents(labels: tuple[str, ...], shapes: Sequence[Shape]) -> dict[str, Dim]:
+    """The extent of each letter.  Raises ShapeError for two different ones."""
+    extents: dict[str, Dim] = {}
+    for letters, shape in zip(labels, shapes, strict=False):
+        if len(letters) != len(shape):
+            raise ShapeError(f"einsum: {letters!r} names {len(letters)} dimensions of a tensor with shape {shape}")
+        for letter, extent in zip(letters, shape, strict=True):
+            if extents.setdefault(letter, extent) != extent:
+                raise ShapeError(f"einsum: {letter!r} is {extents[letter]} here and {extent} there")
+    return extents
+
+
+def _einsum_eager(*operands: Any, labels: tuple[str, ...]) -> Any:
+    dtype = promote_operands([TensorSpec(x.shape, x.dtype) for x in operands])
+    label_extents(labels, [x.shape for x in operands])
+    cast = [cast_operand(x, dtype) for x in operands]
+    return np.einsum(f"{','.join(labels[:-1])}->{labels[-1]}", *cast, optimize=len(cast) > 1)
+
+
+def _einsum_infer(*operands: TensorSpec, labels: tuple[str, ...]) -> TensorSpec:
+    extents = label_extents(labels, [x.shape for x in operands])
+    return TensorSpec(tuple(extents[letter] for letter in labels[-1]), promote_operands(operands))
+
+
+def _einsum_comprehension(*operands: TensorSpec, labels: tuple[str, ...]) -> Def:
+    dtype = promote_operands(operands)
+    if dtype.kind == "b":
+        raise NoComprehension("einsum of bool")
+    order = dict.fromkeys("".join((labels[-1], *labels[:-1])))
+    names = dict(zip(order, c.indices(len(order)), strict=True))
+    product: Expr | None = None
+    for k, (operand, letters) in enumerate(zip(operands, labels, strict=False)):
+        factor = c.cast(dtype, c.access(f"x{k}", [names[letter] for letter in letters]), operand.dtype)
+        product = factor if product is None else c.binary("*", product, factor)
+    assert product is not None
+    return c.definition("einsum", operands, [c.reduce("+", "y0", [names[n] for n in labels[-1]], product)])
+
+
+def _einsum_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    labels = attributes["labels"]
+    extents = label_extents(labels, [x.shape for x in inputs])
+    return tuple(
+        _einsum_pull(gradients[0], k, inputs, labels, extents) if x.requires_grad else None
+        for k, x in enumerate(inputs)
+    )
+
+
+def _einsum_pull(g: Tensor, k: int, inputs: Any, labels: tuple[str, ...], extents: dict[str, Dim]) -> Tensor:
+    """The gradient of operand `k`: a product of the upstream gradient and all the other operands.
+
+    Letters of this operand alone were summed away: along them the gradient is constant.
+    """
+    others = [j for j in range(len(inputs)) if j != k]
+    known = set(labels[-1]).union(*(labels[j] for j in others))
+    kept = "".join(letter for letter in labels[k] if letter in known)
+    pulled = (labels[-1], *(labels[j] for j in others), kept)
+    gradient = apply(einsum, g, *(conj_of(inputs[j]) for j in others), labels=pulled)
+    if kept == labels[k]:
+        return gradient
+    thin = tuple(extents[letter] if letter in known else 1 for letter in labels[k])
+    return apply(broadcast_to, apply(reshape, gradient, shape=thin), shape=tuple(extents[n] for n in labels[k]))
+
+
+einsum = register(OpDef("einsum", _einsum_infer, _einsum_eager, _einsum_vjp, _einsum_comprehension))

@@ -17,7 +17,7 @@ from minitensor.dispatch import apply
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
-from minitensor.ops.shapes import Dim, Shape, static
+from minitensor.ops.shapes import Shape, static
 
 Pair = tuple[int, int]
 Array = np.ndarray[Any, Any]
@@ -169,19 +169,22 @@ def _window_of(axis: int, out: Shape, stride: Pair, padding: Pair) -> tuple[Expr
     return moved, conditions
 
 
-def _gathered(name: str, out: Shape, target: Shape, kernel: Pair, stride: Pair, padding: Pair, chosen: bool) -> Statement:
+def _gathered(
+    name: str, g: TensorSpec, target: Shape, kernel: Pair, stride: Pair, padding: Pair, chosen: bool
+) -> Statement:
     """y0 at a pixel: the sum over the windows that meet it of `name`, where the window chose it."""
+    out, zero = g.shape, c.constant(0, g.dtype)
     (row, rows), (column, columns) = (_window_of(axis, out, stride, padding) for axis in (0, 1))
     at = (_N, _C, row, column)
     value: Expr = c.access(name, at)
     if chosen:
-        value = c.select(c.binary("==", c.access("t0", at), _offset(kernel)), value, 0.0)
-    guarded = c.select(c.all_of([*rows, *columns]), value, 0.0)
+        value = c.select(c.binary("==", c.access("t0", at), _offset(kernel)), value, zero)
+    guarded = c.select(c.all_of([*rows, *columns]), value, zero)
     return c.reduce("+", "y0", (_N, _C, _H, _W), guarded, _window_ranges(target, kernel))
 
 
 def _spread_comprehension(g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair, shape: Shape) -> Def:
-    return c.definition("spread_pool2d", (g,), [_gathered("x0", g.shape, shape, kernel, stride, padding, False)])
+    return c.definition("spread_pool2d", (g,), [_gathered("x0", g, shape, kernel, stride, padding, False)])
 
 
 def _max_value(x: TensorSpec, stride: Pair, padding: Pair) -> Expr:
@@ -216,7 +219,7 @@ def _max_grad_comprehension(
     x: TensorSpec, y: TensorSpec, g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair
 ) -> Def:
     first = _first_hit(x, y.shape, kernel, stride, padding)
-    gathered = _gathered("x2", y.shape, x.shape, kernel, stride, padding, True)
+    gathered = _gathered("x2", g, x.shape, kernel, stride, padding, True)
     return c.definition("max_pool2d_grad", (x, y, g), [first, gathered])
 
 
@@ -279,5 +282,3 @@ max_pool2d_grad = register(
     OpDef("max_pool2d_grad", _grad_infer, _max_grad_eager, _max_grad_vjp, _max_grad_comprehension)
 )
 max_pool2d_pick = register(OpDef("max_pool2d_pick", _pick_infer, _pick_eager, _pick_vjp, _pick_comprehension))
-
-__all__ = ["Dim", "max_pool2d", "max_pool2d_grad", "max_pool2d_pick", "pooled_shape", "spread_pool2d", "sum_pool2d"]
