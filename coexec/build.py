@@ -28,6 +28,7 @@ from coexec.symbolic import (
     OpNode,
     Output,
     Phi,
+    ScalarValue,
     Select,
     Source,
     SymbolicGraph,
@@ -49,7 +50,6 @@ from coexec.trace_graph import (
 )
 from coexec.walk import (
     Expectation,
-    ExpectConstant,
     ExpectFeed,
     ExpectPhi,
     ExpectSame,
@@ -92,6 +92,7 @@ class _Builder:
         self.phis: dict[frozenset[TraceOutput], Phi] = {}
         self.selects: dict[TraceOutput, list[int]] = {}
         self.cases: dict[TraceNode, int] = {}
+        self._sent: dict[TraceNode, frozenset[int]] = {}
         self._allocate()
 
     def _allocate(self) -> None:
@@ -196,12 +197,23 @@ class _Builder:
     # --- the walk ----------------------------------------------------------------------------------------
 
     def walk(self) -> Walk:
-        nodes = {node: WalkNode(node) for node in self.order}
-        outputs = {o.trace: o for walk_node in nodes.values() for o in walk_node.outputs}
+        outputs: dict[TraceOutput, WalkOutput] = {}
+        for node in self.order:
+            for output in node.outputs:
+                outputs[output] = WalkOutput(len(outputs), output)
+        nodes = {node: WalkNode(node, tuple([outputs[o] for o in node.outputs])) for node in self.order}
         for node, walk_node in nodes.items():
             self._fill_flow(node, walk_node, nodes, outputs)
             self._fill_inputs(node, walk_node, outputs)
-        return Walk(nodes[self.traces.start], tuple(self.trace_feeds), len(self.phis), self.symbols)
+            walk_node.plain = not (
+                walk_node.selects
+                or walk_node.reads
+                or walk_node.symbolic
+                or any(o.shape is None for o in walk_node.outputs)
+                or (node.op is not None and node.op.may_raise)
+            )
+        start = nodes[self.traces.start]
+        return Walk(start, tuple(outputs.values()), tuple(self.trace_feeds), len(self.phis), self.symbols)
 
     def _fill_flow(
         self,
@@ -219,43 +231,47 @@ class _Builder:
         walk_node.reads = frozenset([outputs[read] for read in node.reads])
         walk_node.selects = tuple([(phi, o) for o in walk_node.outputs for phi in self.selects.get(o.trace, [])])
 
-    def _fill_inputs(
-        self, node: TraceNode, walk_node: WalkNode, outputs: dict[TraceOutput, WalkOutput]
-    ) -> None:
-        sources: list[WalkOutput | None] = []
+    def _fill_inputs(self, node: TraceNode, walk_node: WalkNode, outputs: dict[TraceOutput, WalkOutput]) -> None:
+        sources: list[tuple[int, int]] = []
+        feeds: dict[int, ExpectFeed] = {}  # by slot
+        constants: list[tuple[int, ScalarValue]] = []
         others: list[Expectation] = []
-        first_use: dict[int, int] = {}
-        for position, wiring in enumerate(node.inputs):
-            source: WalkOutput | None = None
+        for position, (wiring, spec) in enumerate(zip(node.inputs, node.input_specs, strict=True)):
             match wiring:
-                case FromNodes(alternatives) if len(alternatives) == 1:
-                    source = outputs[alternatives[0]]
+                case FromNodes([only]):
+                    sources.append((position, outputs[only].number))
                 case FromNodes(alternatives):
                     others.append(ExpectPhi(position, self.phis[frozenset(alternatives)].slot))
                 case FromFeed(feed):
                     slot = self._feed_slots[feed]
-                    if slot in first_use:
-                        others.append(ExpectSame(position, first_use[slot]))
-                    else:
-                        first_use[slot] = position
-                        others.append(self._expect_feed(position, slot, node.input_specs[position]))
-                case FromScalar():
-                    if wiring.varies:
+                    if slot in feeds:
+                        others.append(ExpectSame(position, feeds[slot].position))
+                    elif spec is not None:
+                        static = None if _has_symbols(spec) else _static(spec)
+                        feeds[slot] = ExpectFeed(position, slot, spec.dtype, static)
+                case FromScalar(value, varies):
+                    if varies:
                         slot = self._feed_slots[wiring]
-                        others.append(ExpectScalar(position, slot, type(wiring.value), *_integer_limits(node)))
+                        others.append(ExpectScalar(position, slot, type(value), *_integer_limits(node)))
                     else:
-                        others.append(ExpectConstant(position, wiring.value))
-            sources.append(source)
-        walk_node.sources, walk_node.others = tuple(sources), tuple(others)
-        walk_node.sends = tuple([(e.slot, e.position) for e in others if isinstance(e, ExpectFeed | ExpectScalar)])
+                        constants.append((position, value))
+                case _:
+                    assert_never(wiring)
+        walk_node.sources, walk_node.constants, walk_node.others = tuple(sources), tuple(constants), tuple(others)
+        before = self._sent_before(node)
+        walk_node.fed = tuple([(e.position, e.slot) for e in feeds.values() if e.slot in before])
+        walk_node.feeds = tuple([e for e in feeds.values() if e.slot not in before])
+        sent: list[ExpectFeed | ExpectScalar] = [*walk_node.feeds, *[e for e in others if isinstance(e, ExpectScalar)]]
+        walk_node.sends = tuple([(e.slot, e.position) for e in sent])
+        self._sent[node] = before | {e.slot for e in sent}
         walk_node.symbolic = self._symbolic_inputs(node)
         shape = node.attributes.get(SHAPE_ATTRIBUTE)
         walk_node.shape_symbols = isinstance(shape, tuple) and any(isinstance(d, str) for d in shape)
 
-
-    def _expect_feed(self, position: int, slot: int, spec: SymbolicSpec | None) -> ExpectFeed:
-        assert spec is not None
-        return ExpectFeed(position, slot, spec.dtype, None if _has_symbols(spec) else _static(spec))
+    def _sent_before(self, node: TraceNode) -> frozenset[int]:
+        """The feeds that every path to `node` has sent."""
+        parents = [self._sent[parent] for parent in node.parents]
+        return frozenset.intersection(*parents) if parents else frozenset()
 
     def _symbolic_inputs(self, node: TraceNode) -> tuple[tuple[int, tuple[Dim, ...]], ...]:
         """The inputs whose shapes validation must look at, as soon as one has a symbol or comes from one that has.

@@ -15,6 +15,7 @@ from weakref import ref
 
 Location = tuple[int, ...]  # code number and instruction offset of each frame, innermost first
 
+_HERE = f"{Path(__file__).parent}/"
 _PACKAGES = tuple(f"{Path(__file__).parent.parent / name}/" for name in ("coexec", "minitensor", "comprehension"))
 
 _numbers: dict[tuple[str, str, int, int], int] = {}
@@ -41,6 +42,15 @@ def location(frame: FrameType | None, root: FrameType | None) -> Location:
         parts.append(frame.f_lasti)
         frame = frame.f_back
     return tuple(parts)
+
+
+def callers_frame() -> FrameType | None:
+    """The innermost frame that does not belong to this package: an operation has the same location whether it
+    was recorded or met while Python was being validated."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame
 
 
 def users_line(frame: FrameType | None = None) -> str:

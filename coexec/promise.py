@@ -16,40 +16,20 @@ from coexec.runner_protocol import Handle
 from minitensor.value import Value
 
 
-class StepLog:
-    """What a step has made so far: weak references to the values, in order.
+class Promise(ref[Value]):
+    """A weak reference to a value that knows where the value comes from: output `output` of operation `index`.
 
-    The two observers of a step (co-executing, then recording after a divergence) share one log.  `lock` is held
-    while values are filled: another thread may demand one at any time.
+    One object for both purposes, because a step makes one for every output; and made without an `__init__`
+    of its own, which would cost as much as the rest of a validation.  `make_promise` sets the slots.
     """
-
-    __slots__ = ("fill_pending", "lock", "made", "thread")
-
-    def __init__(self) -> None:
-        self.made: list[ref[Value]] = []
-        self.lock = threading.RLock()
-        self.thread = threading.get_ident()
-        self.fill_pending: Callable[[Value], None] | None = None  # set while values of this step can be empty
-
-    def live(self) -> Iterator[Value]:
-        """The values of the step that somebody still holds."""
-        for reference in self.made:
-            value = reference()
-            if value is not None:
-                yield value
-
-
-class Promise:
-    """Output `output` of the operation at `index` of the step's trace."""
 
     __slots__ = ("handle", "index", "output", "owner", "source")
 
-    def __init__(self, owner: StepLog, index: int, output: int, source: Any = None) -> None:
-        self.owner: StepLog | None = owner
-        self.index = index
-        self.output = output
-        self.source = source  # the walk's output that was expected and validated
-        self.handle: Handle | None = None
+    owner: StepLog | None
+    index: int
+    output: int
+    source: Any  # the walk's output that was expected and validated; None while recording
+    handle: Handle | None  # set when the step has ended
 
     def fill(self, value: Value) -> None:
         """Sets `value.array`; blocks until it is there.  May be called by any thread.
@@ -71,6 +51,36 @@ class Promise:
         self.handle = handle
         self.source = None
         self.owner = None
+
+
+class StepLog:
+    """What a step has made so far, in order.
+
+    The two observers of a step (co-executing, then recording after a divergence) share one log.  `lock` is held
+    while values are filled: another thread may demand one at any time.
+    """
+
+    __slots__ = ("fill_pending", "lock", "made")
+
+    def __init__(self) -> None:
+        self.made: list[Promise] = []
+        self.lock = threading.RLock()
+        self.fill_pending: Callable[[Value], None] | None = None  # set while values of this step can be empty
+
+    def live(self) -> Iterator[tuple[Value, Promise]]:
+        """The values of the step that somebody still holds."""
+        for promise in self.made:
+            value = promise()
+            if value is not None:
+                yield value, promise
+
+
+def make_promise(value: Value, log: StepLog, index: int, output: int, source: Any = None) -> None:
+    """Marks `value` as made by this step."""
+    promise = Promise(value)
+    promise.owner, promise.index, promise.output, promise.source = log, index, output, source
+    value.pending = promise
+    log.made.append(promise)
 
 
 def origin(value: Any, log: StepLog) -> Promise | None:

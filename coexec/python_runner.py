@@ -9,39 +9,28 @@ leaves the graph, every live value of the prefix is filled, and a Recorder goes 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from time import perf_counter
 from types import FrameType
-from typing import Any, assert_never
-from weakref import ref
+from typing import Any
 
 import numpy as np
 
-from coexec.keys import same_scalar
-from coexec.location import location, users_line
-from coexec.merge import SHAPE_ATTRIBUTE
+from coexec.location import users_line
 from coexec.opaque import is_opaque, values_to_check
-from coexec.promise import Promise, StepLog, origin
-from coexec.record import Produced, Recorder, Trace, forward_index
+from coexec.promise import Promise, origin
+from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
-from coexec.symbolic import Dim, ScalarValue
+from coexec.symbolic import ScalarValue
 from coexec.trace_graph import TraceFeed
-from coexec.walk import (
-    Expectation,
-    ExpectConstant,
-    ExpectFeed,
-    ExpectPhi,
-    ExpectSame,
-    ExpectScalar,
-    Walk,
-    WalkNode,
-    WalkOutput,
-)
+from coexec.validate import Validator
+from coexec.walk import Walk, WalkNode, WalkOutput
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, local
+
+new_value = Value.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +41,25 @@ class Outcome:
     reason: str | None
 
 
-class PythonRunner:
+class PythonRunner(Validator):
     """The observer of a co-executed step.
 
     Args:
         walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
     """
 
-    __slots__ = (
-        "at", "attributes", "bound", "log", "path", "phis", "posted", "reads", "reason", "recorder", "root", "run",
-        "sent", "stall_s", "symbols", "walk",
-    )  # fmt: skip
+    __slots__ = ("attributes", "posted", "reads", "reason", "recorder", "run", "sent", "stall_s")
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
-        self.walk = walk
+        super().__init__(walk, root)
         self.run = run
-        self.root: FrameType | None = root
-        self.at = walk.start
-        self.path: list[WalkNode] = []
         self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
-        self.bound: list[Any] = [None] * len(walk.feeds)  # values and numbers as Python has them
-        self.sent: list[Any] = [None] * len(walk.feeds)  # the same as they were sent: snapshots of borrowed memory
-        self.phis: list[WalkOutput | None] = [None] * walk.phis
-        self.symbols: dict[str, int] = {}
+        self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
         self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
         self.stall_s = 0.0
-        self.log = StepLog()
         self.log.fill_pending = self._fill
 
     # --- the observer ------------------------------------------------------------------------------------
@@ -88,15 +67,29 @@ class PythonRunner:
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Validates one operation and promises its outputs; leaves the graph where it is another one."""
         node = self.at.only
-        if node is None or not self._matches(node, op, inputs, attributes):
-            node = self._choose(op, inputs, attributes)
+        if node is None or not self.matches(node, op, inputs, attributes):
+            node = self.choose(op, inputs, attributes)
             if node is None:
                 return self._outside(op, inputs, attributes)
+        elif node.plain:
+            return self._advance(node, inputs, attributes)
         if op.may_raise:
             self._check_contents(op, inputs, attributes)
             if self.recorder is not None:
                 return self.recorder.execute(op, inputs, attributes)
-        return self._advance(node, inputs, attributes)
+        at = self.at
+        if at.case is not None:
+            self.run.choose(at.case, at.children.index(node))
+        if node.symbolic:
+            self._bind(self.unify(node, inputs, attributes) or {})
+            if node.shape_symbols:
+                self.attributes[len(self.path)] = attributes
+        values = self._advance(node, inputs, attributes)
+        for slot, output in node.selects:
+            self.phis[slot] = output
+        if node.reads:
+            self.posted |= node.reads
+        return values
 
     def on_read(self, value: Value) -> None:
         """Python looks at a value: waits for the graph if this step made it."""
@@ -113,97 +106,7 @@ class PythonRunner:
     def on_rebind(self, tensor: Any, value: Value) -> None:
         """Nothing to do: names belong to Python, and Python has validated this."""
 
-    # --- validation --------------------------------------------------------------------------------------
-
-    def _matches(self, node: WalkNode, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
-        """Whether the operation is `node`; changes nothing."""
-        if op is not node.op or len(inputs) != len(node.sources):
-            return False
-        if (attributes != node.attributes or node.typed) and not self._same_attributes(node, attributes):
-            return False
-        log = self.log
-        for x, source in zip(inputs, node.sources):  # noqa: B905 - lengths are equal; `strict` costs 60 ns
-            if source is not None:
-                if type(x) is not Value:
-                    return False
-                promise = x.pending
-                if type(promise) is not Promise or promise.source is not source or promise.owner is not log:
-                    return False
-        for expected in node.others:
-            if not self._meets(expected, inputs):
-                return False
-        return not node.symbolic or self._unify(node, inputs, attributes) is not None
-
-    def _same_attributes(self, node: WalkNode, attributes: dict[str, Any]) -> bool:
-        """Attributes with numbers (1 is not True) or with symbols in their shape."""
-        if attributes.keys() != node.attributes.keys():
-            return False
-        for name, known in node.attributes.items():
-            seen = attributes[name]
-            if name == SHAPE_ATTRIBUTE and node.shape_symbols:
-                if not isinstance(seen, tuple) or len(seen) != len(known):
-                    return False
-            elif type(seen) is not type(known) or seen != known:
-                return False
-        return True
-
-    def _meets(self, expected: Expectation, inputs: tuple[Any, ...]) -> bool:
-        x: Any = inputs[expected.position]
-        match expected:
-            case ExpectPhi(slot=slot):
-                promise = origin(x, self.log) if type(x) is Value else None
-                return promise is not None and promise.source is self.phis[slot]
-            case ExpectFeed(slot=slot):
-                if type(x) is not Value or x.dtype != expected.dtype or origin(x, self.log) is not None:
-                    return False
-                if expected.shape is not None and x.shape != expected.shape:
-                    return False
-                return self.bound[slot] is None or self.bound[slot] is x
-            case ExpectSame(other=other):
-                return x is inputs[other]
-            case ExpectConstant(value=value):
-                return x is value or (type(x) is not Value and same_scalar(x, value))
-            case ExpectScalar():
-                return expected.admits(x)
-            case _:
-                assert_never(expected)
-
-    def _unify(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> dict[str, int] | None:
-        """The symbols that this operation would bind; None where its dimensions are not the graph's."""
-        fresh: dict[str, int] = {}
-        for position, dims in node.symbolic:
-            if not self._unify_dims(dims, inputs[position].shape, fresh):
-                return None
-        if node.shape_symbols:
-            shape: tuple[Dim, ...] = node.attributes[SHAPE_ATTRIBUTE]
-            if not self._unify_dims(shape, attributes[SHAPE_ATTRIBUTE], fresh):
-                return None
-        return fresh
-
-    def _unify_dims(self, dims: tuple[Dim, ...], shape: tuple[int, ...], fresh: dict[str, int]) -> bool:
-        if len(dims) != len(shape):
-            return False
-        for dim, extent in zip(dims, shape, strict=True):
-            if isinstance(dim, str):
-                known = self.symbols.get(dim)
-                if known is None:
-                    known = fresh.setdefault(dim, extent)
-                if known != extent or extent < 2:
-                    return False
-            elif dim != extent:
-                return False
-        return True
-
-    def _choose(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> WalkNode | None:
-        """The child that the operation is, at a fork; locations decide only where nothing else does."""
-        matching = [n for n in self.at.children if n.op is not None and self._matches(n, op, inputs, attributes)]
-        if len(matching) > 1:
-            here = location(sys._getframe(2), self.root)
-            forward = forward_index(self.log)
-            number = None if forward is None else self.path[forward].number
-            keys = [(n, n.trace.key) for n in matching]
-            matching = [n for n, key in keys if key and (key.location, key.forward) == (here, number)] or matching
-        return matching[0] if matching else None
+    # --- advancing ---------------------------------------------------------------------------------------
 
     def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
         """The fence: what the operation can fail on is read, and the rule run with blanks for everything else.
@@ -219,37 +122,31 @@ class PythonRunner:
         ]
         run_eager(op, tuple(blanks), attributes)
 
-    # --- advancing ---------------------------------------------------------------------------------------
-
     def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
-        """The operation is valid: tells the graph what it needs, and promises the outputs."""
-        at, run, log = self.at, self.run, self.log
-        if at.case is not None:
-            run.choose(at.case, at.children.index(node))
-        index = len(self.path)
-        if node.symbolic:
-            self._bind(self._unify(node, inputs, attributes) or {})
-            if node.shape_symbols:
-                self.attributes[index] = attributes
+        """The operation is valid: feeds what the graph lacks, and promises the outputs."""
         for slot, position in node.sends:
             if self.bound[slot] is None:
                 self._feed(slot, inputs[position])
-        values = []
-        made = log.made
-        for i, output in enumerate(node.outputs):
-            shape = output.shape
-            if shape is None:
-                shape = self._concrete(node, i, inputs, attributes)
-            value = Value.promise(shape, output.dtype, Promise(log, index, i, output))
-            made.append(ref(value))
-            values.append(value)
+        output = node.single
+        if output is not None and output.shape is not None:
+            values: tuple[Value, ...] = (self._promise(output, 0, output.shape),)
+        else:
+            values = tuple([
+                self._promise(output, i, output.shape or self._concrete(node, i, inputs, attributes))
+                for i, output in enumerate(node.outputs)
+            ])
         self.path.append(node)
-        for slot, output in node.selects:
-            self.phis[slot] = output
-        if node.reads:
-            self.posted |= node.reads
         self.at = node
-        return tuple(values)
+        return values
+
+    def _promise(self, output: WalkOutput, index: int, shape: tuple[int, ...]) -> Value:
+        """An empty value (written out: `Value.promise` and a constructor of Promise would double the cost)."""
+        value = new_value(Value)
+        value.array, value.shape, value.dtype, value.owned, value.exported = None, shape, output.dtype, True, False
+        value.pending = self.made[output.number] = promise = Promise(value)
+        promise.owner, promise.index, promise.output, promise.source = self.log, len(self.path), index, output
+        self.log.made.append(promise)
+        return value
 
     def _bind(self, fresh: dict[str, int]) -> None:
         for name, extent in fresh.items():
@@ -259,7 +156,7 @@ class PythonRunner:
     def _concrete(
         self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
     ) -> tuple[int, ...]:
-        """The shape of an output with symbols; symbols met here first are bound."""
+        """The shape of an output that may have symbols; symbols met here first are bound."""
         dims = node.outputs[index].dims
         unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
         if unknown:
@@ -353,25 +250,17 @@ class PythonRunner:
         """Computes one value by replay (another thread's demand, or a read that the graph does not deliver)."""
         promise = origin(value, self.log)
         assert promise is not None
-        self._fill_all([value])
+        self._fill_all([(value, promise)])
 
     def _fill_live(self) -> None:
         with self.log.lock:
-            self._fill_all([value for value in self.log.live() if value.array is None])
+            self._fill_all([(value, promise) for value, promise in self.log.live() if value.array is None])
 
-    def _fill_all(self, values: list[Value]) -> None:
+    def _fill_all(self, values: list[tuple[Value, Promise]]) -> None:
         if not values:
             return
-        keys: dict[tuple[int, int], Value] = {}
-        known: dict[tuple[int, int], Value] = {}
-        for value in self.log.live():
-            promise = origin(value, self.log)
-            if promise is not None and value.array is not None:
-                known[promise.index, promise.output] = value
-        for value in values:
-            promise = origin(value, self.log)
-            assert promise is not None
-            keys[promise.index, promise.output] = value
+        keys = {(promise.index, promise.output): value for value, promise in values}
+        known = {(p.index, p.output): value for value, p in self.log.live() if value.array is not None}
         log = OpLog(self.path, self.attributes, self.sent, self.walk.phis)
         for key, result in replay(log, list(keys), known).items():
             keys[key].array = result.array
@@ -402,24 +291,16 @@ class PythonRunner:
 
     def _hand_over(self, trace: Trace) -> None:
         """Every live value gets its handle, or its contents where the graph did not know that it would live."""
-        owed: list[tuple[Value, Promise]] = []
-        unknown: list[Value] = []
-        for value in self.log.live():
-            promise = origin(value, self.log)
-            if promise is None:
-                continue
-            if value.array is None and not promise.source.kept:
-                unknown.append(value)
-                trace.kept.append(Produced(promise.index, promise.output))
-            elif value.array is None:
-                owed.append((value, promise))
+        empty = [(value, promise) for value, promise in self.log.live() if value.array is None]
+        owed = [(value, promise) for value, promise in empty if promise.source.kept]
+        unknown = [(value, promise) for value, promise in empty if not promise.source.kept]
+        trace.kept += [Produced(promise.index, promise.output) for _, promise in unknown]
         self._fill_all(unknown)
         handles = self.run.finish([promise.source.output for _, promise in owed])
         for (_, promise), handle in zip(owed, handles, strict=True):
             promise.settle(handle)
-        for value in self.log.live():
-            promise = origin(value, self.log)
-            if promise is not None:
+        for value, promise in self.log.live():
+            if promise.owner is not None:
                 promise.settle(None)
                 value.pending = None
 
@@ -429,6 +310,7 @@ class PythonRunner:
         self.recorder = None
         self.log.fill_pending = None
         self.log.made.clear()
+        self.made.clear()
         self.bound.clear()
         self.sent.clear()
         self.attributes.clear()

@@ -9,15 +9,13 @@ operands are reads and their results come into the trace from outside.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
-from weakref import ref
 
-from coexec.location import Location, location, users_line
+from coexec.location import Location, callers_frame, location, users_line
 from coexec.opaque import is_opaque, values_to_check
-from coexec.promise import Promise, StepLog, origin
+from coexec.promise import StepLog, make_promise, origin
 from coexec.symbolic import ScalarValue
 from coexec.trace_graph import TraceFeed, TraceNode
 from minitensor.dispatch import run_eager
@@ -106,7 +104,7 @@ class Recorder:
         for x in values_to_check(op, inputs):
             self.on_read(x)
         outputs = run_eager(op, inputs, attributes)
-        frame = sys._getframe(1)
+        frame = callers_frame()
         index = len(self.trace.prefix) + len(self.trace.records)
         self.trace.records.append(
             OpRecord(
@@ -121,8 +119,7 @@ class Recorder:
             )
         )
         for i, value in enumerate(outputs):
-            value.pending = Promise(self.log, index, i)
-            self.log.made.append(ref(value))
+            make_promise(value, self.log, index, i)
         return outputs
 
     def on_read(self, value: Value) -> None:
@@ -137,12 +134,10 @@ class Recorder:
 
     def end(self) -> Trace:
         """The step has ended: notes what is alive and lets go of everything else."""
-        for value in self.log.live():
-            promise = origin(value, self.log)
-            if promise is not None:
-                self.trace.kept.append(Produced(promise.index, promise.output))
-                promise.settle(None)
-                value.pending = None
+        for value, promise in self.log.live():
+            self.trace.kept.append(Produced(promise.index, promise.output))
+            promise.settle(None)
+            value.pending = None
         self.externals.clear()
         self.root = None  # the frame holds this recorder: no cycle may outlive the call
         return self.trace

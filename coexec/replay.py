@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from coexec.symbolic import ScalarValue
-from coexec.walk import ExpectConstant, ExpectFeed, ExpectPhi, ExpectSame, ExpectScalar, WalkNode, WalkOutput
+from coexec.walk import ExpectPhi, ExpectSame, ExpectScalar, WalkNode
 from minitensor.dispatch import run_eager
 from minitensor.value import Value
 
@@ -82,23 +82,29 @@ def _needed_operations(
 def _operands(log: OpLog) -> list[tuple[Operand, ...]]:
     """Walks the path once more, with the phis as they were."""
     phis: list[Key | None] = [None] * log.phis
-    made: dict[WalkOutput, Key] = {}
+    made: dict[int, Key] = {}  # by the number of the output
     operands: list[tuple[Operand, ...]] = []
     for index, node in enumerate(log.path):
-        found: list[Operand] = [None if source is None else made[source] for source in node.sources]
+        found: list[Operand] = [None] * node.inputs
+        for position, number in node.sources:
+            found[position] = made[number]
+        for position, slot in [*node.fed, *[(e.position, e.slot) for e in node.feeds]]:
+            found[position] = log.feeds[slot]
+        for position, value in node.constants:
+            found[position] = value
         for expected in node.others:
             match expected:
                 case ExpectPhi(position, slot):
                     found[position] = phis[slot]
-                case ExpectFeed(position, slot) | ExpectScalar(position, slot):
+                case ExpectScalar(position, slot):
                     found[position] = log.feeds[slot]
                 case ExpectSame(position, other):
                     found[position] = found[other]
-                case ExpectConstant(position, value):
-                    found[position] = value
+                case _:
+                    assert_never(expected)
         operands.append(tuple(found))
         for i, output in enumerate(node.outputs):
-            made[output] = (index, i)
+            made[output.number] = (index, i)
         for slot, output in node.selects:
-            phis[slot] = made[output]
+            phis[slot] = made[output.number]
     return operands

@@ -8,7 +8,7 @@ step is: validation is comparisons of identities, one of attributes, and few oth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from minitensor.ops.opdef import OpDef
 class WalkOutput:
     """One output: where the graph has it, and whether Python may ask for it.
 
-    `shape` is None where a dimension is a symbol; `dims` has it in any case.
+    `shape` is None where a dimension is a symbol; `dims` has it in any case.  `number`: among all outputs.
     """
 
-    __slots__ = ("dims", "dtype", "kept", "output", "shape", "trace")
+    __slots__ = ("dims", "dtype", "kept", "number", "output", "shape", "trace")
 
-    def __init__(self, trace: TraceOutput) -> None:
+    def __init__(self, number: int, trace: TraceOutput) -> None:
         spec = trace.node.output_specs[trace.index]
+        self.number = number
         self.trace = trace
         self.output = Output(trace.node.number, trace.index)
         self.dims = spec.shape
@@ -69,54 +70,61 @@ class ExpectSame:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectConstant:
-    position: int
-    value: ScalarValue
-
-
-@dataclass(frozen=True, slots=True)
 class ExpectScalar:
     """Any number of this type (an int: from `low` to `high`, inclusive)."""
 
     position: int
     slot: int
-    type: type
+    kind: type
     low: int
     high: int
 
     def admits(self, number: Any) -> bool:
-        return type(number) is self.type and (self.type is not int or self.low <= number <= self.high)
+        if type(number) is not self.kind:
+            return False
+        return self.kind is not int or self.low <= cast(int, number) <= self.high
 
 
-Expectation = ExpectPhi | ExpectFeed | ExpectSame | ExpectConstant | ExpectScalar
+
+Expectation = ExpectPhi | ExpectSame | ExpectScalar
 
 
 class WalkNode:
     """One operation, the start or the end.
 
-    `sources[i]` is the one output expected as input i, None where `others` says what is expected.
+    What its inputs must be: `sources` (position, number of the one output expected), `fed` (position, slot of a feed
+    that every path here has sent), `feeds`, `constants` and `others`.
     `only`: the single operation that may follow (None: a fork or the end).  `case`: its choice word.
     `sends`: (slot, position) of the inputs to feed, each unless the path has fed it before.
+    `single`: its output where it has one, of known shape.
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
+    `plain`: validating it needs nothing but promises for its outputs and its feeds.
     """
 
     __slots__ = (
-        "attributes", "case", "children", "ends", "number", "only", "op", "others", "outputs", "reads", "selects",
-        "sends", "shape_symbols", "sources", "symbolic", "trace", "typed",
+        "attributes", "case", "children", "constants", "ends", "fed", "feeds", "inputs", "number", "only", "op",
+        "others", "outputs", "plain", "reads", "selects", "sends", "shape_symbols", "single", "sources", "symbolic",
+        "trace", "typed",
     )  # fmt: skip
 
-    def __init__(self, trace: TraceNode) -> None:
+    def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
         self.trace = trace
         self.number = trace.number
         self.op: OpDef | None = trace.op
         self.attributes = trace.attributes
         self.typed = any(isinstance(v, bool | int | float) for v in trace.attributes.values())
-        self.outputs = tuple([WalkOutput(o) for o in trace.outputs])
-        self.sources: tuple[WalkOutput | None, ...] = ()
+        self.outputs = outputs
+        self.single = outputs[0] if len(outputs) == 1 and outputs[0].shape is not None else None
+        self.inputs = len(trace.inputs)
+        self.sources: tuple[tuple[int, int], ...] = ()
+        self.fed: tuple[tuple[int, int], ...] = ()
+        self.feeds: tuple[ExpectFeed, ...] = ()
+        self.constants: tuple[tuple[int, ScalarValue], ...] = ()
         self.others: tuple[Expectation, ...] = ()
         self.sends: tuple[tuple[int, int], ...] = ()
         self.symbolic: tuple[tuple[int, tuple[Dim, ...]], ...] = ()
         self.shape_symbols = False  # whether the attribute `shape` holds symbols
+        self.plain = False
         self.children: tuple[WalkNode, ...] = ()
         self.only: WalkNode | None = None
         self.case: int | None = None
@@ -130,6 +138,7 @@ class Walk:
     """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index."""
 
     start: WalkNode
+    outputs: tuple[WalkOutput, ...]  # by number
     feeds: tuple[TraceFeed | None, ...]
     phis: int
     symbols: dict[str, int]
