@@ -8,11 +8,12 @@ loops and tensors from the decisions, the values from the statements.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Literal, assert_never
 
 from comprehension.kernel import ir
 from comprehension.kernel.scope import Scope, box_subscripts
-from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, simplify, simplify_condition
+from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, simplify, simplify_condition, varies_with
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
@@ -63,27 +64,28 @@ class _Walker:
         self.program = scop.program
         self.contract = math == "fast"
         self.locals: dict[str, ir.Buffer] = {}
+        self.padded: set[str] = set()  # local buffers whose tiles are whole even at the edges
 
     # --- stages -------------------------------------------------------------------------------------
 
     def stages(self, root: isl.AstNode) -> list[ir.Stage]:
         """One stage per stage mark at the top of the AST, in order."""
-        stages: list[ir.Stage] = []
-        for node in _flattened(root):
-            if node.get_type() != isl.ast_node_type.mark:
-                raise ValueError(f"a statement outside of every stage: {node.to_C_str()}")
-            decision = self.tree.decisions[node.mark_get_id().get_name()]
-            assert isinstance(decision, StageMark)
-            stages.append(self._stage(f"stage{len(stages)}", decision, node.mark_get_node()))
-        return stages
-
-    def _stage(self, name: str, decision: StageMark, node: isl.AstNode) -> ir.Stage:
         scope = Scope(ranges=dict.fromkeys(self.program.sizes, (0, None)))
-        body = self.nodes(node, scope)
+        return [
+            self._stage(f"stage{position}", guards, mark, scope) for position, (guards, mark) in enumerate(_marks(root))
+        ]
+
+    def _stage(self, name: str, guards: tuple[isl.AstExpr, ...], mark: isl.AstNode, scope: Scope) -> ir.Stage:
+        decision = self.tree.decisions[mark.mark_get_id().get_name()]
+        assert isinstance(decision, StageMark)
+        body = tuple(self.nodes(mark.mark_get_node(), scope))
+        header: ir.Loop | None = None
         if decision.parallel and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
             header = ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step)
-            return ir.Stage(name, loop.body, header, decision.grain)
-        return ir.Stage(name, tuple(body))
+            body = loop.body
+        for guard in guards:  # conditions on sizes: a stage that they exclude has nothing to do
+            body = (ir.If(simplify_condition(condition_of(guard), scope.ranges), body),)
+        return ir.Stage(name, body, header, decision.grain if header else 1)
 
     # --- nodes --------------------------------------------------------------------------------------
 
@@ -151,8 +153,31 @@ class _Walker:
         body = self.nodes(inner, inside)
         if all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
-            return [ir.Tile(axes[0] if len(axes) > 1 else None, axes[-1], statements)]
+            axes = [self._unmasked(axis, statements) for axis in axes]
+            tile = ir.Tile(axes[0] if len(axes) > 1 else None, axes[-1], statements)
+            return [*self._padding(tile), tile]
         return self.nodes(node, scope)
+
+    def _unmasked(self, axis: ir.Axis, body: Sequence[ir.Define | ir.Store]) -> ir.Axis:
+        """Without a limit where points beyond it touch nothing but the padding of local buffers."""
+        if axis.limit is None:
+            return axis
+        touched = [part for part in accesses_in(body) if varies_with(part.subscripts, axis.variable)]
+        return replace(axis, limit=None) if all(part.buffer in self.padded for part in touched) else axis
+
+    def _padding(self, tile: ir.Tile) -> list[ir.Node]:
+        """Zeros beyond the edge of a panel, before the copy into it."""
+        (first, *others) = tile.body
+        lanes = tile.lanes
+        is_copy = not others and isinstance(first, ir.Store) and first.role is ir.StoreRole.COPY
+        if not is_copy or lanes.limit is None or not isinstance(first, ir.Store) or first.buffer not in self.padded:
+            return []
+        dtype = self.locals[first.buffer].dtype
+        zero = ir.Const(0.0 if dtype.is_float else 0, dtype)
+        fill = ir.Store(first.buffer, first.subscripts, zero, ir.StoreRole.FILL)
+        whole = ir.Tile(tile.rows, replace(lanes, limit=None), (fill,))
+        end = simplify(ir.IntOp("+", lanes.start, ir.Int(lanes.extent)))
+        return [ir.If(ir.Compare("<", lanes.limit, end), (whole,))]
 
     def _accumulate(self, decision: AccumulateMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         """accumulators = identity; the loops; target = target op fold(accumulators)."""
@@ -180,6 +205,8 @@ class _Walker:
             scope = scope.promoting(promotion, offsets)
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
+            if promotion.space is ir.Space.REGISTER or promotion.panel is not None:
+                self.padded.add(promotion.buffer)
         body = self.nodes(node, scope)
         held = [self.locals[p.buffer] for p in decision.promotions if p.space is ir.Space.REGISTER]
         return [*(_cleared(b, len(scope.dims)) for b in held if _is_masked(b.name, body)), *body]
@@ -187,7 +214,7 @@ class _Walker:
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)
         whole = shape_of(self.program, info.shape)
-        box = [whole[a] if e is None else ir.Int(e) for a, e in enumerate(promotion.extents)]
+        box = tuple(whole[a] if e is None else ir.Int(e) for a, e in enumerate(promotion.extents))
         shape = box_subscripts(promotion, box, panel_of=lambda extent, size: (_panels(extent, size), ir.Int(size)))
         return ir.Buffer(promotion.buffer, info.dtype, shape, promotion.space, promoted_from=promotion.tensor)
 
@@ -240,11 +267,21 @@ class _Walker:
         return ir.Store(copy.tensor, element, ir.Load(buffer, local, dtype), ir.StoreRole.COPY)
 
 
-def _flattened(node: isl.AstNode) -> list[isl.AstNode]:
-    if node.get_type() != isl.ast_node_type.block:
-        return [node]
-    children = node.block_get_children()
-    return [n for i in range(children.n_ast_node()) for n in _flattened(children.get_at(i))]
+def _marks(
+    node: isl.AstNode, guards: tuple[isl.AstExpr, ...] = ()
+) -> Iterator[tuple[tuple[isl.AstExpr, ...], isl.AstNode]]:
+    """The stage marks at the top of the AST, each with the conditions on sizes around it."""
+    match node.get_type():
+        case isl.ast_node_type.mark:
+            yield guards, node
+        case isl.ast_node_type.block:
+            children = node.block_get_children()
+            for position in range(children.n_ast_node()):
+                yield from _marks(children.get_at(position), guards)
+        case isl.ast_node_type.if_ if not node.if_has_else_node():
+            yield from _marks(node.if_get_then_node(), (*guards, node.if_get_cond()))
+        case _:
+            raise ValueError(f"a statement outside of every stage: {node.to_C_str()}")
 
 
 def _upper(condition: isl.AstExpr, scope: Scope) -> ir.IntExpr:
@@ -330,6 +367,18 @@ def _only_in_tiles(nodes: Sequence[ir.Node], buffer: str) -> bool:
             case ir.Tile(body=body):
                 found = found or any(isinstance(n, ir.Store) and n.buffer == buffer for n in body)
     return found
+
+
+def accesses_in(node: object) -> Iterator[ir.Store | ir.Load]:
+    """All stores and loads in statements or values."""
+    if isinstance(node, ir.Store | ir.Load):
+        yield node
+    if isinstance(node, tuple):
+        for part in node:
+            yield from accesses_in(part)
+    elif is_dataclass(node):
+        for part in fields(node):
+            yield from accesses_in(getattr(node, part.name))
 
 
 def walk_nodes(nodes: Sequence[ir.Node]) -> Iterator[ir.Node]:

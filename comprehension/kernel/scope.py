@@ -54,9 +54,7 @@ class Scope:
             return tensor, subscripts
         promotion, offsets = self.promoted[statement, tensor]
         if promotion.space is ir.Space.REGISTER:
-            return promotion.buffer, tuple(
-                self._on_tile(s) for s, extent in zip(subscripts, promotion.extents, strict=True) if extent != 1
-            )
+            return promotion.buffer, tuple(self._on_tile(subscripts[axis]) for axis in promotion.axes)
         box = [simplify(ir.IntOp("-", s, o), self.ranges) for s, o in zip(subscripts, offsets, strict=True)]
         return promotion.buffer, box_subscripts(promotion, box, panel_of=self._panel_place)
 
@@ -80,11 +78,11 @@ def box_subscripts(
     *,
     panel_of: Callable[[ir.IntExpr, int], tuple[ir.IntExpr, ir.IntExpr]],
 ) -> Subscripts:
-    """The axes of a box in the order of its buffer: panel first, place within the panel last, extent 1 dropped."""
+    """The axes of a box in the order of its buffer: panel first, place within the panel last."""
     if promotion.panel is None:
-        return tuple(b for b, extent in zip(box, promotion.extents, strict=True) if extent != 1)
+        return tuple(box[axis] for axis in promotion.axes)
     axis, size = promotion.panel
     outer, inner = panel_of(box[axis], size)
-    others = [b for a, (b, e) in enumerate(zip(box, promotion.extents, strict=True)) if a != axis and e != 1]
-    leading = [] if promotion.extents[axis] == size else [outer]
-    return (*leading, *others, inner)
+    extent = promotion.extents[axis]
+    leading = [outer] if extent is None or extent > size else []
+    return (*leading, *(box[a] for a in promotion.axes if a != axis), inner)

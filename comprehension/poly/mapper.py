@@ -201,7 +201,8 @@ class Mapper:
             return node
         self._copies([packing.copy])
         self.decisions[f"tile {packing.copy.name}"] = packing.mark
-        self.steps.append(f"{packing.copy.tensor} packed into {packing.promotion.buffer}{list(packing.promotion.extents)}")
+        promotion = packing.promotion
+        self.steps.append(f"{promotion.tensor} packed into {promotion.buffer}{list(promotion.extents)}")
         mark = f"pack {packing.copy.tensor}"
         node = self._mark(node, mark, PromoteMark((packing.promotion,))).child(0)
         return packing.graft(node).parent()

@@ -1,0 +1,76 @@
+"""Packing: the operand of a register tile in panels, so that the inner loop reads memory in order.
+
+    for t (tiles of n):                               for t:
+        for m, k: c[m, n] += a[m, k] * b[k, n]   ->       for k: panel[k, :] = b[k, 16 t : 16 t + 16]
+                                                          for m, k: c[m, n] += a[m, k] * panel[k, n - 16 t]
+
+Beyond the tensor's edge panels hold zeros.
+
+Legal where nothing below the place writes the tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comprehension.kernel.ir import Space
+from comprehension.poly import isl
+from comprehension.poly.access import dense_strides
+from comprehension.poly.contraction import Operand
+from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
+from comprehension.poly.scop import Scop
+from comprehension.poly.transform.copies import CopyLoop, graft_copy
+from comprehension.poly.transform.promote import box_of, footprint
+
+TRANSPOSED_ROWS = 16  # contiguous elements taken at once where the panel runs across them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """What a pack adds to a tree: the buffer, the copy and the tile mark around it."""
+
+    promotion: Promotion
+    copy: CopyStatement
+    touched: isl.Map
+    loops: tuple[CopyLoop, ...]
+    points: tuple[CopyLoop, ...]
+    mark: TileMark
+
+    def graft(self, node: isl.ScheduleNode) -> isl.ScheduleNode:
+        name = self.copy.name
+        return graft_copy(node, self.touched, name, self.loops, self.points, f"tile {name}", before=True)
+
+
+def pack(
+    node: isl.ScheduleNode, statement: str, operand: Operand, extent: int, lower: isl.PwAff, scop: Scop
+) -> Packing | None:
+    """Panels of `extent` along the operand's axis, for what is touched below `node`."""
+    access = scop.statement(statement).accesses[operand.access]
+    touched = footprint(node, [access])
+    if touched is None:
+        return None
+    offsets, extents = box_of(touched)
+    strides = dense_strides(scop.program, operand.tensor)
+    axis = operand.axis
+    rest = [a for a in range(len(strides)) if a != axis and extents[a] != 1]
+    promotion = Promotion(
+        operand.tensor,
+        f"{operand.tensor}_packed",
+        Space.SCRATCH,
+        offsets,
+        extents,
+        frozenset({statement, f"pack {operand.tensor}"}),
+        (*rest, axis),
+        panel=(axis, extent),
+    )
+    copy = CopyStatement(f"pack {operand.tensor}", promotion.buffer, operand.tensor, into_buffer=True)
+    lanes = CopyLoop(axis, point=extent, lower=lower)
+    tiles = CopyLoop(axis, tile=extent, lower=lower)
+    contiguous = len(strides) - 1
+    if contiguous == axis or contiguous not in rest:
+        loops = (tiles, *(CopyLoop(a) for a in rest))
+        return Packing(promotion, copy, touched, loops, (lanes,), TileMark(extent))
+    across = CopyLoop(contiguous, point=TRANSPOSED_ROWS)
+    others = tuple(CopyLoop(a) for a in rest if a != contiguous)
+    loops = (tiles, *others, CopyLoop(contiguous, tile=TRANSPOSED_ROWS))
+    return Packing(promotion, copy, touched, loops, (across, lanes), TileMark(extent, TRANSPOSED_ROWS))
