@@ -27,7 +27,7 @@ def save(tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> None:
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name!r} is of type {type(value).__name__}, expected a Tensor")
-    save_file({name: np.ascontiguousarray(t.detach().numpy()) for name, t in tensors.items()}, path)
+    save_file({name: np.asarray(t.detach().numpy(), order="C") for name, t in tensors.items()}, path)
 
 
 def load(path: str | PathLike[str]) -> dict[str, Tensor]:
