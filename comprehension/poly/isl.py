@@ -77,6 +77,7 @@ def new_context() -> Context:
     context.set_tile_scale_tile_loops(0)
     context.set_tile_shift_point_loops(1)
     context.set_ast_build_atomic_upper_bound(1)
+    context.set_ast_build_group_coscheduled(1)  # or a mark above a loop of one iteration is repeated for each child
     return context
 
 
