@@ -15,6 +15,7 @@ tiles, masks, copies and accumulators); what cannot be decided within the budget
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -48,6 +49,8 @@ def certify(
     """
     del dependences
     context = scop.context.get_ctx()
+    live = tuple(s for s in scop.statements if not s.domain.intersect_params(scop.context).is_empty())
+    scop = replace(scop, statements=live)
     findings: list[Finding] = []
     try:
         extraction = isl.bounded(context, budget, lambda: extract(kernel, scop.context))

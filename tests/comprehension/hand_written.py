@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from comprehension.kernel import ir
 from comprehension.lang import tree
-from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
+from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Precondition, Role, TensorInfo
 from comprehension.lang.types import ScalarType
 
 F32 = ScalarType.FLOAT32
@@ -111,7 +111,9 @@ def scan_program(t, d):
         statement("S0", "O", (0, "d"), read("X", 0, "d"), [("d", d)], 1),
         statement("S1", "O", ("t", "d"), plus(read("O", "t-1", "d"), read("X", "t", "d")), [("t", 1, t), ("d", d)], 2),
     ]
-    return program("scan", tensors, statements, [s for s in (t, d) if isinstance(s, str)])
+    found = program("scan", tensors, statements, [s for s in (t, d) if isinstance(s, str)])
+    first_row = Precondition(tree.Binary("<=", size(1), size(t), dtype=ScalarType.BOOL), "O(0, d) needs a row")
+    return replace(found, preconditions=(first_row,))
 
 
 def stencil_program(n):

@@ -79,11 +79,8 @@ def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
 
 
 def _exit(extraction: Extraction, buffer: ir.Buffer) -> Sink:
-    writers = [a for a in extraction.stores() if a.write is not None and a.write.buffer == buffer.name]
-    assert writers and writers[0].write is not None
-    cell = writers[0].write.relation.get_space().range()
-    end = writers[0].time.get_space().range()
-    timed = _whole_at_the_end(buffer.name, cell, end, len(extraction.kernel.stages), extraction.context)
+    end = len(extraction.kernel.stages)
+    timed = _whole_at_the_end(buffer.name, len(buffer.shape), extraction.times, end, extraction.context)
     return Sink(exit_name(buffer.name), timed, None, None, buffer.name)
 
 
@@ -91,14 +88,16 @@ def exit_name(tensor: str) -> str:
     return f"exit_{tensor}"
 
 
-def _whole_at_the_end(tensor: str, cell: isl.Space, times: isl.Space, first: int, context: isl.Set) -> Timed:
+def _whole_at_the_end(tensor: str, rank: int, times: isl.Space, first: int, context: isl.Set) -> Timed:
     """A read of every element at time [first, 0, 0, ...], after everything else."""
+    parameters = [context.get_dim_name(isl.dim_type.param, p) for p in range(context.dim(isl.dim_type.param))]
+    cell = isl.named_set_space(context.get_ctx(), parameters, tensor, [f"d{axis}" for axis in range(rank)])
     everything = isl.Set.universe(cell).intersect_params(context)
-    point = isl.Set.universe(times)
+    end = isl.Set.universe(times)
     for position in range(times.dim(isl.dim_type.set)):
-        point = point.fix_val(isl.dim_type.set, position, isl.Val(first if position == 0 else 0, times.get_ctx()))
+        end = end.fix_val(isl.dim_type.set, position, isl.Val(0 if position else first, times.get_ctx()))
     relation = isl.Map.identity(cell.map_from_set()).intersect_domain(everything)
-    time = isl.Map.from_domain_and_range(everything, point)
+    time = isl.Map.from_domain_and_range(everything, end)
     name = exit_name(tensor)
     return Timed(relation.set_tuple_name(isl.dim_type.in_, name), time.set_tuple_name(isl.dim_type.in_, name))
 
@@ -187,11 +186,8 @@ def scop_sources(scop: Scop, tensors: set[str], outputs: Iterable[str]) -> Sourc
                 name = read_name(statement, access.number)
                 renamed = (m.set_tuple_name(isl.dim_type.in_, name) for m in (access.relation, time))
                 reads.append(Timed(*renamed))
-    reads.extend(_scop_exit(scop, writes, tensor) for tensor in outputs)
+    for tensor in outputs if order else ():
+        times = next(iter(order.values())).get_space().range()
+        rank = len(scop.program.tensor(tensor).shape)
+        reads.append(_whole_at_the_end(tensor, rank, times, len(scop.program.statements), scop.context))
     return last_writers(reads, writes, scop.context.get_space())
-
-
-def _scop_exit(scop: Scop, writes: list[Timed], tensor: str) -> Timed:
-    like = next(w for w in writes if w.relation.get_tuple_name(isl.dim_type.out) == tensor)
-    cell, times = like.relation.get_space().range(), like.time.get_space().range()
-    return _whole_at_the_end(tensor, cell, times, len(scop.program.statements), scop.context)

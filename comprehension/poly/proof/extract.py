@@ -71,7 +71,7 @@ class Extraction:
     kernel: ir.Kernel
     context: isl.Set  # what is known of the sizes
     actions: tuple[Action, ...]
-    time_length: int
+    times: isl.Space
 
     def stores(self, *roles: ir.StoreRole) -> Iterator[Action]:
         """The actions that write, in program order; all roles unless some are given."""
@@ -79,7 +79,7 @@ class Extraction:
 
 
 def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
-    """The relations of `kernel`, in the isl context and over the parameters of `context`.
+    """The relations of `kernel`, in the isl context and over the parameters of `context`; what never runs is left out.
 
     Raises NotExtractable where a loop bound, a condition or a mask is not affine.
     """
@@ -90,7 +90,8 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
         places.extend(_places_of_stage(number, stage))
     length = max((len(p.time) for p in places), default=1)
     maker = _Maker(kernel, parameters, context, length)
-    return Extraction(kernel, context, tuple(maker.action(i, p) for i, p in enumerate(places)), length)
+    actions = (maker.action(i, p) for i, p in enumerate(places))
+    return Extraction(kernel, context, tuple(a for a in actions if not a.domain.is_empty()), maker.times)
 
 
 # --- walking the kernel ---------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ class _Maker:
 
     def _time(self, scope: IntegerSpace, entries: Sequence[_Entry], domain: isl.Set) -> isl.Map:
         zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(scope.space))
-        total = isl.MultiAff.zero(isl.Space.map_from_domain_and_range(scope.space, self._time_space()))
+        total = isl.MultiAff.zero(isl.Space.map_from_domain_and_range(scope.space, self.times))
         for position, entry in enumerate(entries):
             if isinstance(entry, int):
                 aff = zero.add_constant_val(isl.Val(entry, self.context))
@@ -249,7 +250,8 @@ class _Maker:
             total = total.set_aff(position, aff)
         return isl.Map.from_multi_aff(total).intersect_domain(domain)
 
-    def _time_space(self) -> isl.Space:
+    @property
+    def times(self) -> isl.Space:
         return isl.named_set_space(self.context, self.parameters, "T", [f"t{i}" for i in range(self.time_length)])
 
     def access(

@@ -46,11 +46,11 @@ def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool
     matcher = _Matcher.of(statement, action, fast=fast)
     if source.reduction is None:
         return matcher.stored(value, source.value, dtype)
-    operand = _operand(value, source.reduction, len(statement.accesses) - 1)
+    operand = _operand(value, source.reduction, len(statement.accesses) - 1, fast=fast)
     return operand is not None and matcher.stored(operand, source.value, dtype)
 
 
-def _operand(value: ir.Value, op: tree.ReduceOp, target: int) -> ir.Value | None:
+def _operand(value: ir.Value, op: tree.ReduceOp, target: int, *, fast: bool) -> ir.Value | None:
     """X where `value` is target <op> X, and X where that is a Fold of X by the same operator."""
     found: ir.Value | None = None
     match value:
@@ -58,7 +58,7 @@ def _operand(value: ir.Value, op: tree.ReduceOp, target: int) -> ir.Value | None
             found = right
         case ir.BinaryOp(op=given, left=left, right=ir.Load(access=number)) if given == op and number == target:
             found = left
-        case ir.Fma(a=a, b=b, c=ir.Load(access=number), dtype=dtype) if op == "+" and number == target:
+        case ir.Fma(a=a, b=b, c=ir.Load(access=number), dtype=dtype) if fast and op == "+" and number == target:
             found = ir.BinaryOp("*", a, b, dtype)
     while isinstance(found, ir.Fold) and found.op == op:
         found = found.value
