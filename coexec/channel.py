@@ -20,6 +20,7 @@ import os
 import platform
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _ENTRIES = {
     "serve": "int64(int64)",
     "publish": "int64(int64, int64)",
     "wake": "int64(int64)",
+    "write": "int64(int64, int64, int64)",
     "cancel": "int64(int64, int64)",
     "await_word": "int64(int64, int64, int64, int64, int64)",
 }
@@ -77,6 +79,7 @@ class GraphThread:
         self._semaphore = Semaphore()
         self._waiters = [Semaphore() for _ in range(WAITER_SLOTS)]
         self._free = list(range(WAITER_SLOTS))
+        self.unfinished: deque[Any] = deque()  # the runs of published frames, kept until they have ended
         self._slots = threading.BoundedSemaphore(WAITER_SLOTS)
         view = self.control.view
         view[SEMAPHORE] = self._semaphore.address
@@ -99,8 +102,12 @@ class GraphThread:
         """Queues a frame behind those published before; returns its number, from 1 on."""
         return int(self._functions.publish(self.control.address, frame.address))
 
-    def wake(self) -> None:
-        """To be called after words were written: wakes the loop if it sleeps."""
+    def write(self, frame: Words, word: int, value: int) -> None:
+        """Sends a word of a frame: what was written before it is visible when it is."""
+        if not IS_ORDERED:
+            self._functions.write(self.control.address, frame.address + 8 * word, value)
+            return
+        frame.view[word] = value
         if self.control.view[SLEEPING]:
             self._functions.wake(self.control.address)
 

@@ -24,3 +24,7 @@ class ConfigError(CoexecError, ValueError):
 
 class CompilationFailed(CoexecError):
     """A graph could not be compiled; the step runs eagerly and its report says why."""
+
+
+class GraphFailed(CoexecError):
+    """The graph met an error while a step ran: what depends on it has no value."""

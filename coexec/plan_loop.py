@@ -18,6 +18,7 @@ from numba import njit
 from comprehension.jit.native import (
     call_pool,
     call_stage,
+    clear_memory,
     copy_memory,
     exchange,
     load,
@@ -63,8 +64,8 @@ MOVE = 3  # target, source: a slot takes another's address
 COPY = 4  # target slot, source slot, word with the number of bytes
 POST = 5  # word: count one arrival, wake who waits
 JUMP = 6  # number of an instruction
-CASE = 7  # first word of a choice (sent, taken, then the ring), size of the ring, then where the targets stand
-# among the operands
+CASE = 7  # first word of a choice (sent, taken, the ring), size of the ring, place of the targets in the operands
+CLEAR = 8  # slot, 0, word with the number of bytes
 
 # --- kernels: KERNEL_WIDTH words each ------------------------------------------------------------------------
 KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
@@ -189,6 +190,8 @@ def _run_frame(control: int, frame: int) -> None:
         elif what == COPY:
             size = load(frame + 8 * peek(instruction + 24))
             copy_memory(load(frame + 8 * a), load(frame + 8 * b), size)
+        elif what == CLEAR:
+            clear_memory(load(frame + 8 * a), load(frame + 8 * peek(instruction + 24)))
         elif what == POST:
             store(frame + 8 * a, peek(frame + 8 * a) + 1)
             _wake_waiters(control)
@@ -241,6 +244,13 @@ def publish(control: int, frame: int) -> int:
 
 def wake(control: int) -> int:
     """Wakes the loop if it sleeps: called after a plain write that found SLEEPING set."""
+    _wake_loop(control)
+    return 0
+
+
+def write(control: int, address: int, value: int) -> int:
+    """Writes a word and wakes the loop: for machines where a plain write is not seen in order."""
+    exchange(address, value)
     _wake_loop(control)
     return 0
 

@@ -1,0 +1,330 @@
+"""The native loop and its channel, on plans whose kernels are written by hand."""
+
+from __future__ import annotations
+
+import ast
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minitensor  # noqa: F401 - registers the operations
+from coexec import channel, plan
+from coexec.errors import GraphFailed
+from coexec.symbolic import Case, End, Goto, Output
+from graphs import GraphBuilder
+from handmade import compile_by_hand
+
+F32 = np.float32
+
+
+def test_layout_is_one() -> None:
+    """`plan_loop` runs in the compiler process only, so its numbers stand twice: here they are compared."""
+    path = Path(plan.__file__).with_name("plan_loop.py")
+    theirs: dict[str, int] = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign):
+            names = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
+            values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+            theirs.update({n.id: ast.literal_eval(v) for n, v in zip(names, values, strict=True)})
+    compared = {name for name in theirs if hasattr(plan, name) or hasattr(channel, name)}
+    assert {"CODE", "RUN", "CASE", "STAGE_WIDTH", "COMPLETED", "WAITERS", "FIRST_WORD"} <= compared
+    for name in compared:
+        ours = getattr(plan, name) if hasattr(plan, name) else getattr(channel, name)
+        assert ours == theirs[name], name
+
+
+def test_straight_line_feeds_fetches_and_kept() -> None:
+    g = GraphBuilder()
+    a, b, k = g.feed((3, 4)), g.feed((3, 4)), g.feed((), "float64", scalar=True)
+    s = g.op("add", a, b)
+    p = g.op("multiply", s, k)
+    g.fetch(p)
+    n = g.op("negative", p)
+    graph = compile_by_hand(g.graph(kept=(n,)))
+    rng = np.random.default_rng(0)
+    kept = None
+    for step in range(5):
+        x, y = rng.random((3, 4), F32), rng.random((3, 4), F32)
+        run = graph.start()
+        run.feed(0, x)
+        run.feed(1, y if kept is None else kept)
+        expected = (x + (y if kept is None else kept.wait())) * F32(step)
+        run.feed(2, float(step))
+        fetched = run.fetch(p)
+        assert not fetched.flags.writeable
+        np.testing.assert_array_equal(fetched, expected)
+        (kept,) = run.finish([n])
+        np.testing.assert_array_equal(kept.wait(), -expected)
+
+
+def test_buffers_that_python_holds_are_not_written_again() -> None:
+    g = GraphBuilder()
+    a = g.feed((2048,))
+    graph = compile_by_hand(g.graph(kept=(g.op("negative", a),)))
+    held = []
+    for step in range(20):
+        run = graph.start()
+        run.feed(0, np.full(2048, step, F32))
+        (handle,) = run.finish([Output(0)])
+        held.append(handle.wait() if step % 2 else handle)
+    for step, kept in enumerate(held):
+        array = kept if step % 2 else kept.wait()
+        assert (array == -step).all()
+
+
+def test_branches_and_phis() -> None:
+    g = GraphBuilder()
+    a = g.feed((5,))
+    first = g.op("negative", a)
+    g.close(Case(0, (1, 2)))
+    doubled = g.op("add", first, first)
+    phi = g.phi(doubled)
+    g.close(Goto(3))
+    squared = g.op("multiply", first, first)
+    g.select(phi, squared)
+    g.close(Goto(3))
+    result = g.op("add", phi, a)
+    g.close(End())
+    graph = compile_by_hand(g.graph(kept=(result,)))
+    x = np.arange(5, dtype=F32)
+    for step in range(6):
+        run = graph.start()
+        run.feed(0, x)
+        run.choose(0, step % 2)
+        (kept,) = run.finish([result])
+        np.testing.assert_array_equal(kept.wait(), (x * x if step % 2 else -2 * x) + x)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 7, 400])
+def test_loops_carry_phis_and_deliver_every_round(rounds: int) -> None:
+    """x := -(x) + a, fetched in each round; more rounds than the ring of choice words has places."""
+    g = GraphBuilder()
+    a = g.feed((5,))
+    start = g.op("negative", a)
+    phi = g.phi(start)
+    g.close(Goto(1))
+    g.close(Case(0, (2, 3)))
+    n = g.op("negative", phi)
+    x = g.op("add", n, a)
+    g.fetch(x)
+    g.select(phi, x)
+    g.close(Goto(1))
+    result = g.op("add", phi, phi)
+    g.close(End())
+    graph = compile_by_hand(g.graph(kept=(result,)))
+    value = np.arange(5, dtype=F32)
+    for read in (False, True):
+        run = graph.start()
+        run.feed(0, value)
+        expected = -value
+        for _ in range(rounds):
+            run.choose(0, 0)
+            expected = -expected + value
+            if read:
+                np.testing.assert_array_equal(run.fetch(x), expected)
+        run.choose(0, 1)
+        (kept,) = run.finish([result])
+        np.testing.assert_array_equal(kept.wait(), expected + expected)
+
+
+def test_symbols_size_buffers_when_bound() -> None:
+    g = GraphBuilder()
+    a = g.feed(("n", 3))
+    b = g.op("negative", a)
+    c = g.op("add", b, a)
+    g.fetch(c)
+    d = g.op("add", c, b)
+    graph = compile_by_hand(g.graph(kept=(d,), symbols=("n",)))
+    for n in (4, 1, 900, 4, 0, 17):
+        x = np.random.default_rng(n).random((n, 3), F32)
+        run = graph.start()
+        run.bind(0, n)
+        run.feed(0, x)
+        assert run.fetch(c).shape == (n, 3)
+        (kept,) = run.finish([d])
+        np.testing.assert_array_equal(kept.wait(), (-x + x) + -x)
+
+
+def test_aliases_share_the_buffer() -> None:
+    g = GraphBuilder()
+    a = g.feed((2, 6))
+    n = g.op("negative", a)
+    r = g.op("reshape", n, shape=(12,))
+    s = g.op("add", r, r)
+    fed = g.op("reshape", a, shape=(3, 4))
+    graph = compile_by_hand(g.graph(kept=(r, s, fed)))
+    x = np.arange(12, dtype=F32).reshape(2, 6)
+    run = graph.start()
+    run.feed(0, x)
+    handles = run.finish([r, s, fed])
+    for handle, expected in zip(handles, (-x.reshape(12), -2 * x.reshape(12), x.reshape(3, 4)), strict=True):
+        np.testing.assert_array_equal(handle.wait(), expected)
+        assert not handle.wait().flags.writeable
+    assert np.shares_memory(handles[2].wait(), x)
+
+
+def test_an_error_reaches_reads_handles_and_later_steps() -> None:
+    g = GraphBuilder()
+    a, b = g.feed((3,)), g.feed((3,))
+    r = g.op("reciprocal", a)
+    s = g.op("add", r, b)
+    g.fetch(s)
+    graph = compile_by_hand(g.graph(kept=(s,)))
+    bad = graph.start()
+    bad.feed(0, np.zeros(3, F32))
+    bad.feed(1, np.ones(3, F32))
+    with pytest.raises(GraphFailed, match=r"test.py:1 \(reciprocal\): it is zero"):
+        bad.fetch(s)
+    (handle,) = bad.finish([s])
+    after = graph.start()
+    after.feed(0, np.ones(3, F32))
+    after.feed(1, handle)
+    (dependent,) = after.finish([s])
+    for lost in (handle, dependent):
+        with pytest.raises(GraphFailed):
+            lost.wait()
+    good = graph.start()
+    good.feed(0, np.ones(3, F32))
+    good.feed(1, np.ones(3, F32))
+    (kept,) = good.finish([s])
+    assert (kept.wait() == 2).all()
+
+
+def test_cancel_at_any_point_and_go_on() -> None:
+    g = GraphBuilder()
+    a, b = g.feed((3,)), g.feed((3,))
+    n = g.op("negative", a)
+    g.fetch(n)
+    s = g.op("add", n, b)
+    graph = compile_by_hand(g.graph(kept=(s,)))
+    one = np.ones(3, F32)
+    for point in range(40):
+        run = graph.start(lazy=point % 5 == 4)
+        if point % 4 > 0:
+            run.feed(0, one)
+        if point % 4 > 1:
+            run.fetch(n)
+        if point % 4 > 2:
+            run.feed(1, one)
+        run.cancel()
+        assert run.times().run < 1
+    run = graph.start()
+    run.feed(0, one)
+    run.feed(1, one)
+    assert (run.finish([s])[0].wait() == 0).all()
+
+
+def test_lazy_runs_start_when_a_value_is_wanted() -> None:
+    g = GraphBuilder()
+    a = g.feed((3,))
+    n = g.op("negative", a)
+    g.fetch(n)
+    graph = compile_by_hand(g.graph(kept=(n,)))
+    before = channel.current().completed
+    run = graph.start(lazy=True)
+    run.feed(0, np.ones(3, F32))
+    time.sleep(0.01)
+    assert channel.current().completed == before
+    assert (run.fetch(n) == -1).all()
+    run.finish([])
+
+
+def test_python_runs_ahead_by_one_step() -> None:
+    """Two steps of 20 ms may be unfinished; the third start waits for the first."""
+    g = GraphBuilder()
+    a = g.feed((3,))
+    graph = compile_by_hand(g.graph(kept=(g.op("square", a),)))
+    begin = time.perf_counter()
+    handles = []
+    starts = []
+    for _ in range(4):
+        run = graph.start()
+        starts.append(time.perf_counter() - begin)
+        run.feed(0, np.ones(3, F32))
+        handles += run.finish([Output(0)])
+    assert starts[1] < 0.015 and starts[2] > 0.018 and starts[3] > 0.038
+    assert all((handle.wait() == 1).all() for handle in handles)
+
+
+def test_the_graphs_thread_never_holds_the_gil() -> None:
+    """While Python spins without ever giving the GIL away, a plan of many kernels goes from its start to its end."""
+    g = GraphBuilder()
+    a = g.feed((4,))
+    x = g.op("negative", a)
+    for _ in range(200):
+        x = g.op("negative", x)
+    g.fetch(x)
+    graph = compile_by_hand(g.graph(kept=()))
+    run = graph.start()
+    post, view = graph.plan.posts[x], run._frame.view
+    interval = channel.threading  # the module is loaded: nothing below imports
+    assert interval is threading
+    import sys
+
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        run.feed(0, np.ones(4, F32))
+        end = time.perf_counter() + 5
+        while not view[post] and time.perf_counter() < end:
+            pass
+        arrived = view[post]
+    finally:
+        sys.setswitchinterval(old)
+    assert arrived == 1
+    run.finish([])
+
+
+def test_an_instruction_costs_a_fraction_of_a_microsecond() -> None:
+    g = GraphBuilder()
+    a = g.feed((4,))
+    x = g.op("negative", a)
+    for _ in range(1000):
+        x = g.op("negative", x)
+    graph = compile_by_hand(g.graph(kept=(x,)))
+    best = 1.0
+    for _ in range(20):
+        run = graph.start()
+        run.feed(0, np.ones(4, F32))
+        run.finish([x])[0].wait()
+        best = min(best, run.times().run)
+    assert best / 1000 < 1e-6, f"{best / 1000 * 1e9:.0f} ns a kernel"  # 0.3 µs on a quiet machine
+
+
+def test_steps_of_two_threads_run_at_the_same_time() -> None:
+    g = GraphBuilder()
+    a, b = g.feed((3,)), g.feed((3,))
+    n = g.op("negative", a)
+    g.fetch(n)
+    s = g.op("add", n, b)
+    built = g.graph(kept=(s,))
+    shared, failures = compile_by_hand(built), []
+    kept = []
+    run = shared.start()
+    run.feed(0, np.ones(3, F32))
+    run.feed(1, np.ones(3, F32))
+    kept += run.finish([s])
+
+    def steps(value: float) -> None:
+        try:
+            graph = compile_by_hand(built)
+            for step in range(50):
+                x = np.full(3, value + step, F32)
+                run = graph.start()
+                run.feed(0, x)
+                run.feed(1, kept[0] if step % 2 else x)
+                assert (run.fetch(n) == -x).all()
+                (handle,) = run.finish([s])
+                assert (handle.wait() == (-x if step % 2 else 0)).all()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=steps, args=(100.0 * k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures and not any(thread.is_alive() for thread in threads)
