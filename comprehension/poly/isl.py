@@ -12,55 +12,122 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from islpy import (
-    Aff,
-    AstBuild,
-    AstExpr,
-    AstNode,
-    BasicSet,
-    Constraint,
-    Context,
-    Error,
-    Id,
-    IdList,
-    LocalSpace,
-    Map,
-    MultiAff,
-    MultiPwAff,
-    MultiUnionPwAff,
-    Point,
-    PwAff,
-    PwMultiAff,
-    Schedule,
-    ScheduleConstraints,
-    ScheduleNode,
-    Set,
-    Space,
-    UnionAccessInfo,
-    UnionFlow,
-    UnionMap,
-    UnionPwAff,
-    UnionPwAffList,
-    UnionPwMultiAff,
-    UnionSet,
-    UnionSetList,
-    Val,
-    ast_expr_op_type,
-    ast_expr_type,
-    ast_loop_type,
-    ast_node_type,
-    dim_type,
-    schedule_node_type,
+    Aff as Aff,
 )
-
-__all__ = [
-    "Aff", "ast_expr_op_type", "ast_expr_type", "ast_loop_type", "ast_node_type", "AstBuild", "AstExpr",
-    "AstNode", "BasicSet", "bounded", "constant_value", "Constraint", "Context", "dim_type", "Error", "Id",
-    "IdList", "LocalSpace", "Map", "maps_of", "MultiAff", "MultiPwAff", "MultiUnionPwAff", "named_set_space",
-    "new_context", "OutOfBudget", "Point", "PwAff", "PwMultiAff", "sample_pair", "Schedule",
-    "schedule_node_type", "ScheduleConstraints", "ScheduleNode", "Set", "Space", "union_map", "union_set",
-    "UnionAccessInfo", "UnionFlow", "UnionMap", "UnionPwAff", "UnionPwAffList", "UnionPwMultiAff", "UnionSet",
-    "UnionSetList", "Val",
-]  # fmt: skip
+from islpy import (
+    AstBuild as AstBuild,
+)
+from islpy import (
+    AstExpr as AstExpr,
+)
+from islpy import (
+    AstNode as AstNode,
+)
+from islpy import (
+    BasicSet as BasicSet,
+)
+from islpy import (
+    Constraint as Constraint,
+)
+from islpy import (
+    Context as Context,
+)
+from islpy import (
+    Error as Error,
+)
+from islpy import (
+    Id as Id,
+)
+from islpy import (
+    IdList as IdList,
+)
+from islpy import (
+    LocalSpace as LocalSpace,
+)
+from islpy import (
+    Map as Map,
+)
+from islpy import (
+    MultiAff as MultiAff,
+)
+from islpy import (
+    MultiPwAff as MultiPwAff,
+)
+from islpy import (
+    MultiUnionPwAff as MultiUnionPwAff,
+)
+from islpy import (
+    MultiVal as MultiVal,
+)
+from islpy import (
+    Point as Point,
+)
+from islpy import (
+    PwAff as PwAff,
+)
+from islpy import (
+    PwMultiAff as PwMultiAff,
+)
+from islpy import (
+    Schedule as Schedule,
+)
+from islpy import (
+    ScheduleConstraints as ScheduleConstraints,
+)
+from islpy import (
+    ScheduleNode as ScheduleNode,
+)
+from islpy import (
+    Set as Set,
+)
+from islpy import (
+    Space as Space,
+)
+from islpy import (
+    UnionAccessInfo as UnionAccessInfo,
+)
+from islpy import (
+    UnionFlow as UnionFlow,
+)
+from islpy import (
+    UnionMap as UnionMap,
+)
+from islpy import (
+    UnionPwAff as UnionPwAff,
+)
+from islpy import (
+    UnionPwAffList as UnionPwAffList,
+)
+from islpy import (
+    UnionPwMultiAff as UnionPwMultiAff,
+)
+from islpy import (
+    UnionSet as UnionSet,
+)
+from islpy import (
+    UnionSetList as UnionSetList,
+)
+from islpy import (
+    Val as Val,
+)
+from islpy import (
+    ast_expr_op_type as ast_expr_op_type,
+)
+from islpy import (
+    ast_expr_type as ast_expr_type,
+)
+from islpy import (
+    ast_loop_type as ast_loop_type,
+)
+from islpy import (
+    ast_node_type as ast_node_type,
+)
+from islpy import (
+    dim_type as dim_type,
+)
+from islpy import (
+    schedule_node_type as schedule_node_type,
+)
 
 Result = TypeVar("Result")
 

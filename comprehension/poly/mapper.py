@@ -49,6 +49,7 @@ class Mapper:
 
     scop: Scop
     model: Model
+    local_buffers: bool = True
     decisions: dict[str, Decision] = field(default_factory=dict)
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
@@ -171,7 +172,7 @@ class Mapper:
 
     def _is_shared(self, tensor: str, nest: Nest) -> bool:
         """Whether statements of the nest write the tensor and touch it again."""
-        if tensor in self.promoted:
+        if tensor in self.promoted or not self.local_buffers:
             return False
         names = set(nest.statements())
         own = [a for a in accesses_of(tensor, self.scop) if a.statement in names]
@@ -215,7 +216,7 @@ class Mapper:
         names = set(nest.statements())
         inner = [set(c.statements()) for c in nest.children if isinstance(c, Nest) and _is_parallel(c)]
         found = []
-        if not outer or not all(m.coincident for m in outer):
+        if not outer or not self.local_buffers or not all(m.coincident for m in outer):
             return []
         for info in self.scop.program.tensors:
             users = {a.statement for a in accesses_of(info.name, self.scop)}

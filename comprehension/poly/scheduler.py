@@ -42,6 +42,16 @@ def schedule(
     return replace(mapped, steps=(*fuser.reasons, *mapped.steps))
 
 
+def plain_schedule(scop: Scop, dependences: Dependences, *, machine: Machine, fuse: bool = False) -> ScheduleTree:
+    """Loops only: the tree that transformations drawn by a user or a test begin with."""
+    options = MappingOptions(vectorize=False, fusion="preserve" if fuse else "min")
+    extents = Extents(scop)
+    units = [unit_nest(source, scop, dependences) for source in scop.program.statements]
+    nests = Fuser(scop, dependences, extents, options.fusion).fuse(units)
+    model = Model(scop, dependences, AccessPatterns(scop), extents, machine, options, split_reductions=False)
+    return Mapper(scop, model, local_buffers=False).tree(nests)
+
+
 def unit_nest(source: LoopStatement, scop: Scop, dependences: Dependences) -> Nest:
     """The loops of one statement, its initialisation included; coincident left indices outermost."""
     parts = [s for s in scop.statements if s.source is source]
