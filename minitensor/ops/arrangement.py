@@ -49,7 +49,7 @@ def _concat_comprehension(*tensors: TensorSpec, axis: int) -> Def:
         part = c.cast(spec.dtype, c.access(f"x{k}", subscripts), tensors[k].dtype)
         value = part if value is None else c.select(c.binary("<", at[axis], offsets[k + 1]), part, value)
     assert value is not None
-    return c.definition("concat", tensors, [c.assign("y0", at, value, c.ranges(at, spec.shape))])
+    return c.definition("concat", tensors, [c.assign("r0", at, value, c.ranges(at, spec.shape))])
 
 
 def _concat_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -89,7 +89,7 @@ def _pad_comprehension(x: TensorSpec, value: Operand, *, widths: Widths) -> Def:
     ]
     read = c.access("x0", [c.sub(i, low) for i, (low, _) in zip(at, widths, strict=True)])
     chosen = c.select(c.all_of(guards), read, "x1")
-    return c.definition("pad", (x, value), [c.assign("y0", at, chosen, c.ranges(at, shape))], scalar=x.dtype)
+    return c.definition("pad", (x, value), [c.assign("r0", at, chosen, c.ranges(at, shape))], scalar=x.dtype)
 
 
 def _pad_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -116,7 +116,7 @@ def _flip_comprehension(x: TensorSpec, *, axes: tuple[int, ...]) -> Def:
         c.binary("-", c.sub(n, 1) if isinstance(n, int) else c.binary("-", n, 1), i) if d in axes else i
         for d, (i, n) in enumerate(zip(at, x.shape, strict=True))
     ]
-    return c.definition("flip", (x,), [c.assign("y0", at, c.access("x0", subscripts), c.ranges(at, x.shape))])
+    return c.definition("flip", (x,), [c.assign("r0", at, c.access("x0", subscripts), c.ranges(at, x.shape))])
 
 
 def _flip_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -135,7 +135,7 @@ def _roll_comprehension(x: TensorSpec, *, shifts: tuple[int, ...], axes: tuple[i
         extent = x.shape[axis]
         moved = c.sub(subscripts[axis], shift) if shift >= 0 else c.add(subscripts[axis], -shift)
         subscripts[axis] = c.binary("%", moved, extent)
-    return c.definition("roll", (x,), [c.assign("y0", at, c.access("x0", subscripts), c.ranges(at, x.shape))])
+    return c.definition("roll", (x,), [c.assign("r0", at, c.access("x0", subscripts), c.ranges(at, x.shape))])
 
 
 def _roll_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -164,7 +164,7 @@ def _tile_comprehension(x: TensorSpec, *, factors: tuple[int, ...]) -> Def:
     shape = _scaled(x.shape, factors)
     at = c.indices(len(shape))
     subscripts = [i if k == 1 else c.binary("%", i, n) for i, n, k in zip(at, x.shape, factors, strict=True)]
-    return c.definition("tile", (x,), [c.assign("y0", at, c.access("x0", subscripts), c.ranges(at, shape))])
+    return c.definition("tile", (x,), [c.assign("r0", at, c.access("x0", subscripts), c.ranges(at, shape))])
 
 
 def _tile_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -188,7 +188,7 @@ def _repeat_comprehension(x: TensorSpec, *, repeats: int, axis: int) -> Def:
     shape = _scaled(x.shape, [repeats if d == axis else 1 for d in range(len(x.shape))])
     at = c.indices(len(shape))
     subscripts = [c.binary("/", i, repeats) if d == axis else i for d, i in enumerate(at)]
-    return c.definition("repeat", (x,), [c.assign("y0", at, c.access("x0", subscripts), c.ranges(at, shape))])
+    return c.definition("repeat", (x,), [c.assign("r0", at, c.access("x0", subscripts), c.ranges(at, shape))])
 
 
 def _repeat_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:

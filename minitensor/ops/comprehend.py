@@ -2,7 +2,7 @@
 
 In: operands of an operation (TensorSpecs and Python scalars).  Out: pieces of `comprehension.lang.tree`.
 Invariant: what is built here prints as a text that parses back to an equal tree; inputs are `x0, x1, ...`,
-outputs `y0, ...`, temporaries `t0, ...`, indices `i, j, k, ...` in order.
+outputs `r0, ...` (`y0` is a Bessel function), temporaries `t0, ...`, indices `i, j, k, ...` in order.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ def definition(
             assert scalar is not None, f"{name} takes no weak scalar"
             type_ = TensorType(scalar_type(scalar))
         inputs.append(Param(f"x{k}", type_))
-    returns = tuple(Param(f"y{k}") for k in range(outputs))
-    return Def(name, tuple(inputs), returns, tuple(statements))
+    returns = tuple(Param(f"r{k}") for k in range(outputs))
+    return Def(f"mt_{name}", tuple(inputs), returns, tuple(statements))  # "max" and "exp" are the language's own
 
 
 def broadcast_read(name: str, shape: Shape, out: Shape, at: Sequence[ExprLike]) -> Expr:

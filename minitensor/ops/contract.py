@@ -62,7 +62,7 @@ def _matmul_comprehension(x: TensorSpec, y: TensorSpec) -> Def:
     right_shape = (*spec.shape[:batch], *y.shape[-2:])
     right = c.broadcast_read("x1", y.shape, right_shape, (*at[:batch], k, *column))
     product = c.binary("*", c.cast(spec.dtype, left, x.dtype), c.cast(spec.dtype, right, y.dtype))
-    return c.definition("matmul", (x, y), [c.reduce("+", "y0", at, product)])
+    return c.definition("matmul", (x, y), [c.reduce("+", "r0", at, product)])
 
 
 def _matmul_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -133,7 +133,7 @@ def _einsum_comprehension(*operands: TensorSpec, labels: tuple[str, ...]) -> Def
         factor = c.cast(dtype, c.access(f"x{k}", [names[letter] for letter in letters]), operand.dtype)
         product = factor if product is None else c.binary("*", product, factor)
     assert product is not None
-    return c.definition("einsum", operands, [c.reduce("+", "y0", [names[n] for n in labels[-1]], product)])
+    return c.definition("einsum", operands, [c.reduce("+", "r0", [names[n] for n in labels[-1]], product)])
 
 
 def _einsum_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:

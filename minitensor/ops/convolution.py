@@ -96,7 +96,7 @@ def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) ->
     guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
     product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (f, ch, u, v)), weight.dtype))
     where = c.ranges((n, f, h, w, ch, u, v), (*shape, *weight.shape[1:]))
-    return c.definition("conv2d", (x, weight), [c.reduce("+", "y0", (n, f, h, w), product, where)])
+    return c.definition("conv2d", (x, weight), [c.reduce("+", "r0", (n, f, h, w), product, where)])
 
 
 def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
@@ -118,7 +118,7 @@ def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **a
     guarded = c.select(c.all_of(conditions), upstream, c.constant(0, dtype))
     product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (source, kernel_channel, u, v)), weight.dtype))
     where = c.ranges((n, ch, h, w, f, u, v), (*shape, filters, *weight.shape[2:]))
-    return c.definition("conv2d_input_grad", (g, weight), [c.reduce("+", "y0", (n, ch, h, w), product, where)])
+    return c.definition("conv2d_input_grad", (g, weight), [c.reduce("+", "r0", (n, ch, h, w), product, where)])
 
 
 def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
@@ -131,7 +131,7 @@ def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attri
     guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
     product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (n, f, h, w)), g.dtype))
     where = c.ranges((f, ch, u, v, n, h, w), (*shape, g.shape[0], *g.shape[2:]))
-    return c.definition("conv2d_weight_grad", (x, g), [c.reduce("+", "y0", (f, ch, u, v), product, where)])
+    return c.definition("conv2d_weight_grad", (x, g), [c.reduce("+", "r0", (f, ch, u, v), product, where)])
 
 
 # --- infer and vjp ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def _full_infer(value: Operand, *, shape: Shape, dtype: DType) -> TensorSpec:
 
 def _full_comprehension(value: Scalar, *, shape: Shape, dtype: DType) -> Def:
     at = c.indices(len(shape))
-    return c.definition("full", (value,), [c.assign("y0", at, c.ex("x0"), c.ranges(at, shape))], scalar=dtype)
+    return c.definition("full", (value,), [c.assign("r0", at, c.ex("x0"), c.ranges(at, shape))], scalar=dtype)
 
 
 full = register(
@@ -48,7 +48,7 @@ def _arange_comprehension(start: Scalar, step: Scalar, *, length: int | str, dty
     i = c.indices(1)[0]
     work = dtype if dtype.kind in "iu" else np.dtype(np.float64)
     value = c.binary("+", c.ex("x0"), c.binary("*", c.cast(work, i), c.ex("x1")))
-    statement = c.assign("y0", (i,), c.cast(dtype, value, work), c.ranges((i,), (length,)))
+    statement = c.assign("r0", (i,), c.cast(dtype, value, work), c.ranges((i,), (length,)))
     return c.definition("arange", (start, step), [statement], scalar=work)
 
 
@@ -58,7 +58,7 @@ arange = register(OpDef("arange", _arange_infer, _arange_eager, None, _arange_co
 def _eye_comprehension(*, shape: Shape, k: int, dtype: DType) -> Def:
     i, j = c.indices(2)
     value = c.select(c.binary("==", j, c.add(i, k)), c.constant(1, dtype), c.constant(0, dtype))
-    return c.definition("eye", (), [c.assign("y0", (i, j), value, c.ranges((i, j), shape))])
+    return c.definition("eye", (), [c.assign("r0", (i, j), value, c.ranges((i, j), shape))])
 
 
 eye = register(
@@ -76,7 +76,7 @@ def _triangle_comprehension(x: TensorSpec, *, k: int, lower: bool) -> Def:
     at = c.indices(len(x.shape))
     inside = c.binary("<=" if lower else ">=", at[-1], c.add(at[-2], k))
     value = c.select(inside, c.access("x0", at), c.constant(0, x.dtype))
-    return c.definition("triangle", (x,), [c.assign("y0", at, value)])
+    return c.definition("triangle", (x,), [c.assign("r0", at, value)])
 
 
 def _triangle_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:

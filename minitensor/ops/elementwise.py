@@ -251,7 +251,7 @@ def _where_comprehension(condition: TensorSpec, x: Operand, y: Operand) -> Def:
     at = c.indices(len(spec.shape))
     test = truth(c.broadcast_read("x0", condition.shape, spec.shape, at), condition.dtype)
     branches = [read_operand(k, operand, spec.shape, at, spec.dtype) for k, operand in ((1, x), (2, y))]
-    return c.definition("where", (condition, x, y), [c.assign("y0", at, c.select(test, *branches))], scalar=spec.dtype)
+    return c.definition("where", (condition, x, y), [c.assign("r0", at, c.select(test, *branches))], scalar=spec.dtype)
 
 
 def _wants(x: Any) -> bool:
@@ -284,7 +284,7 @@ def _clip_comprehension(x: TensorSpec, low: Operand, high: Operand) -> Def:
     at = c.indices(len(shape))
     reads = [read_operand(k, operand, shape, at, x.dtype) for k, operand in enumerate((x, low, high))]
     value = c.call("min", c.call("max", reads[0], reads[1]), reads[2])
-    return c.definition("clip", (x, low, high), [c.assign("y0", at, value)], scalar=x.dtype)
+    return c.definition("clip", (x, low, high), [c.assign("r0", at, value)], scalar=x.dtype)
 
 
 def _clip_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from comprehension.lang.tree import Def, Expr
 from minitensor.dtypes import DType, to_float, weak_dtype
 from minitensor.dtypes import PROMOTED as _PROMOTED
-from minitensor.errors import NoComprehension
+from minitensor.errors import DTypeError, NoComprehension
 from minitensor.ops import comprehend as c
 from minitensor.ops.opdef import Attributes, Operand, OpDef, TensorSpec, register
 from minitensor.ops.shapes import broadcast, promote_operands, shape_of
@@ -92,7 +92,7 @@ def unary(
         work = operand(x.dtype)
         at = c.indices(len(x.shape))
         value = expression(c.cast(work, c.access("x0", at), x.dtype), work)
-        return c.definition(name, (x,), [c.assign("y0", at, value)])
+        return c.definition(name, (x,), [c.assign("r0", at, value)])
 
     def vjp(
         gradients: tuple[Tensor | None, ...], inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], _: Attributes
@@ -117,8 +117,10 @@ def unary_float(
 
 
 def meet(x: Any, y: Any) -> DType:
-    """The dtype in which two operands of an eager rule meet; at least one of them is an array."""
+    """The dtype in which two operands of an eager rule meet.  Raises DTypeError for two Python scalars."""
     if not isinstance(x, _ndarray):
+        if not isinstance(y, _ndarray):
+            raise DTypeError("at least one of the operands is a tensor")
         return weak_dtype(y.dtype, x)
     return _PROMOTED[x.dtype, y.dtype] if isinstance(y, _ndarray) else weak_dtype(x.dtype, y)
 
@@ -150,7 +152,7 @@ def binary(
     plain = operand is same
 
     def eager(x: Any, y: Any) -> Any:
-        if plain and type(x) is type(y) and x.dtype is y.dtype:
+        if plain and type(x) is _ndarray and type(y) is _ndarray and x.dtype is y.dtype:
             return function(x, y)
         dtype = operand(meet(x, y))
         return function(cast_operand(x, dtype), cast_operand(y, dtype))
@@ -166,7 +168,7 @@ def binary(
         shape = broadcast(shape_of(x), shape_of(y))
         at = c.indices(len(shape))
         reads = [read_operand(k, operand_, shape, at, work) for k, operand_ in enumerate((x, y))]
-        return c.definition(name, (x, y), [c.assign("y0", at, expression(*reads, work))], scalar=work)
+        return c.definition(name, (x, y), [c.assign("r0", at, expression(*reads, work))], scalar=work)
 
     def vjp(
         gradients: tuple[Tensor | None, ...], inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], _: Attributes

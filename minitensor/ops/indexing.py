@@ -117,7 +117,7 @@ def _getitem_comprehension(x: TensorSpec, *, key: Key) -> Def:
     shape = sliced_shape(x.shape, key)
     at = c.indices(len(shape))
     value = c.access("x0", tuple(_source(key, at)))
-    return c.definition("getitem", (x,), [c.assign("y0", at, value, _selected_ranges(key, at))])
+    return c.definition("getitem", (x,), [c.assign("r0", at, value, _selected_ranges(key, at))])
 
 
 def _getitem_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -145,7 +145,7 @@ def _place_comprehension(x: TensorSpec, *, key: Key, shape: Shape) -> Def:
     at = c.indices(len(shape))
     subscripts, conditions = _target(key, at)
     value = c.select(c.all_of(conditions), c.access("x0", subscripts), c.constant(0, x.dtype))
-    return c.definition("place", (x,), [c.assign("y0", at, value, c.ranges(at, shape))])
+    return c.definition("place", (x,), [c.assign("r0", at, value, c.ranges(at, shape))])
 
 
 def _place_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -185,7 +185,7 @@ def _setitem_comprehension(x: TensorSpec, value: Operand, *, key: Key) -> Def:
     else:
         new = c.ex("x1")
     chosen = c.select(c.all_of(conditions), new, c.access("x0", at))
-    return c.definition("setitem", (x, value), [c.assign("y0", at, chosen, c.ranges(at, x.shape))], scalar=x.dtype)
+    return c.definition("setitem", (x, value), [c.assign("r0", at, chosen, c.ranges(at, x.shape))], scalar=x.dtype)
 
 
 def _setitem_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -274,7 +274,7 @@ def _gather_comprehension(x: TensorSpec, *indices: TensorSpec, axes: tuple[int, 
     shape = gathered_shape(x.shape, [i.shape for i in indices], axes, position)
     at = c.indices(len(shape))
     value = c.access("x0", _points(x.shape, indices, at, axes, position, 1))
-    return c.definition("gather", (x, *indices), [c.assign("y0", at, value)])
+    return c.definition("gather", (x, *indices), [c.assign("r0", at, value)])
 
 
 def _gather_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -308,9 +308,9 @@ def _scatter_comprehension(
 ) -> Def:
     at = c.indices(len(x.shape))
     everywhere = c.indices(len(shape), start=len(x.shape))
-    zero = c.assign("y0", everywhere, c.constant(0, x.dtype), c.ranges(everywhere, shape))
+    zero = c.assign("r0", everywhere, c.constant(0, x.dtype), c.ranges(everywhere, shape))
     points = _points(shape, indices, at, axes, position, 1)
-    add = c.accumulate("+", "y0", points, c.access("x0", at))
+    add = c.accumulate("+", "r0", points, c.access("x0", at))
     return c.definition("scatter_add", (x, *indices), [zero, add])
 
 
@@ -375,7 +375,7 @@ def _along_infer(x: TensorSpec, indices: TensorSpec, *, axis: int) -> TensorSpec
 def _along_comprehension(x: TensorSpec, indices: TensorSpec, *, axis: int) -> Def:
     at = c.indices(len(indices.shape))
     value = c.access("x0", _along(at, axis, x, x.shape[axis], indices, "x1"))
-    return c.definition("take_along_axis", (x, indices), [c.assign("y0", at, value)])
+    return c.definition("take_along_axis", (x, indices), [c.assign("r0", at, value)])
 
 
 def _along_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -414,8 +414,8 @@ def _scatter_along_comprehension(x: TensorSpec, indices: TensorSpec, *, axis: in
     shape = _scatter_along_shape(x.shape, axis, extent)
     at = c.indices(len(shape))
     everywhere = c.indices(len(shape), start=len(shape))
-    zero = c.assign("y0", everywhere, c.constant(0, x.dtype), c.ranges(everywhere, shape))
-    add = c.accumulate("+", "y0", _along(at, axis, x, extent, indices, "x1"), c.access("x0", at))
+    zero = c.assign("r0", everywhere, c.constant(0, x.dtype), c.ranges(everywhere, shape))
+    add = c.accumulate("+", "r0", _along(at, axis, x, extent, indices, "x1"), c.access("x0", at))
     return c.definition("scatter_along_axis", (x, indices), [zero, add])
 
 

@@ -77,7 +77,7 @@ def _reshape_comprehension(x: TensorSpec, *, shape: Shape) -> Def:
     for old, new in _groups(x.shape, shape):
         _split(subscripts, old, x.shape, _merged(at, new, shape))
     where = c.ranges(at, shape)
-    return c.definition("reshape", (x,), [c.assign("y0", at, c.access("x0", subscripts), where)])
+    return c.definition("reshape", (x,), [c.assign("r0", at, c.access("x0", subscripts), where)])
 
 
 def _merged(at: Sequence[Expr], dims: list[int], shape: Shape) -> Expr:
@@ -118,7 +118,7 @@ def _permute_infer(x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
 def _permute_comprehension(x: TensorSpec, *, axes: tuple[int, ...]) -> Def:
     at = c.indices(len(axes))
     subscripts = [at[axes.index(d)] for d in range(len(axes))]
-    return c.definition("permute_dims", (x,), [c.assign("y0", at, c.access("x0", subscripts))])
+    return c.definition("permute_dims", (x,), [c.assign("r0", at, c.access("x0", subscripts))])
 
 
 def _permute_vjp(gradients: Vjp, inputs: tuple[Any, ...], outputs: Vjp, attributes: Attributes) -> Vjp:
@@ -140,7 +140,7 @@ def _broadcast_infer(x: TensorSpec, *, shape: Shape) -> TensorSpec:
 def _broadcast_comprehension(x: TensorSpec, *, shape: Shape) -> Def:
     at = c.indices(len(shape))
     value = c.broadcast_read("x0", x.shape, shape, at)
-    return c.definition("broadcast_to", (x,), [c.assign("y0", at, value, c.ranges(at, shape))])
+    return c.definition("broadcast_to", (x,), [c.assign("r0", at, value, c.ranges(at, shape))])
 
 
 def _broadcast_vjp(gradients: Vjp, inputs: tuple[Any, ...], outputs: Vjp, attributes: Attributes) -> Vjp:
@@ -166,7 +166,7 @@ def _cast_infer(x: TensorSpec, *, dtype: DType) -> TensorSpec:
 
 def _cast_comprehension(x: TensorSpec, *, dtype: DType) -> Def:
     at = c.indices(len(x.shape))
-    return c.definition("astype", (x,), [c.assign("y0", at, c.cast(dtype, c.access("x0", at), x.dtype))])
+    return c.definition("astype", (x,), [c.assign("r0", at, c.cast(dtype, c.access("x0", at), x.dtype))])
 
 
 def _cast_vjp(gradients: Vjp, inputs: tuple[Any, ...], outputs: Vjp, attributes: Attributes) -> Vjp:

@@ -44,7 +44,7 @@ EagerRule = Callable[..., "np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ..
 # The result may have the broadcast shape of the output: the tape sums it down to the input's shape.
 VjpRule = Callable[["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes], "tuple[Tensor | None, ...]"]
 # (*operands, **attributes) -> a def with inputs x0, x1, ... (weak scalars are rank-0 parameters of the result's
-# type) and outputs y0, ...; temporaries are t0, ...; sizes: ints, or the names that stand in the operands.
+# type) and outputs r0, ... (y0 is a Bessel function); temporaries are t0, ...; sizes: ints, or the names that stand in the operands.
 TcRule = Callable[..., "Def"]
 
 

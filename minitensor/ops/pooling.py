@@ -64,6 +64,8 @@ def _inner(x: Array, padding: Pair) -> Array:
 
 
 def _lowest(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "b":
+        return False
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
@@ -154,7 +156,7 @@ def _sum_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pa
     inside = _pixel_inside(x.shape, stride, padding)
     value = c.select(inside, _read_window("x0", x.shape, stride, padding), c.constant(0, x.dtype))
     return c.definition(
-        "sum_pool2d", (x,), [c.reduce("+", "y0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))]
+        "sum_pool2d", (x,), [c.reduce("+", "r0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))]
     )
 
 
@@ -172,7 +174,7 @@ def _window_of(axis: int, out: Shape, stride: Pair, padding: Pair) -> tuple[Expr
 def _gathered(
     name: str, g: TensorSpec, target: Shape, kernel: Pair, stride: Pair, padding: Pair, chosen: bool
 ) -> Statement:
-    """y0 at a pixel: the sum over the windows that meet it of `name`, where the window chose it."""
+    """r0 at a pixel: the sum over the windows that meet it of `name`, where the window chose it."""
     out, zero = g.shape, c.constant(0, g.dtype)
     (row, rows), (column, columns) = (_window_of(axis, out, stride, padding) for axis in (0, 1))
     at = (_N, _C, row, column)
@@ -180,7 +182,7 @@ def _gathered(
     if chosen:
         value = c.select(c.binary("==", c.access("t0", at), _offset(kernel)), value, zero)
     guarded = c.select(c.all_of([*rows, *columns]), value, zero)
-    return c.reduce("+", "y0", (_N, _C, _H, _W), guarded, _window_ranges(target, kernel))
+    return c.reduce("+", "r0", (_N, _C, _H, _W), guarded, _window_ranges(target, kernel))
 
 
 def _spread_comprehension(g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair, shape: Shape) -> Def:
@@ -201,7 +203,7 @@ def _max_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pa
     out = pooled_shape(x.shape, kernel, stride, padding)
     value = _max_value(x, stride, padding)
     return c.definition(
-        "max_pool2d", (x,), [c.reduce("max", "y0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))]
+        "max_pool2d", (x,), [c.reduce("max", "r0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))]
     )
 
 
@@ -231,7 +233,7 @@ def _pick_comprehension(
     inside = _pixel_inside(x.shape, stride, padding)
     test = chosen if inside is None else c.binary("&&", inside, chosen)
     value = c.select(test, _read_window("x2", x.shape, stride, padding), c.constant(0, values.dtype))
-    picked = c.reduce("+", "y0", (_N, _C, _H, _W), value, _window_ranges(y.shape, kernel))
+    picked = c.reduce("+", "r0", (_N, _C, _H, _W), value, _window_ranges(y.shape, kernel))
     return c.definition("max_pool2d_pick", (x, y, values), [first, picked])
 
 

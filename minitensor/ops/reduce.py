@@ -47,7 +47,7 @@ def reduction(
         at = c.indices(len(x.shape))
         to = result(x.dtype)
         value = element(c.access("x0", at), x.dtype) if element else c.cast(to, c.access("x0", at), x.dtype)
-        statement = c.reduce(op, "y0", reduced_point(at, axis, keepdims), value)
+        statement = c.reduce(op, "r0", reduced_point(at, axis, keepdims), value)
         return c.definition(name, (x,), [statement])
 
     return register(OpDef(name, infer, eager, vjp, comprehension))
@@ -108,7 +108,7 @@ def _quantifier(name: str, function: Callable[..., Any], op: ReduceOp) -> OpDef:
         flag = c.select(truth(c.access("x0", at), x.dtype), c.number(1), c.number(0))
         left = c.indices(len(point), start=len(at))
         extents = reduced_shape(x.shape, axis, keepdims)
-        found = c.assign("y0", left, c.binary(">", c.access("t0", left), 0), c.ranges(left, extents))
+        found = c.assign("r0", left, c.binary(">", c.access("t0", left), 0), c.ranges(left, extents))
         return c.definition(name, (x,), [c.reduce(op, "t0", point, flag), found])
 
     return register(OpDef(name, infer, eager, None, comprehension))
@@ -138,7 +138,7 @@ def _arg_extreme(name: str, function: Callable[..., Any], op: ReduceOp) -> OpDef
         best = c.binary("==", value, c.access("t0", inner))
         hit = c.binary("||", best, c.binary("!=", value, value)) if x.dtype.kind == "f" else best
         position = c.cast(np.dtype(np.int64), c.select(hit, at[axis], extent))
-        first = c.reduce("min", "y0", reduced_point(at, (axis,), keepdims), position)
+        first = c.reduce("min", "r0", reduced_point(at, (axis,), keepdims), position)
         return c.definition(name, (x,), [c.reduce(op, "t0", inner, value), first])
 
     return register(OpDef(name, infer, eager, None, comprehension))

@@ -41,9 +41,9 @@ def _scan(name: str, function: np.ufunc, symbol: BinaryOp, vjp: VjpRule) -> OpDe
         head = [c.number(0) if d == axis else i for d, i in enumerate(at)]
         previous = [c.binary("-", i, 1) if d == axis else i for d, i in enumerate(at)]
         running: tuple[Clause, ...] = (Range(at[axis].id, c.number(1), c.ex(x.shape[axis])),)
-        value = c.binary(symbol, c.access("y0", previous), c.cast(dtype, c.access("x0", at), x.dtype))
-        first = c.assign("y0", head, c.cast(dtype, c.access("x0", head), x.dtype))
-        return c.definition(name, (x,), [first, c.assign("y0", at, value, running)])
+        value = c.binary(symbol, c.access("r0", previous), c.cast(dtype, c.access("x0", at), x.dtype))
+        first = c.assign("r0", head, c.cast(dtype, c.access("x0", head), x.dtype))
+        return c.definition(name, (x,), [first, c.assign("r0", at, value, running)])
 
     return register(OpDef(name, infer, eager, vjp, comprehension))
 

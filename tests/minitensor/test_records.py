@@ -1,0 +1,93 @@
+"""Every record: its rules agree with each other, on operands drawn for it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import minitensor as mt
+from comprehension.lang.parser import parse
+from comprehension.lang.printer import to_text
+from comprehension.lang.tree import Program
+from minitensor.dispatch import apply
+from minitensor.errors import NoComprehension
+from minitensor.ops.opdef import REGISTRY, OpDef, TensorSpec
+from minitensor.testing import gradcheck, gradgradcheck
+from minitensor.testing.strategies import Case, operands_for
+
+ALL = sorted(REGISTRY)
+DIFFERENTIABLE = [name for name in ALL if REGISTRY[name].vjp is not None]
+UNKNOWN_SHAPE = {"nonzero", "unique"}
+quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def run_eager(op: OpDef, case: Case) -> tuple[np.ndarray[Any, Any], ...]:
+    with np.errstate(all="ignore"):
+        result = op.eager(*case.operands, **case.attributes)
+    return tuple(np.asarray(r) for r in (result if isinstance(result, tuple) else (result,)))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in UNKNOWN_SHAPE])
+@quick
+@given(data=st.data(), dtype=st.sampled_from(["float32", "float64", "int32", "uint8"]))
+def test_infer_foretells_shape_and_dtype(name: str, data: st.DataObject, dtype: str) -> None:
+    op = REGISTRY[name]
+    case = data.draw(operands_for(op, dtype))
+    try:
+        results = run_eager(op, case)
+    except (TypeError, OverflowError):
+        assume(False)
+    specs = op.infer(*case.specs, **case.attributes)
+    found = tuple(TensorSpec(r.shape, r.dtype) for r in results)
+    assert found == (specs if isinstance(specs, tuple) else (specs,))
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@settings(quick, max_examples=8)
+@given(data=st.data())
+def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
+    op = REGISTRY[name]
+    case = data.draw(operands_for(op, "float64"))
+    if case.attributes.get("dtype", np.dtype(np.float64)).kind != "f":
+        return
+    if name == "astype":
+        case.attributes["dtype"] = np.dtype(np.float64)
+    checked = [k for k, x in enumerate(case.operands) if isinstance(x, np.ndarray) and x.dtype == np.float64]
+    if name in ("max_pool2d_grad", "max_pool2d_pick"):
+        checked = [2]
+
+    def function(*inputs: Any) -> mt.Tensor:
+        operands = list(case.operands)
+        for k, x in zip(checked, inputs, strict=True):
+            operands[k] = x
+        return apply(op, *[mt.asarray(x) if isinstance(x, np.ndarray) else x for x in operands], **case.attributes)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gradcheck(function, [case.operands[k] for k in checked])
+        gradgradcheck(function, [case.operands[k] for k in checked])
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if REGISTRY[name].comprehension is not None])
+@quick
+@given(data=st.data(), dtype=st.sampled_from(["float32", "float64", "int32", "bool", "complex64"]))
+def test_comprehension_is_a_text(name: str, data: st.DataObject, dtype: str) -> None:
+    op = REGISTRY[name]
+    case = data.draw(operands_for(op, dtype))
+    assert op.comprehension is not None
+    try:
+        definition = op.comprehension(*case.specs, **case.attributes)
+    except NoComprehension:
+        return
+    program = Program((definition,))
+    assert parse(to_text(program)) == program
+
+
+def test_every_opaque_record_says_why() -> None:
+    for op in REGISTRY.values():
+        assert (op.comprehension is None) == bool(op.opaque_because), op
