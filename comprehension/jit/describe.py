@@ -23,7 +23,8 @@ _KINDS: dict[ir.Space, SlotKind] = {
 }
 
 # Picoseconds, for choosing between serial and parallel only: a factor of two either way does no harm.
-_LOAD, _STORE, _ARITHMETIC, _FUNCTION, _LOOP = 300, 400, 250, 4_000, 1_000
+_LOAD, _STORE, _ARITHMETIC, _FUNCTION, _LOOP = 200, 300, 300, 4_000, 500
+_LANES = 16  # elements that one vector operation takes
 
 
 def manifest_of(
@@ -40,7 +41,8 @@ def manifest_of(
     """
     checks = len(entries) - len(kernel.stages)
     stages = [StageEntry(symbol, 1, 1, 0.0) for symbol in entries[:checks]]
-    stages += [_entry(symbol, stage) for symbol, stage in zip(entries[checks:], kernel.stages, strict=True)]
+    work = _Work(kernel)
+    stages += [_entry(symbol, stage, work) for symbol, stage in zip(entries[checks:], kernel.stages, strict=True)]
     return Manifest(
         name=kernel.name,
         target=target,
@@ -85,14 +87,14 @@ def _number_or_text(expr: ir.IntExpr) -> int | str:
     return expr.value if isinstance(expr, ir.Int) else text_of(expr)
 
 
-def _entry(symbol: str, stage: ir.Stage) -> StageEntry:
+def _entry(symbol: str, stage: ir.Stage, work: _Work) -> StageEntry:
     loop = stage.parallel
     if loop is None:
-        return StageEntry(symbol, 1, 1, _nanoseconds(_body_cost(stage.body, {})))
+        return StageEntry(symbol, 1, 1, _nanoseconds(work.of(stage.body, {})))
     width = ir.IntOp("-", loop.upper, loop.lower)
     extent = ir.IntOp("max", ir.IntOp("/", ir.IntOp("+", width, ir.Int(loop.step - 1)), ir.Int(loop.step)), ir.Int(0))
     middle = {loop.variable: _middle(loop.lower, loop.upper)}
-    return StageEntry(symbol, _number_or_text(extent), stage.grain, _nanoseconds(_body_cost(stage.body, middle)))
+    return StageEntry(symbol, _number_or_text(extent), stage.grain, _nanoseconds(work.of(stage.body, middle)))
 
 
 def _nanoseconds(picoseconds: ir.IntExpr) -> float | str:
@@ -105,52 +107,57 @@ def _nanoseconds(picoseconds: ir.IntExpr) -> float | str:
 # --- how much work a body is, loops taken at the middle of their range ----------------------------------------
 
 
-def _body_cost(body: Sequence[ir.Node], known: dict[str, ir.IntExpr]) -> ir.IntExpr:
-    total: ir.IntExpr = ir.Int(0)
-    for node in body:
-        total = ir.IntOp("+", total, _node_cost(node, known))
-    return simplify(total)
+class _Work:
+    """Estimates in picoseconds; what lives in registers costs nothing to read or write."""
 
+    def __init__(self, kernel: ir.Kernel) -> None:
+        self._registers = {buffer.name for buffer in kernel.buffers if buffer.space is ir.Space.REGISTER}
 
-def _node_cost(node: ir.Node, known: dict[str, ir.IntExpr]) -> ir.IntExpr:
-    match node:
-        case ir.Define(value=value):
-            return ir.Int(_value_cost(value))
-        case ir.Store(value=value):
-            return ir.Int(_STORE + _value_cost(value))
-        case ir.If(body=body):
-            return _body_cost(body, known)
-        case ir.Loop(variable, lower, upper, body, step):
-            low, high = _substitute(lower, known), _substitute(upper, known)
-            trips = ir.IntOp("/", ir.IntOp("max", ir.IntOp("-", high, low), ir.Int(0)), ir.Int(step))
-            inner = _body_cost(body, {**known, variable: _middle(low, high)})
-            return ir.IntOp("*", ir.IntOp("+", trips, ir.Int(1)), ir.IntOp("+", inner, ir.Int(_LOOP)))
-        case ir.Tile(rows, lanes, body):
-            points = (rows.extent if rows is not None else 1) * lanes.extent
-            vectors = max(1, points // 8)  # statements of a tile run eight elements at a time or so
-            return ir.Int(vectors * sum(_STORE + _value_cost(statement.value) for statement in body))
-        case ir.Barrier():
-            return ir.Int(0)
+    def of(self, body: Sequence[ir.Node], known: dict[str, ir.IntExpr]) -> ir.IntExpr:
+        """The work of a body; `known` holds a value for each loop variable around it."""
+        total: ir.IntExpr = ir.Int(0)
+        for node in body:
+            total = ir.IntOp("+", total, self._node(node, known))
+        return simplify(total)
 
+    def _node(self, node: ir.Node, known: dict[str, ir.IntExpr]) -> ir.IntExpr:
+        match node:
+            case ir.Define() | ir.Store():
+                return ir.Int(self._statement(node))
+            case ir.If(body=body):
+                return self.of(body, known)
+            case ir.Loop(variable, lower, upper, body, step):
+                low, high = _substitute(lower, known), _substitute(upper, known)
+                trips = ir.IntOp("/", ir.IntOp("max", ir.IntOp("-", high, low), ir.Int(0)), ir.Int(step))
+                inner = self.of(body, {**known, variable: _middle(low, high)})
+                return ir.IntOp("*", ir.IntOp("+", trips, ir.Int(1)), ir.IntOp("+", inner, ir.Int(_LOOP)))
+            case ir.Tile(rows, lanes, body):
+                points = (rows.extent if rows is not None else 1) * lanes.extent
+                vectors = -(-points // _LANES)
+                return ir.Int(vectors * sum(self._statement(statement) for statement in body))
+            case ir.Barrier():
+                return ir.Int(0)
 
-def _value_cost(value: ir.Value) -> int:
-    match value:
-        case ir.Const() | ir.Local() | ir.ScalarArg() | ir.IndexValue():
-            return 0
-        case ir.Load():
-            return _LOAD
-        case ir.Builtin(arguments=arguments):
-            return _FUNCTION + sum(_value_cost(a) for a in arguments)
-        case ir.UnaryOp(operand=operand) | ir.Convert(operand=operand):
-            return _ARITHMETIC + _value_cost(operand)
-        case ir.Fold(value=inner):
-            return _ARITHMETIC + _value_cost(inner)
-        case ir.BinaryOp(left=left, right=right):
-            return _ARITHMETIC + _value_cost(left) + _value_cost(right)
-        case ir.Fma(a, b, c):
-            return _ARITHMETIC + _value_cost(a) + _value_cost(b) + _value_cost(c)
-        case ir.SelectValue(condition, then, otherwise):
-            return _ARITHMETIC + _value_cost(condition) + _value_cost(then) + _value_cost(otherwise)
+    def _statement(self, node: ir.Define | ir.Store) -> int:
+        stores = isinstance(node, ir.Store) and node.buffer not in self._registers
+        return _STORE * stores + self._value(node.value)
+
+    def _value(self, value: ir.Value) -> int:
+        match value:
+            case ir.Const() | ir.Local() | ir.ScalarArg() | ir.IndexValue():
+                return 0
+            case ir.Load(buffer=buffer):
+                return 0 if buffer in self._registers else _LOAD
+            case ir.Builtin(arguments=arguments):
+                return _FUNCTION + sum(self._value(argument) for argument in arguments)
+            case ir.UnaryOp(operand=operand) | ir.Convert(operand=operand) | ir.Fold(value=operand):
+                return _ARITHMETIC + self._value(operand)
+            case ir.BinaryOp(left=left, right=right):
+                return _ARITHMETIC + self._value(left) + self._value(right)
+            case ir.Fma(a, b, c):
+                return _ARITHMETIC + self._value(a) + self._value(b) + self._value(c)
+            case ir.SelectValue(condition, then, otherwise):
+                return _ARITHMETIC + self._value(condition) + self._value(then) + self._value(otherwise)
 
 
 def _middle(lower: ir.IntExpr, upper: ir.IntExpr) -> ir.IntExpr:
