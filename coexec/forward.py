@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from coexec.rewrite import reads, rename, rewrite, rewrite_statement
+from coexec.rewrite import names_read, reads, rename, rewrite, rewrite_statement
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType, promote
 
@@ -87,7 +87,7 @@ def _is_movable(statements: Sequence[tree.Statement], position: int) -> bool:
     constant = [s for s in producer.subscripts if not isinstance(s, tree.Name)]
     if len(set(indices)) != len(indices) or any(s != tree.Number(0) for s in constant):
         return False
-    read = {_name_of(node) for node in reads(producer)}
+    read = names_read(producer)
     later = {s.target for s in statements[position + 1 :]}
     return producer.target not in read and not (read | {producer.target}) & later and _writes_once(statements, producer)
 

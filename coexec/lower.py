@@ -20,7 +20,8 @@ import numpy as np
 
 from coexec.errors import CompilationFailed
 from coexec.forward import TensorType, substitute_forward
-from coexec.rewrite import reads, rename, rewrite_statement
+from coexec.retarget import retarget
+from coexec.rewrite import names_read, reads, rename, rewrite_statement
 from coexec.symbolic import Constant, Feed, OpNode, Output, Phi, ScalarValue, Source, SymbolicGraph, SymbolicSpec
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType, Spec
@@ -67,8 +68,9 @@ def lower(cluster: Cluster, nodes: Specs) -> Lowered:
     composition = _Composition(nodes)
     for node in cluster.nodes:
         composition.add(node)
-    outputs = tuple(composition.values[output] for output in cluster.outputs)
-    statements = substitute_forward(composition.statements, composition.types, frozenset(outputs))
+    outputs = frozenset(composition.values[output] for output in cluster.outputs)
+    statements = substitute_forward(composition.statements, composition.types, outputs)
+    statements = retarget(statements, composition.types, outputs)  # after: movement that could go forward is gone
     return composition.finish(statements, cluster.outputs)
 
 
@@ -153,7 +155,7 @@ class _Composition:
 
     def finish(self, statements: Sequence[tree.Statement], outputs: tuple[Output, ...]) -> Lowered:
         """The def of the merged statements: parameters that are still read, sizes renamed."""
-        read = {node.tensor if isinstance(node, tree.Access) else node.id for s in statements for node in reads(s)}
+        read = frozenset[str]().union(*(names_read(statement) for statement in statements))
         kept = [(key, name) for key, name in self.parameters.items() if name in read]
         names: dict[str, str | tree.Expr] = {name: f"x{position}" for position, (_, name) in enumerate(kept)}
         shapes = [self.types[name].shape for _, name in kept]

@@ -145,6 +145,7 @@ class _Grouping:
         return [maker for maker in makers if maker < at]
 
     def _may_merge(self, first: int, second: int) -> bool:
+        """Whether the group `second`, which reads values of the group `first`, can run together with it."""
         if first == second:
             return False
         a, b = self._members(first), self._members(second)
@@ -153,9 +154,15 @@ class _Grouping:
         kinds = [self._kind(p) for p in (*a, *b)]
         if Kind.ALONE in kinds or Kind.ALIAS in kinds or kinds.count(Kind.CONTRACTION) > 1:
             return False
-        if Kind.CONTRACTION in map(self._kind, b) or not self._domain(b) <= self._domain(a):
+        if not all(self._pays(a, reader) for reader in b if self._compute_producers(reader) & set(a)):
             return False
         return not self._crosses_fence({*a, *b}) and not self._has_path_around({*a, *b})
+
+    def _pays(self, producers: Sequence[int], reader: int) -> bool:
+        """Whether a reader runs over (part of) its producers' loops; operands of a contraction stay in memory."""
+        if self._kind(reader) is Kind.CONTRACTION:
+            return False
+        return self.profiles[self._node(reader).id].extents <= self._domain(producers)
 
     def _merge(self, first: int, second: int) -> None:
         least = min(first, second)
@@ -197,7 +204,12 @@ class _Grouping:
         return item
 
     def _kind(self, at: int) -> Kind:
-        return self.profiles[self._node(at).id].kind
+        """The operation's kind; movement that is needed in memory is a view, or computed like anything else."""
+        node = self._node(at)
+        known = self.profiles[node.id]
+        if known.kind is Kind.MOVEMENT and any(Output(node.id, i) in self.needed for i in range(len(node.outputs))):
+            return Kind.ALIAS if known.is_view else Kind.POINTWISE
+        return known.kind
 
     def _members(self, group: int) -> list[int]:
         return [at for at, g in enumerate(self.group) if g == group]

@@ -63,7 +63,7 @@ def profile(node: OpNode, nodes: Specs) -> Profile:
     extents = max((_extents(statement) for statement in statements), key=Extents.total)
     kind = _kind(statements)
     is_view = _is_read(definition) and _is_view(node, nodes)
-    if is_view and kind is Kind.ALONE:
+    if is_view and (kind is Kind.ALONE or not _is_plain_read(statements[0])):
         kind = Kind.ALIAS
     return Profile(kind, extents, is_view)
 
@@ -126,6 +126,12 @@ def _is_read(definition: tree.Def) -> bool:
     """Whether every element is one element of the operand (only then is the eager rule tried: it reads nothing)."""
     (first, *others) = definition.statements
     return not others and first.reduction is None and isinstance(first.value, tree.Access)
+
+
+def _is_plain_read(statement: tree.Statement) -> bool:
+    """Whether the subscripts of the one read are indices and numbers: it stays as simple inside any reader."""
+    assert isinstance(statement.value, tree.Access)
+    return all(isinstance(subscript, tree.Name | tree.Number) for subscript in statement.value.subscripts)
 
 
 def _is_affine(subscript: tree.Expr) -> bool:

@@ -113,3 +113,8 @@ def reads(statement: tree.Statement) -> Iterator[tree.Access | tree.Name]:
         for node in tree.walk(expression):
             if isinstance(node, tree.Access | tree.Name):
                 yield node
+
+
+def names_read(statement: tree.Statement) -> frozenset[str]:
+    """The names of tensors, scalars, sizes and indices that a statement's expressions use."""
+    return frozenset(node.tensor if isinstance(node, tree.Access) else node.id for node in reads(statement))
