@@ -148,7 +148,9 @@ def _compiler() -> GraphCompiler:
     """The compiler that the configuration asks for."""
     if config.runner == "reference":
         return compile_reference
-    return compile_reference
+    from coexec.graph_compiler import compile_native  # the compiler's side is loaded when a first graph is built
+
+    return compile_native
 
 
 __all__ = ["BoundStep", "Step", "coexecute", "explain"]
