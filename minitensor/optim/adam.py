@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-from minitensor.creation import zeros_like
+import numpy as np
+
+from minitensor.creation import asarray
 from minitensor.functional import sqrt as tensor_sqrt
 from minitensor.optim.optimizer import Optimizer, State, check_number
 from minitensor.tensor import Tensor
@@ -51,7 +53,8 @@ class Adam(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
         beta1, beta2 = self.betas
         if not state:
-            state.update(step=0, mean=zeros_like(param), square=zeros_like(param))
+            # Data, not an operation: the first step has the same operations as all others.
+            state.update(step=0, mean=_zeros(param), square=_zeros(param))
         state["step"] += 1
         if self.weight_decay and self.decoupled:
             param *= 1.0 - self.lr * self.weight_decay
@@ -82,3 +85,7 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay=weight_decay)
+
+
+def _zeros(param: Tensor) -> Tensor:
+    return asarray(np.zeros(param.shape, param.dtype))
