@@ -331,6 +331,12 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 def _error_of(request: Request, described: dict[str, Any]) -> ComprehensionError:
     if described["theirs"] and described["type"] in _THEIRS:
         return _THEIRS[described["type"]](described["message"])
+    if described["type"] == "OutOfBudget":
+        return CompilationError(
+            f"compiling {request.name!r} needs more operations than its budget allows ({described['message'][:300]});"
+            " divide the text into several defs",
+            details=described["traceback"],
+        )
     return CompilationError(
         f"internal error while compiling {request.name!r}: {described['type']}: {described['message'][:2000]}",
         details=described["traceback"],
