@@ -137,7 +137,11 @@ def expm1(x: Lanes) -> Lanes:
 
 def tanh(x: Lanes) -> Lanes:
     """-e / (e + 2) with e = exp(-2 |x|) - 1, whose sign is known and whose error is small everywhere."""
-    e = expm1(x.abs() * -2.0)
+    t = x.abs()
+    t = (t > 20.0).choose(t.const(20.0), t)  # 1 - tanh(20) is less than half an ulp
+    r, _, n = _reduced(t * -2.0, 1.0 / math.log(2.0), *_ln2(x))
+    s = power_of_two(n, x.dtype)
+    e = _expm1_near_zero(r).fma(s, s - 1.0)
     return (e / (e + 2.0)).abs().copysign(x)
 
 
