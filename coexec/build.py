@@ -212,8 +212,14 @@ class _Builder:
                 or any(o.shape is None for o in walk_node.outputs)
                 or (node.op is not None and node.op.may_raise)
             )
-        start = nodes[self.traces.start]
-        return Walk(start, tuple(outputs.values()), tuple(self.trace_feeds), len(self.phis), self.symbols)
+        return Walk(
+            nodes[self.traces.start],
+            tuple(outputs.values()),
+            tuple(self.trace_feeds),
+            len(self.phis),
+            self.symbols,
+            self.traces.volatile,
+        )
 
     def _fill_flow(
         self,

@@ -24,6 +24,7 @@ from coexec.trace_graph import (
     FromNodes,
     FromScalar,
     NodeKey,
+    Place,
     TraceFeed,
     TraceGraph,
     TraceNode,
@@ -77,6 +78,7 @@ class _Merger:
         self.pointer = self.path[-1] if self.path else graph.start
         self.feeds = dict(trace.feeds)
         self.symbols = dict(trace.symbols)
+        self.places = {_place(node.key) for node in self.path if node.key is not None}
 
     def output(self, produced: Produced) -> TraceOutput:
         return self.path[produced.index].outputs[produced.output]
@@ -88,6 +90,7 @@ class _Merger:
         node = self._new_node(key, record) if match is None else self._commit(match)
         self.graph.add_edge(self.pointer, node)
         self.place[node] = len(self.path)
+        self.places.add(_place(key))
         self.path.append(node)
         self.pointer = node
 
@@ -206,6 +209,9 @@ class _Merger:
             record.where,
         )
         node.inputs = [self._wiring(reference) for reference in record.inputs]
+        place = _place(key)
+        if place not in self.places:  # later iterations of a loop are no restlessness
+            self.graph.restless[place] = self.graph.restless.get(place, 0) + 1
         return node
 
     def _wiring(self, reference: InputRef) -> Wiring:
@@ -221,6 +227,10 @@ class _Merger:
                 feed = self.graph.add_feed()
                 self.feeds[feed] = number
                 return FromFeed(feed)
+
+
+def _place(key: NodeKey) -> Place:
+    return (key.op, key.location)
 
 
 def _unify_spec(unifier: Unifier, known: SymbolicSpec, seen: TensorSpec) -> SymbolicSpec | None:

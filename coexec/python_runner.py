@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from coexec.location import users_line
+from coexec.location import callers_frame, location, users_line
 from coexec.opaque import is_opaque, values_to_check
 from coexec.promise import Promise, origin
 from coexec.record import Produced, Recorder, Trace
@@ -210,7 +210,10 @@ class PythonRunner(Validator):
 
     def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
-        if is_opaque(op, inputs, attributes):
+        volatile = self.walk.volatile
+        if is_opaque(op, inputs, attributes) or (
+            volatile and (op.name, location(callers_frame(), self.root)) in volatile
+        ):
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
@@ -227,7 +230,7 @@ class PythonRunner(Validator):
             self.reason = reason
             trace, externals = self._prefix()
             assert self.root is not None
-            self.recorder = Recorder(self.root, self.log, trace, externals)
+            self.recorder = Recorder(self.root, self.log, trace, externals, self.walk.volatile)
             if local.observer is self:
                 local.observer = self.recorder
         return self.recorder

@@ -17,7 +17,7 @@ from coexec.location import Location, callers_frame, location, users_line
 from coexec.opaque import is_opaque, values_to_check
 from coexec.promise import StepLog, make_promise, origin
 from coexec.symbolic import ScalarValue
-from coexec.trace_graph import TraceFeed, TraceNode
+from coexec.trace_graph import Place, TraceFeed, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, local
@@ -83,20 +83,25 @@ class Recorder:
         log: of the whole step, so that values of the validated prefix are known.
         trace: with the prefix, its feeds numbered as in `externals`.
         externals: the values behind those numbers (held until the step ends, so that no identity is reused).
+        volatile: places of the program whose operations are left to Python.
     """
 
-    __slots__ = ("_numbers", "externals", "log", "root", "trace")
+    __slots__ = ("_numbers", "externals", "log", "root", "trace", "volatile")
 
-    def __init__(self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value]) -> None:
+    def __init__(
+        self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value], volatile: frozenset[Place]
+    ) -> None:
         self.root: FrameType | None = root
         self.log = log
         self.trace = trace
         self.externals = externals
+        self.volatile = volatile
         self._numbers = {id(value): number for number, value in enumerate(externals)}
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule and records it."""
-        if is_opaque(op, inputs, attributes):
+        here = location(frame := callers_frame(), self.root)
+        if is_opaque(op, inputs, attributes) or (op.name, here) in self.volatile:
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
@@ -104,7 +109,6 @@ class Recorder:
         for x in values_to_check(op, inputs):
             self.on_read(x)
         outputs = run_eager(op, inputs, attributes)
-        frame = callers_frame()
         index = len(self.trace.prefix) + len(self.trace.records)
         self.trace.records.append(
             OpRecord(
@@ -113,7 +117,7 @@ class Recorder:
                 inputs=tuple([self._reference(x) for x in inputs]),
                 input_specs=tuple([TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else None for x in inputs]),
                 output_specs=tuple([TensorSpec(x.shape, x.dtype) for x in outputs]),
-                location=location(frame, self.root),
+                location=here,
                 forward=forward_index(self.log),
                 where=users_line(frame),
             )

@@ -30,10 +30,11 @@ from coexec.python_runner import Outcome, PythonRunner
 from coexec.record import Recorder, Trace
 from coexec.report import Event, Report
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
-from coexec.trace_graph import TraceGraph
+from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
+MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -65,8 +66,8 @@ class Session:
         self._forget()
         sessions.add(self)
 
-    def _forget(self) -> None:
-        self.traces = TraceGraph()
+    def _forget(self, volatile: frozenset[Place] = frozenset()) -> None:
+        self.traces = TraceGraph(volatile)
         self.program: Program | None = None
         self.compiled: CompiledGraph | None = None
         self._next: tuple[Program, Future[CompiledGraph]] | None = None
@@ -90,8 +91,7 @@ class Session:
     def reset(self) -> None:
         """Forgets all traces and graphs; the report starts again.  Waits for a call under way in another thread."""
         with self._busy:
-            if self.compiled is not None:
-                self.compiled.close()
+            self._close()
             self._forget()
             self.report = Report(self.report.name)
 
@@ -125,7 +125,7 @@ class Session:
             self._take_next()
 
     def _trace(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        recorder = Recorder(sys._getframe(), StepLog(), Trace(), [])
+        recorder = Recorder(sys._getframe(), StepLog(), Trace(), [], self.traces.volatile)
         begin = perf_counter()
         local.observer = recorder
         try:
@@ -159,7 +159,6 @@ class Session:
         except BaseException:
             local.observer = None
             runner.abandon()
-            self._conclude(None)
             raise
         finally:
             local.observer = None
@@ -178,19 +177,16 @@ class Session:
     def _learn(self, trace: Trace) -> None:
         """After a traced step: merges it, and builds a graph once the traces are quiet."""
         before = self.traces.version
-        merge(self.traces, trace)
+        if not self._merge(trace):
+            return
         self._quiet = self._quiet + 1 if self.traces.version == before else 0
-        if len(self.traces.nodes) > MOST_NODES:
-            self._give_up(f"the traces have more than {MOST_NODES} different operations")
-        elif self._quiet >= self._quiet_needed and config.mode != "trace":
+        if self._quiet >= self._quiet_needed and config.mode != "trace":
             self.phase = Phase.COMPILING
             self._build()
 
-    def _conclude(self, outcome: Outcome | None) -> None:
+    def _conclude(self, outcome: Outcome) -> None:
         """After a co-executed step: merges what was new, and has a graph made that knows it."""
         report = self.report
-        if outcome is None:
-            return
         if outcome.reason is None:
             report.coexecuted_steps += 1
             self._futile = 0
@@ -199,17 +195,37 @@ class Session:
             report.traced_steps += 1
             report.add_reason(outcome.reason)
             self._futile += 1
-        if outcome.reason is not None or outcome.trace.reads or outcome.trace.kept:
-            merge(self.traces, outcome.trace)
+        news = outcome.reason is not None or outcome.trace.reads or outcome.trace.kept
+        if news and not self._merge(outcome.trace):
+            return
         assert self.program is not None
-        if len(self.traces.nodes) > MOST_NODES:
-            self._give_up(f"the traces have more than {MOST_NODES} different operations")
-        elif self._futile >= FUTILE_LIMIT:
+        if self._futile >= FUTILE_LIMIT:
             self._futile, self._quiet = 0, 0
             self._quiet_needed = min(2 * self._quiet_needed, 8)
             self.phase = Phase.TRACE
         elif self.traces.version > self.program.version and self._next is None:
             self._build()
+
+    def _merge(self, trace: Trace) -> bool:
+        """Adds a trace to the graph; False where that ended the pursuit of this graph."""
+        merge(self.traces, trace)
+        restless = [place for place, traces in self.traces.restless.items() if traces > MOST_VARIANTS]
+        if restless:
+            names = ", ".join(sorted({name for name, _ in restless}))
+            self.report.add_reason(f"{names}: another attribute or size in every step; left to Python from now on")
+            self._close()
+            self._forget(self.traces.volatile | set(restless))
+            self.report.phase = self.phase.value
+            self.report.transitions += 1
+        elif len(self.traces.nodes) > MOST_NODES:
+            self._give_up(f"the traces have more than {MOST_NODES} different operations")
+        else:
+            return True
+        return False
+
+    def _close(self) -> None:
+        if self.compiled is not None:
+            self.compiled.close()
 
     def _build(self) -> None:
         """Builds a graph of all traces and has it compiled in the background."""
@@ -231,8 +247,7 @@ class Session:
         except Exception as error:  # reported and counted: the program goes on eagerly
             self._give_up(f"the graph could not be compiled: {type(error).__name__}: {error}")
             return
-        if self.compiled is not None:
-            self.compiled.close()
+        self._close()
         self.program, self.compiled = program, compiled
         operations = sum(1 for _ in program.graph.nodes())
         self.report.operations = operations

@@ -110,10 +110,19 @@ class TraceNode:
         return f"<{self.number} {self.op.name if self.op else 'start or end'} at {self.where}>"
 
 
-class TraceGraph:
-    """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow."""
+Place = tuple[str, Location]  # an operation's name and location
 
-    def __init__(self) -> None:
+
+class TraceGraph:
+    """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
+
+    `restless`: in how many traces a place of the program needed another node; `volatile`: places known from before
+    to be too restless for a graph, whose operations are left to Python.
+    """
+
+    def __init__(self, volatile: frozenset[Place] = frozenset()) -> None:
+        self.volatile = volatile
+        self.restless: dict[Place, int] = {}
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
         self.nodes: list[TraceNode] = []

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from coexec.symbolic import Dim, Output, ScalarValue
-from coexec.trace_graph import TraceFeed, TraceNode, TraceOutput
+from coexec.trace_graph import Place, TraceFeed, TraceNode, TraceOutput
 from minitensor.ops.opdef import OpDef
 
 
@@ -142,3 +142,4 @@ class Walk:
     feeds: tuple[TraceFeed | None, ...]
     phis: int
     symbols: dict[str, int]
+    volatile: frozenset[Place]

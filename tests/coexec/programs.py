@@ -250,3 +250,70 @@ PROGRAMS = [
     generator_inside,
     batches_of_many_sizes,
 ]
+
+
+def sliding_window() -> Step:
+    """An attribute (the index) that is another in every step."""
+    table = data(40, 2)
+
+    def step(i: int) -> Any:
+        rows = table[i : i + 3]
+        return (rows * 2.0).sum(axis=0), rows
+
+    return step
+
+
+def mutation_in_place() -> Step:
+    state = data(3, 2)
+
+    def step(i: int) -> Any:
+        before = state + 0.0
+        state[i % 3] = state[(i + 1) % 3] + 1.0
+        view = state[0]
+        state.__iadd__(data(3, 2, offset=i))
+        return before, view, mt.clip(state, -4.0, 4.0)
+
+    return step
+
+
+def adam_training() -> Step:
+    model = mt.nn.Sequential(mt.nn.Linear(3, 4), mt.nn.Linear(4, 2))
+    for i, p in enumerate(model.parameters()):
+        p.value = data(*p.shape, offset=i).value
+    optimiser = mt.optim.Adam(model.parameters(), lr=0.25)
+
+    def step(i: int) -> Any:
+        labels = mt.asarray(np.array([i % 2, (i + 1) % 2, 0]))
+        loss = F.cross_entropy(model(data(3, 3, offset=i)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return float(loss), [p.detach() for p in model.parameters()]
+
+    return step
+
+
+def sorting_and_selecting() -> Step:
+    def step(i: int) -> Any:
+        x = data(6, offset=i) * 2.0
+        positive = x[x > 0.0]
+        return mt.sort(x), positive.sum(), positive.shape[0], mt.argmax(x)
+
+    return step
+
+
+def failing_index() -> Step:
+    table = data(5, 2)
+
+    def step(i: int) -> Any:
+        indices = mt.asarray(np.array([i % 3, 6 if i % 4 == 3 else 1]))
+        doubled = table * 2.0
+        try:
+            return mt.take(doubled, indices, axis=0) + 1.0
+        except IndexError as error:
+            return "no such row", type(error).__name__, doubled
+
+    return step
+
+
+PROGRAMS += [sliding_window, mutation_in_place, adam_training, sorting_and_selecting, failing_index]
