@@ -91,6 +91,8 @@ def _edges_between(source: ScopStatement, sink: ScopStatement, times: dict[str, 
                 if a.tensor != b.tensor or not (a.is_write or b.is_write):
                     continue
                 relation = a.relation.apply_range(b.relation.reverse())
+                if relation.is_empty():  # a statement without instances has no times either
+                    continue
                 if first.source is second.source:
                     before = before or _before(times[first.name], times[second.name])
                     relation = relation.intersect(before)
