@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,6 +126,8 @@ def _bytes_of(size: str) -> int:
 def _caches_from_sysctl() -> dict[str, int]:
     if platform.system() != "Darwin":
         return {}
+    import subprocess
+
     names = {"l1": "hw.l1dcachesize", "l2": "hw.l2cachesize", "l3": "hw.l3cachesize"}
     caches: dict[str, int] = {}
     for level, name in names.items():

@@ -208,7 +208,8 @@ class Launcher:
             offsets.append(size)
             size += _rounded(_elements(slot, environment) * ScalarType(slot.dtype).numpy.itemsize)
         scratch = int(evaluate(manifest.scratch_bytes, environment))
-        table = np.array([self._row(stage, environment, scratch) for stage in manifest.stages], np.int64)
+        rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
+        table = np.array(rows, np.int64).reshape(len(rows), 5)
         dims = np.array([environment[name] for name in manifest.sizes] or [0], np.int64)
         alone = None
         if len(table) == 1 and not table[0, 4]:
@@ -319,6 +320,8 @@ class Launcher:
         if binding.alone is not None:
             stage, extent = binding.alone
             code = stage(_address(buffers), binding.dims_address, scratch, 0, extent) if extent > 0 else 0
+        elif len(binding.table) == 0:  # empty sizes
+            code = 0
         else:
             code = self._run_stages(binding, _address(buffers), scratch)
         if code:
