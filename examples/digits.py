@@ -1,0 +1,131 @@
+"""Trains a digits classifier twice from one seed, eagerly and co-executed, and compares the two.
+
+In: the UCI digits (1 797 images of 8×8, shipped with scikit-learn).  Out: a table on the screen and one
+self-contained page, out/digits.html.  Run by `make demo`.
+
+The step is ordinary Python: it reads values, calls NumPy, prints, follows a schedule.  `coexecute` changes
+nothing of that; it only makes it faster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sklearn.datasets import load_digits
+
+import coexec
+import minitensor as mt
+from minitensor import functional as F
+from minitensor import nn
+
+SEED, BATCH, CLASSES = 7, 64, 10
+Step = Callable[[mt.Tensor, mt.Tensor], float]
+
+
+class Net(nn.Module):
+    """Two convolutions and an MLP head: 1×8×8 → 16×8×8 → 32×4×4 → 64 → 10."""
+
+    def __init__(self) -> None:
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+        )
+        self.head = nn.Sequential(nn.Linear(32 * 4 * 4, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+
+    def forward(self, x: mt.Tensor) -> mt.Tensor:
+        return self.head(self.features(x))
+
+
+@dataclass
+class Run:
+    """What one training run leaves behind."""
+
+    name: str
+    losses: list[float] = field(default_factory=list)
+    confusion: np.ndarray = field(default_factory=lambda: np.zeros((CLASSES, CLASSES), dtype=np.int64))
+    seconds: list[float] = field(default_factory=list)  # of each step
+    accuracy: float = 0.0
+    model: Net | None = None
+    step: Step | None = None
+
+    def steps_per_second(self) -> float:
+        """Over the second half of the run, where everything is warm."""
+        late = self.seconds[len(self.seconds) // 2 :]
+        return len(late) / sum(late)
+
+
+def load() -> tuple[mt.data.TensorDataset, mt.data.TensorDataset]:
+    """Images (N, 1, 8, 8) float32 in [0, 1] and labels (N,) int64: 1 437 to train, 360 to test."""
+    digits = load_digits()
+    images = (digits.images / 16.0).astype(np.float32)[:, None]
+    order = np.random.default_rng(SEED).permutation(len(images))
+    train, test = order[:1437], order[1437:]
+    labels = digits.target.astype(np.int64)
+    return mt.data.TensorDataset(images[train], labels[train]), mt.data.TensorDataset(images[test], labels[test])
+
+
+def make_step(run: Run, optimizer: mt.optim.Optimizer, say: Callable[[str], None]) -> Step:
+    """One training step as anybody would write it."""
+    model = run.model
+    assert model is not None
+
+    def step(x: mt.Tensor, y: mt.Tensor) -> float:
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = F.cross_entropy(logits, y)
+        loss.backward()
+        optimizer.step()
+        predicted = np.asarray(logits.detach()).argmax(axis=1)  # NumPy, in the middle of the step
+        np.add.at(run.confusion, (np.asarray(y), predicted), 1)
+        run.losses.append(loss.item())
+        if len(run.losses) % 100 == 0:
+            correct = float((predicted == np.asarray(y)).mean())
+            say(f"{run.name}: step {len(run.losses)}, loss {run.losses[-1]:.4f}, batch accuracy {correct:.0%}")
+        return run.losses[-1]
+
+    return step
+
+
+def train(name: str, wrap: Callable[[Step], Step], epochs: int, console: Console) -> Run:
+    """Trains a fresh model from the one seed; `wrap` is `coexecute` or nothing."""
+    train_set, test_set = load()
+    mt.random.seed(SEED)
+    run = Run(name)
+    run.model = Net()
+    loader = mt.data.DataLoader(train_set, BATCH, shuffle=True, drop_last=True)
+    optimizer = mt.optim.Adam(run.model.parameters(), lr=2e-3)
+    schedule = mt.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader), eta_min=1e-4)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=epochs * len(loader))
+        run.step = wrap(make_step(run, optimizer, progress.console.print))
+        for _ in range(epochs):
+            for x, y in loader:
+                start = time.perf_counter()
+                run.step(x, y)
+                schedule.step()
+                run.seconds.append(time.perf_counter() - start)
+                progress.advance(task)
+    run.accuracy = evaluate(run.model, test_set)
+    return run
+
+
+def evaluate(model: Net, test_set: mt.data.TensorDataset) -> float:
+    """Share of the test images classified rightly."""
+    model.eval()
+    with mt.no_grad():
+        (x, y), *_ = mt.data.DataLoader(test_set, len(test_set))
+        return float((model(x).argmax(axis=1) == y).numpy().mean())
+
+
