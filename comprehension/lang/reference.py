@@ -1,163 +1,227 @@
-"""The reference interpreter: a LoopProgram run as the text says, one element at a time.
+"""The reference interpreter: a LoopProgram as the plain loops that it means.
 
-In: a LoopProgram whose sizes have values, arrays for its inputs.  Out: arrays for its outputs.
-Invariant: no compiler, no isl, no vectorised NumPy: statements in the order of the text, loops in lexicographic
-order, every operation rounded or wrapped to its own type by `scalars` (reference section 10).  It is the oracle
-that every other way of running a comprehension is compared with, so it is written to be read.
+In: a `LoopProgram`, arrays by name, scalars by name.  Out: the output arrays by name.
+Invariant: this is what a comprehension means.  Statements run in the order of the text, each as nested loops in
+lexicographic order; every operation rounds or wraps in its own type; nothing is vectorised, reordered or compiled.
+Every access is checked: outside its tensor it is a ComprehensionError, never a wrapped index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import prod
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 import numpy as np
 
 from comprehension.errors import ComprehensionError
-from comprehension.lang import scalars, tree
+from comprehension.lang.builtins import BUILTINS, evaluate
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role, TensorInfo
-from comprehension.lang.scalars import Scalar
+from comprehension.lang.scalars import Value, arithmetic, convert, from_storage, identity, negate
+from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary
 from comprehension.lang.types import ScalarType
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = Mapping[str, Array]
-
-MAX_ELEMENTS = 2**31 - 1
+Array = np.ndarray[Any, Any]
+Names = dict[str, Value]  # indices, sizes, scalars and lets at a point
+Evaluate = Callable[[Names], Value]
 
 
 def run(
     program: LoopProgram,
-    inputs: Arrays,
-    values: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, Array],
+    scalars: Mapping[str, Any] | None = None,
     out: Mapping[str, Array] | None = None,
-    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
-    """The outputs by name.
+    """Runs `program` on `arrays` (inputs, by name) and returns its outputs; those in `out` are written in place.
 
-    Args:
-        inputs: an array for each input tensor, of the program's dtype and shape.
-        values: a number for each scalar parameter.
-        out: arrays to write into; elements that no statement writes stay as they are.
-        sizes: a value for each symbolic size of the program.
+    Arrays have the program's dtypes and shapes (any strides); scalars are Python or NumPy numbers.
+    Raises ComprehensionError for a violated precondition, a shape or dtype that does not fit, an access out of
+    bounds, and an accumulating output without `out`.
 
-    Raises:
-        ComprehensionError: for a precondition that does not hold, an indirect subscript out of bounds, or a
-            tensor too large.
+    >>> from comprehension.lang.check import check
+    >>> from comprehension.lang.parser import parse
+    >>> from comprehension.lang.ranges import infer
+    >>> f = check(parse("def dot(float(N) A, float(N) B) -> (C) { C +=! A(i) * B(i) }"))["dot"]
+    >>> ones = np.ones(3, np.float32)
+    >>> run(infer(f, None, "symbolic"), {"A": ones, "B": ones})["C"]
+    array(3., dtype=float32)
     """
-    return _Interpreter(program, inputs, values or {}, out or {}, sizes or {}).run()
+    names: Names = {s.name: from_storage((scalars or {})[s.name], s.dtype) for s in program.scalars}
+    names |= _sizes(program, arrays)
+    with np.errstate(all="ignore"):
+        machine = _Machine(program, names)
+        for precondition in program.preconditions:
+            if not machine.compile(precondition.condition)(names):
+                raise ComprehensionError(f"{program.name}: {precondition.message}")
+        for tensor in program.tensors:
+            machine.arrays[tensor.name] = machine.storage(tensor, arrays, out or {})
+        for statement in program.statements:
+            machine.run(statement)
+    return {t.name: machine.arrays[t.name] for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)}
 
 
-class _Interpreter:
-    def __init__(
-        self, program: LoopProgram, inputs: Arrays, values: Mapping[str, Any], out: Arrays, sizes: Mapping[str, int]
-    ) -> None:
+def _sizes(program: LoopProgram, arrays: Mapping[str, Array]) -> Names:
+    """Symbolic sizes, read off the inputs' shapes."""
+    sizes: Names = {}
+    for tensor in program.tensors:
+        if tensor.role is not Role.INPUT:
+            continue
+        for dim, extent in zip(tensor.shape, np.shape(arrays[tensor.name]), strict=True):
+            if isinstance(dim, Name) and sizes.setdefault(dim.id, extent) != extent:
+                raise ComprehensionError(f"{program.name}: size {dim.id} is {sizes[dim.id]} here and {extent} there")
+    return sizes
+
+
+class _Machine:
+    """The arrays, the names, and expressions as Python functions of the names."""
+
+    def __init__(self, program: LoopProgram, names: Names) -> None:
         self.program = program
-        self.names: dict[str, Scalar] = {name: np.int32(sizes[name]) for name in program.sizes}
-        for scalar in program.scalars:
-            self.names[scalar.name] = scalars.cast(values[scalar.name], scalar.dtype)
-        self._check_preconditions()
-        self.tensors: dict[str, Array] = {}
-        for info in program.tensors:
-            given = inputs if info.role is Role.INPUT else out
-            self.tensors[info.name] = given[info.name] if info.name in given else self._fresh(info)
+        self.names = names
+        self.arrays: dict[str, Array] = {}
 
-    def run(self) -> dict[str, Array]:
-        for statement in self.program.statements:
-            self._run_statement(statement)
-        results = (Role.OUTPUT, Role.ACCUMULATED)
-        return {info.name: self.tensors[info.name] for info in self.program.tensors if info.role in results}
+    def storage(self, tensor: TensorInfo, arrays: Mapping[str, Array], out: Mapping[str, Array]) -> Array:
+        """The array of a tensor: the caller's, or a new one of zeros."""
+        shape = tuple(max(0, int(self.compile(dim)(self.names))) for dim in tensor.shape)
+        given = arrays[tensor.name] if tensor.role is Role.INPUT else out.get(tensor.name)
+        if given is None:
+            if tensor.role is Role.ACCUMULATED and accumulates(self.program, tensor.name):
+                raise ComprehensionError(
+                    f"{self.program.name}: '{tensor.name}' accumulates into the caller's buffer; pass it by out="
+                )
+            return np.zeros(shape, tensor.dtype.numpy)
+        if given.shape != shape or given.dtype != tensor.dtype.numpy:
+            wanted = f"{tensor.dtype} of shape {shape}"
+            raise ComprehensionError(
+                f"{self.program.name}: '{tensor.name}' must be {wanted}, not {given.dtype} of shape {given.shape}"
+            )
+        return given
 
-    def _fresh(self, info: TensorInfo) -> Array:
-        if info.role is Role.INPUT:
-            raise ComprehensionError(f"no array was given for input {info.name}")
-        shape = tuple(max(0, int(self._evaluate(extent))) for extent in info.shape)
-        if prod(shape) > MAX_ELEMENTS:
-            raise ComprehensionError(f"{info.name} would have shape {shape}, more than {MAX_ELEMENTS} elements")
-        return np.zeros(shape, info.dtype.numpy)
+    def run(self, statement: LoopStatement) -> None:
+        store = self.store(statement)
+        body = self.nest(statement, statement.left, len(statement.indices), store)
+        if statement.initialise:
+            body = self.initialised(statement, body)
+        self.nest(statement, 0, statement.left, body)(self.names)
 
-    def _check_preconditions(self) -> None:
-        for precondition in self.program.preconditions:
-            if not self._evaluate(precondition.condition):
-                raise ComprehensionError(precondition.message)
+    def nest(
+        self, statement: LoopStatement, first: int, last: int, body: Callable[[Names], None]
+    ) -> Callable[[Names], None]:
+        """The loops of indices `first` to `last`, around `body`."""
+        for index in reversed(statement.indices[first:last]):
+            body = self.loop(index.name, self.compile(index.lower), self.compile(index.upper), body)
+        return body
 
-    def _run_statement(self, statement: LoopStatement) -> None:
-        target = self.tensors[statement.target]
-        identity = (
-            scalars.reduce_identity(statement.reduction, ScalarType.of(target.dtype))
-            if statement.initialise and statement.reduction is not None
-            else None
-        )
-        outer = dict(self.names)
-        for _ in self._points(statement, 0, statement.left):
-            if identity is not None:
-                target[self._subscripts(statement.target, statement.subscripts)] = identity
-            for _ in self._points(statement, statement.left, len(statement.indices)):
-                self._execute(statement, target)
-        self.names = outer
+    @staticmethod
+    def loop(name: str, lower: Evaluate, upper: Evaluate, body: Callable[[Names], None]) -> Callable[[Names], None]:
+        def run_loop(names: Names) -> None:
+            for value in range(lower(names), upper(names)):
+                names[name] = value
+                body(names)
 
-    def _points(self, statement: LoopStatement, depth: int, end: int) -> Iterator[None]:
-        """Sets the indices `depth`, ..., `end - 1` to each of their values in lexicographic order."""
-        if depth == end:
-            yield
-            return
-        index = statement.indices[depth]
-        for value in range(int(self._evaluate(index.lower)), int(self._evaluate(index.upper))):
-            self.names[index.name] = np.int32(value)
-            yield from self._points(statement, depth + 1, end)
+        return run_loop
 
-    def _execute(self, statement: LoopStatement, target: Array) -> None:
-        for let in statement.lets:
-            self.names[let.name] = self._evaluate(let.value)
-        where = self._subscripts(statement.target, statement.subscripts)
-        value = self._evaluate(statement.value)
-        if statement.reduction is not None:
-            dtype = ScalarType.of(target.dtype)
-            value = scalars.binary(statement.reduction, target[where], scalars.cast(value, dtype), dtype)
-        target[where] = value
+    def initialised(self, statement: LoopStatement, body: Callable[[Names], None]) -> Callable[[Names], None]:
+        """Stores the reduction's identity, then runs its loops."""
+        assert statement.reduction is not None, "only reductions initialise"
+        target = self.arrays[statement.target]
+        start = identity(statement.reduction, self.program.tensor(statement.target).dtype)
+        place = self.place(statement.target, statement.subscripts)
 
-    def _subscripts(self, tensor: str, subscripts: tuple[tree.Expr, ...]) -> tuple[int, ...]:
-        where = tuple(int(self._evaluate(s)) for s in subscripts)
-        shape = self.tensors[tensor].shape
-        if any(not 0 <= i < extent for i, extent in zip(where, shape, strict=True)):
-            raise ComprehensionError(f"{tensor}{where} is out of bounds: {tensor} has shape {shape}")
-        return where
+        def initialise_and_reduce(names: Names) -> None:
+            target[place(names)] = start
+            body(names)
 
-    def _evaluate(self, node: tree.Expr) -> Scalar:
+        return initialise_and_reduce
+
+    def store(self, statement: LoopStatement) -> Callable[[Names], None]:
+        """One instance of a statement."""
+        target, dtype = self.arrays[statement.target], self.program.tensor(statement.target).dtype
+        lets = [(let.name, self.compile(let.value)) for let in statement.lets]
+        place, value = self.place(statement.target, statement.subscripts), self.compile(statement.value)
+        combine = arithmetic(statement.reduction, dtype) if statement.reduction is not None else None
+
+        def execute(names: Names) -> None:
+            for name, compute in lets:
+                names[name] = compute(names)
+            where = place(names)
+            new = value(names)
+            target[where] = new if combine is None else combine(from_storage(target[where], dtype), new)
+
+        return execute
+
+    def place(self, tensor: str, subscripts: tuple[Expr, ...]) -> Callable[[Names], tuple[int, ...]]:
+        """The checked subscripts of an access."""
+        shape = self.arrays[tensor].shape
+        parts = [self.compile(s) for s in subscripts]
+
+        def checked(names: Names) -> tuple[int, ...]:
+            where = tuple(part(names) for part in parts)
+            for axis, (subscript, extent) in enumerate(zip(where, shape, strict=True)):
+                if not 0 <= subscript < extent:
+                    raise ComprehensionError(
+                        f"{self.program.name}: subscript {subscript} of '{tensor}' is out of bounds: "
+                        f"dimension {axis} has size {extent}"
+                    )
+            return where
+
+        return checked
+
+    # --- expressions -------------------------------------------------------------------------------------------------
+
+    def compile(self, node: Expr) -> Evaluate:
+        """A Python function of the names for a typed expression."""
         dtype = node.dtype
+        assert dtype is not None, "the tree is typed"
         match node:
-            case tree.Number(value=value):
-                literal = ScalarType.INT32 if isinstance(value, int) else ScalarType.FLOAT32
-                return scalars.cast(value, dtype or literal)
-            case tree.Name(id=name):
-                return self.names[name]
-            case tree.Access(tensor=tensor, subscripts=subscripts):
-                return self.tensors[tensor][self._subscripts(tensor, subscripts)]
-            case tree.SizeOf(tensor=tensor, axis=axis):
-                return np.int32(self.tensors[tensor].shape[axis])
-            case tree.Cast(to=to, operand=operand):
-                return scalars.cast(self._evaluate(operand), to)
-            case tree.Select(condition=condition, then=then, otherwise=otherwise):
-                return self._evaluate(then if self._evaluate(condition) else otherwise)
-            case tree.Unary(op=op, operand=operand):
-                value = self._evaluate(operand)
-                return scalars.unary(op, value, dtype or ScalarType.of(value.dtype))
-            case tree.Binary(op="&&", left=left, right=right):
-                return np.bool_(bool(self._evaluate(left)) and bool(self._evaluate(right)))
-            case tree.Binary(op="||", left=left, right=right):
-                return np.bool_(bool(self._evaluate(left)) or bool(self._evaluate(right)))
-            case tree.Binary(op=op, left=left, right=right):
-                first, second = self._evaluate(left), self._evaluate(right)
-                result = ScalarType.BOOL if op in _RELATIONS else dtype or ScalarType.of(first.dtype)
-                return scalars.binary(op, first, second, result)
-            case tree.Call(function="min" | "max" as op, arguments=(left, right)):
-                first, second = self._evaluate(left), self._evaluate(right)
-                return scalars.binary(op, first, second, dtype or ScalarType.of(first.dtype))
-            case tree.Call(function=function, arguments=arguments):
-                values = [self._evaluate(a) for a in arguments]
-                return scalars.builtin(function, values, dtype or ScalarType.of(values[0].dtype))
+            case Number(value=number):
+                constant = from_storage(number, dtype)
+                return lambda names: constant
+            case Name(id=name):
+                return lambda names: names[name]
+            case Access(tensor=tensor, subscripts=subscripts):
+                array, place = self.arrays[tensor], self.place(tensor, subscripts)
+                return lambda names: from_storage(array[place(names)], dtype)
+            case Unary(op=op, operand=operand):
+                inner = self.compile(operand)
+                return (lambda names: not inner(names)) if op == "!" else (lambda names: negate(inner(names), dtype))
+            case Binary(op="&&" | "||"):
+                return self.compile_logic(node)
+            case Binary(op=op, left=left, right=right):
+                return self.compile_pair(op, left, right)
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                choose, yes, no = self.compile(condition), self.compile(then), self.compile(otherwise)
+                return lambda names: yes(names) if choose(names) else no(names)
+            case Cast(to=to, operand=operand):
+                inner, source = self.compile(operand), _dtype(operand)
+                return lambda names: convert(inner(names), source, to)
+            case Call(function="min" | "max" as op, arguments=(left, right)):
+                return self.compile_pair(op, left, right)
+            case Call(function=function, arguments=arguments):
+                builtin, parts = BUILTINS[function], [self.compile(a) for a in arguments]
+                return lambda names: evaluate(builtin, tuple(part(names) for part in parts))
+            case SizeOf():
+                raise AssertionError("sizes are resolved in a loop program")
             case _:
                 assert_never(node)
 
+    def compile_logic(self, node: Binary) -> Evaluate:
+        """`&&` and `||`; the right side is evaluated only where it decides."""
+        left, right = self.compile(node.left), self.compile(node.right)
+        if node.op == "&&":
+            return lambda names: left(names) and right(names)
+        return lambda names: left(names) or right(names)
 
-_RELATIONS = ("<", "<=", ">", ">=", "==", "!=")
+    def compile_pair(self, op: str, left: Expr, right: Expr) -> Evaluate:
+        compute, a, b = arithmetic(op, _dtype(left)), self.compile(left), self.compile(right)
+        return lambda names: compute(a(names), b(names))
+
+
+def accumulates(program: LoopProgram, output: str) -> bool:
+    """Whether the first write of an output combines with what the caller's buffer holds."""
+    first = next(s for s in program.statements if s.target == output)
+    return first.reduction is not None and not first.initialise
+
+
+def _dtype(node: Expr) -> ScalarType:
+    assert node.dtype is not None, "the tree is typed"
+    return node.dtype

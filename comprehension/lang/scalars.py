@@ -1,148 +1,118 @@
-"""Arithmetic on single values with exactly the language's meaning.
+"""Arithmetic on single values, exactly as the language means it (reference section 10, types).
 
-In: NumPy scalars of a `ScalarType` and the operators of KernelIR.  Out: a NumPy scalar of the result's type.
-Invariant: every operation rounds or wraps to its own type; no operation faults (division of integers by
-zero gives 0, as does the remainder); `min` and `max` propagate NaN.
+In, out: integers as Python ints within their type, bool as bool, floats as NumPy scalars of their type.
+Invariant: integers wrap, division by zero gives 0, floats round at each operation to the operands' type,
+minimum and maximum propagate NaN.  Nothing raises and nothing warns (callers run under `np.errstate`).
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from comprehension.lang.linear import floor_div, modulo
 from comprehension.lang.tree import ReduceOp
 from comprehension.lang.types import ScalarType
 
-Scalar = Any  # a NumPy scalar of one of the language's types
-
-
-def cast(value: Scalar | int | float | bool, dtype: ScalarType) -> Scalar:
-    """`value` in `dtype`: integers wrap, floats truncate towards zero, bool is 0 or 1.
-
-    >>> print(cast(300, ScalarType.UINT8), cast(np.float32(-2.7), ScalarType.INT32))
-    44 -2
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        if dtype.is_integer:
-            return np.array(value % (1 << dtype.bits), dtype=f"u{dtype.bits // 8}").astype(dtype.numpy)[()]
-        return dtype.numpy.type(value)
-    with np.errstate(all="ignore"):
-        return np.asarray(value).astype(dtype.numpy)[()]
-
-
-def _quotient(a: Scalar, b: Scalar) -> Scalar:
-    if a.dtype.kind == "f":
-        return a / b
-    return np.floor_divide(a, b) if b else a.dtype.type(0)
-
-
-def _remainder(a: Scalar, b: Scalar) -> Scalar:
-    if a.dtype.kind == "f":
-        return np.mod(a, b)
-    return np.mod(a, b) if b else a.dtype.type(0)
-
-
-_BINARY: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": _quotient,
-    "%": _remainder,
-    "min": np.minimum,
-    "max": np.maximum,
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
-    "&&": np.logical_and,
-    "||": np.logical_or,
+Value = Any  # int, bool or a NumPy float scalar, by type
+_FLOAT: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": np.divide,
+}
+_INTEGER: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": floor_div,
+    "%": modulo,
+}
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 
 
-def binary(op: str, left: Scalar, right: Scalar, dtype: ScalarType) -> Scalar:
-    """`left op right` for two values of one type, rounded to `dtype`.
+def from_storage(value: Any, dtype: ScalarType) -> Value:
+    """An array's element, or a Python number for a scalar parameter, as a value."""
+    if dtype is ScalarType.BOOL:
+        return bool(value)
+    return int(value) if dtype.is_integer else dtype.numpy.type(value)
 
-    >>> print(binary("/", np.int32(-7), np.int32(2), ScalarType.INT32))
-    -4
+
+def wrap(value: int, dtype: ScalarType) -> int:
+    """The integer modulo the width of its type.
+
+    >>> wrap(130, ScalarType.INT8), wrap(-1, ScalarType.UINT8)
+    (-126, 255)
     """
-    with np.errstate(all="ignore"):
-        return cast(_BINARY[op](left, right), dtype)
+    half = 1 << (dtype.bits - 1) if dtype.is_signed else 0
+    return (value + half) % (1 << dtype.bits) - half
 
 
-def unary(op: str, operand: Scalar, dtype: ScalarType) -> Scalar:
-    with np.errstate(all="ignore"):
-        return cast(np.logical_not(operand) if op == "!" else np.negative(operand), dtype)
+def arithmetic(op: str, dtype: ScalarType) -> Callable[[Value, Value], Value]:
+    """`+ - * / %`, comparisons, `min` and `max` on operands of one type."""
+    if op in _COMPARE:
+        compare = _COMPARE[op]
+        return lambda a, b: bool(compare(a, b))
+    if op in ("min", "max"):
+        return minimum if op == "min" else maximum
+    if dtype.is_float:
+        return _FLOAT[op]
+    compute = _INTEGER[op]
+    return lambda a, b: wrap(compute(a, b), dtype)
 
 
-def reduce_identity(op: ReduceOp, dtype: ScalarType) -> Scalar:
-    """The value that leaves the other operand as it is.
+def negate(value: Value, dtype: ScalarType) -> Value:
+    return -value if dtype.is_float else wrap(-value, dtype)
 
-    >>> print(reduce_identity("max", ScalarType.FLOAT32), reduce_identity("min", ScalarType.INT8))
-    -inf 127
+
+def minimum(a: Value, b: Value) -> Value:
+    """The smaller; NaN if either is."""
+    if a != a or b != b:
+        return a if a != a else b
+    return b if b < a else a
+
+
+def maximum(a: Value, b: Value) -> Value:
+    """The larger; NaN if either is."""
+    if a != a or b != b:
+        return a if a != a else b
+    return b if b > a else a
+
+
+def convert(value: Value, source: ScalarType, to: ScalarType) -> Value:
+    """A cast: floats truncate towards zero, integers wrap, bool is 0 or 1, anything not 0 is true."""
+    if to is ScalarType.BOOL:
+        return bool(value != 0)
+    if to.is_integer:
+        if source.is_float:
+            return wrap(math.trunc(value), to) if np.isfinite(value) else 0
+        return wrap(int(value), to)
+    if source.is_float:
+        return to.numpy.type(value)
+    # through NumPy's 64-bit integers, so that the conversion rounds once
+    return to.numpy.type(np.uint64(value) if value > 0 else np.int64(value))
+
+
+def identity(op: ReduceOp, dtype: ScalarType) -> Value:
+    """What a reduction starts from: 0, 1, infinities, or the type's extremes.
+
+    >>> identity("max", ScalarType.INT8)
+    -128
     """
     if op in ("+", "*"):
-        return cast(0 if op == "+" else 1, dtype)
-    if dtype is ScalarType.BOOL:
-        return np.bool_(op == "min")
+        return from_storage(0 if op == "+" else 1, dtype)
     if dtype.is_float:
         return dtype.numpy.type(math.inf if op == "min" else -math.inf)
-    info = np.iinfo(dtype.numpy)
-    return dtype.numpy.type(info.max if op == "min" else info.min)
-
-
-def fma(a: Scalar, b: Scalar, c: Scalar, dtype: ScalarType) -> Scalar:
-    """a * b + c rounded once.
-
-    >>> print(fma(np.float32(1 + 2**-12), np.float32(1 - 2**-12), np.float32(-1), ScalarType.FLOAT32))
-    -5.9604645e-08
-    """
-    if not all(np.isfinite([a, b, c])):
-        with np.errstate(all="ignore"):
-            return cast(a * b + c, dtype)
-    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-    if exact == 0:  # the sign of a zero is that of the ordinary operations
-        with np.errstate(all="ignore"):
-            return cast(a * b + c, dtype)
-    return _nearest(exact, dtype)
-
-
-def _nearest(exact: Fraction, dtype: ScalarType) -> Scalar:
-    """The float nearest to an exact value, ties to even (rounding twice would be wrong by one now and then)."""
-    kind = dtype.numpy.type
-    with np.errstate(all="ignore"):
-        try:
-            near = kind(float(exact))
-        except OverflowError:
-            return kind(math.inf if exact > 0 else -math.inf)
-        if not np.isfinite(near):
-            return near
-        candidates = [np.nextafter(near, kind(-math.inf)), near, np.nextafter(near, kind(math.inf))]
-    finite = [x for x in candidates if np.isfinite(x)]
-    bits = dtype.numpy.itemsize * 8
-    return min(finite, key=lambda x: (abs(Fraction(float(x)) - exact), int(x.view(f"u{bits // 8}")) & 1))
-
-
-def builtin(function: str, arguments: list[Scalar], dtype: ScalarType) -> Scalar:
-    """A function of the language, computed in double precision and rounded once."""
-    with np.errstate(all="ignore"):
-        return cast(_BUILTIN[function](*(np.float64(a) for a in arguments)), dtype)
-
-
-def _erf(x: Scalar) -> Scalar:
-    return np.float64(math.erf(x))
-
-
-_BUILTIN: dict[str, Callable[..., Scalar]] = {
-    **{name: getattr(np, name) for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt")},
-    **{name: getattr(np, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "floor", "ceil", "trunc")},
-    **{name: getattr(np, name) for name in ("fabs", "fmin", "fmax", "hypot", "copysign")},
-    "pow": np.power,
-    "erf": _erf,
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-}
+    limits = np.iinfo(dtype.numpy)
+    return int(limits.max if op == "min" else limits.min)

@@ -1,0 +1,88 @@
+"""The accesses of a checked statement as constraints on its indices.
+
+In: a typed statement, an `Environment` with its indices and lets.  Out: `Constraint`s, two for each subscript read.
+Invariant: accesses in branches, lets and `exists` take part; a subscript that reads a tensor (indirect) does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from comprehension.lang.limits import MAX_INT
+from comprehension.lang.linear import Environment, Linear, from_expr, number
+from comprehension.lang.printer import to_text
+from comprehension.lang.solve import Constraint, Guard
+from comprehension.lang.tree import Access, Expr, Range, Select, Statement, children
+
+
+def constraints_of(statement: Statement, where: Environment) -> list[Constraint]:
+    """What the statement's reads, and the reads of its target, ask of its indices."""
+    roots = [c.value for c in statement.where if not isinstance(c, Range)]
+    found: list[Constraint] = []
+    for root in (statement.value, *roots, *statement.subscripts):
+        for access, guards in _accesses(root):
+            own = access.tensor == statement.target
+            extents = where.shapes.get(access.tensor, ()) if own else where.shapes[access.tensor]
+            found += _of_access(access, guards, where, extents, own)
+    combines = statement.reduction is not None and not statement.initialise
+    extents = where.shapes.get(statement.target) if combines else None
+    target = Access(statement.target, statement.subscripts, span=statement.span)
+    return found + _of_access(target, (), where, extents or ())
+
+
+def with_extents(constraint: Constraint, extents: tuple[Linear, ...]) -> Constraint:
+    """An upper constraint on a tensor that has become larger."""
+    extent = extents[constraint.axis]
+    return dataclasses.replace(constraint, form=extent - 1 - constraint.subscript, extent=extent)
+
+
+def _accesses(root: Expr) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
+    """Every read in an expression with the branches that it stands in, in the order of the text."""
+    stack: list[tuple[Expr, tuple[Guard, ...]]] = [(root, ())]
+    while stack:
+        node, guards = stack.pop()
+        if isinstance(node, Access):
+            yield node, guards
+        stack.extend(reversed(_inner(node, guards)))
+
+
+def _inner(node: Expr, guards: tuple[Guard, ...]) -> list[tuple[Expr, tuple[Guard, ...]]]:
+    if not isinstance(node, Select):
+        return [(child, guards) for child in children(node)]
+    then, otherwise = (*guards, (node.condition, True)), (*guards, (node.condition, False))
+    return [(node.condition, guards), (node.then, then), (node.otherwise, otherwise)]
+
+
+def _of_access(
+    access: Access, guards: tuple[Guard, ...], where: Environment, extents: tuple[Linear, ...], own: bool = False
+) -> list[Constraint]:
+    """0 <= subscript < extent for each dimension; without extents only the first half.
+
+    A tensor that its first statement reads has no extents yet: its upper half bounds nothing, and is there to be
+    shown once the extents are known.
+    """
+    text = to_text(access)
+    text = text if len(text) <= 120 else f"{text[:117]}..."
+    found = []
+    for axis, subscript in enumerate(access.subscripts):
+        for more, branch in _branches(subscript):
+            form = from_expr(branch, where)
+            if form is None:
+                continue
+            held = guards + more
+            found.append(Constraint(form, text, access.span, held, axis, form))
+            if extents or own:
+                extent = extents[axis] if extents else number(MAX_INT)
+                found.append(Constraint(extent - 1 - form, text, access.span, held, axis, form, extent, own))
+    return found
+
+
+def _branches(subscript: Expr) -> list[tuple[tuple[Guard, ...], Expr]]:
+    """A subscript that is a choice, as its branches with their guards."""
+    if not isinstance(subscript, Select):
+        return [((), subscript)]
+    found = []
+    for value, branch in ((True, subscript.then), (False, subscript.otherwise)):
+        found += [(((subscript.condition, value), *more), leaf) for more, leaf in _branches(branch)]
+    return found

@@ -1,0 +1,365 @@
+"""Integer arithmetic on names: what bounds, shapes and subscripts are made of.
+
+In: typed integer expressions over sizes, scalars and indices (`from_expr`), or operations on forms.
+Out: `Linear`, a sum of integer multiples of `Atom`s and a constant, in one normal form; `to_expr` gives a tree back.
+Invariant: equal forms are equal objects by value; a form with no atoms is a plain number; `/` floors, `%` matches it,
+and both give 0 for a zero divisor.  A form is never longer than `MAX_KEY` characters: nested lets cannot blow up.
+
+An atom is a name, or what is not linear: a quotient, a remainder, a product, a minimum, a maximum, or an opaque
+expression that reads no tensor.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from comprehension.lang.expressions import Fault
+from comprehension.lang.printer import to_text
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Call,
+    Cast,
+    Expr,
+    Name,
+    Number,
+    Select,
+    SizeOf,
+    Unary,
+    walk,
+)
+from comprehension.lang.types import ScalarType
+
+INT32 = ScalarType.INT32
+MAX_KEY = 4_000
+Op = Literal["name", "/", "%", "*", "min", "max", "opaque"]
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """`op` applied to `args` (a name or an opaque expression has none); equal if `key`, its text, is."""
+
+    key: str
+    op: Op = field(compare=False)
+    args: tuple[Linear, ...] = field(compare=False, default=())
+    expr: Expr | None = field(compare=False, default=None)  # of a name or an opaque atom
+    names: frozenset[str] = field(compare=False, default=frozenset())
+    nonnegative: bool = field(compare=False, default=False)  # of a name or an opaque atom
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`sum(coefficient * atom) + constant`, terms sorted by the atoms' keys."""
+
+    terms: tuple[tuple[Atom, int], ...]
+    constant: int
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that the form depends on."""
+        return frozenset().union(*(atom.names for atom, _ in self.terms))
+
+    @property
+    def value(self) -> int | None:
+        """The number that this is, if it is one."""
+        return None if self.terms else self.constant
+
+    def coefficient(self, name: str) -> int:
+        """The multiple of the name itself (it may stand in other atoms too)."""
+        return next((c for atom, c in self.terms if atom.op == "name" and atom.key == name), 0)
+
+    def __add__(self, other: Linear | int) -> Linear:
+        if isinstance(other, int):
+            return Linear(self.terms, self.constant + other)
+        if not other.terms:
+            return Linear(self.terms, self.constant + other.constant)
+        sums = dict(self.terms)
+        for atom, coefficient in other.terms:
+            sums[atom] = sums.get(atom, 0) + coefficient
+        return _linear(sums, self.constant + other.constant)
+
+    def __neg__(self) -> Linear:
+        return self * -1
+
+    def __sub__(self, other: Linear | int) -> Linear:
+        return self + (-other)
+
+    def __mul__(self, factor: int) -> Linear:
+        if factor == 0:
+            return number(0)
+        return Linear(tuple((atom, c * factor) for atom, c in self.terms), self.constant * factor)
+
+    def __str__(self) -> str:
+        return to_text(to_expr(self))
+
+
+def number(value: int) -> Linear:
+    """The constant form."""
+    return Linear((), value)
+
+
+def variable(name: str, size: bool = True) -> Linear:
+    """The form that is one name; sizes are at least 0.
+
+    >>> str((variable("H") - variable("KH") + 1) * 2)
+    '2 * H - 2 * KH + 2'
+    """
+    return Linear(((Atom(name, "name", (), Name(name, dtype=INT32), frozenset((name,)), size), 1),), 0)
+
+
+def floor_div(a: int, b: int) -> int:
+    """The language's `/` on integers."""
+    return a // b if b else 0
+
+
+def modulo(a: int, b: int) -> int:
+    """The language's `%` on integers."""
+    return a % b if b else 0
+
+
+def quotient(a: Linear, b: Linear) -> Linear:
+    """`a / b`; multiples of a constant divisor leave the quotient.
+
+    >>> str(quotient(variable("N") * 4 + variable("M") + 6, number(4)))
+    'N + (M + 2) / 4 + 1'
+    """
+    if a.value is not None and b.value is not None:
+        return number(floor_div(a.value, b.value))
+    if b.value is None or b.value == 0:
+        return number(0) if b.value == 0 else _opaque("/", a, b)
+    divisor = b.value
+    whole = {atom: c // divisor for atom, c in a.terms}
+    rest = _linear({atom: c - divisor * whole[atom] for atom, c in a.terms}, a.constant % divisor)
+    outside = _linear(whole, a.constant // divisor)
+    if not rest.terms:
+        return outside + floor_div(rest.constant, divisor)
+    return outside + _opaque("/", rest, b)
+
+
+def remainder(a: Linear, b: Linear) -> Linear:
+    """`a % b`."""
+    if a.value is not None and b.value is not None:
+        return number(modulo(a.value, b.value))
+    if b.value in (0, 1, -1):
+        return number(0)
+    if b.value is not None:
+        a = _linear({atom: c % b.value for atom, c in a.terms}, a.constant % b.value)
+        if not a.terms:
+            return number(modulo(a.constant, b.value))
+    return _opaque("%", a, b)
+
+
+def product(a: Linear, b: Linear) -> Linear:
+    """`a * b`."""
+    if a.value is not None:
+        return b * a.value
+    if b.value is not None:
+        return a * b.value
+    return _opaque("*", *sorted((a, b), key=str))
+
+
+def smallest(forms: Iterable[Linear]) -> Linear:
+    """The minimum of some forms; what is never the least is left out.
+
+    >>> str(smallest([variable("N"), variable("M"), variable("N") + 1]))
+    'min(M, N)'
+    """
+    return _extreme("min", forms, lambda a, b: is_nonnegative(b - a))
+
+
+def largest(forms: Iterable[Linear]) -> Linear:
+    """The maximum of some forms."""
+    return _extreme("max", forms, lambda a, b: is_nonnegative(a - b))
+
+
+def choice(condition: Expr, then: Linear, otherwise: Linear) -> Linear:
+    """`condition ? then : otherwise`, for a condition on sizes and scalars and forms that are not negative."""
+    expr = Select(condition, to_expr(then), to_expr(otherwise), dtype=INT32)
+    names = frozenset(part.id for part in walk(expr) if isinstance(part, Name))
+    return Linear(((Atom(to_text(expr), "opaque", (), expr, names, nonnegative=True), 1),), 0)
+
+
+def _extreme(op: Op, forms: Iterable[Linear], beats: Callable[[Linear, Linear], bool]) -> Linear:
+    kept: list[Linear] = []
+    for form in forms:
+        if any(beats(other, form) for other in kept):
+            continue
+        kept = [other for other in kept if not beats(form, other)] + [form]
+    return functools.reduce(functools.partial(_opaque, op), sorted(kept, key=str))
+
+
+def _linear(terms: Mapping[Atom, int], constant: int) -> Linear:
+    kept = [(atom, c) for atom, c in terms.items() if c]
+    kept.sort(key=lambda term: term[0].key)
+    return Linear(tuple(kept), constant)
+
+
+def _opaque(op: Op, *args: Linear) -> Linear:
+    names = frozenset().union(*(a.names for a in args))
+    key = to_text(_apply(op, [to_expr(a) for a in args]))
+    if len(key) > MAX_KEY:
+        raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", None)
+    return Linear(((Atom(key, op, args, None, names), 1),), 0)
+
+
+# --- what is surely not negative -------------------------------------------------------------------------------
+
+
+def is_nonnegative(form: Linear, depth: int = 4) -> bool:
+    """Whether `form >= 0` follows from sizes being at least 0; False where that is not plain.
+
+    >>> is_nonnegative(variable("N") - smallest([variable("N"), variable("M")]))
+    True
+    """
+    if form.constant >= 0 and all(c >= 0 and _is_nonnegative_atom(atom) for atom, c in form.terms):
+        return True
+    if depth == 0:
+        return False
+    for atom, c in form.terms:
+        if atom.op == "name":
+            continue
+        rest = _linear({a: k for a, k in form.terms if a is not atom}, form.constant)
+        if atom.op in ("min", "max"):
+            # -min(a, b) >= -a and max(a, b) >= a: one of them is enough; otherwise both are needed
+            decide = any if (atom.op == "min") == (c < 0) else all
+            return decide(is_nonnegative(rest + arg * c, depth - 1) for arg in atom.args)
+        divisor = atom.args[1].value if atom.op == "/" else None
+        if divisor is not None and divisor > 0:
+            # x / d - (d - 1) / d <= floor(x / d) <= x / d
+            dividend = atom.args[0] if c < 0 else atom.args[0] - (divisor - 1)
+            return is_nonnegative(rest * divisor + dividend * c, depth - 1)
+    return False
+
+
+def _is_nonnegative_atom(atom: Atom) -> bool:
+    match atom.op:
+        case "name" | "opaque":
+            return atom.nonnegative
+        case "*" | "min":
+            return all(is_nonnegative(a) for a in atom.args)
+        case "max":
+            return any(is_nonnegative(a) for a in atom.args)
+        case "/":
+            return is_nonnegative(atom.args[0]) and (atom.args[1].value or 0) > 0
+        case "%":
+            return (atom.args[1].value or 0) > 0
+        case _:
+            return False
+
+
+# --- trees -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Environment:
+    """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None."""
+
+    names: dict[str, Linear | None]
+    shapes: dict[str, tuple[Linear, ...]]
+
+
+def from_expr(node: Expr, where: Environment) -> Linear | None:
+    """The form of an integer expression, or None where it reads a tensor.
+
+    A `Select` is opaque, unless its condition is decided; callers that need both sides split it first.
+    """
+    match node:
+        case Number(value=value):
+            return number(value) if isinstance(value, int) else None
+        case Name(id=name):
+            return where.names.get(name)
+        case SizeOf(tensor=tensor, axis=axis):
+            return where.shapes[tensor][axis]
+        case Unary(op="-", operand=operand):
+            inner = from_expr(operand, where)
+            return None if inner is None else -inner
+        case Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right) if _integral(node):
+            return _combined(op, from_expr(left, where), from_expr(right, where))
+        case Call(function="min" | "max" as extremum, arguments=(first, second)) if _integral(node):
+            return _combined(extremum, from_expr(first, where), from_expr(second, where))
+        case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _integral(operand):
+            return from_expr(operand, where)
+        case _:
+            return _opaque_expr(node, where)
+
+
+def _integral(node: Expr) -> bool:
+    return node.dtype is not None and node.dtype.is_integer
+
+
+def _combined(op: str, a: Linear | None, b: Linear | None) -> Linear | None:
+    if a is None or b is None:
+        return None
+    match op:
+        case "+":
+            return a + b
+        case "-":
+            return a - b
+        case "*":
+            return product(a, b)
+        case "/":
+            return quotient(a, b)
+        case "%":
+            return remainder(a, b)
+        case "min":
+            return smallest((a, b))
+        case _:
+            return largest((a, b))
+
+
+def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
+    """A cast, a choice or a call that reads no tensor, as an atom that depends on the names in it."""
+    names: set[str] = set()
+    for part in walk(node):
+        if isinstance(part, Access):
+            return None
+        if isinstance(part, Name):
+            form = where.names.get(part.id, number(0))
+            if form is None:
+                return None
+            names |= form.names or {part.id}
+    key = to_text(node)
+    if len(key) > MAX_KEY:
+        raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", node.span)
+    return Linear(((Atom(key, "opaque", (), node, frozenset(names)), 1),), 0)
+
+
+def to_expr(form: Linear) -> Expr:
+    """A typed (int32) tree of the form, positive terms first.
+
+    >>> to_text(to_expr(variable("H") - variable("KH") + 1))
+    'H - KH + 1'
+    """
+    ordered = sorted(form.terms, key=lambda term: term[1] < 0)
+    total: Expr | None = None
+    for atom, c in ordered:
+        part = atom_expr(atom) if abs(c) == 1 else _binary("*", Number(abs(c), dtype=INT32), atom_expr(atom))
+        if total is None:
+            total = part if c > 0 else Unary("-", part, dtype=INT32)
+        else:
+            total = _binary("+" if c > 0 else "-", total, part)
+    if total is None:
+        return Number(form.constant, dtype=INT32)
+    if form.constant:
+        total = _binary("+" if form.constant > 0 else "-", total, Number(abs(form.constant), dtype=INT32))
+    return total
+
+
+def atom_expr(atom: Atom) -> Expr:
+    """The tree of one atom."""
+    if atom.expr is not None:
+        return atom.expr
+    return _apply(atom.op, [to_expr(a) for a in atom.args])
+
+
+def _apply(op: str, parts: list[Expr]) -> Expr:
+    if op in ("min", "max"):
+        return Call(op, tuple(parts), dtype=INT32)
+    return _binary(op, *parts)
+
+
+def _binary(op: str, left: Expr, right: Expr) -> Binary:
+    return Binary(op, left, right, dtype=INT32)  # type: ignore[arg-type]

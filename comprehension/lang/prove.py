@@ -1,0 +1,162 @@
+"""Proofs that a form is not negative where a guard holds, in plain Python.
+
+In: a form, the ranges of the indices in it, the guards around an access, facts about sizes.
+Out: True where it is proved; False says nothing.
+Method: the negation together with domain, guards and facts is infeasible, by Fourier-Motzkin elimination over the
+rationals with integer tightening (Schrijver 1986, section 12.2); quotients and remainders by constants become
+unknowns of their own; what is not affine is left out, which only makes a proof harder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from comprehension.lang.bounds import Ranges
+from comprehension.lang.linear import Atom, Environment, Linear, from_expr, number
+from comprehension.lang.solve import Guard
+from comprehension.lang.tree import Binary, Expr, Unary
+
+MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
+MAX_CASES = 64  # disjuncts of a guard
+
+Row = tuple[tuple[tuple[str, int], ...], int]  # sum(coefficient * unknown) + constant >= 0
+Case = list[Linear]  # forms that are all >= 0
+
+
+def holds(form: Linear, ranges: Ranges, guards: Sequence[Guard], where: Environment, facts: Iterable[Linear]) -> bool:
+    """Whether `form >= 0` at every point of `ranges` at which all `guards` hold."""
+    domain = [*facts]
+    for name, (lower, upper) in ranges.items():
+        index = where.names[name]
+        assert index is not None
+        domain += [index - lower, upper - 1 - index]
+    cases: list[Case] = [[]]
+    for condition, value in guards:
+        cases = _both(cases, cases_of(condition, value, where))
+    return all(_infeasible([*domain, *case, -form - 1]) for case in cases)
+
+
+def cases_of(condition: Expr, value: bool, where: Environment) -> list[Case]:
+    """`condition == value` as a union of cases; what is not known of integers holds everywhere."""
+    match condition:
+        case Unary(op="!", operand=operand):
+            return cases_of(operand, not value, where)
+        case Binary(op="&&" | "||" as op, left=left, right=right):
+            first, second = cases_of(left, value, where), cases_of(right, value, where)
+            return _both(first, second) if (op == "&&") == value else first + second
+        case Binary(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
+            if left.dtype is None or not left.dtype.is_integer:
+                return [[]]
+            a, b = from_expr(left, where), from_expr(right, where)
+            return [[]] if a is None or b is None else _comparison(op if value else _OPPOSITE[op], a, b)
+        case _:
+            return [[]]
+
+
+_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def _comparison(op: str, a: Linear, b: Linear) -> list[Case]:
+    match op:
+        case "<":
+            return [[b - a - 1]]
+        case "<=":
+            return [[b - a]]
+        case ">":
+            return [[a - b - 1]]
+        case ">=":
+            return [[a - b]]
+        case "==":
+            return [[a - b, b - a]]
+        case _:
+            return [[a - b - 1], [b - a - 1]]
+
+
+def _both(first: list[Case], second: list[Case]) -> list[Case]:
+    if len(first) * len(second) > MAX_CASES:
+        return first
+    return [a + b for a in first for b in second]
+
+
+# --- Fourier-Motzkin ---------------------------------------------------------------------------------------------
+
+
+def _infeasible(forms: Sequence[Linear]) -> bool:
+    system: dict[Row, None] = {}
+    seen: set[Atom] = set()
+    waiting = list(forms)
+    while waiting:
+        form = waiting.pop()
+        for atom, _ in form.terms:
+            if atom not in seen:
+                seen.add(atom)
+                waiting += _meaning(atom)
+        row = _row({atom.key: c for atom, c in form.terms}, form.constant)
+        if not row[0] and row[1] < 0:
+            return True
+        system[row] = None
+    return _eliminate(system)
+
+
+def _meaning(atom: Atom) -> list[Linear]:
+    """What holds of an atom, as forms that are not negative."""
+    this = Linear(((atom, 1),), 0)
+    match atom.op:
+        case "name":
+            return [this] if atom.nonnegative else []
+        case "min":
+            return [arg - this for arg in atom.args]
+        case "max":
+            return [this - arg for arg in atom.args]
+        case "/" if (divisor := atom.args[1].value or 0) > 0:
+            rest = atom.args[0] - this * divisor
+            return [rest, number(divisor - 1) - rest]
+        case "%" if (divisor := atom.args[1].value or 0) > 0:
+            turns = Linear(((Atom(f"({atom.args[0]}) / {divisor}", "opaque"), divisor),), 0)  # x % d = x - d * turns
+            rest = atom.args[0] - turns
+            return [this, number(divisor - 1) - this, rest - this, this - rest]
+        case _:
+            return []
+
+
+def _row(terms: Mapping[str, int], constant: int) -> Row:
+    """The row divided by the common factor of its coefficients, its constant rounded down: unknowns are integers."""
+    kept = {name: c for name, c in terms.items() if c}
+    factor = math.gcd(*kept.values()) if kept else 1
+    return tuple(sorted((name, c // factor) for name, c in kept.items())), constant // factor
+
+
+def _eliminate(system: dict[Row, None]) -> bool:
+    """Whether elimination of all unknowns ends in a contradiction."""
+    while True:
+        unknowns: dict[str, list[int]] = {}
+        for terms, constant in system:
+            if not terms and constant < 0:
+                return True
+            for name, c in terms:
+                unknowns.setdefault(name, [0, 0])[c > 0] += 1
+        if not unknowns or len(system) > MAX_SYSTEM:
+            return False
+        name = min(sorted(unknowns), key=lambda n: unknowns[n][0] * unknowns[n][1])
+        system = _without(system, name)
+
+
+def _without(system: dict[Row, None], name: str) -> dict[Row, None]:
+    kept: dict[Row, None] = {}
+    below: list[tuple[dict[str, int], int]] = []
+    above: list[tuple[dict[str, int], int]] = []
+    for row in system:
+        terms = dict(row[0])
+        c = terms.get(name, 0)
+        if c == 0:
+            kept[row] = None
+        else:
+            (below if c > 0 else above).append((terms, row[1]))
+    for lower, low in below:
+        for upper, high in above:
+            a, b = lower[name], -upper[name]
+            names = lower.keys() | upper.keys()
+            combined = {n: b * lower.get(n, 0) + a * upper.get(n, 0) for n in names if n != name}
+            kept[_row(combined, b * low + a * high)] = None
+    return kept

@@ -1,0 +1,267 @@
+"""Range inference: a checked def and the specifications of its inputs to a LoopProgram.
+
+In: a `CheckedDef`, one `Spec` per parameter.  Out: a `LoopProgram` with all ranges, shapes and preconditions.
+Invariant: statement by statement in the order of the text; no isl, plain integer arithmetic only.  Whatever cannot be
+shown to stay in bounds is a `Precondition` over sizes and scalars, or refused.
+
+Roles.  An output is `ACCUMULATED` if its incoming contents matter: its first write is a reduction without `!`, or
+some of its elements may be written by no statement (they are 0 in a fresh array, untouched in `out=`).  A temporary
+that may be written in part gets a statement that fills it with zeros first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence, Set
+from typing import Literal
+
+from comprehension.errors import ComprehensionError, Diagnostic
+from comprehension.lang.accesses import constraints_of, with_extents
+from comprehension.lang.binding import bind_sizes
+from comprehension.lang.bounds import Ranges, greatest, least
+from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
+from comprehension.lang.coverage import Box, box_of, covers
+from comprehension.lang.expressions import Fault
+from comprehension.lang.limits import MAX_BYTES, MAX_INT
+from comprehension.lang.linear import Environment, Linear, choice, from_expr, largest, number, to_expr, variable
+from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
+from comprehension.lang.printer import to_text
+from comprehension.lang.requirements import Requirements, at_least_zero
+from comprehension.lang.resolve import resolve
+from comprehension.lang.solve import Given, Solution, solve
+from comprehension.lang.tree import Binary, Cast, Expr, Let, Name, Number, Range, Span, Statement
+from comprehension.lang.types import ScalarType, Spec
+
+INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
+Sizes = Literal["static", "symbolic"]
+
+
+def infer(checked: CheckedDef, specs: Sequence[Spec] | None, sizes: Sizes = "static") -> LoopProgram:
+    """The loops of a def for inputs of these shapes and types.
+
+    With `sizes="static"` every dimension is an int.  With `"symbolic"` dimensions given as names stay names, those
+    given as ints become constants; without `specs` every size of the def stays.
+    Raises ComprehensionError where inputs do not fit, an index has no range, or an access would leave its tensor.
+
+    >>> from comprehension.lang.check import check
+    >>> from comprehension.lang.parser import parse
+    >>> f = check(parse("def f(float(H) I, float(KH) W) -> (O) { O(h) +=! I(h + kh) * W(kh) }"))["f"]
+    >>> for index in infer(f, None, "symbolic").statements[0].indices:
+    ...     print(index.name, to_text(index.lower), to_text(index.upper), index.because)
+    h 0 H - KH + 1 I(h + kh)
+    kh 0 KH W(kh)
+    """
+    inference = _Inference(checked, bind_sizes(checked, specs, sizes == "static"))
+    try:
+        return inference.run()
+    except Fault as fault:
+        raise ComprehensionError([Diagnostic.at(str(fault), fault.span, checked.text)]) from None
+
+
+class _Inference:
+    """What is known while statements are taken one by one: sizes, shapes and writes so far, requirements."""
+
+    def __init__(self, checked: CheckedDef, sizes: dict[str, Linear]) -> None:
+        self.checked = checked
+        self.sizes = sizes
+        names: dict[str, Linear | None] = {**sizes}
+        names |= {s.name: variable(s.name, size=False) for s in checked.scalars}
+        self.where = Environment(names, {})
+        for tensor in checked.tensors:
+            if tensor.role is Role.INPUT:
+                dims = tensor.dims or ()
+                self.where.shapes[tensor.name] = tuple(number(d) if isinstance(d, int) else sizes[d] for d in dims)
+        self.requirements = Requirements()
+        self.statements: list[LoopStatement] = []
+        self.boxes: dict[str, list[Box | None]] = {}
+
+    def run(self) -> LoopProgram:
+        checked = self.checked
+        for position, statement in enumerate(checked.statements):
+            self.check_same_sizes(position)
+            try:
+                self.statement(statement)
+            except Fault as fault:
+                raise Fault(str(fault), fault.span or statement.node.span) from None
+        self.check_same_sizes(len(checked.statements))
+        self.check_shapes()
+        partial = {name for name, boxes in self.boxes.items() if not covers(boxes, self.where.shapes[name])}
+        return LoopProgram(
+            name=checked.name,
+            sizes=tuple(name for name in checked.sizes if self.sizes[name] == variable(name)),
+            scalars=checked.scalars,
+            tensors=tuple(self.tensor_info(t, partial) for t in checked.tensors),
+            statements=tuple(self.numbered(partial)),
+            preconditions=self.requirements.preconditions,
+        )
+
+    # --- one statement ---------------------------------------------------------------------------------------------
+
+    def statement(self, checked: CheckedStatement) -> None:
+        node, order = checked.node, (*checked.left, *checked.reduction)
+        where = self.local_environment(node, order)
+        given = self.given_ranges(node, order, where)
+        solution = solve(order, given, checked.left, constraints_of(node, where), node.span)
+        for name in order:
+            self.check_range(name, solution, given[name].span if name in given else node.span)
+        self.widen(node, solution.ranges, where)
+        for constraint in solution.open:
+            if constraint.own and constraint.extent is not None:
+                constraint = with_extents(constraint, where.shapes[node.target])
+            self.requirements.require_access(constraint, solution.ranges, where)
+        self.boxes.setdefault(node.target, []).append(box_of(node.subscripts, solution.ranges, where))
+        self.statements.append(self.loop_statement(checked, solution, where))
+
+    def local_environment(self, node: Statement, order: Sequence[str]) -> Environment:
+        """The names of one statement: its indices, and the lets that are integer forms."""
+        names = {**self.where.names, **{name: variable(name, size=False) for name in order}}
+        where = Environment(names, self.where.shapes)
+        for clause in node.where:
+            if isinstance(clause, Let):
+                integral = clause.value.dtype is not None and clause.value.dtype.is_integer
+                names[clause.name] = from_expr(clause.value, where) if integral else None
+        return where
+
+    def given_ranges(self, node: Statement, order: Sequence[str], where: Environment) -> dict[str, Given]:
+        """The ranges of `where` clauses; bounds may use indices further out only."""
+        given: dict[str, Given] = {}
+        for clause in node.where:
+            if not isinstance(clause, Range):
+                continue
+            lower, upper = from_expr(clause.lower, where), from_expr(clause.upper, where)
+            assert lower is not None and upper is not None, "bounds read no tensor"
+            outside = order[: order.index(clause.index)]
+            inner = [name for name in order if name in lower.names | upper.names and name not in outside]
+            if inner:
+                message = f"the bounds of '{clause.index}' use '{inner[0]}', which is not further out"
+                raise Fault(f"{message}; the loops run in the order {', '.join(order)}", clause.span)
+            because = f"where {clause.index} in {to_text(clause.lower)}:{to_text(clause.upper)}"
+            given[clause.index] = Given(lower, upper, because, clause.span)
+        return given
+
+    def check_range(self, name: str, solution: Solution, span: Span | None) -> None:
+        """No extent is negative (where bounds have outer indices, negative means empty), none leaves int32."""
+        lower, upper = solution.ranges[name]
+        if (lower.names | upper.names).isdisjoint(solution.ranges):
+            because = solution.because[name]
+            message = f"empty range: '{name}' runs from {lower} to {upper}, which is negative (from {because})"
+            self.requirements.require(upper - lower, message, span)
+        if any(bound.value is not None and abs(bound.value) > MAX_INT for bound in (lower, upper)):
+            raise Fault(f"the range of '{name}' is beyond int32: from {lower} to {upper}", span)
+
+    def widen(self, node: Statement, ranges: Ranges, where: Environment) -> None:
+        """The target reaches as far as any statement so far has written it."""
+        before = self.where.shapes.get(node.target) or (None,) * len(node.subscripts)
+        pairs = zip(node.subscripts, before, strict=True)
+        self.where.shapes[node.target] = tuple(self.extent(s, ranges, where, reached) for s, reached in pairs)
+
+    def extent(self, subscript: Expr, ranges: Ranges, where: Environment, before: Linear | None) -> Linear:
+        """One past the largest subscript written so far; a statement that runs for no index adds nothing."""
+        form = from_expr(subscript, where)
+        if form is None:
+            if before is None:
+                raise Fault(
+                    "the size of the target cannot be told from a subscript that reads a tensor", subscript.span
+                )
+            return before
+        top = greatest(form, ranges) + 1
+        runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in form.names}
+        if any(run.value is not None and run.value <= 0 for run in runs.values()):
+            return number(0) if before is None else before
+        unsure = {name: run for name, run in runs.items() if not self.requirements.is_known(run - 1)}
+        reached = number(0) if before is None else before
+        if len(unsure) == 1 and self.requirements.is_known(reached - least(form, ranges)):
+            unsure = {}  # where that index runs over nothing, `top` is its lower bound, which is reached anyway
+        return self.larger(reached, guarded(list(unsure.values()), top))
+
+    def larger(self, a: Linear, b: Linear) -> Linear:
+        """The larger of two forms, by all that is known of sizes."""
+        if self.requirements.is_known(b - a):
+            return b
+        return a if self.requirements.is_known(a - b) else largest((a, b))
+
+    def loop_statement(self, checked: CheckedStatement, solution: Solution, where: Environment) -> LoopStatement:
+        node, sizes = checked.node, self.sizes.keys()
+        indices = tuple(
+            Index(name, to_expr(lower), to_expr(upper), solution.because[name])
+            for name, (lower, upper) in solution.ranges.items()
+        )
+        lets = tuple(Let(c.name, resolve(c.value, sizes, where), span=c.span) for c in node.where if isinstance(c, Let))
+        return LoopStatement(
+            name="",
+            target=node.target,
+            subscripts=tuple(resolve(s, sizes, where) for s in node.subscripts),
+            value=resolve(node.value, sizes, where),
+            indices=indices,
+            left=len(checked.left),
+            reduction=node.reduction,
+            initialise=node.initialise,
+            lets=lets,
+            span=node.span,
+        )
+
+    # --- the whole def -----------------------------------------------------------------------------------------------
+
+    def check_same_sizes(self, position: int) -> None:
+        """What the calls expanded before this statement ask of sizes."""
+        for same in self.checked.same_sizes:
+            if same.before == position:
+                left, right = from_expr(same.left, self.where), from_expr(same.right, self.where)
+                assert left is not None and right is not None, "sizes are forms"
+                self.requirements.require_equal(left, right, same.message, same.span)
+
+    def check_shapes(self) -> None:
+        """Annotated dimensions are what was inferred, and every tensor can exist."""
+        for tensor in self.checked.tensors:
+            shape = self.where.shapes[tensor.name]
+            last = next((s.span for s in reversed(self.statements) if s.target == tensor.name), tensor.span)
+            if tensor.role is not Role.INPUT and tensor.dims is not None:
+                for axis, (dim, extent) in enumerate(zip(tensor.dims, shape, strict=True)):
+                    wanted = number(dim) if isinstance(dim, int) else self.sizes[dim]
+                    message = f"dimension {axis} of '{tensor.name}' is annotated {dim}"
+                    self.requirements.require_equal(extent, wanted, message, last)
+            count = tensor.dtype.bits // 8
+            for extent in shape:
+                count *= extent.value or 1
+                if extent.value is not None and extent.value > MAX_INT:
+                    raise Fault(f"'{tensor.name}' would have a dimension of {extent}; sizes are below 2**31", last)
+            if count > MAX_BYTES and all(extent.value != 0 for extent in shape):
+                raise Fault(f"'{tensor.name}' would take {count} bytes; the limit is {MAX_BYTES}", last)
+
+    def tensor_info(self, tensor: Declared, partial: Set[str]) -> TensorInfo:
+        role = Role.ACCUMULATED if tensor.role is Role.OUTPUT and tensor.name in partial else tensor.role
+        shape = tuple(to_expr(extent) for extent in self.where.shapes[tensor.name])
+        return TensorInfo(tensor.name, tensor.dtype, shape, role)
+
+    def numbered(self, partial: Set[str]) -> Iterator[LoopStatement]:
+        """The statements with their names, each partial temporary filled with zeros before its first write."""
+        unfilled = {t.name: t for t in self.checked.tensors if t.role is Role.TEMPORARY and t.name in partial}
+        number_of = itertools.count()
+        for statement in self.statements:
+            if statement.target in unfilled:
+                fill = zero_fill(unfilled.pop(statement.target), self.where.shapes[statement.target], statement)
+                yield dataclasses.replace(fill, name=f"S{next(number_of)}")
+            yield dataclasses.replace(statement, name=f"S{next(number_of)}")
+
+
+def guarded(runs: Sequence[Linear], extent: Linear) -> Linear:
+    """`extent` where all of `runs` are positive, else 0."""
+    if not runs:
+        return extent
+    condition = at_least_zero(runs[0] - 1)
+    for run in runs[1:]:
+        condition = Binary("&&", condition, at_least_zero(run - 1), dtype=BOOL)
+    return choice(condition, largest((extent, number(0))), number(0))
+
+
+def zero_fill(tensor: Declared, shape: Sequence[Linear], before: LoopStatement) -> LoopStatement:
+    """`T(i0, i1) = 0` over the whole of a temporary."""
+    names = [f"{tensor.name}_{axis}" for axis in range(tensor.rank)]
+    indices = tuple(
+        Index(name, Number(0, dtype=INT32), to_expr(extent), f"zeros of '{tensor.name}'")
+        for name, extent in zip(names, shape, strict=True)
+    )
+    zero = Cast(tensor.dtype, Number(0, dtype=INT32), dtype=tensor.dtype)
+    subscripts = tuple(Name(name, dtype=INT32) for name in names)
+    return LoopStatement("", tensor.name, subscripts, zero, indices, len(indices), span=before.span)

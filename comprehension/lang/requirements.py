@@ -1,0 +1,106 @@
+"""What must hold of sizes and scalars: shown at once, refused at once, or left to the launch.
+
+In: forms that must not be negative.  Out: `Precondition`s in the order in which they were met.
+Invariant: a form that passes is never negative on any launch that passes the preconditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comprehension.lang.bounds import Ranges, greatest, least
+from comprehension.lang.expressions import Fault
+from comprehension.lang.linear import Environment, Linear, is_nonnegative, to_expr
+from comprehension.lang.loops import Precondition
+from comprehension.lang.printer import to_text
+from comprehension.lang.prove import holds
+from comprehension.lang.solve import Constraint
+from comprehension.lang.tree import Binary, Expr, Span
+from comprehension.lang.types import ScalarType
+
+
+class Requirements:
+    """Facts are forms known not to be negative: every precondition that stands alone is one from then on."""
+
+    def __init__(self) -> None:
+        self.facts: list[Linear] = []
+        self._found: dict[Expr, Precondition] = {}
+
+    @property
+    def preconditions(self) -> tuple[Precondition, ...]:
+        return tuple(self._found.values())
+
+    def is_known(self, form: Linear) -> bool:
+        """Whether `form >= 0` follows from sizes being sizes and one fact."""
+        return is_nonnegative(form) or any(is_nonnegative(form - fact) for fact in self.facts)
+
+    def require(self, form: Linear, message: str, span: Span | None, unless: Sequence[Linear] = ()) -> None:
+        """Asks for `form >= 0`, unless one of `unless` (extents of loops) is not positive.
+
+        Raises Fault where it can be seen now that it does not hold.
+        """
+        if self.is_known(form) or any(e.value is not None and e.value <= 0 for e in unless):
+            return
+        if form.value is not None and all(e.value is not None for e in unless):
+            raise Fault(message, span)
+        condition = at_least_zero(form)
+        for extent in unless:
+            if not self.is_known(extent - 1):
+                condition = Binary("||", at_least_zero(-extent), condition, dtype=ScalarType.BOOL)
+        if not isinstance(condition, Binary) or condition.op != "||":
+            self.facts.append(form)
+        self._found.setdefault(condition, Precondition(condition, message, span))
+
+    def require_equal(self, left: Linear, right: Linear, message: str, span: Span | None) -> None:
+        """Asks for two forms to be equal."""
+        if left == right:
+            return
+        difference = left - right
+        if difference.value is not None:
+            raise Fault(f"{message}: {left} is not {right}", span)
+        condition = Binary("==", to_expr(left), to_expr(right), dtype=ScalarType.BOOL)
+        self.facts += [difference, -difference]
+        self._found.setdefault(condition, Precondition(condition, f"{message}: {to_text(condition)}", span))
+
+    def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
+        """Asks for an access to stay in bounds wherever its guards hold."""
+        worst = least(constraint.form, ranges)
+        if self.is_known(worst) or holds(constraint.form, ranges, constraint.guards, where, self.facts):
+            return
+        concerned = _concerned(constraint.form.names, ranges)
+        extents = [greatest(ranges[name][1] - ranges[name][0], ranges) for name in concerned]
+        self.require(worst, _out_of_bounds(constraint, ranges), constraint.span, extents)
+
+
+def at_least_zero(form: Linear) -> Expr:
+    """`form >= 0` as people write it: negative terms on the other side.
+
+    >>> from comprehension.lang.linear import variable
+    >>> to_text(at_least_zero(variable("H") - variable("KH") + 1))
+    'KH <= H + 1'
+    """
+    right = Linear(tuple(t for t in form.terms if t[1] > 0), max(form.constant, 0))
+    return Binary("<=", to_expr(right - form), to_expr(right), dtype=ScalarType.BOOL)
+
+
+def _concerned(names: frozenset[str], ranges: Ranges) -> list[str]:
+    """The indices in a form and those in their bounds, innermost first."""
+    found: list[str] = []
+    for name in reversed(list(ranges)):
+        if name in names:
+            found.append(name)
+            names = names | ranges[name][0].names | ranges[name][1].names
+    return found
+
+
+def _out_of_bounds(constraint: Constraint, ranges: Ranges) -> str:
+    place = f"out of bounds: {constraint.because}, dimension {constraint.axis}"
+    if constraint.extent is None or constraint.form == constraint.subscript:
+        return f"{place}: the subscript goes down to {least(constraint.subscript, ranges)}"
+    top = greatest(constraint.subscript, ranges)
+    return f"{place}: the subscript goes up to {top}, but the size is {constraint.extent}"
+
+
+def negative_range(name: str, lower: Linear, upper: Linear, because: str) -> str:
+    """What to say of a range whose extent is negative."""
+    return f"empty range: '{name}' runs from {lower} to {upper}, which is negative (from {because})"
