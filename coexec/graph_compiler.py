@@ -2,7 +2,7 @@
 
 In: a SymbolicGraph.  Out: a `Future` of a `NativeGraph`.
 Invariant: clusters whose comprehensions, sizes and settings are equal share one kernel, within a graph and
-between graphs; a cluster that cannot be compiled as a whole is compiled operation by operation, and said so.
+between graphs; a cluster that cannot be compiled as a whole is compiled in halves, and said so.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
         if len(cluster.nodes) == 1:
             raise CompilationFailed(f"{cluster.nodes[0].where}: {cluster.nodes[0].op.name}: {kernel}") from kernel
         names = ", ".join(node.op.name for node in cluster.nodes)
-        log.warning("a cluster of %d operations (%s) is compiled one by one: %s", len(cluster.nodes), names, kernel)
+        log.warning("a cluster of %d operations (%s) is compiled in halves: %s", len(cluster.nodes), names, kernel)
         pieces[cluster] = split(cluster)
     if not pieces:
         return parts, compiled

@@ -61,14 +61,19 @@ def partition(graph: SymbolicGraph, max_nodes: int = MAX_NODES) -> Partition:
     return Partition(graph, blocks, profiles)
 
 
-def split(cluster: Cluster) -> tuple[Cluster, ...]:
-    """The cluster's operations one by one, for a compiler that cannot take them together."""
-    used = {source for node in cluster.nodes for source in node.inputs if isinstance(source, Output)}
-    wanted = used | set(cluster.outputs)
-    return tuple(
-        Cluster((node,), tuple(o for i in range(len(node.outputs)) if (o := Output(node.id, i)) in wanted))
-        for node in cluster.nodes
-    )
+def split(cluster: Cluster) -> tuple[Cluster, Cluster]:
+    """The first and the second half of the cluster's operations, for a compiler that cannot take them together.
+    """
+    half = len(cluster.nodes) // 2
+    second = cluster.nodes[half:]
+    read = {source for node in second for source in node.inputs if isinstance(source, Output)}
+    return _cluster(cluster.nodes[:half], read | {*cluster.outputs}), _cluster(second, {*cluster.outputs})
+
+
+def _cluster(nodes: tuple[OpNode, ...], wanted: set[Output]) -> Cluster:
+    """A cluster whose outputs are those of its nodes' that are wanted."""
+    every = (Output(node.id, i) for node in nodes for i in range(len(node.outputs)))
+    return Cluster(nodes, tuple(output for output in every if output in wanted))
 
 
 def _needed_across_blocks(graph: SymbolicGraph) -> frozenset[Output]:
