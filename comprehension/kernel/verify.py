@@ -61,8 +61,10 @@ def _check_buffer(kernel: ir.Kernel, buffer: ir.Buffer, faults: list[str]) -> No
     for stride in buffer.strides or ():
         if not (isinstance(stride, ir.Var) and stride.name.startswith(f"{buffer.name}.stride")):
             checker.index(stride)
-    if buffer.promoted_from is not None and buffer.promoted_from not in {b.name for b in kernel.buffers}:
-        faults.append(f"{where}: stands for {buffer.promoted_from!r}, which is no buffer")
+    # A temporary that lives in local buffers alone has no buffer of its own: what stands for it may be all there is.
+    for tensor in kernel.buffers:
+        if tensor.name == buffer.promoted_from and tensor.dtype is not buffer.dtype:
+            faults.append(f"{where}: {buffer.dtype} stands for {tensor.name!r}, which is {tensor.dtype}")
 
 
 def _check_stage(kernel: ir.Kernel, stage: ir.Stage, faults: list[str]) -> None:
