@@ -191,13 +191,14 @@ def _accumulate(target: Tensor, gradient: Tensor, create_graph: bool) -> None:
 
 
 def _leaves(start: TapeNode) -> Iterator[Leaf]:
-    """All leaves below a node."""
+    """The leaves below a node whose tensors still live: nobody can ask for the gradient of the others."""
     seen = {start.order}
     stack = [start]
     while stack:
         node = stack.pop()
         if isinstance(node, Leaf):
-            yield node
+            if node.tensor() is not None:
+                yield node
             continue
         for parent in (node.node,) if isinstance(node, Part) else node.parents:
             if parent is not None and parent.order not in seen:

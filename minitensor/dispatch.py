@@ -9,17 +9,19 @@ Invariant: with no observer, `apply` runs the record's eager rule and nothing el
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
+from minitensor.dtypes import as_dtype
 from minitensor.errors import DTypeError, LinAlgError, MinitensorError, ScalarRangeError, ShapeError, TensorIndexError
 from minitensor.ops.opdef import OpDef
 from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor
 from minitensor.value import Array, Observer, Value, filled, local, read
 
-__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "read", "rebind", "run_eager"]
+__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "operator_of", "read", "rebind", "run_eager"]
 
 _SCALARS = frozenset((float, int, bool, complex))
 _ndarray = np.ndarray
@@ -55,6 +57,28 @@ def apply(op: OpDef, *inputs: Any, **attributes: Any) -> Tensor:
     if tracked and local.grad_enabled and op.vjp is not None and value.dtype.kind in "fc":
         return Tensor(value, _record(op, inputs, (value,), attributes))
     return Tensor(value)
+
+
+def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
+    """`apply` for an operator between two tensors: the case without tape and observer is spelled out.
+
+    It costs 0.9 µs where `apply` costs 1.3 (benchmarks/eager_price.py).
+    """
+    eager = op.eager
+
+    def method(self: Any, other: Any) -> Tensor:
+        if type(other) is Tensor and other.node is None and self.node is None and local.observer is None:
+            left, right = self.value.array, other.value.array
+            if left is not None and right is not None:
+                try:
+                    result = eager(left, right)
+                except Exception as error:
+                    explain_failure(error, op, (self, other), {})
+                if type(result) is _ndarray and result.base is None:
+                    return Tensor(Value(result))
+        return apply(op, self, other)
+
+    return method
 
 
 def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, ...]:
@@ -143,7 +167,7 @@ def as_operand(x: Any) -> Any:
     if isinstance(x, Tensor) or type(x) in _SCALARS:
         return x
     if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-        return Tensor(Value(np.array(x, dtype=x.dtype.newbyteorder("="))))
+        return Tensor(Value(np.array(x, dtype=as_dtype(x.dtype))))
     if isinstance(x, bool | int | float | complex):
         return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
     raise DTypeError(f"an operand is a tensor, a NumPy array or a number, not {type(x).__name__}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.errors import DTypeError
+from minitensor.errors import DTypeError, ShapeError
 
 DType = np.dtype[Any]
 
@@ -28,6 +28,7 @@ ALL = (
     *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
     *(float16, float32, float64, complex64, complex128),
 )
+_NATIVE = {dtype: dtype for dtype in ALL}  # the objects that NumPy's own results have: `is` compares them
 _KIND_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
@@ -35,7 +36,7 @@ def _promote(left: DType, right: DType) -> DType:
     kinds = {left.kind, right.kind}
     if "c" in kinds and kinds <= set("fc") or len({_KIND_RANK[k] for k in kinds}) == 1:
         # The standard leaves uint64 with a signed type open; NumPy's float64 would be a surprise.
-        return int64 if kinds == {"u", "i"} and uint64 in (left, right) else np.promote_types(left, right)
+        return int64 if kinds == {"u", "i"} and uint64 in (left, right) else _NATIVE[np.promote_types(left, right)]
     return max(left, right, key=lambda d: _KIND_RANK[d.kind])
 
 
@@ -52,9 +53,11 @@ def as_dtype(dtype: Any) -> DType:
     if dtype is complex:
         return DEFAULT_COMPLEX
     found = np.dtype(dtype)
-    if found not in ALL:
+    if found not in _NATIVE:
+        found = found.newbyteorder("=")
+    if found not in _NATIVE:
         raise DTypeError(f"dtype {found} is not supported; tensors have one of {', '.join(map(str, ALL))}")
-    return found.newbyteorder("=")
+    return _NATIVE[found]
 
 
 def weak_dtype(dtype: DType, scalar: bool | int | float | complex) -> DType:
@@ -164,15 +167,8 @@ def isdtype(dtype: DType, kind: DType | str | tuple[DType | str, ...]) -> bool:
     if isinstance(kind, str) and kind in _NAMED_KINDS:
         return dtype.kind in _NAMED_KINDS[kind]
     if isinstance(kind, str):
-        raise ShapeKindError(kind)
+        raise ShapeError(f"unknown kind {kind!r} of dtypes; known are {', '.join(_NAMED_KINDS)}")
     return bool(dtype == kind)
-
-
-class ShapeKindError(DTypeError, ValueError):
-    """An unknown name of a kind of dtypes."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"unknown kind {kind!r}; known are {', '.join(_NAMED_KINDS)}")
 
 
 def result_type(*operands: Any) -> DType:
@@ -181,10 +177,11 @@ def result_type(*operands: Any) -> DType:
     >>> result_type(int8, uint8), result_type(int64, 1.5)
     (dtype('int16'), dtype('float32'))
     """
-    scalars = [x for x in operands if isinstance(x, bool | int | float | complex) and not hasattr(x, "dtype")]
-    found = [_dtype_of(x) for x in operands if not any(x is s for s in scalars)]
+    scalars = [x for x in operands if type(x) in (bool, int, float, complex)]
+    found = [_dtype_of(x) for x in operands if type(x) not in (bool, int, float, complex, type)]
+    found += [as_dtype(x) for x in operands if type(x) is type]
     if not found:
-        raise ShapeKindError("result_type of Python scalars only")
+        raise DTypeError("result_type of Python scalars only: at least one operand has a dtype")
     result = found[0]
     for dtype in found[1:]:
         result = PROMOTED[result, dtype]

@@ -24,7 +24,7 @@ from minitensor import (
     statistics,
 )
 from minitensor.device import CPU, Device, as_device
-from minitensor.dispatch import apply, as_operand, rebind
+from minitensor.dispatch import apply, as_operand, operator_of, rebind
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.ops import analytic, bits, contract
 from minitensor.ops import elementwise as el
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 
 def _tensor(x: Any) -> Tensor:
     return cast(Tensor, x)
-
-
-def _operator(op: OpDef) -> Any:
-    def method(self: Any, other: Any) -> Tensor:
-        return apply(op, self, other)
-
-    return method
 
 
 def _reflected(op: OpDef) -> Any:
@@ -89,22 +82,22 @@ class Methods:
 
     __slots__ = ()
 
-    __add__, __radd__, __iadd__ = _operator(el.add), _reflected(el.add), _in_place(el.add)
-    __sub__, __rsub__, __isub__ = _operator(el.subtract), _reflected(el.subtract), _in_place(el.subtract)
-    __mul__, __rmul__, __imul__ = _operator(el.multiply), _reflected(el.multiply), _in_place(el.multiply)
-    __truediv__, __rtruediv__, __itruediv__ = _operator(el.divide), _reflected(el.divide), _in_place(el.divide)
-    __floordiv__, __rfloordiv__ = _operator(el.floor_divide), _reflected(el.floor_divide)
+    __add__, __radd__, __iadd__ = operator_of(el.add), _reflected(el.add), _in_place(el.add)
+    __sub__, __rsub__, __isub__ = operator_of(el.subtract), _reflected(el.subtract), _in_place(el.subtract)
+    __mul__, __rmul__, __imul__ = operator_of(el.multiply), _reflected(el.multiply), _in_place(el.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = operator_of(el.divide), _reflected(el.divide), _in_place(el.divide)
+    __floordiv__, __rfloordiv__ = operator_of(el.floor_divide), _reflected(el.floor_divide)
     __ifloordiv__ = _in_place(el.floor_divide)
-    __mod__, __rmod__, __imod__ = _operator(el.remainder), _reflected(el.remainder), _in_place(el.remainder)
-    __matmul__, __rmatmul__ = _operator(contract.matmul), _reflected(contract.matmul)
+    __mod__, __rmod__, __imod__ = operator_of(el.remainder), _reflected(el.remainder), _in_place(el.remainder)
+    __matmul__, __rmatmul__ = operator_of(contract.matmul), _reflected(contract.matmul)
     __imatmul__ = _in_place(contract.matmul)
     __rpow__ = _reflected(analytic.power)
-    __and__, __rand__, __iand__ = (f(bits.bitwise_and) for f in (_operator, _reflected, _in_place))
-    __or__, __ror__, __ior__ = (f(bits.bitwise_or) for f in (_operator, _reflected, _in_place))
-    __xor__, __rxor__, __ixor__ = (f(bits.bitwise_xor) for f in (_operator, _reflected, _in_place))
-    __lshift__, __rlshift__, __ilshift__ = (f(bits.left_shift) for f in (_operator, _reflected, _in_place))
-    __rshift__, __rrshift__, __irshift__ = (f(bits.right_shift) for f in (_operator, _reflected, _in_place))
-    __lt__, __le__, __gt__, __ge__ = (_operator(op) for op in (el.less, el.less_equal, el.greater, el.greater_equal))
+    __and__, __rand__, __iand__ = (f(bits.bitwise_and) for f in (operator_of, _reflected, _in_place))
+    __or__, __ror__, __ior__ = (f(bits.bitwise_or) for f in (operator_of, _reflected, _in_place))
+    __xor__, __rxor__, __ixor__ = (f(bits.bitwise_xor) for f in (operator_of, _reflected, _in_place))
+    __lshift__, __rlshift__, __ilshift__ = (f(bits.left_shift) for f in (operator_of, _reflected, _in_place))
+    __rshift__, __rrshift__, __irshift__ = (f(bits.right_shift) for f in (operator_of, _reflected, _in_place))
+    __lt__, __le__, __gt__, __ge__ = (operator_of(op) for op in (el.less, el.less_equal, el.greater, el.greater_equal))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return apply(el.equal, self, other)

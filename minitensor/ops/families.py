@@ -152,8 +152,13 @@ def binary(
     plain = operand is same
 
     def eager(x: Any, y: Any) -> Any:
-        if plain and type(x) is _ndarray and type(y) is _ndarray and x.dtype is y.dtype:
-            return function(x, y)
+        if plain and type(x) is _ndarray:
+            kind = type(y)
+            if kind is _ndarray:
+                if x.dtype is y.dtype:
+                    return function(x, y)
+            elif kind is float and x.dtype.kind == "f" or kind is int and x.dtype.kind in "fi":
+                return function(x, y)  # NumPy's scalars are as weak as ours here
         dtype = operand(meet(x, y))
         return function(cast_operand(x, dtype), cast_operand(y, dtype))
 

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import minitensor as mt
+from comprehension.lang.check import check
 from comprehension.lang.parser import parse
 from comprehension.lang.printer import to_text
+from comprehension.lang.ranges import infer
+from comprehension.lang.reference import run
 from comprehension.lang.tree import Program
+from comprehension.lang.types import Spec
 from minitensor.dispatch import apply
 from minitensor.errors import NoComprehension
 from minitensor.ops.opdef import REGISTRY, OpDef, TensorSpec
@@ -23,7 +27,8 @@ from minitensor.testing.strategies import Case, operands_for
 ALL = sorted(REGISTRY)
 DIFFERENTIABLE = [name for name in ALL if REGISTRY[name].vjp is not None]
 UNKNOWN_SHAPE = {"nonzero", "unique"}
-quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)  # explaining takes minutes
+quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 
 
 def run_eager(op: OpDef, case: Case) -> tuple[np.ndarray[Any, Any], ...]:
@@ -86,6 +91,60 @@ def test_comprehension_is_a_text(name: str, data: st.DataObject, dtype: str) -> 
         return
     program = Program((definition,))
     assert parse(to_text(program)) == program
+
+
+def run_reference(op: OpDef, case: Case) -> tuple[np.ndarray[Any, Any], ...]:
+    """The comprehension of a record by the reference interpreter."""
+    assert op.comprehension is not None
+    definition = op.comprehension(*case.specs, **case.attributes)
+    checked = check(Program((definition,)))[definition.name]
+    arrays: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    specs = []
+    for parameter, operand in zip(definition.inputs, case.operands, strict=True):
+        assert parameter.type is not None
+        array = np.asarray(operand, dtype=parameter.type.scalar.numpy)
+        specs.append(Spec(array.shape, array.dtype))
+        (arrays if array.shape or isinstance(operand, np.ndarray) else values)[parameter.name] = array
+    program = infer(checked, specs)
+    scalars = {s.name for s in program.scalars}
+    values |= {name: arrays.pop(name) for name in tuple(arrays) if name in scalars}
+    with np.errstate(all="ignore"):
+        found = run(program, arrays, {name: value[()] for name, value in values.items()})
+    return tuple(np.asarray(found[p.name]) for p in definition.outputs)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if REGISTRY[name].comprehension is not None])
+@quick
+@given(data=st.data(), dtype=st.sampled_from(["float32", "float64", "int32", "uint8", "bool"]))
+def test_comprehension_means_what_eager_computes(name: str, data: st.DataObject, dtype: str) -> None:
+    op = REGISTRY[name]
+    regime = data.draw(st.sampled_from(["exact", "scaled", "special"]))
+    case = data.draw(operands_for(op, dtype, regime))
+    try:
+        results = run_eager(op, case)
+        found = run_reference(op, case)
+    except (NoComprehension, TypeError, OverflowError):
+        return
+    for received, expected in zip(found, results, strict=True):
+        assert received.dtype == expected.dtype
+        assert received.shape == expected.shape
+        assert_close(received, expected, case, regime)
+
+
+def assert_close(received: Any, expected: Any, case: Case, regime: str) -> None:
+    """Equal to the bit where that is meant; otherwise within 8 units in the last place of the largest sum of
+    magnitudes that can have been added up."""
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(received, expected)
+        return
+    sizes = [np.nansum(np.abs(np.where(np.isfinite(x), x, 0))) for x in case.operands if isinstance(x, np.ndarray)]
+    scale = max([1.0, *(float(s) for s in sizes)]) ** max(1, len(sizes))
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.isfinite(received), finite)
+    np.testing.assert_array_equal(received[~finite], expected[~finite])
+    allowed = 8 * np.finfo(expected.dtype).eps * np.maximum(scale, np.abs(expected[finite]))
+    assert np.all(np.abs(received[finite] - expected[finite]) <= allowed), (received, expected)
 
 
 def test_every_opaque_record_says_why() -> None:
