@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from comprehension.codegen.abi import dim_names, size_text, slot_names
+from comprehension.codegen.check_text import print_check, print_scan
+from comprehension.codegen.checks import ScanNode, checks_in_place, inlined, scan_of
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function
 from comprehension.codegen.index_text import condition_text
 from comprehension.codegen.names import Scope, identifier
@@ -46,23 +48,33 @@ class GeneratedSource:
 def generate(kernel: ir.Kernel, machine: Machine | None = None, checked: bool = True) -> GeneratedSource:
     """Source of all stages.
 
+    With `checked`, indirect subscripts are checked: those that depend on inputs alone by a check stage that runs
+    first, others where they are used.
     Raises CodegenError for a kernel that only another target can run (barriers, shared memory).
     """
-    functions = [_stage(kernel, stage) for stage in kernel.stages]
-    imports = sorted(set().union(*(f.imports for f, _ in functions)))
-    uses_math = any(f.builtins for f, _ in functions)
+    messages: list[str] = []
+    functions = [_stage(kernel, stage, checked, messages) for stage in kernel.stages]
+    scan = [node for stage in kernel.stages for node in scan_of(kernel, stage)] if checked else []
+    if scan:
+        functions.insert(0, _check_stage(kernel, scan, messages))
+    sizes = [_scratch_offsets(function)[""] for function, _ in functions]
+    return GeneratedSource(
+        text=_module([function for function, _ in functions]),
+        entries=tuple(name for _, name in functions),
+        scratch_bytes=_largest(sizes),
+        checks=1 if scan else 0,
+        errors=tuple(messages),
+    )
+
+
+def _module(functions: Sequence[Function]) -> str:
+    imports = sorted(set().union(*(f.imports for f in functions)))
     head = ["import numpy as np"]
-    if uses_math:
+    if any(f.builtins for f in functions):
         head.append("from comprehension.codegen import vecmath")
     if imports:
-        head.append(_import_line(imports))
-    text = "\n".join(head) + "\n\n\n" + "\n\n\n".join("\n".join(f.lines) for f, _ in functions) + "\n"
-    sizes = [_scratch_offsets(function)[""] for function, _ in functions]
-    return GeneratedSource(text, tuple(name for _, name in functions), _largest(sizes))
-
-
-def _import_line(names: Sequence[str]) -> str:
-    return f"from comprehension.codegen.simd import {', '.join(names)}"
+        head.append(f"from comprehension.codegen.simd import {', '.join(imports)}")
+    return "\n".join(head) + "\n\n\n" + "\n\n\n".join("\n".join(f.lines) for f in functions) + "\n"
 
 
 def entry_name(kernel: ir.Kernel, stage: ir.Stage) -> str:
@@ -73,18 +85,39 @@ def entry_name(kernel: ir.Kernel, stage: ir.Stage) -> str:
 # --- a stage ------------------------------------------------------------------------------------------------
 
 
-def _stage(kernel: ir.Kernel, stage: ir.Stage) -> tuple[Function, str]:
+def _stage(kernel: ir.Kernel, stage: ir.Stage, checked: bool, messages: list[str]) -> tuple[Function, str]:
     name = entry_name(kernel, stage)
-    function = Function(kernel, Scope(frozenset({name})))
-    for buffer in kernel.buffers:  # first, so that tensors keep the user's names
-        function.scope.name(buffer.name, "register" if buffer.space is ir.Space.REGISTER else "buffer")
+    function = _new_function(kernel, name, checked, messages)
     if stage.parallel is None:
         _body(function, stage.body)
     else:
         _parallel(function, stage.parallel, stage.body)
+    _finish(function, name)
+    return function, name
+
+
+def _check_stage(kernel: ir.Kernel, scan: Sequence[ScanNode], messages: list[str]) -> tuple[Function, str]:
+    """The stage that looks at the values of index tensors before anything is written."""
+    name = identifier(f"{kernel.name}_check")
+    while any(name == entry_name(kernel, stage) for stage in kernel.stages):
+        name += "_"
+    function = _new_function(kernel, name, True, messages)
+    print_scan(function, scan)
+    _finish(function, name)
+    return function, name
+
+
+def _new_function(kernel: ir.Kernel, name: str, checked: bool, messages: list[str]) -> Function:
+    function = Function(kernel, Scope(frozenset({name})), messages=messages, checked=checked)
+    for buffer in kernel.buffers:  # first, so that tensors keep the user's names
+        function.scope.name(buffer.name, "register" if buffer.space is ir.Space.REGISTER else "buffer")
+    return function
+
+
+def _finish(function: Function, name: str) -> None:
+    """Adds the head, now that it is known what the body uses."""
     function.line("return 0")
     function.lines[:0] = [f"def {name}(buffers, dims, scratch, lo, hi):", *_bindings(function)]
-    return function, name
 
 
 def _parallel(function: Function, loop: ir.Loop, body: tuple[ir.Node, ...]) -> None:
@@ -145,7 +178,7 @@ def _tile(function: Function, node: ir.Tile) -> None:
         function.line(f"{region} = {function.use('tile_within')}({arguments})")
     context = TileContext(node, region, {axis.variable: axis.start for axis in axes})
     inner = Printer(function, context)
-    outer = dict(function.locals)
+    outer = dict(function.locals), dict(function.definitions)
     for statement in node.body:
         match statement:
             case ir.Define(name, value):
@@ -154,7 +187,7 @@ def _tile(function: Function, node: ir.Tile) -> None:
                 _store(inner, statement)
             case _:
                 assert_never(statement)
-    function.locals = outer
+    function.locals, function.definitions = outer
 
 
 def _left(printer: Printer, axis: ir.Axis | None, extent: int) -> str:
@@ -164,7 +197,17 @@ def _left(printer: Printer, axis: ir.Axis | None, extent: int) -> str:
     return printer.index(ir.IntOp("-", axis.limit, axis.start)).text
 
 
+def _check(printer: Printer, statement: ir.Define | ir.Store) -> None:
+    """The checks that only this place can make."""
+    function = printer.function
+    if function.checked:
+        for check in checks_in_place(function.kernel, statement, function.definitions):
+            print_check(printer, check)
+
+
 def _define(printer: Printer, name: str, value: ir.Value) -> None:
+    _check(printer, ir.Define(name, value))
+    printer.function.definitions[name] = inlined(value, printer.function.definitions)
     found = printer.value(value)
     target = printer.function.scope.fresh(name)
     printer.function.line(f"{target} = {found.text}")
@@ -173,6 +216,7 @@ def _define(printer: Printer, name: str, value: ir.Value) -> None:
 
 def _store(printer: Printer, store: ir.Store) -> None:
     function = printer.function
+    _check(printer, store)
     buffer = function.kernel.buffer(store.buffer)
     if buffer.space is ir.Space.REGISTER:
         _store_register(printer, buffer, store)

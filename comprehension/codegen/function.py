@@ -55,7 +55,9 @@ class Function:
     used_dims: dict[str, None] = field(default_factory=dict)
     used_scalars: dict[str, None] = field(default_factory=dict)
     locals: dict[str, Expr] = field(default_factory=dict)
-    registers: dict[str, Expr] = field(default_factory=dict)
+    definitions: dict[str, ir.Value] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    checked: bool = True
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.indent + text)
@@ -66,12 +68,18 @@ class Function:
         self.line(head)
         self.indent += 1
         before = len(self.lines)
-        outer = dict(self.locals)
+        outer = dict(self.locals), dict(self.definitions)
         yield
         if len(self.lines) == before:
             self.line("pass")
-        self.locals = outer
+        self.locals, self.definitions = outer
         self.indent -= 1
+
+    def message(self, text: str) -> int:
+        """The number of an error message, the same for all functions of the kernel."""
+        if text not in self.messages:
+            self.messages.append(text)
+        return self.messages.index(text)
 
     def use(self, name: str) -> str:
         """Imports an intrinsic of `simd`."""

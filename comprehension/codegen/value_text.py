@@ -9,6 +9,8 @@ In a tile, values that do not vary along an axis stay narrow; broadcasting is th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -213,14 +215,14 @@ class Printer:
         if self.tile is None:
             then, otherwise = self.value(value.then), self.value(value.otherwise)
             return Expr(f"({then.text} if {condition.text} else {otherwise.text})")
-        chosen = self._named("chosen", condition)
+        chosen = self.named("chosen", condition)
         then = self._guarded(chosen, value.then)
         inverse = varying(f"{self.function.use('logical_not')}({chosen.text})", chosen)
         otherwise = self._guarded(inverse, value.otherwise)
         text = f"{self.function.use('select')}({chosen.text}, {then.text}, {otherwise.text})"
         return varying(text, chosen, then, otherwise)
 
-    def _named(self, wish: str, found: Expr) -> Expr:
+    def named(self, wish: str, found: Expr) -> Expr:
         """Gives a value a name on a line of its own."""
         name = self.function.scope.fresh(wish)
         self.function.line(f"{name} = {found.text}")
@@ -230,14 +232,18 @@ class Printer:
         """A value whose reads happen only where the condition holds."""
         if not reads_memory(value):
             return self.value(value)
+        with self.guarding(condition):
+            return self.value(value)
+
+    @contextmanager
+    def guarding(self, condition: Expr) -> Iterator[None]:
+        """Loads inside happen only where the condition holds, too."""
         outer = self._guard
         if outer is not None:
             condition = varying(f"({outer.text} & {condition.text})", outer, condition)
         self._guard = condition
-        try:
-            return self.value(value)
-        finally:
-            self._guard = outer
+        yield
+        self._guard = outer
 
     # --- memory ---------------------------------------------------------------------------------------------------
 
