@@ -40,8 +40,14 @@ class Unifier:
         self._fresh: dict[tuple[int, int], str] = {}
         self.changes = 0
 
-    def dim(self, known: Dim, seen: int) -> Dim | None:
-        """The dimension that covers `known` and `seen`; None where there is none."""
+    def dim(self, known: Dim, seen: int, source: Dim | None = None) -> Dim | None:
+        """The dimension that covers `known` and `seen`; None where there is none.
+
+        `source`: what the only producer has; the reader takes over its symbol.
+        """
+        if isinstance(source, str) and source != known and self._bound.get(source) == seen:
+            self.changes += 1
+            return source
         if known == seen:
             return known
         if isinstance(known, str):
@@ -58,11 +64,14 @@ class Unifier:
             return None
         return self._split(known, seen)
 
-    def shape(self, known: tuple[Dim, ...], seen: tuple[Any, ...]) -> tuple[Dim, ...] | None:
+    def shape(
+        self, known: tuple[Dim, ...], seen: tuple[Any, ...], source: tuple[Dim, ...] | None = None
+    ) -> tuple[Dim, ...] | None:
         """The shape that covers both; None where there is none."""
         if len(known) != len(seen):
             return None
-        dims = [self.dim(k, s) for k, s in zip(known, seen, strict=True)]
+        sources = source or (None,) * len(seen)
+        dims = [self.dim(k, s, o) for k, s, o in zip(known, seen, sources, strict=True)]
         return None if None in dims else tuple([d for d in dims if d is not None])
 
     def _split(self, origin: int, seen: int) -> str:
@@ -71,11 +80,11 @@ class Unifier:
         for name, extent in self._symbols.origins.items():
             if extent == origin and self._bound.get(name) == seen:
                 return name
-        name = self._fresh.get((origin, seen))
-        if name is None:
-            name = self._fresh[origin, seen] = f"n{len(self._symbols.origins) + len(self._fresh)}"
-            self._bound[name] = seen
-        return name
+        if (origin, seen) not in self._fresh:
+            fresh = f"n{len(self._symbols.origins) + len(self._fresh)}"
+            self._fresh[origin, seen] = fresh
+            self._bound[fresh] = seen
+        return self._fresh[origin, seen]
 
     def commit(self, bound: dict[str, int]) -> None:
         """The node was taken: its symbols are the graph's and the trace's."""

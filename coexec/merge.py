@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from coexec.dims import Unifier
 from coexec.keys import attribute_key, same_scalar
 from coexec.opaque import has_comprehension
+from coexec.prune import prune
 from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
 from coexec.symbolic import Dim, SymbolicSpec
 from coexec.trace_graph import (
@@ -49,6 +50,8 @@ def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
     for kept in trace.kept:
         graph.add_kept(merger.output(kept))
     graph.traces += 1
+    if merger.generalised:
+        prune(graph, merger.path)
     return merger.path
 
 
@@ -78,6 +81,7 @@ class _Merger:
         self.pointer = self.path[-1] if self.path else graph.start
         self.feeds = dict(trace.feeds)
         self.symbols = dict(trace.symbols)
+        self.generalised = False  # a dimension became a symbol
         self.places = {_place(node.key) for node in self.path if node.key is not None}
 
     def output(self, produced: Produced) -> TraceOutput:
@@ -163,8 +167,8 @@ class _Merger:
     ) -> _Match | None:
         unifier = Unifier(self.graph.symbols, self.symbols)
         inputs: list[SymbolicSpec | None] = []
-        for known, seen in zip(node.input_specs, record.input_specs, strict=True):
-            spec = None if known is None or seen is None else _unify_spec(unifier, known, seen)
+        for wiring, known, seen in zip(node.inputs, node.input_specs, record.input_specs, strict=True):
+            spec = None if known is None or seen is None else _unify_spec(unifier, known, seen, _only_source(wiring))
             if spec is None and known is not None:
                 return None
             inputs.append(spec)
@@ -177,12 +181,16 @@ class _Merger:
                 return None
         else:
             shape = None
-        if None in outputs:
+        key = node.key
+        if None in outputs or key is None:
             return None
         taken = _Match(
             node, feeds, added, promoted, tuple(inputs), tuple([o for o in outputs if o is not None]), shape, unifier
         )
-        return taken if unifier.changes == 0 or _has_symbolic_form(taken) else None
+        if unifier.changes == 0 or _has_symbolic_form(taken):
+            return taken
+        self.graph.rigid.add(_place(key))
+        return None
 
     def _commit(self, match: _Match) -> TraceNode:
         node = match.node
@@ -194,6 +202,7 @@ class _Merger:
         if match.shape is not None:
             node.attributes = {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
         match.unifier.commit(self.symbols)
+        self.generalised |= match.unifier.changes > 0
         self.feeds = match.feeds
         if match.changes:
             self.graph.version += 1
@@ -233,8 +242,19 @@ def _place(key: NodeKey) -> Place:
     return (key.op, key.location)
 
 
-def _unify_spec(unifier: Unifier, known: SymbolicSpec, seen: TensorSpec) -> SymbolicSpec | None:
-    shape = unifier.shape(known.shape, seen.shape) if known.dtype == seen.dtype else None
+def _only_source(wiring: Wiring) -> SymbolicSpec | None:
+    """What the producer has, where there is only one."""
+    if isinstance(wiring, FromNodes) and len(wiring.alternatives) == 1:
+        return wiring.alternatives[0].node.output_specs[wiring.alternatives[0].index]
+    return None
+
+
+def _unify_spec(
+    unifier: Unifier, known: SymbolicSpec, seen: TensorSpec, source: SymbolicSpec | None = None
+) -> SymbolicSpec | None:
+    if known.dtype != seen.dtype:
+        return None
+    shape = unifier.shape(known.shape, seen.shape, None if source is None else source.shape)
     return None if shape is None else SymbolicSpec(shape, known.dtype)
 
 

@@ -209,12 +209,12 @@ class Session:
     def _merge(self, trace: Trace) -> bool:
         """Adds a trace to the graph; False where that ended the pursuit of this graph."""
         merge(self.traces, trace)
-        restless = [place for place, traces in self.traces.restless.items() if traces > MOST_VARIANTS]
-        if restless:
-            names = ", ".join(sorted({name for name, _ in restless}))
-            self.report.add_reason(f"{names}: another attribute or size in every step; left to Python from now on")
+        restless = {place for place, traces in self.traces.restless.items() if traces > MOST_VARIANTS}
+        if restless or self.traces.rigid:
+            names = ", ".join(sorted({name for name, _ in restless | self.traces.rigid}))
+            self.report.add_reason(f"{names}: attributes or sizes vary that a graph must know; left to Python now")
             self._close()
-            self._forget(self.traces.volatile | set(restless))
+            self._forget(self.traces.volatile | restless | self.traces.rigid)
             self.report.phase = self.phase.value
             self.report.transitions += 1
         elif len(self.traces.nodes) > MOST_NODES:

@@ -116,13 +116,15 @@ Place = tuple[str, Location]  # an operation's name and location
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
-    `restless`: in how many traces a place of the program needed another node; `volatile`: places known from before
-    to be too restless for a graph, whose operations are left to Python.
+    `restless`: in how many traces a place of the program needed another node.  `rigid`: places where sizes vary and
+    the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
+    operations are left to Python.
     """
 
     def __init__(self, volatile: frozenset[Place] = frozenset()) -> None:
         self.volatile = volatile
         self.restless: dict[Place, int] = {}
+        self.rigid: set[Place] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
         self.nodes: list[TraceNode] = []
