@@ -44,17 +44,23 @@ def build_kernel(scop: Scop, tree: ScheduleTree, math: Math = "fast") -> ir.Kern
     program = scop.program
     walker = _Walker(scop, tree, math)
     stages = walker.stages(generate_ast(tree, scop.context))
+    used = {access.buffer for stage in stages for access in accesses_in(stage.body)}
     return ir.Kernel(
         name=program.name,
         sizes=program.sizes,
         scalars=tuple((s.name, s.dtype) for s in program.scalars),
-        buffers=(*_buffers(program), *walker.locals.values()),
+        buffers=(*_buffers(program, used), *walker.locals.values()),
         stages=tuple(stages),
     )
 
 
-def _buffers(program: LoopProgram) -> Sequence[ir.Buffer]:
-    return [ir.Buffer(t.name, t.dtype, shape_of(program, t.shape), _SPACES[t.role]) for t in program.tensors]
+def _buffers(program: LoopProgram, used: set[str]) -> Sequence[ir.Buffer]:
+    """All arguments; temporaries only if something of them is left in memory."""
+    return [
+        ir.Buffer(t.name, t.dtype, shape_of(program, t.shape), _SPACES[t.role])
+        for t in program.tensors
+        if t.role is not Role.TEMPORARY or t.name in used
+    ]
 
 
 class _Walker:

@@ -39,14 +39,20 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """`rows` × `lanes` accumulators in registers; `block` row tiles make a unit of outer work."""
+    """`rows` × `lanes` accumulators in registers, and the loops around.
+
+    for outer: [for blocks of lanes:] for blocks of `row_block` row tiles: for tiles of lanes: for inner: for rows
+    """
 
     statement: str
     rows: Member
     lanes: Member
     row_extent: int
     lane_extent: int
-    block: int
+    row_block: int
+    lane_block: int | None  # lane tiles of a unit of parallel work, where rows are too few to divide
+    outer: tuple[Member, ...]
+    inner: tuple[Member, ...]
     pack_rows: Operand | None
     pack_lanes: Operand | None
     cost: float
@@ -131,20 +137,47 @@ class ContractionModel:
         strides = [r.strides[choice.lanes.dim(name)] for r in choice.by_lanes]
         if pack_lanes is None and any(s != 1 for s in strides):
             per_step += STRIDED_PENALTY * lane_extent
-        block = self._block(row_extent, reduced * dtype.bits // 8, tiles[0], pack_lanes is not None)
+        outer, inner = self._around(nest, choice)
+        block = self._row_block(row_extent, reduced * dtype.bits // 8, tiles[0], pack_lanes is not None)
+        blocks = -(-tiles[0] // block)
+        few = not outer and blocks < self.machine.cores and tiles[1] > blocks
+        lane_block = -(-tiles[1] // min(tiles[1], 2 * self.machine.cores)) if few else None
         write = self.patterns.of(name)[0]
         out = held if write.strides[choice.lanes.dim(name)] == 1 else 1.5 * lane_extent
         cycles = tiles[0] * tiles[1] * (per_step * reduced + 2 * row_extent * out)
         if pack_lanes is not None:
             how = PACK_CONTIGUOUS if strides[0] == 1 else PACK_TRANSPOSED
-            cycles += how * held * reduced * tiles[1] * -(-tiles[0] // block)
+            cycles += how * held * reduced * tiles[1] * blocks
         if pack_rows is not None:
             cycles += PACK_TRANSPOSED * reduced * row_count / width
         cost = cycles * others
         reason = self._reason(statement, choice, row_extent, lane_extent, block, cost, pack_rows, pack_lanes)
         return TilePlan(
-            name, choice.rows, choice.lanes, row_extent, lane_extent, block, pack_rows, pack_lanes, cost, reason
+            statement=name,
+            rows=choice.rows,
+            lanes=choice.lanes,
+            row_extent=row_extent,
+            lane_extent=lane_extent,
+            row_block=block,
+            lane_block=lane_block,
+            outer=outer,
+            inner=inner,
+            pack_rows=pack_rows,
+            pack_lanes=pack_lanes,
+            cost=cost,
+            reason=reason,
         )
+
+    def _around(self, nest: Nest, choice: _Choice) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
+        """The other loops of the nest: one outermost, to be divided among workers, the others inside."""
+        others = [m for m in nest.members if m is not choice.rows and m is not choice.lanes]
+        if not others:
+            return (), ()
+        lengths = [self.extents.extent(*m.dims[0]) for m in others]
+        first = 0 if lengths[0] >= 2 * self.machine.cores else lengths.index(max(lengths))
+        if lengths[first] == 1:
+            return (), tuple(others)
+        return (others[first],), tuple(others[:first] + others[first + 1 :])
 
     def _accumulators(self) -> int:
         """Vector registers for accumulators: the rest holds operands."""
@@ -192,7 +225,7 @@ class ContractionModel:
             return None
         return Operand(read.number, read.tensor, axis)
 
-    def _block(self, row_extent: int, row_bytes: int, tiles: int, packed: bool) -> int:
+    def _row_block(self, row_extent: int, row_bytes: int, tiles: int, packed: bool) -> int:
         """Row tiles of one unit of parallel work: as many as half the second cache holds of their operand."""
         fits = max(1, self.machine.l2_bytes // 2 // max(1, row_extent * row_bytes))
         units = max(-(-tiles // fits), min(tiles, 2 * self.machine.cores))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from comprehension.poly import isl
 from comprehension.poly.contraction import Operand, TilePlan
-from comprehension.poly.model import LanePlan, Model, NoLanes
+from comprehension.poly.model import LanePlan, Model, NoLanes, Plan
 from comprehension.poly.nest import Member, Nest, instances, partial_schedule
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
@@ -67,16 +67,29 @@ class Mapper:
         return ScheduleTree(node.get_schedule(), self.decisions, self.copies, tuple(self.steps))
 
     def _stage(self, node: isl.ScheduleNode, nest: Nest, position: int) -> isl.ScheduleNode:
-        node = self._nest(node, nest)
-        first = nest.members[0] if nest.members else None
-        parallel = self.model.options.parallel and first is not None and first.coincident
-        return self._mark(node, f"stage {position}", StageMark(parallel, self._grain(nest) if parallel else 1))
-
-    def _grain(self, nest: Nest) -> int:
         plan = self.model.plan(nest)
-        first = self.model.extents.extent(*nest.members[0].dims[0])
-        units = -(-first // plan.extent) if isinstance(plan, LanePlan) and len(nest.members) == 1 else first
-        return self.model.grain(nest, units)
+        node, depth = self._user_tiles(node, nest, plan)
+        node = _up(self._nest(node, nest), depth)
+        outermost = node.get_type() == isl.schedule_node_type.band and node.band_member_get_coincident(0)
+        parallel = self.model.options.parallel and bool(outermost)
+        grain = self.model.grain(nest, plan) if parallel and not depth else 1
+        return self._mark(node, f"stage {position}", StageMark(parallel, grain))
+
+    def _user_tiles(self, node: isl.ScheduleNode, nest: Nest, plan: Plan) -> tuple[isl.ScheduleNode, int]:
+        """The tiles that the options ask for, around all else; sizes rounded up to whole vector or register tiles."""
+        wanted = []
+        for member, size in zip(nest.members, self.model.options.tile or (), strict=False):
+            unit = self.model.unit(plan, member)
+            if member.coincident and 0 < size < self.model.extents.extent(*member.dims[0]):
+                wanted.append((member, -(-size // unit) * unit))
+        if not wanted:
+            return node, 0
+        self.steps.append(f"tiles of {tuple(size for _, size in wanted)}, as the options say")
+        parts = [tile_schedule(partial_schedule((m,), self.scop), self._lower(m), size) for m, size in wanted]
+        node = node.insert_partial_schedule(_product(parts))
+        for position in range(len(parts)):
+            node = node.band_member_set_coincident(position, 1)
+        return node.band_set_permutable(1).child(0), 1
 
     # --- nests --------------------------------------------------------------------------------------
 
@@ -106,7 +119,7 @@ class Mapper:
     ) -> isl.ScheduleNode:
         """for others: for tiles of lanes: children, each over the lanes of its tile."""
         self.steps.append(plan.reason)
-        others = tuple(m for m in nest.members if m is not plan.member)
+        others = self.model.outermost_first([m for m in nest.members if m is not plan.member])
         outer = (*around, *nest.members)
         node, depth = self._band(node, others)
         node, more = self._tile_band(node, plan.member, plan.extent)
@@ -119,14 +132,15 @@ class Mapper:
     ) -> isl.ScheduleNode:
         """for outer: for blocks of rows (pack): for tiles of lanes (pack): for inner: for tiles of rows: tile."""
         self.steps.append(plan.reason)
-        others = [m for m in nest.members if m is not plan.rows and m is not plan.lanes]
-        outer, inner = tuple(others[:1]), tuple(others[1:])
-        node, depth_outer = self._band(node, outer)
-        node, _ = self._tile_band(node, plan.rows, plan.row_extent * plan.block)
+        node, depth_outer = self._band(node, plan.outer)
+        if plan.lane_block is not None:
+            node, more = self._tile_band(node, plan.lanes, plan.lane_extent * plan.lane_block)
+            depth_outer += more
+        node, _ = self._tile_band(node, plan.rows, plan.row_extent * plan.row_block)
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
         node, _ = self._tile_band(node, plan.lanes, plan.lane_extent)
         packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
-        node, depth_inner = self._band(node, inner)
+        node, depth_inner = self._band(node, plan.inner)
         node, _ = self._tile_band(node, plan.rows, plan.row_extent)
         axes = (
             TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),

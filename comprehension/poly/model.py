@@ -10,6 +10,7 @@ does not move along them half of one, any other one for each lane.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -86,10 +87,44 @@ class Model:
             return self.plan(item).cost
         return self.extents.instances(item) * self._scalar_cost(self.scop.statement(item))
 
-    def grain(self, nest: Nest, units: int) -> int:
-        """How many iterations of the parallel loop make a chunk."""
-        each = self.cost(nest) / max(1, units)
+    def grain(self, nest: Nest, plan: Plan) -> int:
+        """How many iterations of the outermost loop make a chunk worth handing to a worker."""
+        units = self._units(nest, plan)
+        each = plan.cost / max(1, units)
         return max(1, min(units, int(CHUNK_COST / max(each, 1.0))))
+
+    def _units(self, nest: Nest, plan: Plan) -> int:
+        """Iterations of the outermost loop that the mapper makes of a plan."""
+        match plan:
+            case TilePlan(outer=(first, *_)):
+                return self._extent(first)
+            case TilePlan(lane_block=int(block)):
+                return -(-self._extent(plan.lanes) // (plan.lane_extent * block))
+            case TilePlan():
+                return -(-self._extent(plan.rows) // (plan.row_extent * plan.row_block))
+            case LanePlan(split=False) if len(nest.members) == 1:
+                return -(-self._extent(plan.member) // plan.extent)
+            case LanePlan() | NoLanes():
+                rest = [m for m in nest.members if not (isinstance(plan, LanePlan) and m is plan.member)]
+                return self._extent(self.outermost_first(rest)[0]) if rest else 1
+
+    def _extent(self, member: Member) -> int:
+        return self.extents.extent(*member.dims[0])
+
+    def outermost_first(self, members: Sequence[Member]) -> tuple[Member, ...]:
+        """The same loops, those of one iteration last: the outermost one is divided among workers."""
+        return tuple(sorted(members, key=lambda m: self._extent(m) == 1))
+
+    def unit(self, plan: Plan, member: Member) -> int:
+        """What a tile of the member must be a multiple of."""
+        match plan:
+            case LanePlan() if member is plan.member:
+                return plan.extent
+            case TilePlan() if member is plan.rows:
+                return plan.row_extent
+            case TilePlan() if member is plan.lanes:
+                return plan.lane_extent
+        return 1
 
     # --- lanes --------------------------------------------------------------------------------------
 
