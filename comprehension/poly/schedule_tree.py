@@ -8,7 +8,7 @@ which order instances run, decisions say how a loop or a tensor is realised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from comprehension.kernel.ir import Space
@@ -23,6 +23,9 @@ class StageMark:
     parallel: bool
     grain: int = 1
 
+    def __str__(self) -> str:
+        return f"parallel, {self.grain} iterations a chunk at least" if self.parallel else "serial"
+
 
 @dataclass(frozen=True, slots=True)
 class TileMark:
@@ -30,6 +33,9 @@ class TileMark:
 
     lanes: int
     rows: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.lanes} lanes" if self.rows is None else f"{self.rows} rows, {self.lanes} lanes"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +64,10 @@ class PromoteMark:
 
     promotions: tuple[Promotion, ...]
 
+    def __str__(self) -> str:
+        shown = (f"{p.tensor} in {p.space.value} {p.buffer}{list(p.extents)}" for p in self.promotions)
+        return ", ".join(shown)
+
 
 @dataclass(frozen=True, slots=True)
 class AccumulateMark:
@@ -67,6 +77,9 @@ class AccumulateMark:
     op: ReduceOp
     buffer: str
     lanes: int
+
+    def __str__(self) -> str:
+        return f"{self.lanes} accumulators {self.buffer}, combined by {self.op}"
 
 
 Decision = StageMark | TileMark | PromoteMark | AccumulateMark
@@ -95,5 +108,55 @@ class ScheduleTree:
     copies: Mapping[str, CopyStatement] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The loops as a tree, and below it the steps that led to them."""
+        return "\n".join([*_drawn(self.schedule.get_root().child(0), self.decisions, 0), "", *self.steps])
+
+    def with_decisions(self, decisions: Mapping[str, Decision]) -> ScheduleTree:
+        return replace(self, decisions=decisions)
+
     def with_schedule(self, schedule: isl.Schedule, step: str) -> ScheduleTree:
         return replace(self, schedule=schedule, steps=(*self.steps, step))
+
+
+def _drawn(node: isl.ScheduleNode, decisions: Mapping[str, Decision], depth: int) -> Iterator[str]:
+    """One line a node, indented by depth."""
+    indent = "  " * depth
+    match node.get_type():
+        case isl.schedule_node_type.band:
+            schedule = node.band_get_partial_schedule()
+            for position in range(node.band_n_member()):
+                word = "for all" if node.band_member_get_coincident(position) else "for"
+                yield f"{indent}{'  ' * position}{word} {_member(schedule.get_union_pw_aff(position))}:"
+            depth += node.band_n_member()
+        case isl.schedule_node_type.mark:
+            name = node.mark_get_id().get_name()
+            yield f"{indent}{name}: {decisions[name]}"
+            depth += 1
+        case isl.schedule_node_type.filter:
+            yield f"{indent}{', '.join(_spaces(node.filter_get_filter()))}:"
+            depth += 1
+        case isl.schedule_node_type.leaf:
+            return
+    for position in range(node.n_children()):
+        yield from _drawn(node.child(position), decisions, depth)
+
+
+def _member(member: isl.UnionPwAff) -> str:
+    """What the loop counts; once if all statements count the same, else statement by statement, sorted."""
+    parts = member.get_pw_aff_list()
+    counted: dict[str, list[str]] = {}
+    for position in range(parts.n_pw_aff()):
+        text = parts.get_at(position).to_str()
+        statement, _, value = text[text.index("{") + 1 : text.rindex("}")].partition(" -> ")
+        counted.setdefault(value.strip().removeprefix("[(").removesuffix(")]"), []).append(
+            statement.split("[")[0].strip()
+        )
+    if len(counted) == 1:
+        return next(iter(counted))
+    return "; ".join(f"{value} in {', '.join(sorted(names))}" for value, names in sorted(counted.items()))
+
+
+def _spaces(instances: isl.UnionSet) -> list[str]:
+    sets = instances.get_set_list()
+    return sorted(sets.get_at(i).get_tuple_name() for i in range(sets.n_set()))
