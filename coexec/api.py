@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -15,7 +16,7 @@ from coexec import symbolic, trace_graph
 from coexec.config import NUMERICS, check_choice, config
 from coexec.errors import NotAStep
 from coexec.reference_runner import compile_reference
-from coexec.report import Report
+from coexec.report import Report, merge_reports
 from coexec.runner_protocol import GraphCompiler
 from coexec.session import Session
 
@@ -23,38 +24,80 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Inside(threading.local):
+    """Whether this thread is inside a step, in whatever phase: what it calls there is part of it."""
+
+    step = False
+
+
+_inside = _Inside()
+
+
 class Step(Generic[P, R]):
-    """A co-executed step function; made by `coexecute`."""
+    """A co-executed step function; made by `coexecute`.
+
+    Calls that overlap (in several threads) have a session each: traces and graph of its own.
+    """
 
     def __init__(self, function: Callable[P, R], numerics: str) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._session = Session(getattr(function, "__qualname__", repr(function)), numerics, _compiler)
+        self._numerics = numerics
+        self._name = getattr(function, "__qualname__", repr(function))
+        self._growing = threading.Lock()
+        self._sessions = [self._new_session()]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = self._session.call(self._function, args, kwargs)
-        return result
+        if _inside.step:
+            return self._function(*args, **kwargs)
+        session = self._free_session()
+        _inside.step = True
+        try:
+            result: R = session.call(self._function, args, kwargs)
+            return result
+        finally:
+            _inside.step = False
+            session.busy.release()
+
+    def _new_session(self) -> Session:
+        return Session(self._name, self._numerics, _compiler)
+
+    def _free_session(self) -> Session:
+        """A session that nobody uses, now used by the caller."""
+        for session in self._sessions:
+            if session.busy.acquire(blocking=False):
+                return session
+        session = self._new_session()
+        session.busy.acquire()
+        with self._growing:
+            self._sessions.append(session)
+        return session
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A method: one wrapper, with its traces and graph, serves all instances."""
         return self if instance is None else BoundStep(self, instance)
 
     def __repr__(self) -> str:
-        return f"<co-executed {self._session.report.name}, {self._session.report.steps} steps>"
+        return f"<co-executed {self._name}, {self.report().steps} steps>"
 
     def report(self) -> Report:
         """What happened so far."""
-        self._session.count_graph_times()
-        return self._session.report
+        for session in self._sessions:
+            session.count_graph_times()
+        return merge_reports([session.report for session in self._sessions])
 
     def reset(self) -> None:
-        """Forgets all traces and graphs, and starts the report again."""
-        self._session.reset()
+        """Forgets all traces and graphs, and starts the report again; waits for calls under way."""
+        with self._growing:
+            for session in self._sessions:
+                with session.busy:
+                    session.reset()
+            del self._sessions[1:]
 
     @property
     def session(self) -> Session:
-        """The state machine, for `explain`, drawings and tests."""
-        return self._session
+        """The state machine (the first, where calls overlapped), for `explain`, drawings and tests."""
+        return self._sessions[0]
 
 
 class BoundStep:

@@ -7,7 +7,7 @@ Invariant: counts are ints, times floats in seconds, never None; `steps` is the 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
@@ -134,3 +134,23 @@ class Report:
             for runner, tid in rows.items()
         ]
         Path(path).write_text(json.dumps({"traceEvents": names + events}), encoding="utf-8")
+
+
+def merge_reports(reports: list[Report]) -> Report:
+    """One report of several sessions of the same step: sums, and phase, operations and coverage of the first."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    summed = {name: sum(getattr(report, name) for report in reports) for name in _SUMMED}
+    return replace(
+        first,
+        **summed,
+        reasons=[reason for report in reports for reason in report.reasons],
+        events=[event for report in reports for event in report.events],
+    )
+
+
+_SUMMED = (
+    "steps", "traced_steps", "coexecuted_steps", "eager_steps", "fallbacks", "graphs_built", "transitions", "kernels",
+    "python_run_s", "python_stall_s", "graph_run_s", "graph_stall_s", "build_s",
+)  # fmt: skip

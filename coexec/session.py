@@ -12,6 +12,7 @@ ready, so that a fallback costs one step and not a wait.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from coexec.report import Event, Report
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
+
+log = logging.getLogger("coexec")
 
 MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
@@ -59,7 +62,7 @@ class Session:
     def __init__(self, name: str, numerics: str, compiler: Callable[[], GraphCompiler]) -> None:
         self.numerics = numerics
         self._compiler = compiler
-        self._busy = threading.Lock()
+        self.busy = threading.Lock()
         self._born = perf_counter()
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
@@ -89,35 +92,26 @@ class Session:
             self.report.transitions += 1
 
     def reset(self) -> None:
-        """Forgets all traces and graphs; the report starts again.  Waits for a call under way in another thread."""
-        with self._busy:
-            self._close()
-            self._forget()
-            self.report = Report(self.report.name)
+        """Forgets all traces and graphs; the report starts again.  The caller holds `busy`."""
+        self._close()
+        self._forget()
+        self.report = Report(self.report.name)
 
     # --- one call ----------------------------------------------------------------------------------------
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One call of the step; part of the outer step if there is one in this thread."""
-        if local.observer is not None:
-            return function(*args, **kwargs)
-        if config.mode == "eager" or not self._busy.acquire(blocking=False):
-            self.report.steps += 1
-            self.report.eager_steps += 1
-            if config.mode != "eager":
-                self.report.add_reason("the step was already running in another thread: this call ran eagerly")
-            return function(*args, **kwargs)
-        try:
-            self.report.steps += 1
-            self._enter()
-            if self.phase is Phase.TRACE:
-                return self._trace(function, args, kwargs)
-            if self.phase is Phase.COEXECUTE:
-                return self._coexecute(function, args, kwargs)
+        """One outermost call of the step; the caller holds `busy`."""
+        self.report.steps += 1
+        if config.mode == "eager":
             self.report.eager_steps += 1
             return function(*args, **kwargs)
-        finally:
-            self._busy.release()
+        self._enter()
+        if self.phase is Phase.TRACE:
+            return self._trace(function, args, kwargs)
+        if self.phase is Phase.COEXECUTE:
+            return self._coexecute(function, args, kwargs)
+        self.report.eager_steps += 1
+        return function(*args, **kwargs)
 
     def _enter(self) -> None:
         """Takes the next graph into use if it is ready."""
@@ -147,7 +141,12 @@ class Session:
 
     def _coexecute(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         begin = perf_counter()
-        runner = self._start(sys._getframe())
+        try:
+            runner = self._start(sys._getframe())
+        except Exception as error:  # no step has begun: the program goes on eagerly
+            self._fail(error)
+            self.report.eager_steps += 1
+            return function(*args, **kwargs)
         started = perf_counter()
         local.observer = runner
         try:
@@ -176,6 +175,12 @@ class Session:
 
     def _learn(self, trace: Trace) -> None:
         """After a traced step: merges it, and builds a graph once the traces are quiet."""
+        try:
+            self._learn_trace(trace)
+        except Exception as error:  # a mistake of this package must not become one of the program
+            self._fail(error)
+
+    def _learn_trace(self, trace: Trace) -> None:
         before = self.traces.version
         if not self._merge(trace):
             return
@@ -195,6 +200,12 @@ class Session:
             report.traced_steps += 1
             report.add_reason(outcome.reason)
             self._futile += 1
+        try:
+            self._learn_outcome(outcome)
+        except Exception as error:  # as above
+            self._fail(error)
+
+    def _learn_outcome(self, outcome: Outcome) -> None:
         news = outcome.reason is not None or outcome.trace.reads or outcome.trace.kept
         if news and not self._merge(outcome.trace):
             return
@@ -260,6 +271,10 @@ class Session:
     def _give_up(self, reason: str) -> None:
         self.report.add_reason(reason)
         self.phase = Phase.EAGER
+
+    def _fail(self, error: Exception) -> None:
+        log.error("co-execution of %s ends", self.report.name, exc_info=error)
+        self._give_up(f"internal error: {type(error).__name__}: {error}")
 
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
         now = perf_counter()

@@ -6,7 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter, sleep
 from typing import Any
 
@@ -81,7 +81,8 @@ def test_two_threads_run_one_step() -> None:
     expected = ((data(3) * 2.0).sum() + data(3)).tolist()
     with ThreadPoolExecutor(2) as pool:
         assert all(seen == expected for seen in pool.map(lambda _: step(data(3)).tolist(), range(40)))
-    assert step.report().steps == 43
+    report = step.report()
+    assert report.steps == 43 and report.coexecuted_steps + report.traced_steps == 43
 
 
 # --- exceptions -----------------------------------------------------------------------------------------
@@ -256,6 +257,17 @@ def test_a_nested_step_is_part_of_the_outer_one() -> None:
     outer = warmed(lambda x: inner(x) + 1.0)
     assert outer(data(3)).tolist() == (data(3) * 2.0 + 1.0).tolist()
     assert inner.report().steps == 0
+
+
+def test_a_nested_step_is_part_of_the_outer_one_in_every_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = coexec.coexecute(lambda x: x * 2.0)
+    outer = coexec.coexecute(lambda x: inner(x) + 1.0)
+    monkeypatch.setattr("coexec.api.compile_reference", lambda graph, numerics: Future())  # compiling for ever
+    for _ in range(5):
+        assert outer(data(3)).tolist() == (data(3) * 2.0 + 1.0).tolist()
+    assert outer.report().phase == "compiling" and outer.report().eager_steps == 3
+    assert inner.report().steps == 0
+    outer.reset()
 
 
 def test_one_wrapper_serves_all_instances() -> None:
