@@ -50,6 +50,12 @@ def scalar_type(dtype: np.dtype[Any]) -> ScalarType:
         raise NoComprehension(f"the comprehension language has no {dtype}") from None
 
 
+def need_numbers(what: str, *dtypes: np.dtype[Any]) -> None:
+    """Raises NoComprehension for bool: the language does no arithmetic on it."""
+    if any(dtype.kind == "b" for dtype in dtypes):
+        raise NoComprehension(f"{what} of bool: the language does no arithmetic on it")
+
+
 def indices(count: int, start: int = 0) -> tuple[Name, ...]:
     """`count` distinct index names, from the `start`-th on."""
     return tuple(Name(_INDEX_NAMES[k] if k < len(_INDEX_NAMES) else f"i{k}") for k in range(start, start + count))

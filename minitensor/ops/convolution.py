@@ -14,6 +14,7 @@ from typing import Any
 
 from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
+from minitensor.dtypes import DType
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops import convolution_eager as eager
@@ -85,8 +86,14 @@ def _names(text: str) -> list[c.Name]:
     return [c.Name(letter) for letter in text]
 
 
+def _numbers(left: TensorSpec, right: TensorSpec) -> DType:
+    dtype = promote_operands((left, right))
+    c.need_numbers("a convolution", dtype)
+    return dtype
+
+
 def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) -> Def:
-    window, dtype = _window(attributes), promote_operands((x, weight))
+    window, dtype = _window(attributes), _numbers(x, weight)
     shape = output_shape(x.shape, weight.shape, window)
     n, f, h, w, ch, u, v = _names("nfhwcuv")
     filters = int(shape[1]) // window.groups
@@ -100,7 +107,7 @@ def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) ->
 
 
 def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
-    window, dtype = _window(attributes), promote_operands((g, weight))
+    window, dtype = _window(attributes), _numbers(g, weight)
     n, ch, h, w, f, u, v = _names("nchwfuv")
     channels, filters = int(weight.shape[1]), int(weight.shape[0]) // window.groups
     position, conditions = [], []
@@ -115,14 +122,14 @@ def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **a
     source = c.add(c.mul(group, filters), f)
     kernel_channel = ch if window.groups == 1 else c.binary("%", ch, channels)
     upstream = c.cast(dtype, c.access("x0", (n, source, *position)), g.dtype)
-    guarded = c.select(c.all_of(conditions), upstream, c.constant(0, dtype))
-    product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (source, kernel_channel, u, v)), weight.dtype))
+    factor = c.cast(dtype, c.access("x1", (source, kernel_channel, u, v)), weight.dtype)
+    product = c.select(c.all_of(conditions), c.binary("*", upstream, factor), c.constant(0, dtype))
     where = c.ranges((n, ch, h, w, f, u, v), (*shape, filters, *weight.shape[2:]))
     return c.definition("conv2d_input_grad", (g, weight), [c.reduce("+", "r0", (n, ch, h, w), product, where)])
 
 
 def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
-    window, dtype = _window(attributes), promote_operands((x, g))
+    window, dtype = _window(attributes), _numbers(x, g)
     f, ch, u, v, n, h, w = _names("fcuvnhw")
     filters = int(static((shape[0],), "the filters of a convolution")[0]) // window.groups
     row, column = window.source(h, u, 0), window.source(w, v, 1)

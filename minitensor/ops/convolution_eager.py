@@ -115,7 +115,8 @@ def input_grad(
 def _input_grad(g: Array, weight: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
     kernel = weight.shape[2:]
     reach = (dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1))
-    if stride == (1, 1) and padding[0] <= reach[0] and padding[1] <= reach[1]:
+    fits = stride == (1, 1) and padding[0] <= reach[0] and padding[1] <= reach[1]
+    if fits and np.isfinite(weight).all():  # the zeros around g would make NaN of an infinite weight
         turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
         around = (reach[0] - padding[0], reach[1] - padding[1])
         return _conv(g, turned, stride=(1, 1), padding=around, dilation=dilation)

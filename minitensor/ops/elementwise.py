@@ -84,18 +84,25 @@ def _leave_integers(function: Any) -> Any:
     return lambda x: function(x) if x.dtype.kind in "fc" else x
 
 
+def _isinf_form(x: Expr, dtype: DType) -> Expr:
+    if dtype.kind != "f":
+        return c.binary("!=", x, x)
+    return c.binary("&&", c.binary("==", x, x), Unary("!", c.is_finite(x)))
+
+
 def _imag(x: Any) -> Any:
-    return x.imag if x.dtype.kind == "c" else np.zeros_like(x)
+    if x.dtype.kind != "c":
+        raise TypeError(f"imag of a {x.dtype} tensor: it is real")
+    return x.imag
 
 
 def _imag_form(x: Expr, dtype: DType) -> Expr:
-    return c.constant(0, dtype)
+    raise NoComprehension(f"imag of {dtype}: it is real")
 
 
 def _no_bool(form: Any, name: str) -> Any:
     def checked(*arguments: Any) -> Expr:
-        if arguments[-1].kind == "b":
-            raise NoComprehension(f"{name} of bool: the language does no arithmetic on it")
+        c.need_numbers(name, arguments[-1])
         result: Expr = form(*arguments)
         return result
 
@@ -103,9 +110,9 @@ def _no_bool(form: Any, name: str) -> Any:
 
 
 identity = unary("identity", lambda x: x, _itself, lambda g, x, y: g)
-conj = unary("conj", np.conj, _itself, lambda g, x, y: conj_of(g))
+conj = unary("conj", lambda x: np.conj(x) if x.dtype.kind == "c" else x, _itself, lambda g, x, y: conj_of(g))
 real = unary("real", np.real, _itself, lambda g, x, y: g, result=to_real)
-imag = unary("imag", _imag, _imag_form, lambda g, x, y: g * 1j if x.dtype.kind == "c" else g * 0, result=to_real)
+imag = unary("imag", _imag, _imag_form, lambda g, x, y: g * 1j, result=to_real)
 negative = unary("negative", np.negative, _no_bool(_negative_form, "negative"), lambda g, x, y: -g)
 abs_ = unary("abs", np.abs, _abs_form, lambda g, x, y: g * apply(sign, x), result=to_real)
 sign = unary("sign", np.sign, _no_bool(_sign_form, "sign"), _flat)
@@ -122,13 +129,8 @@ relu = unary(
 )
 
 isnan = unary("isnan", np.isnan, lambda x, _: c.binary("!=", x, x), result=boolean)
-isinf = unary(
-    "isinf",
-    np.isinf,
-    lambda x, _: c.binary("&&", c.binary("==", x, x), Unary("!", c.is_finite(x))),
-    result=boolean,
-)
-isfinite = unary("isfinite", np.isfinite, lambda x, _: c.is_finite(x), result=boolean)
+isinf = unary("isinf", np.isinf, _isinf_form, result=boolean)
+isfinite = unary("isfinite", np.isfinite, lambda x, d: c.is_finite(x) if d.kind == "f" else c.binary("==", x, x), result=boolean)
 signbit = unary(
     "signbit",
     np.signbit,
@@ -280,6 +282,7 @@ def _clip_infer(x: TensorSpec, low: Operand, high: Operand) -> TensorSpec:
 
 
 def _clip_comprehension(x: TensorSpec, low: Operand, high: Operand) -> Def:
+    c.need_numbers("clip", x.dtype)
     shape = _clip_infer(x, low, high).shape
     at = c.indices(len(shape))
     reads = [read_operand(k, operand, shape, at, x.dtype) for k, operand in enumerate((x, low, high))]

@@ -47,8 +47,7 @@ def builtin(name: str) -> Form:
 
     def form(*arguments: Any) -> Expr:
         *operands, dtype = arguments
-        if dtype.kind == "b":
-            raise NoComprehension(f"{name} of bool: the language does no arithmetic on it")
+        c.need_numbers(name, dtype)
         return c.call(name, *operands) if name in ("min", "max") else c.builtin(name, dtype, *operands)
 
     return form

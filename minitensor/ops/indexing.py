@@ -309,6 +309,7 @@ def _scatter_comprehension(
     at = c.indices(len(x.shape))
     everywhere = c.indices(len(shape), start=len(x.shape))
     zero = c.assign("r0", everywhere, c.constant(0, x.dtype), c.ranges(everywhere, shape))
+    c.need_numbers("scatter_add", x.dtype)
     points = _points(shape, indices, at, axes, position, 1)
     add = c.accumulate("+", "r0", points, c.access("x0", at))
     return c.definition("scatter_add", (x, *indices), [zero, add])
@@ -411,6 +412,7 @@ def _scatter_along_eager(x: Any, indices: Any, *, axis: int, extent: int) -> Any
 
 
 def _scatter_along_comprehension(x: TensorSpec, indices: TensorSpec, *, axis: int, extent: Dim) -> Def:
+    c.need_numbers("scatter_along_axis", x.dtype)
     shape = _scatter_along_shape(x.shape, axis, extent)
     at = c.indices(len(shape))
     everywhere = c.indices(len(shape), start=len(shape))

@@ -99,10 +99,11 @@ def _max_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 def _hits(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[Any, Array]]:
     """For each element of the window, its pixels and where it is the first maximum."""
     source = _padded(x, padding, _lowest(x.dtype))
+    inside = _padded(np.ones((1, 1, *x.shape[2:]), bool), padding, False)
     open_ = np.ones(y.shape, bool)
     for pixels in _slices(y.shape, kernel, stride):
         part = source[pixels]
-        hit = ((part == y) | (part != part)) & open_
+        hit = ((part == y) | (part != part)) & open_ & inside[pixels]
         open_ &= ~hit
         yield pixels, hit
 
@@ -152,6 +153,7 @@ def _window_ranges(out: Shape, kernel: Pair) -> Any:
 
 
 def _sum_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair) -> Def:
+    c.need_numbers("pooling", x.dtype)
     out = pooled_shape(x.shape, kernel, stride, padding)
     inside = _pixel_inside(x.shape, stride, padding)
     value = c.select(inside, _read_window("x0", x.shape, stride, padding), c.constant(0, x.dtype))
@@ -186,6 +188,7 @@ def _gathered(
 
 
 def _spread_comprehension(g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair, shape: Shape) -> Def:
+    c.need_numbers("pooling", g.dtype)
     return c.definition("spread_pool2d", (g,), [_gathered("x0", g, shape, kernel, stride, padding, False)])
 
 
@@ -200,6 +203,7 @@ def _max_value(x: TensorSpec, stride: Pair, padding: Pair) -> Expr:
 
 
 def _max_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair) -> Def:
+    c.need_numbers("pooling", x.dtype)
     out = pooled_shape(x.shape, kernel, stride, padding)
     value = _max_value(x, stride, padding)
     return c.definition(
@@ -220,6 +224,7 @@ def _first_hit(x: TensorSpec, out: Shape, kernel: Pair, stride: Pair, padding: P
 def _max_grad_comprehension(
     x: TensorSpec, y: TensorSpec, g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair
 ) -> Def:
+    c.need_numbers("pooling", x.dtype, y.dtype)
     first = _first_hit(x, y.shape, kernel, stride, padding)
     gathered = _gathered("x2", g, x.shape, kernel, stride, padding, True)
     return c.definition("max_pool2d_grad", (x, y, g), [first, gathered])
@@ -228,6 +233,7 @@ def _max_grad_comprehension(
 def _pick_comprehension(
     x: TensorSpec, y: TensorSpec, values: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair
 ) -> Def:
+    c.need_numbers("pooling", x.dtype, y.dtype)
     first = _first_hit(x, y.shape, kernel, stride, padding)
     chosen = c.binary("==", c.access("t0", (_N, _C, _H, _W)), _offset(kernel))
     inside = _pixel_inside(x.shape, stride, padding)

@@ -44,8 +44,8 @@ def reduction(
         return function(x, axis, keepdims)
 
     def comprehension(x: TensorSpec, *, axis: Axes, keepdims: bool) -> Def:
-        at = c.indices(len(x.shape))
-        to = result(x.dtype)
+        at, to = c.indices(len(x.shape)), result(x.dtype)
+        c.need_numbers(name, to)
         value = element(c.access("x0", at), x.dtype) if element else c.cast(to, c.access("x0", at), x.dtype)
         statement = c.reduce(op, "r0", reduced_point(at, axis, keepdims), value)
         return c.definition(name, (x,), [statement])

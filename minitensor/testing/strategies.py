@@ -113,6 +113,8 @@ def operands_for(op: OpDef, dtype: str = "float64", regime: str = "scaled") -> s
     """
     if op.name in _INTEGER_ONLY and np.dtype(dtype).kind not in "iu":
         dtype = "int32"
+    if op.name == "imag":
+        dtype = "complex128" if np.dtype(dtype).itemsize == 8 else "complex64"
     if op.name in _SPECIFIC:
         return _SPECIFIC[op.name](op, dtype, regime)
     positional, keywords, variadic = _names(op.infer)
@@ -126,7 +128,7 @@ def operands_for(op: OpDef, dtype: str = "float64", regime: str = "scaled") -> s
 @st.composite
 def _elementwise(draw: Draw, op: OpDef, count: int, dtype: str, regime: str) -> Case:
     operands = list(draw(broadcastable(count, dtype, regime)))
-    if regime != "special":
+    if regime != "special" or op.name == "pow":
         operands = [np.asarray(_into_domain(op, x)) for x in operands]
     if op.name in ("remainder", "floor_divide") and regime == "scaled":
         operands[1] = np.asarray(np.abs(operands[1]) + np.asarray(3, operands[1].dtype))  # |x/y| < 1: no jump near
@@ -350,7 +352,7 @@ def _pool(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
 def _where(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     condition, x, y = draw(broadcastable(3, dtype, regime))
     other = draw(st.sampled_from([y, 0])) if np.dtype(dtype).kind == "f" else y
-    return Case((condition > 0, x, other), {})
+    return Case((np.asarray(condition > 0), x, other), {})
 
 
 def _clip(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -364,12 +366,16 @@ def _random(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     return Case((words,), {**extra, "shape": draw(shapes())})
 
 
-_dtype = st.sampled_from(["float32", "float64", "int32", "int8", "bool"]).map(np.dtype)
+def _cast(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    names = ["float32", "float64", "bool"] + ([] if regime == "special" else ["int32", "int8"])
+    return Case((draw(arrays(draw(shapes()), dtype, regime)),), {"dtype": np.dtype(draw(st.sampled_from(names)))})
+
+
 _SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     "reshape": _one(_regrouped),
     "permute_dims": _one(lambda draw, x: {"axes": tuple(draw(st.permutations(range(x.ndim))))}),
     "broadcast_to": _one(_wider),
-    "astype": _one(lambda draw, x: {"dtype": draw(_dtype)}),
+    "astype": _custom(_cast),
     "flip": _one(lambda draw, x: {"axes": tuple(sorted(draw(st.sets(st.integers(0, x.ndim - 1)))))}, min_rank=1),
     "roll": _one(_roll, min_rank=1),
     "tile": _one(lambda draw, x: {"factors": tuple(draw(st.integers(1, 3)) for _ in x.shape)}),

@@ -62,7 +62,7 @@ def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
         return
     if name == "astype":
         case.attributes["dtype"] = np.dtype(np.float64)
-    checked = [k for k, x in enumerate(case.operands) if isinstance(x, np.ndarray) and x.dtype == np.float64]
+    checked = [k for k, x in enumerate(case.operands) if isinstance(x, np.ndarray) and x.dtype in (np.float64, np.complex128)]
     if name in ("max_pool2d_grad", "max_pool2d_pick"):
         checked = [2]
 
@@ -80,7 +80,7 @@ def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALL if REGISTRY[name].comprehension is not None])
 @quick
-@given(data=st.data(), dtype=st.sampled_from(["float32", "float64", "int32", "bool", "complex64"]))
+@given(data=st.data(), dtype=st.sampled_from(["float32", "float64", "int32", "bool"]))
 def test_comprehension_is_a_text(name: str, data: st.DataObject, dtype: str) -> None:
     op = REGISTRY[name]
     case = data.draw(operands_for(op, dtype))
@@ -145,6 +145,15 @@ def assert_close(received: Any, expected: Any, case: Case, regime: str) -> None:
     np.testing.assert_array_equal(received[~finite], expected[~finite])
     allowed = 8 * np.finfo(expected.dtype).eps * np.maximum(scale, np.abs(expected[finite]))
     assert np.all(np.abs(received[finite] - expected[finite]) <= allowed), (received, expected)
+
+
+def test_complex_operands_have_no_comprehension() -> None:
+    spec = TensorSpec((2,), np.dtype(np.complex64))
+    for name in ("add", "exp", "sum"):
+        rule = REGISTRY[name].comprehension
+        assert rule is not None
+        with pytest.raises(NoComprehension, match="complex64"):
+            rule(*[spec] * (2 if name == "add" else 1), **({"axis": (0,), "keepdims": False} if name == "sum" else {}))
 
 
 def test_every_opaque_record_says_why() -> None:
