@@ -3,7 +3,7 @@
 In: a Kernel, arrays for its INPUT and OUTPUT buffers, its sizes and scalars.  Out: the outputs, as new arrays.
 Invariant: nothing is assumed that the IR does not say: every subscript is checked against its buffer, memory
 that nobody wrote holds a poison value (NaN, or a large odd integer), SCRATCH and REGISTER buffers are fresh
-for every unit of a parallel stage, and the units run in the order asked for.
+for every unit of a parallel stage and every thread, and those run in the order asked for.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any, TypeVar, assert_never
 
 import numpy as np
 
-from comprehension.kernel import ir
-from comprehension.lang import scalars
-from comprehension.lang.scalars import Scalar
+from comprehension.kernel import ir, scalars
+from comprehension.kernel.scalars import Scalar
 from comprehension.lang.types import ScalarType
 
 Array = np.ndarray[Any, Any]
@@ -43,7 +42,7 @@ def interpret(
     (`reversed` shows what depends on it).  `trace` receives every executed statement instance, in order.
     Raises InterpretError for a subscript out of range, KeyError for a missing input.
     """
-    state = _State(kernel, dict(sizes or {}), trace)
+    state = _State(kernel, dict(sizes or {}), trace, order)
     for name, dtype in kernel.scalars:
         state.scalars[name] = scalars.cast((scalar_values or {})[name], dtype)
         if dtype.is_integer:
@@ -52,7 +51,7 @@ def interpret(
         state.memory[buffer.name] = _provide(buffer, arrays, state)
     with np.errstate(all="ignore"):
         for stage in kernel.stages:
-            _run_stage(stage, state, order)
+            _run_stage(stage, state)
     return {b.name: state.memory[b.name] for b in kernel.buffers if b.space is ir.Space.OUTPUT}
 
 
@@ -66,6 +65,7 @@ class _State:
     kernel: ir.Kernel
     sizes: dict[str, int]
     trace: Trace | None
+    order: UnitOrder
     memory: dict[str, Array] = field(default_factory=dict)
     scalars: dict[str, Scalar] = field(default_factory=dict)
     stage: str = ""
@@ -114,22 +114,26 @@ def _position(buffer: str, subscripts: tuple[ir.IntExpr, ...], env: _Env) -> tup
 # --- control ------------------------------------------------------------------------------------------
 
 
-def _run_stage(stage: ir.Stage, state: _State, order: UnitOrder) -> None:
+def _run_stage(stage: ir.Stage, state: _State) -> None:
     state.stage = f"{state.kernel.name}.{stage.name}"
     env = _Env(state, state.sizes, {})
     if stage.parallel is None:
         _run_unit(stage, env)
         return
     loop = stage.parallel
-    for value in order(range(_integer(loop.lower, env), _integer(loop.upper, env), loop.step)):
+    for value in state.order(range(_integer(loop.lower, env), _integer(loop.upper, env), loop.step)):
         _run_unit(stage, env.bind(loop.variable, value))
 
 
 def _run_unit(stage: ir.Stage, env: _Env) -> None:
-    for buffer in env.state.kernel.buffers:
-        if buffer.space in _PRIVATE:
-            env.state.memory[buffer.name].fill(poison(buffer.dtype))
+    _forget_private(env.state)
     _run_body(stage.body, env)
+
+
+def _forget_private(state: _State) -> None:
+    for buffer in state.kernel.buffers:
+        if buffer.space in _PRIVATE:
+            state.memory[buffer.name].fill(poison(buffer.dtype))
 
 
 def _run_body(body: tuple[ir.Node, ...], env: _Env) -> None:
@@ -141,9 +145,7 @@ def _run_body(body: tuple[ir.Node, ...], env: _Env) -> None:
             case ir.Store():
                 _run_store(node, [scope])
             case ir.Loop():
-                lower, upper = _integer(node.lower, scope), _integer(node.upper, scope)
-                for position in range(lower, upper, node.step):
-                    _run_body(node.body, scope.bind(node.variable, position))
+                _run_loop(node, scope)
             case ir.If(condition=condition, body=inner):
                 if _condition(condition, scope):
                     _run_body(inner, scope)
@@ -153,6 +155,15 @@ def _run_body(body: tuple[ir.Node, ...], env: _Env) -> None:
                 raise InterpretError(f"{env.state.stage}: barriers need threads side by side")
             case _:
                 assert_never(node)
+
+
+def _run_loop(loop: ir.Loop, env: _Env) -> None:
+    """Iterations of a mapped loop are threads: each starts with private memory of its own, in any order."""
+    positions = range(_integer(loop.lower, env), _integer(loop.upper, env), loop.step)
+    for position in positions if loop.mapping is None else env.state.order(positions):
+        if loop.mapping is not None:
+            _forget_private(env.state)
+        _run_body(loop.body, env.bind(loop.variable, position))
 
 
 def _run_tile(tile: ir.Tile, env: _Env) -> None:

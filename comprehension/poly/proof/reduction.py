@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from comprehension.kernel import ir
-from comprehension.lang import scalars
+from comprehension.kernel import ir, scalars
 from comprehension.lang.tree import ReduceOp
 from comprehension.poly import isl
 from comprehension.poly.proof.dataflow import Origins, Sink, Sources, read_name

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from comprehension.kernel import ir
-from comprehension.lang import scalars, tree
+from comprehension.kernel import ir, scalars
+from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, function_of, set_of
