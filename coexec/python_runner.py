@@ -33,6 +33,15 @@ from minitensor.value import Value, local
 new_value = Value.__new__
 
 
+def _contents(x: Any) -> Any:
+    return x.array if isinstance(x, Value) else x
+
+
+def _blank(x: Value) -> Array:
+    """An array of the shape and dtype of `x` that takes no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn."""
@@ -109,18 +118,22 @@ class PythonRunner(Validator):
     # --- advancing ---------------------------------------------------------------------------------------
 
     def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
-        """The fence: what the operation can fail on is read, and the rule run with blanks for everything else.
+        """The fence: what the operation can fail on is read and checked.
 
         Raises what the operation raises.
         """
         checked = values_to_check(op, inputs)
         for value in checked:
             self.on_read(value)
-        blanks = [
-            Value(np.broadcast_to(np.zeros((), x.dtype), x.shape)) if isinstance(x, Value) and x not in checked else x
-            for x in inputs
-        ]
-        run_eager(op, tuple(blanks), attributes)
+        blanks = [_blank(x) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs]
+        if op.check is not None:
+            try:
+                op.check(*blanks, **attributes)
+                return
+            except Exception:  # the rule itself says it in its own words
+                op.eager(*blanks, **attributes)
+                raise
+        op.eager(*blanks, **attributes)
 
     def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """The operation is valid: feeds what the graph lacks, and promises the outputs."""

@@ -11,6 +11,7 @@ A basic key is a tuple with one entry per dimension (and per new one): `None` th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from minitensor.dispatch import apply
 from minitensor.errors import ShapeError, TensorIndexError
 from minitensor.ops import comprehend as c
 from minitensor.ops.families import cast_operand
-from minitensor.ops.opdef import Attributes, Operand, OpDef, TensorSpec, register
+from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import Dim, Shape, broadcast, shape_of
 
 Entry = None | int | str | tuple[int, int, int]
@@ -219,7 +220,7 @@ def _numpy_index(rank: int, indices: Sequence[Any], axes: tuple[int, ...]) -> tu
 
 def _rotated(x: Any, count: int, axes: tuple[int, ...], position: int) -> Any:
     """NumPy puts separated index dimensions to the front; adjacent ones to their place: to `position`."""
-    adjacent = all(b == a + 1 for a, b in zip(axes, axes[1:], strict=False))
+    adjacent = all(b == a + 1 for a, b in pairwise(axes))
     now = axes[0] if adjacent else 0
     if now == position:
         return x
@@ -257,7 +258,9 @@ def _points(
     for d, extent in enumerate(shape):
         if d in axes:
             k = axes.index(d)
-            subscripts.append(_wrapped(c.broadcast_read(f"x{first + k}", indices[k].shape, common, inner), extent, indices[k]))
+            subscripts.append(
+                _wrapped(c.broadcast_read(f"x{first + k}", indices[k].shape, common, inner), extent, indices[k])
+            )
         else:
             subscripts.append(next(rest))
     return subscripts
@@ -283,7 +286,15 @@ def _gather_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attribute
 
 
 gather = register(
-    OpDef("gather", _gather_infer, _gather_eager, _gather_vjp, _gather_comprehension, may_raise=True)
+    OpDef(
+        "gather",
+        _gather_infer,
+        _gather_eager,
+        _gather_vjp,
+        _gather_comprehension,
+        may_raise=True,
+        check=lambda x, *indices, axes, position: check_indices(x.shape, indices, axes),
+    )
 )
 
 
@@ -322,7 +333,15 @@ def _scatter_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attribut
 
 
 scatter_add = register(
-    OpDef("scatter_add", _scatter_infer, _scatter_eager, _scatter_vjp, _scatter_comprehension, may_raise=True)
+    OpDef(
+        "scatter_add",
+        _scatter_infer,
+        _scatter_eager,
+        _scatter_vjp,
+        _scatter_comprehension,
+        may_raise=True,
+        check=lambda x, *indices, axes, position, shape: check_indices(shape, indices, axes),
+    )
 )
 
 
@@ -393,6 +412,7 @@ take_along_axis = register(
         _along_vjp,
         _along_comprehension,
         may_raise=True,
+        check=lambda x, indices, *, axis: check_indices(x.shape, [indices], (axis,)),
     )
 )
 
@@ -433,5 +453,8 @@ scatter_along_axis = register(
         _scatter_along_vjp,
         _scatter_along_comprehension,
         may_raise=True,
+        check=lambda x, indices, *, axis, extent: check_indices(
+            (*x.shape[:axis], extent, *x.shape[axis + 1 :]), [indices], (axis,)
+        ),
     )
 )

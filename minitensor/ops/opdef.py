@@ -39,13 +39,20 @@ class TensorSpec:
 
 Operand = TensorSpec | Scalar  # Python scalars are weak operands and stay as they are
 InferRule = Callable[..., "TensorSpec | tuple[TensorSpec, ...]"]  # (*operands, **attributes)
-EagerRule = Callable[..., "np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]"]  # (*arrays_or_scalars, **attributes)
+EagerRule = Callable[
+    ..., "np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]"
+]  # (*arrays_or_scalars, **attributes)
 # (gradients of the outputs, inputs, outputs, attributes) -> one gradient or None per input, in Tensor operations.
 # The result may have the broadcast shape of the output: the tape sums it down to the input's shape.
-VjpRule = Callable[["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes], "tuple[Tensor | None, ...]"]
+VjpRule = Callable[
+    ["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes], "tuple[Tensor | None, ...]"
+]
 # (*operands, **attributes) -> a def with inputs x0, x1, ... (weak scalars are rank-0 parameters of the result's
 # type) and outputs r0, ... (y0 is a Bessel function); temporaries are t0, ...; sizes: ints, or the names that stand in the operands.
 TcRule = Callable[..., "Def"]
+# (operands, attributes) -> None, or raises where the eager rule would, looking at nothing but the contents of
+# integer and bool operands: those come as arrays, the others may be anything with a shape and a dtype.
+CheckRule = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +66,7 @@ class OpDef:
     effect: Effect = Effect.PURE
     may_raise: bool = False  # can fail on values, not only on shapes and dtypes
     outputs: int = 1
+    check: CheckRule | None = None  # whether it would, for much less than doing it (where may_raise)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
