@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.syntax import Syntax
-from rich.table import Table
 
 from comprehension.api import Comprehension, Module, define
 from comprehension.errors import ComprehensionError
@@ -27,7 +27,7 @@ from comprehension.lang.types import Spec
 _LEXERS = {"py": "python", "tc": "c", "txt": "text"}
 
 
-class _Sizes(click.ParamType):
+class _Sizes(click.ParamType[dict[str, int]]):
     """`N=32,M=64`."""
 
     name = "sizes"
@@ -128,11 +128,7 @@ def info() -> None:
     """Where it is and what it holds."""
     with _refusals():
         found = Cache(default_root()).info()
-        table = Table(show_header=False, box=None)
-        table.add_row("folder", str(found.folder))
-        table.add_row("entries", str(found.entries))
-        table.add_row("size", f"{found.bytes / 1e6:.1f} MB")
-        Console(soft_wrap=True).print(table)
+        click.echo(f"folder    {found.folder}\nentries   {found.entries}\nsize      {found.bytes / 1e6:.1f} MB")
 
 
 @cache.command()
@@ -179,7 +175,7 @@ def _specs(comprehension: Comprehension, sizes: dict[str, int]) -> tuple[Spec, .
     return tuple(specs)
 
 
-def _sample(spec: Spec) -> np.ndarray:  # type: ignore[type-arg]
+def _sample(spec: Spec) -> npt.NDArray[Any]:
     """Random contents: [0, 1) for floats, small numbers otherwise."""
     shape = tuple(int(dim) for dim in spec.shape)
     generator = np.random.default_rng(0)

@@ -364,13 +364,11 @@ class Kernel:
 
 
 def symbolic(definition: CheckedDef, specs: Sequence[Spec]) -> tuple[Spec, ...]:
-    """The specs with each named size of the def left open (leading dimensions of `...` keep their numbers)."""
-    found: list[Spec] = []
-    for param, spec in zip(definition.parameters, specs, strict=True):
-        dims = param.type.dims if param.type is not None else ()
-        leading = spec.shape[: len(spec.shape) - len(dims)]
-        found.append(Spec((*leading, *dims), spec.dtype))
-    return tuple(found)
+    """The specs with each named size of the def left open."""
+    return tuple(
+        Spec(param.type.dims if param.type is not None else spec.shape, spec.dtype)
+        for param, spec in zip(definition.parameters, specs, strict=True)
+    )
 
 
 def _sizes_of(specs: Sequence[Spec]) -> Sizes:

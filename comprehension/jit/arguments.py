@@ -33,7 +33,7 @@ class Arguments:
 
 def is_scalar(param: tree.Param) -> bool:
     """Whether a parameter is passed by value: it has a type without dimensions."""
-    return param.type is not None and not param.type.dims and not param.type.ellipsis
+    return param.type is not None and not param.type.dims
 
 
 def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
@@ -105,14 +105,11 @@ def check_specs(definition: CheckedDef, specs: Sequence[Spec]) -> None:
             raise ComprehensionError(
                 f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)"
             )
-        missing = len(kind.dims) > len(spec.shape)
-        if missing or (len(kind.dims) < len(spec.shape) and not kind.ellipsis):
-            least = "at least " if kind.ellipsis else ""
+        if len(kind.dims) != len(spec.shape):
             raise ComprehensionError(
-                f"{label}: expected {least}{len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
+                f"{label}: expected {len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
             )
-        named = spec.shape[len(spec.shape) - len(kind.dims) :]
-        for axis, (dim, found) in enumerate(zip(kind.dims, named, strict=True), len(spec.shape) - len(kind.dims)):
+        for axis, (dim, found) in enumerate(zip(kind.dims, spec.shape, strict=True)):
             _check_dim(label, axis, dim, found, sizes)
 
 

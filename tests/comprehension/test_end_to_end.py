@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -9,8 +12,8 @@ import pytest
 
 import comprehension as tc
 from comprehension.config import config, statistics
-from comprehension.jit.objects import undefined_symbols
 from comprehension.jit.load import ALLOWED_SYMBOLS
+from comprehension.jit.objects import undefined_symbols
 
 MATMUL = "def matmul(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }"
 
@@ -65,10 +68,16 @@ TEXTS = {
         """,
         [("float32", (7, 5))],
     ),
-    "integers": ("def integers(int32(N) A, int32(N) B) -> (C) { C(i) = A(i) / B(i) + A(i) % B(i) }", [("int32", (50,))] * 2),
+    "integers": (
+        "def integers(int32(N) A, int32(N) B) -> (C) { C(i) = A(i) / B(i) + A(i) % B(i) }",
+        [("int32", (50,))] * 2,
+    ),
     "doubles": ("def doubles(double(N,M) A) -> (s) { s +=! A(i,j) }", [("float64", (9, 11))]),
     "triangle": ("def triangle(float(N,N) A) -> (s) { s(i) +=! A(i,j) where j in 0:i+1 }", [("float32", (9, 9))]),
-    "gather": ("def gather(float(V,D) T, int32(N) I) -> (O) { O(n,d) = T(I(n), d) }", [("float32", (7, 5)), ("int32", (6,))]),
+    "gather": (
+        "def gather(float(V,D) T, int32(N) I) -> (O) { O(n,d) = T(I(n), d) }",
+        [("float32", (7, 5)), ("int32", (6,))],
+    ),
     "transpose": ("def transpose(float(M,N) A) -> (B) { B(j,i) = A(i,j) }", [("float32", (13, 40))]),
     "guarded": (
         "def guarded(float(N) A) -> (B) { B(i) = i < 1 ? 0.0 : A(i-1) where i in 0:N }",
@@ -274,3 +283,36 @@ def test_compile_async_runs_behind() -> None:
     assert [kernel.name for kernel in kernels] == ["relu", "transpose", "triangle"]
     (x,) = inputs_of("relu")
     assert (kernels[0](x) == np.maximum(x, 0)).all()
+
+
+DETERMINISM = """
+import hashlib, sys
+import comprehension as tc
+from comprehension.api import specs_of, symbolic
+from comprehension.pipeline import STAGES, Compilation
+from test_end_to_end import TEXTS, inputs_of
+for name in ("matmul", "softmax", "convolution", "moments"):
+    for sizes in ("static", "symbolic"):
+        function = tc.define(TEXTS[name][0])[name]
+        specs = specs_of(function.definition, inputs_of(name))
+        if sizes == "symbolic":
+            specs = symbolic(function.definition, specs)
+        c = Compilation(function._request(specs, "cpu", None, "fast", True))
+        for stage in STAGES:
+            if stage.name == "describe":
+                break
+            stage.run(c)
+        print(name, sizes, hashlib.sha256(c.generated.text.encode()).hexdigest())
+"""
+
+
+def test_source_does_not_depend_on_the_hash_seed() -> None:
+    outputs = set()
+    for seed in ("0", "1", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(__file__)}
+        done = subprocess.run(
+            [sys.executable, "-c", DETERMINISM], capture_output=True, text=True, env=environment, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.add(done.stdout)
+    assert len(outputs) == 1 and len(outputs.pop().splitlines()) == 8
