@@ -27,7 +27,7 @@ from comprehension.poly.schedule_tree import (
     StageMark,
     TileMark,
 )
-from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.scop import Scop, ScopRole, products_of_sizes
 
 Math = Literal["fast", "strict"]
 
@@ -76,7 +76,8 @@ class _Walker:
 
     def stages(self, root: isl.AstNode) -> list[ir.Stage]:
         """One stage per stage mark at the top of the AST, in order."""
-        scope = Scope(ranges=dict.fromkeys(self.program.sizes, (0, None)))
+        products = {name: _product(factors) for name, factors in products_of_sizes(self.program).items()}
+        scope = Scope(names=products, ranges=dict.fromkeys(self.program.sizes, (0, None)))
         return [
             self._stage(f"stage{position}", guards, mark, scope) for position, (guards, mark) in enumerate(_marks(root))
         ]
@@ -90,7 +91,7 @@ class _Walker:
             header = ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step)
             body = loop.body
         for guard in guards:  # conditions on sizes: a stage that they exclude has nothing to do
-            body = (ir.If(simplify_condition(condition_of(guard), scope.ranges), body),)
+            body = (ir.If(simplify_condition(condition_of(guard, scope.names), scope.ranges), body),)
         return ir.Stage(name, body, header, decision.grain if header else 1)
 
     # --- nodes --------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class _Walker:
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         for promotion in decision.promotions:
-            offsets = tuple(simplify(aff_expr(o, scope.dims), scope.ranges) for o in promotion.offsets)
+            offsets = tuple(simplify(aff_expr(o, scope.dims, scope.names), scope.ranges) for o in promotion.offsets)
             scope = scope.promoting(promotion, offsets)
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
@@ -370,8 +371,11 @@ def _only_in_tiles(nodes: Sequence[ir.Node], buffer: str) -> bool:
                     if not _only_in_tiles(body, buffer):
                         return False
                     found = True
-            case ir.Tile(body=body):
-                found = found or any(isinstance(n, ir.Store) and n.buffer == buffer for n in body)
+            case ir.Tile(lanes=lanes, body=body):
+                if any(isinstance(n, ir.Store) and n.buffer == buffer for n in body):
+                    if lanes.start != ir.Int(0):  # the lane would not be the accumulator's number
+                        return False
+                    found = True
     return found
 
 
@@ -393,6 +397,13 @@ def walk_nodes(nodes: Sequence[ir.Node]) -> Iterator[ir.Node]:
         yield node
         if isinstance(node, ir.Loop | ir.If | ir.Tile):
             yield from walk_nodes(node.body)
+
+
+def _product(factors: Sequence[str]) -> ir.IntExpr:
+    total: ir.IntExpr = ir.Var(factors[0])
+    for factor in factors[1:]:
+        total = ir.IntOp("*", total, ir.Var(factor))
+    return total
 
 
 def _panels(extent: ir.IntExpr, size: int) -> ir.IntExpr:

@@ -1,6 +1,7 @@
 """Integer expressions of the language as isl functions and sets.
 
-In: typed expressions over indices, sizes, integer scalars and lets, in the space of a statement.
+In: typed expressions over indices, sizes, integer scalars and lets, in the space of a statement.  A product of
+sizes is a parameter of its own, named by `product_name`.
 Out: piecewise quasi-affine functions; sets for conditions; None where the expression is not affine
 (an indirect subscript, a product of indices, a division by a size).
 Invariant: what is returned equals the expression at every point: `/` floors and `%` matches it.
@@ -8,9 +9,10 @@ Invariant: what is returned equals the expression at every point: `/` floors and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
 from comprehension.poly import isl
 
@@ -62,13 +64,40 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
         case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
             return function_of(operand, where)
         case tree.Binary(op=op, left=left, right=right) if op in _ARITHMETIC:
-            return _arithmetic(op, function_of(left, where), function_of(right, where))
+            found = _arithmetic(op, function_of(left, where), function_of(right, where))
+            if found is None and op == "*":
+                factors = product_of_names(expr)
+                return None if factors is None else where.values.get(product_name(factors))
+            return found
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
             return _arithmetic(op, function_of(left, where), function_of(right, where))
         case tree.Select(condition=condition, then=then, otherwise=otherwise):
             return _choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
         case _:
             return None
+
+
+def product_of_names(expr: tree.Expr) -> tuple[str, ...] | None:
+    """The names of a product of names, or None if it is anything else."""
+    match expr:
+        case tree.Name(id=name):
+            return (name,)
+        case tree.Binary(op="*", left=left, right=right):
+            first, second = product_of_names(left), product_of_names(right)
+            return None if first is None or second is None else (*first, *second)
+        case _:
+            return None
+
+
+def products_of_names(expr: tree.Expr) -> Iterator[tuple[str, ...]]:
+    """All maximal products of two and more names in an expression."""
+    factors = product_of_names(expr)
+    if factors is not None:
+        if len(factors) > 1:
+            yield factors
+        return
+    for child in tree.children(expr):
+        yield from products_of_names(child)
 
 
 _ARITHMETIC = ("+", "-", "*", "/", "%")

@@ -70,7 +70,7 @@ def int_expr(expr: isl.AstExpr, names: Mapping[str, IntExpr] | None = None) -> I
     return result
 
 
-def aff_expr(aff: isl.Aff, dims: Sequence[IntExpr]) -> IntExpr:
+def aff_expr(aff: isl.Aff, dims: Sequence[IntExpr], names: Mapping[str, IntExpr]) -> IntExpr:
     """An affine function of the prefix schedule, at a place where its dimensions are `dims`."""
     denominator = int(aff.get_denominator_val().to_python())
     scale = isl.Val(denominator, aff.get_ctx())
@@ -80,16 +80,13 @@ def aff_expr(aff: isl.Aff, dims: Sequence[IntExpr]) -> IntExpr:
         total = _plus(total, whole.get_coefficient_val(isl.dim_type.in_, position), dim)
     for position in range(aff.dim(isl.dim_type.param)):
         name = aff.get_dim_name(isl.dim_type.param, position)
-        total = _plus(total, whole.get_coefficient_val(isl.dim_type.param, position), Var(name))
+        parameter = names.get(name, Var(name))
+        total = _plus(total, whole.get_coefficient_val(isl.dim_type.param, position), parameter)
     for position in range(aff.dim(isl.dim_type.div)):
         coefficient = whole.get_coefficient_val(isl.dim_type.div, position)
         if not coefficient.is_zero():  # the local is the floor of its function
-            total = _plus(total, coefficient, _floor_expr(aff.get_div(position), dims))
+            total = _plus(total, coefficient, aff_expr(aff.get_div(position), dims, names))
     return total if denominator == 1 else IntOp("/", total, Int(denominator))
-
-
-def _floor_expr(aff: isl.Aff, dims: Sequence[IntExpr]) -> IntExpr:
-    return aff_expr(aff, dims)
 
 
 def _plus(total: IntExpr, coefficient: isl.Val, atom: IntExpr) -> IntExpr:

@@ -81,7 +81,7 @@ class ContractionModel:
     def plan(self, nest: Nest) -> TilePlan | None:
         """The cheapest register tile for the nest's largest contraction, or None where none pays."""
         updates = [name for name in nest.statements() if self._is_candidate(name, nest)]
-        if not updates:
+        if not updates or not all(self.extents.is_box(name) for name in nest.statements()):
             return None
         name = max(updates, key=self.extents.instances)
         plans = [

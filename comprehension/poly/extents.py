@@ -63,6 +63,17 @@ class Extents:
         parameters = line.dim(isl.dim_type.param)
         return not line.involves_dims(isl.dim_type.param, 0, parameters)
 
+    def is_box(self, statement: str) -> bool:
+        """Whether no range depends on another index."""
+        domain = self.scop.statement(statement).domain
+        box = isl.Set.universe(domain.get_space())
+        for dim in range(domain.dim(isl.dim_type.set)):
+            line = self.range_of(statement, dim)
+            before = domain.dim(isl.dim_type.set) - dim - 1
+            wide = line.insert_dims(isl.dim_type.set, 0, dim).add_dims(isl.dim_type.set, before)
+            box = box.intersect(wide.set_tuple_name(statement))
+        return bool(box.is_subset(domain))
+
     def instances(self, statement: str) -> int:
         """About how many instances the statement has."""
         total = 1

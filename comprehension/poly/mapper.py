@@ -166,7 +166,7 @@ class Mapper:
         tiles, boxes = [], []
         for info in self.scop.program.tensors:
             held = None
-            if self._is_shared(info.name, nest):
+            if self._is_shared(info.name, nest) and all(self.model.extents.is_box(name) for name in names):
                 held = register_tile(info.name, node, names, outer, axes, self.scop, self.model.patterns)
             if held is not None:
                 tiles.append(held)

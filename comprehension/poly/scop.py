@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from comprehension.errors import ComprehensionError
+from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, function_of, set_of
+from comprehension.poly.affine import AffineSpace, function_of, products_of_names, set_of
 
 
 class ScopRole(Enum):
@@ -88,6 +90,15 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
     return Scop(program, builder.sizes_context(), tuple(statements), order)
 
 
+def products_of_sizes(program: LoopProgram) -> dict[str, tuple[str, ...]]:
+    """The products of sizes and integer scalars in bounds and shapes, by the names of their parameters."""
+    known = {*program.sizes, *(s.name for s in program.scalars if s.dtype.is_integer)}
+    bounds = [bound for s in program.statements for index in s.indices for bound in (index.lower, index.upper)]
+    shapes = [size for tensor in program.tensors for size in tensor.shape]
+    found = {product_name(f): f for e in (*bounds, *shapes) for f in products_of_names(e) if known.issuperset(f)}
+    return dict(sorted(found.items()))
+
+
 def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:
     """The reads of a statement in the order that numbers them (from 1), with the branches they stand in.
 
@@ -124,7 +135,8 @@ class _Builder:
         self.program = program
         self.context = context
         integer_scalars = [s.name for s in program.scalars if s.dtype.is_integer]
-        self.parameters = (*program.sizes, *integer_scalars)
+        self.products = products_of_sizes(program)
+        self.parameters = (*program.sizes, *integer_scalars, *self.products)
         self.parameter_space = isl.named_set_space(context, self.parameters, "", ()).params()
 
     def sizes_context(self) -> isl.Set:
@@ -132,6 +144,9 @@ class _Builder:
         holds = isl.Set.universe(where.space)
         for size in self.program.sizes:
             holds = holds.intersect(where.values[size].nonneg_set())
+        for product, factors in self.products.items():
+            if all(factor in self.program.sizes for factor in factors):
+                holds = holds.intersect(where.values[product].nonneg_set())
         for precondition in self.program.preconditions:
             condition = set_of(precondition.condition, where)
             if condition is not None:
@@ -171,7 +186,10 @@ class _Builder:
             for bound, keep in ((index.lower, "ge_set"), (index.upper, "lt_set")):
                 limit = function_of(bound, where)
                 if limit is None:
-                    raise NotImplementedError(f"bound of {index.name} in {source.name} is not affine: {bound}")
+                    raise ComprehensionError(
+                        f"the range of '{index.name}' is too involved to compile: its bounds must be affine in the "
+                        "indices further out, up to products of sizes"
+                    )
                 domain = domain.intersect(getattr(variable, keep)(limit))
         return domain.coalesce()
 
