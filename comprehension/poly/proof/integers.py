@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from comprehension.kernel import ir
+from comprehension.kernel.simplify import product_name, product_of_variables
 from comprehension.poly import isl
 
 _COMPARE = {"<": "lt_set", "<=": "le_set", "==": "eq_set", "!=": "ne_set", ">": "gt_set", ">=": "ge_set"}
@@ -55,7 +56,9 @@ class IntegerSpace:
             case ir.Var(name=name):
                 return self.variables.get(name)
             case ir.IntOp(op=op, left=left, right=right):
-                return _arithmetic(op, self.function(left), self.function(right))
+                found = _arithmetic(op, self.function(left), self.function(right))
+                factors = product_of_variables(expr) if found is None else None
+                return found if factors is None else self.variables.get(product_name(factors))
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 return _choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):
