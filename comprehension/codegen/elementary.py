@@ -1,7 +1,7 @@
 """Exponentials, logarithms, powers and tanh as branch-free arithmetic on scalars or vectors.
 
 In, out: float32 or float64 `Lanes`.
-Invariant: no table, no library call (float64 `pow` and `cbrt` excepted); monotone enough for sorting is not
+Invariant: no table, no library call (float64 `pow` excepted); monotone enough for sorting is not
 promised, the bounds in `tests/comprehension/test_vecmath.py` are: at most 2 ulp for exp, exp2, log, log1p
 and pow, 3 for the others.  Denormals, infinities, NaN and signed zeros come out as C says.
 
@@ -254,12 +254,18 @@ def pow(x: Lanes, y: Lanes) -> Lanes:
     return one.choose(x.const(1.0), signed)
 
 
-def cbrt(x: Lanes) -> Lanes:
-    if not is_single(x):
-        return x.call_libm("cbrt")
-    wide = emit_convert(x.abs(), types.float64)
-    root = emit_convert(exp2(log2(wide) * (1.0 / 3.0)), types.float32)
-    return x.equals(0.0).choose(x, root.copysign(x))
+def _cbrt_64(x: Lanes) -> Lanes:
+    """exp2(log2 |x| / 3), then one step of Newton's method with an exact remainder."""
+    small = x.abs() < 2.0**-900  # there the remainder would be denormal
+    t = x.abs() * small.choose(x.const(2.0**108), x.const(1.0))
+    start = exp2(log2(t) * (1.0 / 3.0))
+    square = start * start
+    root = (start - square.fma(start, -t) / (square * 3.0)) * small.choose(x.const(2.0**-36), x.const(1.0))
+    edge = t.equals(0.0) | t.equals(math.inf)
+    return edge.choose(t, root).copysign(x)
+
+
+cbrt = in_double(_cbrt_64)
 
 
 def rsqrt(x: Lanes) -> Lanes:
