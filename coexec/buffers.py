@@ -41,6 +41,8 @@ class Shape:
 
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape for bound symbols."""
+        if not self.names:
+            return self.extents  # type: ignore[return-value]
         return tuple(extent_at(extent, self.names, sizes) for extent in self.extents)
 
     def bytes_at(self, sizes: Mapping[str, int]) -> int:

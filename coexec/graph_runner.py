@@ -22,35 +22,37 @@ from coexec.frame import Array, Frame, Memory
 from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, Plan
 from coexec.runner_protocol import Handle, RunTimes
 from coexec.sequence import CompiledCluster
-from coexec.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
+from coexec.symbolic import Case, Fetch, Goto, Output, ScalarValue, SymbolicGraph
 
 RUN_AHEAD = 1  # unfinished steps before the one that starts
 RUNNING, ENDED = 2, 3  # states of a frame
 
 
 class NativeHandle:
-    """A kept output of a finished run; `buffer` and `address` are where its contents are or will be."""
+    """A kept output of a finished run: `address` is where its contents are or will be, in a buffer that it keeps."""
 
-    __slots__ = ("_run", "address", "buffer")
+    __slots__ = ("_shape", "address", "buffer", "run")
 
-    def __init__(self, run: NativeRun, buffer: Array, address: int) -> None:
-        self._run: NativeRun | None = run
+    def __init__(self, run: NativeRun, buffer: Array, address: int, shape: tuple[int, ...]) -> None:
+        self.run: NativeRun | None = run  # None once it is known to have ended well
         self.buffer = buffer
+        self._shape = shape
         self.address = address
 
     def wait(self) -> Array:
-        run = self._run
+        run = self.run
         if run is not None:
             run.wait_ended()
             if run.error is not None:
                 raise run.error
-            self._run = None
-        return self.buffer
+            self.run = None
+        return self.view(self._shape)
 
-    @property
-    def run(self) -> NativeRun | None:
-        """The run that writes the buffer; None once it is known to have ended well."""
-        return self._run
+    def view(self, shape: tuple[int, ...]) -> Array:
+        """A read-only array over the buffer, filled or not."""
+        view = self.buffer.reshape(shape)
+        view.flags.writeable = False
+        return view
 
 
 class NativeRun:
@@ -63,7 +65,7 @@ class NativeRun:
         self._plan = compiled.plan
         self._frame = frame
         self._fed: dict[int, Any] = {}  # what the step reads from, kept until it has ended
-        self._before: list[NativeRun] = []  # unfinished runs whose results it reads
+        self._before: NativeRun | None = None  # the unfinished run whose results it reads
         self._sizes: dict[str, int] = {}
         self._chosen: list[tuple[int, int]] = []
         self._sent = [0] * len(self._plan.choices)
@@ -86,20 +88,22 @@ class NativeRun:
                     self.thread.write(self._frame.words, group.ready, 1)
 
     def feed(self, slot: int, value: Array | Handle | ScalarValue) -> None:
-        frame, feed = self._frame, self._plan.graph.feeds[slot]
-        if feed.scalar:
-            for scalar in self._plan.scalars[slot]:
+        frame, plan = self._frame, self._plan
+        word = plan.feeds[slot]
+        if word == 0:
+            for scalar in plan.scalars[slot]:
                 self.thread.write(frame.words, scalar.slot, frame.put_scalar(scalar, value))
             return
         if isinstance(value, NativeHandle):
-            self._depend_on(value)
+            if value.run is not None and value.run is not self._before:
+                self._depend_on(value.run)
             address = value.address
         else:
             array = value if isinstance(value, np.ndarray) else value.wait()  # type: ignore[union-attr]
             value = np.ascontiguousarray(array).reshape(array.shape)
-            address = value.__array_interface__["data"][0]
+            address = address_of(value)
         self._fed[slot] = value
-        self.thread.write(frame.words, self._plan.slots[feed], address)
+        self.thread.write(frame.words, word, address)
 
     def choose(self, case: int, target: int) -> None:
         choice, sent = self._plan.choices[case], self._sent[case]
@@ -124,9 +128,11 @@ class NativeRun:
 
     def finish(self, kept: Sequence[Output]) -> tuple[Handle, ...]:
         self.publish()
-        handles = tuple([self._handle(output) for output in kept])
+        handles = [self._handle(output) for output in kept]
         self._close()
-        return handles
+        for output, handle in zip(kept, handles, strict=True):
+            assert handle is not None, f"{output} is kept, so its buffer is owned or fed"
+        return tuple(handles)  # type: ignore[arg-type]
 
     def cancel(self) -> None:
         if self._number == 0:
@@ -175,10 +181,9 @@ class NativeRun:
         self._times = RunTimes((view[FINISHED] - view[STARTED]) / 1e9 - stalled, stalled)
         if view[ERROR]:
             self.error = self._compiled.describe_error(view[ERROR_AT], view[ERROR])
-        for earlier in self._before:  # they ended before this one, in order
-            earlier.is_ended()
-            self.error = self.error or earlier.error
-        self._before.clear()
+        if self._before is not None and self._before.is_ended():  # it ended before this one, in order
+            self.error = self.error or self._before.error
+        self._before = None
         self._ended = True
         self._release()
 
@@ -193,47 +198,46 @@ class NativeRun:
             self._fed.clear()
             self._frame.release()
 
-    def _depend_on(self, handle: NativeHandle) -> None:
-        """Makes sure that the handle's contents are there when this step runs, and its error is this step's."""
-        run = handle.run
-        if run is None:
-            return
+    def _depend_on(self, run: NativeRun) -> None:
+        """Makes sure that a run's results are there when this step needs them, and its error is this step's."""
         if run.thread is not self.thread:
             run.wait_ended()  # frames of one thread run in order; another's need nothing more from Python
-        if not run.is_ended() or run.error is not None:
-            self._before.append(run)
+        if not run.is_ended():
+            self._before = run  # of one thread, and with one step ahead, there is no other
+        elif run.error is not None:
+            self.error = self.error or run.error
 
     # --- contents ----------------------------------------------------------------------------------------
 
     def _contents(self, output: Output) -> Array:
         """What a posted output holds now: its own buffer, or a copy where a loop will write it again."""
-        array = self._array(output)
-        if array is not None:
-            return array
+        handle = self._handle(output)
         shape = self._plan.shapes[output]
+        if handle is not None:
+            return handle.view(shape.at(self._sizes))
         copy = np.empty(shape.at(self._sizes), shape.dtype)
         ctypes.memmove(copy.ctypes.data, self._frame.view[self._plan.slots[output]], copy.nbytes)
         copy.flags.writeable = False
         return copy
 
-    def _array(self, output: Output) -> Array | None:
-        """A read-only array over an owned or fed buffer, None for a place in an arena."""
-        root = self._plan.buffers.view_of.get(output, output)
-        if isinstance(root, Feed):
-            fed = self._fed[root.slot]
-            base = fed.buffer if isinstance(fed, NativeHandle) else fed
-        elif root in self._frame.owned:
-            base = self._frame.owned[root][0]
-        else:
-            return None
-        view = base.view() if root is output else base.reshape(self._plan.shapes[output].at(self._sizes))
-        view.flags.writeable = False
-        return view
+    def _handle(self, output: Output) -> NativeHandle | None:
+        """The handle of an output with an owned or fed buffer, None for a place in an arena."""
+        plan = self._plan
+        root = plan.buffers.view_of.get(output, output)
+        shape = plan.shapes[output].at(self._sizes)
+        if isinstance(root, Output):
+            owned = self._frame.owned.get(root)
+            return None if owned is None else NativeHandle(self, *owned, shape)
+        fed = self._fed[root.slot]
+        if isinstance(fed, NativeHandle):
+            return NativeHandle(self, fed.buffer, fed.address, shape)
+        return NativeHandle(self, fed, address_of(fed), shape)
 
-    def _handle(self, output: Output) -> NativeHandle:
-        array = self._array(output)
-        assert array is not None, f"{output} is kept, so its buffer is owned or fed"
-        return NativeHandle(self, array, array.__array_interface__["data"][0])
+
+def address_of(array: Array) -> int:
+    """Where an array's first element is (half the price of `array.ctypes.data`)."""
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 class NativeGraph:

@@ -120,7 +120,8 @@ class Plan:
     template: Table
     within: Table
     slots: dict[Place, int]
-    scalars: tuple[tuple[ScalarFeed, ...], ...]  # by feed slot
+    feeds: tuple[int, ...]  # the word of each feed's address; 0 for numbers
+    scalars: tuple[tuple[ScalarFeed, ...], ...]  # the places of each feed that is a number
     posts: dict[Output, int]
     choices: tuple[Choice, ...]
     symbols: tuple[int, ...]  # the word of each symbol's value
@@ -256,6 +257,7 @@ class _Builder:
             template=template,
             within=_table(self.within),
             slots=self.slots,
+            feeds=tuple(0 if feed.scalar else self.slots[feed] for feed in self.graph.feeds),
             scalars=tuple(map(tuple, self.scalars)),
             posts=self.posts,
             choices=self.choices,
