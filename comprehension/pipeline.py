@@ -191,16 +191,11 @@ def _dependences_text(c: Compilation) -> str:
     )
 
 
-def _schedule_text(c: Compilation) -> str:
-    marks = [f"{name}: {decision}" for name, decision in sorted(c.tree.decisions.items())]
-    return "\n".join(["# steps", *c.tree.steps, "", "# decisions", *marks, "", "# tree", str(c.tree.schedule), ""])
-
-
 STAGES: tuple[Stage, ...] = (
     Stage("infer", _infer, "10-loops.txt", _loops_text),
     Stage("scop", _build_scop, "20-scop.txt", _scop_text),
     Stage("dependences", _find_dependences, "30-dependences.txt", _dependences_text),
-    Stage("schedule", _schedule, SCHEDULE, _schedule_text),
+    Stage("schedule", _schedule, SCHEDULE, lambda c: f"{c.tree}\n"),
     Stage("build", _build, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel)),
     # Before the proof, which reads the kernel as if it were well formed.
     Stage("verify", _verify),

@@ -356,10 +356,11 @@ class Launcher:
         return start
 
     def _message(self, code: int, record: Sequence[int]) -> str:
+        """What a check found: its message, the subscript and the size that it had to stay below."""
         errors = self.manifest.errors
-        message = errors[code - 1] if 0 < code <= len(errors) else f"the kernel returned code {code}"
-        seen = ", ".join(str(value) for value in record[2:] if value)
-        return f"{self.manifest.name}: {message}" + (f" (values seen: {seen})" if seen else "")
+        if not 0 < code <= len(errors):
+            return f"{self.manifest.name}: the kernel returned code {code}, which its manifest does not know"
+        return f"{self.manifest.name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed"
 
 
 def _address_of(array: Array) -> int:

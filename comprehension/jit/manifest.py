@@ -7,7 +7,7 @@ Invariant: `from_json(to_json(m)) == m`; every entry point has the one C signatu
     int64 stage(void **buffers, int64 *dims, void *scratch, int64 lo, int64 hi)
 
 `buffers`: one pointer per `BufferSlot`, in order (a scalar parameter: pointer to its one element), then the
-error record (8 int64, written before a nonzero return: code, statement, values seen).
+error record (8 int64, written before a nonzero return: code, code, subscript seen, size it must stay below).
 `dims`: the symbolic sizes in order, then for each strided slot its strides in elements.
 `scratch`: `scratch_bytes` of 64-byte aligned memory, private to the calling worker.
 `lo, hi`: the chunk of the stage's range to run.  Returns 0, or an index into `errors` plus 1.

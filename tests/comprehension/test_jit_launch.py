@@ -51,6 +51,7 @@ def check(buffers, dims, scratch, lo, hi):
     for j in range(n):
         if b[j] < 0:
             record[2] = j
+            record[3] = 0
             return 1
     return 0
 """
@@ -161,7 +162,7 @@ def test_interleaved_views_do_not_overlap(launcher) -> None:
         (lambda a, s, b: (a, np.float64(1), b), r"s: expected float32, found float64"),
         (lambda a, s, b: (a, b, b), r"s: expected a scalar of float32, found an array of shape \(7,\)"),
         (lambda a, s, b: arrays(1, 1000), r"N must be less than 1000 \(M = 1, N = 1000"),
-        (lambda a, s, b: (a, s, b - 3), r"scaled: B is negative at index"),
+        (lambda a, s, b: (a, s, b - 3), r"scaled: B is negative at index: 0, where 0 to -1 are allowed"),
     ],
 )
 def test_refused_calls_say_why_and_write_nothing(launcher, change, message: str) -> None:
