@@ -22,10 +22,10 @@ from coexec.testing import assert_equivalent, delayed_python, forced_divergence
 from minitensor.value import local
 
 
-@pytest.fixture(autouse=True)
-def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(coexec.config, "runner", "reference")
-    yield
+@pytest.fixture(autouse=True, params=["reference", "native"])
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(coexec.config, "runner", request.param)
+    yield request.param
     assert local.observer is None
 
 
@@ -109,6 +109,10 @@ def test_an_interrupted_step_leaves_filled_tensors(interrupt: type[BaseException
     assert step.report().coexecuted_steps >= 2
 
 
+reference_only = pytest.mark.parametrize("runner", ["reference"], indirect=True)
+
+
+@reference_only
 def test_an_error_in_the_graph_falls_back_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     step = warmed(lambda x: float((x * 2.0).sum()))
 
@@ -207,6 +211,7 @@ def test_borrowed_memory_is_snapshotted() -> None:
 # --- the two runners ------------------------------------------------------------------------------------
 
 
+@reference_only
 def test_python_and_the_graph_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each slowed by some 20 ms a step: a step takes the longer of the two, not the sum."""
 
@@ -259,6 +264,7 @@ def test_a_nested_step_is_part_of_the_outer_one() -> None:
     assert inner.report().steps == 0
 
 
+@reference_only
 def test_a_nested_step_is_part_of_the_outer_one_in_every_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = coexec.coexecute(lambda x: x * 2.0)
     outer = coexec.coexecute(lambda x: inner(x) + 1.0)
@@ -374,6 +380,7 @@ def test_a_read_for_the_first_time() -> None:
     assert report.fallbacks <= 1 and report.graphs_built == 2
 
 
+@reference_only
 def test_the_process_does_not_wait_for_the_graphs_thread() -> None:
     step = warmed(lambda x: x * 2.0)
     step(data(3))
