@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minitensor import functional as F
+from minitensor.elementwise import tanh
 from minitensor.nn.module import Module
 from minitensor.tensor import Tensor
 
@@ -24,7 +25,7 @@ class Sigmoid(Module):
 
 class Tanh(Module):
     def forward(self, x: Tensor) -> Tensor:
-        return F.tanh(x)
+        return tanh(x)
 
 
 class Flatten(Module):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minitensor.creation import asarray
-from minitensor.functional import sqrt as tensor_sqrt
+from minitensor.elementwise import sqrt as tensor_sqrt
 from minitensor.optim.optimizer import Optimizer, State, check_number
 from minitensor.tensor import Tensor
 
