@@ -26,9 +26,9 @@ def constraints_of(statement: Statement, where: Environment) -> list[Constraint]
             extents = where.shapes.get(access.tensor, ()) if own else where.shapes[access.tensor]
             found += _of_access(access, guards, where, extents, own)
     combines = statement.reduction is not None and not statement.initialise
-    extents = where.shapes.get(statement.target) if combines else None
+    reached = where.shapes.get(statement.target, ()) if combines else ()
     target = Access(statement.target, statement.subscripts, span=statement.span)
-    return found + _of_access(target, (), where, extents or ())
+    return found + _of_access(target, (), where, reached)
 
 
 def with_extents(constraint: Constraint, extents: tuple[Linear, ...]) -> Constraint:

@@ -8,7 +8,7 @@ Rules: reference section 1 (promotion), section 10 (types).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -58,9 +58,9 @@ class Scope:
     tensors: Mapping[str, Readable]  # inputs, and what statements so far have written
     unwritten: Mapping[str, str]  # tensors that no statement has written yet, and what they are
     scalars: Mapping[str, ScalarType]
-    sizes: Mapping[str, object]
-    defs: Mapping[str, object]
-    indices: Iterable[str] = ()
+    sizes: Collection[str]
+    defs: Collection[str]
+    indices: Collection[str] = ()
     lets: dict[str, ScalarType] = field(default_factory=dict)
 
     def all_names(self) -> list[str]:

@@ -124,7 +124,7 @@ def quotient(a: Linear, b: Linear) -> Linear:
     """`a / b`; multiples of a constant divisor leave the quotient.
 
     >>> str(quotient(variable("N") * 4 + variable("M") + 6, number(4)))
-    'N + (M + 2) / 4 + 1'
+    '(M + 2) / 4 + N + 1'
     """
     if a.value is not None and b.value is not None:
         return number(floor_div(a.value, b.value))

@@ -19,7 +19,7 @@ _KEYWORDS = {"def", "where", "in", "exists", "min", "max", "float", "double", *(
 
 def check_name(name: str, span: Span | None, declares: str) -> None:
     """Refuses what no text could hold (trees are made by programs too), and builtins where a name is declared."""
-    if not isinstance(name, str) or not _NAME.match(name) or name in _KEYWORDS:
+    if not _NAME.match(str(name)) or name in _KEYWORDS:
         raise Fault(f"{name!a:.60} cannot name {declares}", span)
     if declares != "an index" and name in BUILTINS:
         raise Fault(f"'{name}' is a builtin function and cannot be redefined as {declares}", span)

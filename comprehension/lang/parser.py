@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import lark
 
@@ -24,6 +24,7 @@ from comprehension.lang.limits import MAX_INT, MAX_STATEMENTS, MAX_TEXT, TOO_LAR
 from comprehension.lang.tree import (
     Access,
     Binary,
+    BinaryOp,
     Call,
     Cast,
     Def,
@@ -40,6 +41,7 @@ from comprehension.lang.tree import (
     Statement,
     TensorType,
     Unary,
+    UnaryOp,
 )
 from comprehension.lang.types import ScalarType
 
@@ -92,8 +94,8 @@ class _Refused(Exception):
         self.span = span
 
 
-class _Builder(lark.Transformer[lark.Token, Any]):
-    """One method per rule of the grammar; the parser calls it at each reduction."""
+class _Builder:
+    """One method per rule of the grammar; lark's parser calls it at each reduction with the parts of the rule."""
 
     def program(self, parts: list[Any]) -> Program:
         names = {d.name for d in parts}
@@ -159,10 +161,10 @@ class _Builder(lark.Transformer[lark.Token, Any]):
 
     def binary(self, parts: list[Any]) -> Binary:
         left, op, right = parts
-        return Binary(str(op), left, right, span=_between(left, right))  # type: ignore[arg-type]
+        return Binary(cast(BinaryOp, str(op)), left, right, span=_between(left, right))
 
     def unary(self, parts: list[Any]) -> Unary:
-        return Unary(str(parts[0]), parts[1], span=_between(*parts))  # type: ignore[arg-type]
+        return Unary(cast(UnaryOp, str(parts[0])), parts[1], span=_between(*parts))
 
     def number(self, parts: list[Any]) -> Number:
         token = parts[0]
@@ -192,7 +194,7 @@ class _Builder(lark.Transformer[lark.Token, Any]):
 
 
 def _span(token: lark.Token) -> Span:
-    return Span(token.start_pos, token.end_pos, token.line, token.column)  # type: ignore[arg-type]
+    return Span(token.start_pos, token.end_pos, token.line, token.column)
 
 
 def _between(first: Any, last: Any) -> Span:
@@ -234,11 +236,29 @@ def _resolve_calls(definition: Def, names: set[str]) -> Def:
 # --- what went wrong ---------------------------------------------------------------------------------------------
 
 _SHOWN = {
-    "NAME": "a name", "INT": "a number", "FLOAT": "a number", "TYPE": "a type", "EXTREMUM": "'min' or 'max'", "DEF": "'def'",
-    "LPAR": "'('", "RPAR": "')'", "LBRACE": "'{'", "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "QMARK": "'?'",
-    "DOT": "'.'", "ARROW": "'->'", "EQUAL": "'='", "REDUCE": "a reduction such as '+=!'", "EQUIVALENT": "'<=>'",
-    "WHERE": "'where'", "IN": "'in'", "EXISTS": "'exists'", "$END": "the end of the text",
-}  # fmt: skip
+    "NAME": "a name",
+    "INT": "a number",
+    "FLOAT": "a number",
+    "TYPE": "a type",
+    "EXTREMUM": "'min' or 'max'",
+    "DEF": "'def'",
+    "LPAR": "'('",
+    "RPAR": "')'",
+    "LBRACE": "'{'",
+    "RBRACE": "'}'",
+    "COMMA": "','",
+    "COLON": "':'",
+    "QMARK": "'?'",
+    "DOT": "'.'",
+    "ARROW": "'->'",
+    "EQUAL": "'='",
+    "REDUCE": "a reduction such as '+=!'",
+    "EQUIVALENT": "'<=>'",
+    "WHERE": "'where'",
+    "IN": "'in'",
+    "EXISTS": "'exists'",
+    "$END": "the end of the text",
+}
 _OPERATORS = {"PLUS", "MINUS", "MULTIPLICATIVE", "RELATION", "AND", "OR", "QMARK"}
 _EXPRESSION = {"NAME", "INT", "FLOAT", "TYPE", "EXTREMUM", "MINUS", "NOT", "LPAR"}
 
@@ -263,20 +283,12 @@ def _unexpected_character(error: lark.exceptions.UnexpectedCharacters, text: str
 
 
 def _expected(terminals: Any) -> str:
-    """The acceptable terminals in words, the few that matter first."""
+    """The acceptable terminals in words; what can start or go on an expression is said once."""
     names = set(terminals)
-    words = []
-    if names >= _EXPRESSION:
-        words.append("an expression")
-        names -= _EXPRESSION
-    if names >= {"PLUS", "MINUS"}:
-        names -= _OPERATORS
-        operators = True
-    else:
-        operators = False
-    words += sorted({_SHOWN.get(name, name.lower()) for name in names})
-    if operators:
-        words.append("an operator")
+    operators = ["an operator"] if names >= {"PLUS", "MINUS"} else []
+    expression = ["an expression"] if names >= _EXPRESSION else []
+    names -= (_OPERATORS if operators else set()) | (_EXPRESSION if expression else set())
+    words = [*expression, *sorted({_SHOWN.get(name, name.lower()) for name in names}), *operators]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 

@@ -2,8 +2,8 @@
 
 In, out: Python or NumPy floats.
 Invariant: no exceptions; a few ulps of float64 away from zeros of the function; special values as C99 or CUDA.
-Sources: Numerical Recipes 6.2 (erfcx by continued fraction); DLMF 10.9.1, 10.32.1 (Bessel functions as
-integrals over a period, where the trapezoidal rule converges geometrically), 10.8.2 and 10.17 (Neumann and Hankel series).
+Sources: DLMF 7.12.1 (erfcx far out), 10.9.1 and 10.32.1 (Bessel functions as integrals over a period, where the
+trapezoidal rule converges geometrically), 10.8 and 10.23.15 (series for Y), 10.17 (Hankel's expansions).
 """
 
 from __future__ import annotations

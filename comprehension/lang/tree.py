@@ -172,11 +172,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """`scalar(dims)`: a dimension is a size's name or a constant; `ellipsis` stands for leading ones."""
+    """`scalar(dims)`: a dimension is a size's name or a constant; without dims, a scalar."""
 
     scalar: ScalarType
     dims: tuple[str | int, ...] = ()
-    ellipsis: bool = False
     span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 

@@ -1,0 +1,30 @@
+"""From a source to defs that mean something for some sizes: all that `define` has to ask.
+
+In: a text, or a tree made by a program.  Out: checked defs by name.
+Invariant: what is refused here does not depend on sizes; what does is refused when the sizes are known.
+"""
+
+from __future__ import annotations
+
+from comprehension.lang.check import check
+from comprehension.lang.checked import CheckedDef
+from comprehension.lang.parser import parse
+from comprehension.lang.ranges import infer
+from comprehension.lang.tree import Program
+
+
+def load(source: str | Program) -> dict[str, CheckedDef]:
+    """Parses, checks, and infers every range with symbolic sizes.
+
+    Raises ComprehensionError for whatever no size could make right: syntax, names, types, indices without a range,
+    constant ranges of negative extent.  Warnings stay with the defs (`CheckedDef.warnings`).
+
+    >>> list(load("def f(float(N) A) -> (B) { B(i) = 2 * A(i) }"))
+    ['f']
+    """
+    text = source if isinstance(source, str) else None
+    program = parse(source) if isinstance(source, str) else source
+    checked = check(program, text)
+    for definition in checked.values():
+        infer(definition, None, "symbolic")
+    return checked
