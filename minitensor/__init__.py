@@ -11,8 +11,8 @@ tensor([[66.],
 
 from math import e, inf, nan, pi
 
-from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor import data, functional, io, linalg, nn, optim, random, testing
+from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from minitensor.creation import (
     arange,
@@ -186,3 +186,26 @@ from minitensor.tensor import Tensor
 newaxis = None
 dtype = type(float32)
 __version__ = "0.1.0"
+
+__all__ = [
+    "__array_api_version__", "__array_namespace_info__", "__version__", "abs", "acos", "acosh", "add", "all",
+    "any", "arange", "argmax", "argmin", "argsort", "asarray", "asin", "asinh", "astype", "atan", "atan2",
+    "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "bool", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "ceil",
+    "clip", "complex128", "complex64", "concat", "conj", "copysign", "cos", "cosh", "count_nonzero",
+    "cumulative_prod", "cumulative_sum", "data", "Device", "diff", "divide", "dtype", "e", "einsum", "empty",
+    "empty_like", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "finfo", "flip",
+    "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "full", "full_like",
+    "functional", "grad", "greater", "greater_equal", "hypot", "iinfo", "imag", "inf", "int16", "int32",
+    "int64", "int8", "io", "is_grad_enabled", "isdtype", "isfinite", "isin", "isinf", "isnan", "less",
+    "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "max", "maximum", "mean",
+    "meshgrid", "min", "minimum", "moveaxis", "multiply", "nan", "negative", "newaxis", "nextafter", "nn",
+    "no_grad", "nonzero", "not_equal", "ones", "ones_like", "optim", "outer", "pad", "permute_dims", "pi",
+    "positive", "pow", "prod", "random", "real", "reciprocal", "remainder", "repeat", "reshape",
+    "result_type", "roll", "round", "scatter_add", "searchsorted", "sign", "signbit", "sin", "sinh", "sort",
+    "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "take", "take_along_axis", "tan", "tanh",
+    "Tensor", "tensordot", "testing", "tile", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad", "var",
+    "vecdot", "where", "zeros", "zeros_like",
+]  # fmt: skip

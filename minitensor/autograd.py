@@ -15,9 +15,9 @@ from contextlib import ContextDecorator
 from types import TracebackType
 from typing import Any
 
+from minitensor.creation import asarray, ones
 from minitensor.dispatch import apply, local
 from minitensor.errors import DTypeError, GradientError, ShapeError
-from minitensor.creation import asarray, ones
 from minitensor.ops.elementwise import add, identity, real
 from minitensor.ops.movement import astype, reshape
 from minitensor.ops.reduce import sum_
@@ -28,7 +28,7 @@ from minitensor.value import Value
 Gradients = dict[int, Tensor]  # by the `order` of the tape node
 
 
-class no_grad(ContextDecorator):  # noqa: N801 - used like a function
+class no_grad(ContextDecorator):
     """Operations inside are not put on the tape; per thread; a context and a decorator.
 
     >>> import minitensor as mt
@@ -56,7 +56,7 @@ class no_grad(ContextDecorator):  # noqa: N801 - used like a function
         return type(self)()
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Operations inside are put on the tape again, also within `no_grad`."""
 
     enabled = True
@@ -156,7 +156,9 @@ def _start(tensor: Tensor, gradient: Tensor | None) -> _Walk:
         raise GradientError("this tensor has no tape: nothing it was computed from requires grad")
     if gradient is None:
         if tensor.size != 1:
-            raise GradientError(f"a tensor of shape {tensor.shape} needs an explicit gradient; only one element has one")
+            raise GradientError(
+                f"a tensor of shape {tensor.shape} needs an explicit gradient; only one element has one"
+            )
         gradient = ones(tensor.shape, dtype=tensor.dtype)
     elif gradient.shape != tensor.shape:
         raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
@@ -283,7 +285,7 @@ def _gradients_at(value: Any, nodes: list[TapeNode], entries: list[Tensor]) -> l
 
 def _disconnect(tensor: Tensor, own: set[int], keep: bool) -> Tensor:
     """The tensor off the tape, if all that it depends on are the entries of this differentiation."""
-    if tensor.node is None or keep and any(leaf.order not in own for leaf in _leaves(tensor.node)):
+    if tensor.node is None or (keep and any(leaf.order not in own for leaf in _leaves(tensor.node))):
         return tensor
     return Tensor(tensor.value)
 

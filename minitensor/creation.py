@@ -272,9 +272,3 @@ def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | N
     if isinstance(x, Tensor):
         return asarray(x, copy=copy)
     return asarray(np.from_dlpack(x), copy=copy)
-
-
-__all__ = [
-    *("arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid"),
-    *("ones", "ones_like", "tril", "triu", "zeros", "zeros_like"),
-]

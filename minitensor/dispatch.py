@@ -21,7 +21,18 @@ from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor
 from minitensor.value import Array, Observer, Value, filled, local, read
 
-__all__ = ["Observer", "apply", "apply_several", "as_operand", "filled", "local", "operator_of", "read", "rebind", "run_eager"]
+__all__ = [
+    "Observer",
+    "apply",
+    "apply_several",
+    "as_operand",
+    "filled",
+    "local",
+    "operator_of",
+    "read",
+    "rebind",
+    "run_eager",
+]
 
 _SCALARS = frozenset((float, int, bool, complex))
 _ndarray = np.ndarray
@@ -168,8 +179,9 @@ def as_operand(x: Any) -> Any:
         return x
     if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
         return Tensor(Value(np.array(x, dtype=as_dtype(x.dtype))))
-    if isinstance(x, bool | int | float | complex):
-        return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
+    for kind in (bool, int, float, complex):
+        if isinstance(x, kind):
+            return kind(x)  # type: ignore[arg-type]
     raise DTypeError(f"an operand is a tensor, a NumPy array or a number, not {type(x).__name__}")
 
 

@@ -34,7 +34,7 @@ _KIND_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 def _promote(left: DType, right: DType) -> DType:
     kinds = {left.kind, right.kind}
-    if "c" in kinds and kinds <= set("fc") or len({_KIND_RANK[k] for k in kinds}) == 1:
+    if ("c" in kinds and kinds <= set("fc")) or len({_KIND_RANK[k] for k in kinds}) == 1:
         # The standard leaves uint64 with a signed type open; NumPy's float64 would be a surprise.
         return int64 if kinds == {"u", "i"} and uint64 in (left, right) else _NATIVE[np.promote_types(left, right)]
     return max(left, right, key=lambda d: _KIND_RANK[d.kind])
@@ -135,8 +135,8 @@ def finfo(type: Any, /) -> FloatInfo:
     32
     """
     info = np.finfo(_dtype_of(type))
-    values = (float(v) for v in (info.eps, info.max, info.min, info.smallest_normal))
-    return FloatInfo(info.bits, *values, dtype=to_real(_dtype_of(type)))
+    eps, largest, least, normal = (float(v) for v in (info.eps, info.max, info.min, info.smallest_normal))
+    return FloatInfo(info.bits, eps, largest, least, normal, to_real(_dtype_of(type)))
 
 
 def iinfo(type: Any, /) -> IntInfo:

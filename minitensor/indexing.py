@@ -7,6 +7,7 @@ Invariant: a result never aliases; every index is checked here or, for index ten
 
 from __future__ import annotations
 
+from itertools import pairwise
 from operator import index
 from typing import Any
 
@@ -142,9 +143,11 @@ def _entry(entry: Any) -> Any:
     if entry is None or entry is Ellipsis or isinstance(entry, slice):
         return entry
     if isinstance(entry, list | np.ndarray | bool | np.bool_ | range):
-        entry = asarray(np.asarray(entry) if len(np.shape(entry)) == 0 or np.size(entry) else np.zeros(np.shape(entry), int))
+        entry = asarray(
+            np.asarray(entry) if len(np.shape(entry)) == 0 or np.size(entry) else np.zeros(np.shape(entry), int)
+        )
     if isinstance(entry, Tensor):
-        if entry.dtype.kind == "b" or entry.dtype.kind in "iu" and entry.ndim:
+        if entry.dtype.kind == "b" or (entry.dtype.kind in "iu" and entry.ndim):
             return entry
         if entry.dtype.kind not in "iu":
             raise TensorIndexError(f"an index tensor holds integers or bool, not {entry.dtype}")
@@ -197,7 +200,7 @@ def _split(x: Tensor, entries: list[Any]) -> tuple[Tensor, list[Tensor], tuple[i
     base = x if all(entry is None for entry in key) else apply(ops.getitem, x, key=key)
     if not axes:  # a mask without dimensions
         return apply(reshape, base, shape=(1, *base.shape)), [apply(ops.getitem, found, key=(0, None))], (0,), 0
-    adjacent = all(b == a + 1 for a, b in zip(axes, axes[1:], strict=False))
+    adjacent = all(b == a + 1 for a, b in pairwise(axes))
     return base, tensors, tuple(axes), axes[0] if adjacent else 0
 
 
@@ -209,6 +212,3 @@ def _rank(basic: list[Any]) -> int:
 def _check_mask(x: Tensor, mask: Tensor, axis: int) -> None:
     if x.shape[axis : axis + mask.ndim] != mask.shape:
         raise TensorIndexError(f"a mask of shape {mask.shape} for dimensions {x.shape[axis : axis + mask.ndim]}")
-
-
-

@@ -103,7 +103,7 @@ def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     spelled = []
     for term, x in zip(terms, tensors, strict=True):
         width = x.ndim - len(term.replace("...", ""))
-        if width < 0 or width and "..." not in term:
+        if width < 0 or (width and "..." not in term):
             raise ShapeError(f"einsum {equation!r}: {term!r} does not name the dimensions of shape {x.shape}")
         spelled.append(term.replace("...", dots[len(dots) - width :]))
     if arrow:

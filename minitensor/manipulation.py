@@ -86,7 +86,9 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 def moveaxis(x: Tensor, source: Axis, destination: Axis, /) -> Tensor:
     """Dimensions `source` put to the places `destination`; the others keep their order."""
     sources = [normalize_axis(a, x.ndim) for a in (source if isinstance(source, Sequence) else (source,))]
-    targets = [normalize_axis(a, x.ndim) for a in (destination if isinstance(destination, Sequence) else (destination,))]
+    targets = [
+        normalize_axis(a, x.ndim) for a in (destination if isinstance(destination, Sequence) else (destination,))
+    ]
     if len(sources) != len(targets) or len(set(sources)) != len(sources) or len(set(targets)) != len(targets):
         raise ShapeError(f"moveaxis of {source} to {destination}: as many places as dimensions, each once")
     order = [d for d in range(x.ndim) if d not in sources]

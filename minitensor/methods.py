@@ -228,7 +228,11 @@ class Methods:
     def transpose(self, *axes: int | Sequence[int]) -> Tensor:
         """The dimensions in the order `axes`; reversed if none is given."""
         x = _tensor(self)
-        return manipulation.permute_dims(x, *_one_or_several(axes)) if axes else manipulation.permute_dims(x, tuple(reversed(range(x.ndim))))
+        return (
+            manipulation.permute_dims(x, *_one_or_several(axes))
+            if axes
+            else manipulation.permute_dims(x, tuple(reversed(range(x.ndim))))
+        )
 
     def squeeze(self, axis: int | Sequence[int]) -> Tensor:
         return manipulation.squeeze(_tensor(self), axis)
@@ -282,7 +286,9 @@ class Methods:
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
 
-    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
         """A DLPack capsule: of the memory itself, read-only, or of a copy where the reader knows no read-only."""
         x = _tensor(self)
         if dl_device not in (None, (1, 0)):

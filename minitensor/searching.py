@@ -6,15 +6,16 @@ Invariant: sorted values come from `argsort` and a gather, so that gradients flo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, apply_several
+from minitensor.elementwise import logical_not
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.manipulation import broadcast_to, reshape
 from minitensor.ops import indexing, sorting
 from minitensor.ops.shapes import normalize_axis
+from minitensor.statistics import any as any_
 from minitensor.tensor import Tensor
 
 # --- by index tensors ------------------------------------------------------------------------------------
@@ -85,9 +86,7 @@ def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool
     return apply(indexing.take_along_axis, x, order, axis=place)
 
 
-def searchsorted(
-    x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None
-) -> Tensor:
+def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
     """Where the elements of `x2` would have to be put into the sorted `x1` to keep it sorted."""
     if side not in ("left", "right"):
         raise ShapeError(f"searchsorted's side is 'left' or 'right', not {side!r}")
@@ -153,14 +152,6 @@ def unique_values(x: Tensor, /) -> Tensor:
 
 def isin(x1: Tensor, x2: Tensor, /, *, invert: bool = False) -> Tensor:
     """For each element of `x1` whether it is an element of `x2`."""
-    from minitensor.statistics import any as any_
-
-    hit = any_(reshape(asarray(x1), (*asarray(x1).shape, 1)) == reshape(asarray(x2), (-1,)), axis=-1)
-    return hit if not invert else hit == False  # noqa: E712
-
-
-__all__ = [
-    *("Sequence", "UniqueAll", "UniqueCounts", "UniqueInverse", "argsort", "isin", "nonzero", "scatter_add"),
-    *("searchsorted", "sort", "take", "take_along_axis", "unique_all", "unique_counts", "unique_inverse"),
-    "unique_values",
-]
+    left, right = asarray(x1), asarray(x2)
+    hit = any_(reshape(left, (*left.shape, 1)) == reshape(right, (-1,)), axis=-1)
+    return logical_not(hit) if invert else hit

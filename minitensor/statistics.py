@@ -138,7 +138,9 @@ def _running(op: OpDef, x: Tensor, axis: int | None, dtype: Any, initial: int | 
     return concat([first, result], axis=place)
 
 
-def diff(x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(
+    x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """Differences of neighbours along `axis`, `n` times."""
     place = normalize_axis(axis, x.ndim)
     parts = [part for part in (prepend, x, append) if part is not None]

@@ -198,7 +198,9 @@ class Tensor(Methods):
     def __repr__(self) -> str:
         body = np.array2string(read(self.value), separator=", ", prefix="tensor(")
         plain = self.value.dtype.name in ("float32", "int64", "bool")
-        notes = ("" if plain else f", dtype={self.value.dtype}") + (", requires_grad=True" if self.requires_grad else "")
+        notes = ("" if plain else f", dtype={self.value.dtype}") + (
+            ", requires_grad=True" if self.requires_grad else ""
+        )
         return f"tensor({body}{notes})"
 
     def __str__(self) -> str:

@@ -33,6 +33,9 @@ def _of(op: OpDef, x: Any) -> Any:
     return apply(op, x)
 
 
+cos: OpDef  # written further down, needed by derivatives before
+cosh: OpDef
+
 exp = _smooth("exp", np.exp, lambda x, y: y)
 expm1 = _smooth("expm1", np.expm1, lambda x, y: y + 1)
 log = unary_float("log", np.log, "log", lambda g, x, y: g / conj_of(x))

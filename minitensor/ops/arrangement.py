@@ -18,7 +18,7 @@ from minitensor.ops import comprehend as c
 from minitensor.ops.families import cast_operand
 from minitensor.ops.indexing import getitem
 from minitensor.ops.movement import reshape
-from minitensor.ops.opdef import Attributes, Operand, OpDef, TensorSpec, register
+from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.reduce import sum_
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static
 
@@ -33,7 +33,9 @@ def _concat_eager(*tensors: Any, axis: int) -> Any:
 def _concat_infer(*tensors: TensorSpec, axis: int) -> TensorSpec:
     first = tensors[0].shape
     for x in tensors:
-        if len(x.shape) != len(first) or any(a != b for d, (a, b) in enumerate(zip(x.shape, first, strict=True)) if d != axis):
+        if len(x.shape) != len(first) or any(
+            a != b for d, (a, b) in enumerate(zip(x.shape, first, strict=True)) if d != axis
+        ):
             raise ShapeError(f"tensors of shapes {first} and {x.shape} do not fit beside each other along axis {axis}")
     total = sum(static(tuple(x.shape[axis] for x in tensors), "concat along an axis"))
     return TensorSpec((*first[:axis], total, *first[axis + 1 :]), promote_operands(tensors))
@@ -83,9 +85,7 @@ def _pad_comprehension(x: TensorSpec, value: Operand, *, widths: Widths) -> Def:
     shape = _padded(x.shape, widths)
     at = c.indices(len(shape))
     guards = [
-        c.within(i, low, low + int(n))
-        for i, n, (low, high) in zip(at, x.shape, widths, strict=True)
-        if low or high
+        c.within(i, low, low + int(n)) for i, n, (low, high) in zip(at, x.shape, widths, strict=True) if low or high
     ]
     read = c.access("x0", [c.sub(i, low) for i, (low, _) in zip(at, widths, strict=True)])
     chosen = c.select(c.all_of(guards), read, "x1")

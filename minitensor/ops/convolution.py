@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from comprehension.lang.tree import Def, Expr
+from comprehension.lang.tree import Def, Expr, Name
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import ShapeError
@@ -39,7 +39,9 @@ class Window:
         reach = self.dilation[axis] * (kernel - 1) + 1
         room = size + 2 * self.padding[axis] - reach
         if room < 0:
-            raise ShapeError(f"a kernel that reaches over {reach} does not fit into {size} padded by {self.padding[axis]}")
+            raise ShapeError(
+                f"a kernel that reaches over {reach} does not fit into {size} padded by {self.padding[axis]}"
+            )
         return room // self.stride[axis] + 1
 
     def source(self, position: Expr, offset: Expr, axis: int) -> Expr:
@@ -82,8 +84,8 @@ def _inside(row: Expr, column: Expr, height: Dim, width: Dim, window: Window) ->
     )
 
 
-def _names(text: str) -> list[c.Name]:
-    return [c.Name(letter) for letter in text]
+def _names(text: str) -> list[Name]:
+    return [Name(letter) for letter in text]
 
 
 def _numbers(left: TensorSpec, right: TensorSpec) -> DType:

@@ -8,6 +8,8 @@ which is ahead once there are twice as many of them as pixels in a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
+Rule = Callable[[Array, Array], Array]
 
 
 def _padded(x: Array, padding: Pair) -> Array:
@@ -36,9 +39,7 @@ def _patches(x: Array, kernel: Pair, out: Pair, stride: Pair, dilation: Pair) ->
 
 
 def _positions(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
-    h, w = (
-        (x.shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in (0, 1)
-    )
+    h, w = ((x.shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in (0, 1))
     return h, w
 
 
@@ -51,18 +52,16 @@ def _to_channels_last(x: Array) -> Array:
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
-def _by_group(rule: Any, left: Array, right: Array, groups: int, axes: Pair, join: int, **keywords: Any) -> Array:
-    """Runs a rule of one group on each group's share of both operands, and joins the results."""
+def _by_group(rule: Rule, left: Array, right: Array, groups: int, axes: Pair, join: int) -> Array:
+    """Runs the rule of one group on each group's share of both operands, and joins the results."""
     lefts, rights = np.split(left, groups, axes[0]), np.split(right, groups, axes[1])
-    return np.concatenate([rule(a, b, **keywords) for a, b in zip(lefts, rights, strict=True)], axis=join)
+    return np.concatenate([rule(a, b) for a, b in zip(lefts, rights, strict=True)], axis=join)
 
 
 def conv2d(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
     """(N, C, H, W) with (F, C / groups, KH, KW) to (N, F, OH, OW)."""
-    keywords = {"stride": stride, "padding": padding, "dilation": dilation}
-    if groups > 1:
-        return _by_group(_conv, x, weight, groups, (1, 0), 1, **keywords)
-    return _conv(x, weight, **keywords)
+    rule = partial(_conv, stride=stride, padding=padding, dilation=dilation)
+    return _by_group(rule, x, weight, groups, (1, 0), 1) if groups > 1 else rule(x, weight)
 
 
 def _conv(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair) -> Array:
@@ -75,21 +74,20 @@ def _conv(x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pai
         return np.ascontiguousarray(product.reshape(n, *out, filters).transpose(0, 3, 1, 2))
     patches = _patches(_padded(x, padding), (kernel[0], kernel[1]), out, stride, dilation)
     columns = patches.reshape(n, channels * kernel[0] * kernel[1], out[0] * out[1])
-    return np.matmul(weight.reshape(filters, -1), columns).reshape(n, filters, *out)
+    product = np.matmul(weight.reshape(filters, -1), columns)
+    return np.asarray(product.reshape(n, filters, *out))
 
 
 def weight_grad(
     x: Array, g: Array, *, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of the weight (of the given shape) from x and the output's gradient."""
-    keywords = {"kernel": shape[2:], "stride": stride, "padding": padding, "dilation": dilation}
-    if groups > 1:
-        return _by_group(_weight_grad, x, g, groups, (1, 1), 0, **keywords)
-    return _weight_grad(x, g, **keywords)
+    rule = partial(_weight_grad, kernel=(shape[2], shape[3]), stride=stride, padding=padding, dilation=dilation)
+    return _by_group(rule, x, g, groups, (1, 1), 0) if groups > 1 else rule(x, g)
 
 
 def _weight_grad(x: Array, g: Array, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-    n, filters, *out = g.shape
+    _n, filters, *out = g.shape
     source = _padded(x, padding)
     upstream = g.transpose(1, 0, 2, 3).reshape(filters, -1)
     if _channels_innermost(x, (out[0], out[1])):
@@ -105,11 +103,8 @@ def input_grad(
     g: Array, weight: Array, *, shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """The gradient of x (of the given shape) from the output's gradient and the weight."""
-    size = (shape[2], shape[3])
-    keywords = {"size": size, "stride": stride, "padding": padding, "dilation": dilation}
-    if groups > 1:
-        return _by_group(_input_grad, g, weight, groups, (1, 0), 1, **keywords)
-    return _input_grad(g, weight, **keywords)
+    rule = partial(_input_grad, size=(shape[2], shape[3]), stride=stride, padding=padding, dilation=dilation)
+    return _by_group(rule, g, weight, groups, (1, 0), 1) if groups > 1 else rule(g, weight)
 
 
 def _input_grad(g: Array, weight: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:

@@ -14,7 +14,7 @@ from comprehension.lang.tree import Def
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.ops import comprehend as c
-from minitensor.ops.opdef import Attributes, Operand, OpDef, Scalar, TensorSpec, register
+from minitensor.ops.opdef import Attributes, OpDef, Operand, Scalar, TensorSpec, register
 from minitensor.ops.shapes import Shape
 
 
@@ -65,7 +65,7 @@ eye = register(
     OpDef(
         "eye",
         lambda *, shape, k, dtype: TensorSpec(tuple(shape), dtype),
-        lambda *, shape, k, dtype: np.eye(*shape, k=k, dtype=dtype),
+        lambda *, shape, k, dtype: np.eye(shape[0], shape[1], k=k, dtype=dtype),
         None,
         _eye_comprehension,
     )

@@ -21,13 +21,12 @@ from minitensor.ops.families import (
     cast_operand,
     comparison,
     logical,
-    meet,
     operator,
     read_operand,
     truth,
     unary,
 )
-from minitensor.ops.opdef import Attributes, Operand, OpDef, TensorSpec, register
+from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import broadcast, promote_operands, shape_of
 
 
@@ -109,6 +108,12 @@ def _no_bool(form: Any, name: str) -> Any:
     return checked
 
 
+# The types are spelled out where a derivative needs a record that is written further down.
+sign: OpDef
+equal: OpDef
+greater: OpDef
+where: OpDef
+
 identity = unary("identity", lambda x: x, _itself, lambda g, x, y: g)
 conj = unary("conj", lambda x: np.conj(x) if x.dtype.kind == "c" else x, _itself, lambda g, x, y: conj_of(g))
 real = unary("real", np.real, _itself, lambda g, x, y: g, result=to_real)
@@ -116,7 +121,9 @@ imag = unary("imag", _imag, _imag_form, lambda g, x, y: g * 1j, result=to_real)
 negative = unary("negative", np.negative, _no_bool(_negative_form, "negative"), lambda g, x, y: -g)
 abs_ = unary("abs", np.abs, _abs_form, lambda g, x, y: g * apply(sign, x), result=to_real)
 sign = unary("sign", np.sign, _no_bool(_sign_form, "sign"), _flat)
-square = unary("square", np.square, _no_bool(lambda x, _: c.binary("*", x, x), "square"), lambda g, x, y: g * (conj_of(x) * 2))
+square = unary(
+    "square", np.square, _no_bool(lambda x, _: c.binary("*", x, x), "square"), lambda g, x, y: g * (conj_of(x) * 2)
+)
 floor = unary("floor", _leave_integers(np.floor), _only_floats("floor"), _flat)
 ceil = unary("ceil", _leave_integers(np.ceil), _only_floats("ceil"), _flat)
 trunc = unary("trunc", _leave_integers(np.trunc), _only_floats("trunc"), _flat)
@@ -130,7 +137,9 @@ relu = unary(
 
 isnan = unary("isnan", np.isnan, lambda x, _: c.binary("!=", x, x), result=boolean)
 isinf = unary("isinf", np.isinf, _isinf_form, result=boolean)
-isfinite = unary("isfinite", np.isfinite, lambda x, d: c.is_finite(x) if d.kind == "f" else c.binary("==", x, x), result=boolean)
+isfinite = unary(
+    "isfinite", np.isfinite, lambda x, d: c.is_finite(x) if d.kind == "f" else c.binary("==", x, x), result=boolean
+)
 signbit = unary(
     "signbit",
     np.signbit,
@@ -299,11 +308,3 @@ def _clip_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes)
 
 
 clip = register(OpDef("clip", _clip_infer, _clip_eager, _clip_vjp, _clip_comprehension))
-
-__all__ = [
-    *("abs_", "add", "ceil", "clip", "conj", "conj_of", "copysign", "divide", "equal", "floor", "floor_divide"),
-    *("greater", "greater_equal", "identity", "imag", "isfinite", "isinf", "isnan", "less", "less_equal"),
-    *("logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative"),
-    *("nextafter", "not_equal", "real", "relu", "remainder", "round_", "sign", "signbit", "square", "subtract"),
-    *("trunc", "where", "meet"),
-]

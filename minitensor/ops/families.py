@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comprehension.lang.tree import Def, Expr
-from minitensor.dtypes import DType, to_float, weak_dtype
 from minitensor.dtypes import PROMOTED as _PROMOTED
+from minitensor.dtypes import DType, to_float, weak_dtype
 from minitensor.errors import DTypeError, NoComprehension
 from minitensor.ops import comprehend as c
-from minitensor.ops.opdef import Attributes, Operand, OpDef, TensorSpec, register
+from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import broadcast, promote_operands, shape_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def binary(
             if kind is _ndarray:
                 if x.dtype is y.dtype:
                     return function(x, y)
-            elif kind is float and x.dtype.kind == "f" or kind is int and x.dtype.kind in "fi":
+            elif (kind is float and x.dtype.kind == "f") or (kind is int and x.dtype.kind in "fi"):
                 return function(x, y)  # NumPy's scalars are as weak as ours here
         dtype = operand(meet(x, y))
         return function(cast_operand(x, dtype), cast_operand(y, dtype))
@@ -167,7 +167,7 @@ def binary(
     def comprehension(x: Operand, y: Operand) -> Def:
         met = promote_operands((x, y))
         work = operand(met)
-        if work.kind == "b" and not on_bool or work.kind in "iu" and not on_integers:
+        if (work.kind == "b" and not on_bool) or (work.kind in "iu" and not on_integers):
             raise NoComprehension(f"{name} of {work} operands")
         shape = broadcast(shape_of(x), shape_of(y))
         at = c.indices(len(shape))

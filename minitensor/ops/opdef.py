@@ -48,7 +48,8 @@ VjpRule = Callable[
     ["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes], "tuple[Tensor | None, ...]"
 ]
 # (*operands, **attributes) -> a def with inputs x0, x1, ... (weak scalars are rank-0 parameters of the result's
-# type) and outputs r0, ... (y0 is a Bessel function); temporaries are t0, ...; sizes: ints, or the names that stand in the operands.
+# type) and outputs r0, ... (y0 is a Bessel function); temporaries are t0, ...; sizes: ints, or the names that
+# stand in the operands.
 TcRule = Callable[..., "Def"]
 # (operands, attributes) -> None, or raises where the eager rule would, looking at nothing but the contents of
 # integer and bool operands: those come as arrays, the others may be anything with a shape and a dtype.

@@ -90,7 +90,7 @@ def _max_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     shape = static(pooled_shape(x.shape, kernel, stride, padding), "eager pooling")
     source = _padded(x, padding, _lowest(x.dtype))
     slices = _slices(shape, kernel, stride)
-    best = source[next(slices)].copy()
+    best: Array = source[next(slices)].copy()
     for pixels in slices:
         np.maximum(best, source[pixels], out=best)
     return best
@@ -157,9 +157,7 @@ def _sum_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pa
     out = pooled_shape(x.shape, kernel, stride, padding)
     inside = _pixel_inside(x.shape, stride, padding)
     value = c.select(inside, _read_window("x0", x.shape, stride, padding), c.constant(0, x.dtype))
-    return c.definition(
-        "sum_pool2d", (x,), [c.reduce("+", "r0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))]
-    )
+    return c.definition("sum_pool2d", (x,), [c.reduce("+", "r0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))])
 
 
 def _window_of(axis: int, out: Shape, stride: Pair, padding: Pair) -> tuple[Expr, list[Expr]]:

@@ -87,8 +87,12 @@ def _extreme_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attribut
     return (hit * (spread(g, x, **attributes) / count),)
 
 
-max_ = reduction("max", lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims), "max", _extreme_vjp)
-min_ = reduction("min", lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims), "min", _extreme_vjp)
+max_ = reduction(
+    "max", lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims), "max", _extreme_vjp
+)
+min_ = reduction(
+    "min", lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims), "min", _extreme_vjp
+)
 
 # --- truth -----------------------------------------------------------------------------------------------
 

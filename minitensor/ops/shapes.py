@@ -42,7 +42,9 @@ def shape_of(operand: Operand) -> Shape:
 def broadcast(*shapes: Shape) -> Shape:
     """The common shape by the standard's rules.  Raises ShapeError."""
     rank = max((len(s) for s in shapes), default=0)
-    return tuple(_broadcast_dim([s[k - rank + len(s)] for s in shapes if k >= rank - len(s)], shapes) for k in range(rank))
+    return tuple(
+        _broadcast_dim([s[k - rank + len(s)] for s in shapes if k >= rank - len(s)], shapes) for k in range(rank)
+    )
 
 
 def _broadcast_dim(extents: list[Dim], shapes: tuple[Shape, ...]) -> Dim:

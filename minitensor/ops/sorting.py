@@ -16,9 +16,8 @@ _INT = np.dtype(np.int64)
 
 
 def _argsort_eager(x: Any, *, axis: int, descending: bool, stable: bool) -> Any:
-    kind = "stable" if stable else None
     if not descending:
-        return np.argsort(x, axis=axis, kind=kind).astype(_INT, copy=False)
+        return np.argsort(x, axis=axis, kind="stable" if stable else "quicksort").astype(_INT, copy=False)
     # Equal elements keep their order when sorted downwards too: the flipped tensor is sorted, and flipped back.
     order = np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
     return (x.shape[axis] - 1 - order).astype(_INT, copy=False)

