@@ -19,9 +19,10 @@ from comprehension.codegen.check_text import print_check, print_scan
 from comprehension.codegen.checks import ScanNode, checks_in_place, inlined, scan_of
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function
 from comprehension.codegen.index_text import condition_text
+from comprehension.codegen.liveness import overwritable
 from comprehension.codegen.names import Scope, identifier
 from comprehension.codegen.subscript import elements_of, offset_of, simplified
-from comprehension.codegen.value_text import Printer, TileContext
+from comprehension.codegen.value_text import SPREADS, Printer, TileContext
 from comprehension.kernel import ir
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def entry_name(kernel: ir.Kernel, stage: ir.Stage) -> str:
 def _stage(kernel: ir.Kernel, stage: ir.Stage, checked: bool, messages: list[str]) -> tuple[Function, str]:
     name = entry_name(kernel, stage)
     function = _new_function(kernel, name, checked, messages)
+    function.overwritable = overwritable(kernel, stage.body)
     if stage.parallel is None:
         _body(function, stage.body)
     else:
@@ -238,18 +240,18 @@ def _store(printer: Printer, store: ir.Store) -> None:
     function.line(f"{function.use('store')}({region}, {name}, {start}, {by_rows}, {by_lanes}, {value})")
 
 
-_SPREADS = {(True, True): "spread", (True, False): "spread_rows", (False, True): "spread_lanes"}
-
-
 def _store_register(printer: Printer, buffer: ir.Buffer, store: ir.Store) -> None:
     """Assigns a variable; a limited tile changes its active points only."""
     function, tile = printer.function, printer.tile
     target, value = printer.register(buffer, store.subscripts), printer.value(store.value)
     text = value.text
     if (value.by_rows, value.by_lanes) != (target.by_rows, target.by_lanes) and tile is not None:
-        text = f"{function.use(_SPREADS[target.by_rows, target.by_lanes])}({tile.region}, {text})"
-    if tile is not None and tile.is_limited and not target.is_scalar:
-        text = f"{function.use('keep')}({tile.region}, {text}, {target.text})"
+        text = f"{function.use(SPREADS[target.by_rows, target.by_lanes])}({tile.region}, {text})"
+    blends = buffer.name not in function.overwritable
+    if tile is not None and tile.is_limited and not target.is_scalar and blends:
+        old = printer.register_value(buffer, store.subscripts).text
+        text = f"{function.use('keep')}({tile.region}, {text}, {old})"
+    function.assigned.add(target.text)
     function.line(f"{target.text} = {text}")
 
 
@@ -275,7 +277,7 @@ def _bindings(function: Function) -> list[str]:
             else:
                 source = f"{function.use('buffer')}(buffers, {number}, {dtype_text})"
             lines.append(f"{target} = {source}")
-    return ["    " + line for line in lines]
+    return ["    " + line for line in lines + function.presets]
 
 
 # --- scratch memory ------------------------------------------------------------------------------------------

@@ -58,6 +58,9 @@ class Function:
     definitions: dict[str, ir.Value] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     checked: bool = True
+    overwritable: frozenset[str] = frozenset()
+    assigned: set[str] = field(default_factory=set)
+    presets: list[str] = field(default_factory=list)
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.indent + text)

@@ -48,8 +48,27 @@ def polynomial(expression: ir.IntExpr) -> Polynomial:
             return _sum(polynomial(left), polynomial(right), -1)
         case ir.IntOp("*", left, right):
             return _product(polynomial(left), polynomial(right))
+        case ir.IntOp(op, left, right):
+            return _indivisible(ir.IntOp(op, simplified(left), simplified(right)))
         case _:
             return {(expression,): 1}
+
+
+def _indivisible(expression: ir.IntOp) -> Polynomial:
+    """A quotient, remainder, minimum or maximum: one factor, or a number where both sides are."""
+    left, right = expression.left, expression.right
+    if not (isinstance(left, ir.Int) and isinstance(right, ir.Int)):
+        return {(expression,): 1}
+    match expression.op:
+        case "/" | "%":
+            if not right.value:
+                return {}
+            value = left.value // right.value if expression.op == "/" else left.value % right.value
+        case "min":
+            value = min(left.value, right.value)
+        case _:
+            value = max(left.value, right.value)
+    return {(): value} if value else {}
 
 
 def _sum(left: Polynomial, right: Polynomial, sign: int) -> Polynomial:
@@ -69,20 +88,34 @@ def _product(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def expression_of(terms: Polynomial) -> ir.IntExpr:
-    """A polynomial as an expression, constant last."""
+    """A polynomial as an expression: products before the constant, what is subtracted after what is added.
+
+    >>> from comprehension.kernel.printer import index_text
+    >>> index_text(expression_of({(ir.Var("i"),): -16, (): 130}))
+    '(130 - (i * 16))'
+    """
+    ordered = sorted(terms.items(), key=lambda item: (item[1] < 0, not item[0], repr(item[0])))
     result: ir.IntExpr | None = None
-    for monomial, factor in sorted(terms.items(), key=lambda item: (not item[0], repr(item[0]))):
-        term: ir.IntExpr = ir.Int(abs(factor))
-        if monomial:
-            product = monomial[0]
-            for part in monomial[1:]:
-                product = ir.IntOp("*", product, part)
-            term = product if abs(factor) == 1 else ir.IntOp("*", product, term)
+    for monomial, factor in ordered:
+        term = _term(monomial, abs(factor))
         if result is None:
-            result = term if factor > 0 else (ir.Int(-abs(factor)) if not monomial else ir.IntOp("-", ir.Int(0), term))
+            result = term if factor > 0 else _negated(term)
         else:
             result = ir.IntOp("+" if factor > 0 else "-", result, term)
     return ir.Int(0) if result is None else result
+
+
+def _term(monomial: Monomial, factor: int) -> ir.IntExpr:
+    if not monomial:
+        return ir.Int(factor)
+    product = monomial[0]
+    for part in monomial[1:]:
+        product = ir.IntOp("*", product, part)
+    return product if factor == 1 else ir.IntOp("*", product, ir.Int(factor))
+
+
+def _negated(term: ir.IntExpr) -> ir.IntExpr:
+    return ir.Int(-term.value) if isinstance(term, ir.Int) else ir.IntOp("-", ir.Int(0), term)
 
 
 def simplified(expression: ir.IntExpr) -> ir.IntExpr:

@@ -24,6 +24,7 @@ from comprehension.lang.types import ScalarType
 
 _FOLD_NAMES = {"+": "sum", "*": "product", "min": "min", "max": "max"}
 _NATIVE = (ScalarType.INT64, ScalarType.FLOAT32, ScalarType.FLOAT64, ScalarType.BOOL)  # numba keeps their type
+SPREADS = {(True, True): "spread", (True, False): "spread_rows", (False, True): "spread_lanes"}
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 
@@ -250,7 +251,7 @@ class Printer:
     def _load(self, load: ir.Load) -> Expr:
         buffer = self.function.kernel.buffer(load.buffer)
         if buffer.space is ir.Space.REGISTER:
-            return self.register(buffer, load.subscripts)
+            return self.register_value(buffer, load.subscripts)
         offset, name = offset_of(buffer, load.subscripts), self.function.buffer(load.buffer)
         if self.tile is None:
             return Expr(f"{name}[{self.index(offset).text}]")
@@ -271,6 +272,20 @@ class Printer:
             return Expr(f"{name}[{start}]")
         text = f"{self.function.use('load' + suffix)}({', '.join([*arguments, start, by_rows, by_lanes])})"
         return Expr(text, by_rows != "0" or guard.by_rows, by_lanes != "0" or guard.by_lanes)
+
+    def register_value(self, buffer: ir.Buffer, subscripts: tuple[ir.IntExpr, ...]) -> Expr:
+        """The variable as a value; one that no line above has assigned gets a value at the head of the function."""
+        target, function = self.register(buffer, subscripts), self.function
+        if target.text not in function.assigned:
+            function.assigned.add(target.text)
+            zero = literal_text(0, buffer.dtype)
+            if not target.is_scalar:
+                assert self.tile is not None
+                rows = self.tile.node.rows.extent if self.tile.node.rows else 1
+                region = f"{function.use('tile')}({rows}, {self.tile.node.lanes.extent})"
+                zero = f"{function.use(SPREADS[target.by_rows, target.by_lanes])}({region}, {zero})"
+            function.presets.append(f"{target.text} = {zero}")
+        return target
 
     def register(self, buffer: ir.Buffer, subscripts: tuple[ir.IntExpr, ...]) -> Expr:
         """The variable that holds a register buffer (or one plane of it, where a subscript is constant)."""

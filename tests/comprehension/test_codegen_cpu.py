@@ -313,6 +313,35 @@ def test_accumulators_keep_what_a_limit_leaves_out(n: int, symbolic: bool) -> No
     assert_same(kernel, {"A": array}, {"N": n} if symbolic else None)
 
 
+def ragged_product(m: int, n: int, k: int, fill_limited: bool) -> ir.Kernel:
+    """C = A B by register tiles of 4 x 16 with limits on both axes."""
+    r, l, i, j = Var("r"), Var("l"), times(Var("i"), 4), times(Var("j"), 16)
+    place = (minus(r, i), minus(l, j))
+    whole, edge = (Axis("r", i, 4), Axis("l", j, 16)), (Axis("r", i, 4, Int(m)), Axis("l", j, 16, Int(n)))
+    product = ir.Fma(load("A", F32, r, Var("k")), load("B", F32, Var("k"), l), load("acc", F32, *place), F32)
+    fill = Tile(*(edge if fill_limited else whole), (Store("acc", place, Const(0.0, F32), ir.StoreRole.FILL),))
+    update = Tile(*edge, (Store("acc", place, product),))
+    finish = Tile(*edge, (Store("C", (r, l), load("acc", F32, *place), ir.StoreRole.COMBINE),))
+    body = (Loop("j", Int(0), Int(-(-n // 16)), (fill, Loop("k", Int(0), Int(k), (update,)), finish)),)
+    buffers = (
+        Buffer("A", F32, (Int(m), Int(k)), Space.INPUT),
+        Buffer("B", F32, (Int(k), Int(n)), Space.INPUT),
+        Buffer("C", F32, (Int(m), Int(n)), Space.OUTPUT),
+        Buffer("acc", F32, (Int(4), Int(16)), Space.REGISTER),
+    )
+    return ir.Kernel("product", (), (), buffers, (Stage("s", body, Loop("i", Int(0), Int(-(-m // 4)), ())),))
+
+
+@pytest.mark.parametrize("fill_limited", [False, True])
+def test_ragged_products_blend_only_where_it_can_be_seen(fill_limited: bool) -> None:
+    kernel = ragged_product(7, 21, 5, fill_limited)
+    rng = np.random.default_rng(0)
+    arrays = {"A": rng.random((7, 5), np.float32), "B": rng.random((5, 21), np.float32)}
+    assert_same(kernel, arrays)
+    assert ("keep" in Native(kernel).source.text) is fill_limited
+    assert "keep" in Native(split_sum(37)).source.text
+
+
 def test_scalar_parameters_strides_and_scratch() -> None:
     """A scalar as value and as bound, a strided input, scratch memory of symbolic size."""
     n, k = Var("N"), Var("k")

@@ -1,0 +1,102 @@
+"""Register buffers whose inactive points nobody reads: their stores need no blend.
+
+In: the body of a stage.  Out: names of register buffers that a limited tile may overwrite whole.
+Invariant: a buffer is named only if no point outside the limits can be observed: it is filled whole first, and
+every tile that touches it afterwards has the same limits in the same iteration of the loops that they depend on.
+
+In the inner loop of a product with a ragged edge this is the difference between one fused multiply-add a
+vector and three operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from comprehension.codegen.subscript import Polynomial, polynomial, variables, walk
+from comprehension.kernel import ir
+
+Signature = tuple[tuple[str, tuple[tuple[object, int], ...]], ...]
+Path = tuple[int, ...]  # the way from the stage's body to a statement's body, by positions
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """A statement that reads or writes a register buffer."""
+
+    path: Path
+    tile: ir.Tile | None
+    reads: bool
+    writes: bool
+
+
+def overwritable(kernel: ir.Kernel, body: Sequence[ir.Node]) -> frozenset[str]:
+    """The register buffers of a stage whose limited stores need not keep what is outside the limits."""
+    loops: dict[Path, ir.Node] = {}
+    touches: dict[str, list[_Touch]] = {}
+    registers = {b.name for b in kernel.buffers if b.space is ir.Space.REGISTER}
+    for name, touch in _touches(body, (), None, loops):
+        if name in registers:
+            touches.setdefault(name, []).append(touch)
+    return frozenset(name for name, found in touches.items() if _is_overwritable(found, loops))
+
+
+def _touches(
+    body: Sequence[ir.Node], path: Path, tile: ir.Tile | None, loops: dict[Path, ir.Node]
+) -> Iterator[tuple[str, _Touch]]:
+    for position, node in enumerate(body):
+        match node:
+            case ir.Loop() | ir.If():
+                inner = (*path, position)
+                loops[inner] = node
+                yield from _touches(node.body, inner, None, loops)
+            case ir.Tile():
+                yield from _touches(node.body, path, node, loops)
+            case ir.Store() | ir.Define():
+                read = {n.buffer for n in walk(node.value) if isinstance(n, ir.Load)}
+                written = {node.buffer} if isinstance(node, ir.Store) else set()
+                for name in sorted(read | written):
+                    yield name, _Touch(path, tile, name in read, name in written)
+            case ir.Barrier():
+                pass
+
+
+def _is_overwritable(touches: list[_Touch], loops: dict[Path, ir.Node]) -> bool:
+    fill, *others = touches
+    if fill.reads or not fill.writes or fill.tile is None or _signature(fill.tile):
+        return False
+    limited = [t for t in others if t.tile is not None and _signature(t.tile)]
+    rest = [t for t in others if t not in limited]
+    if any(t.reads or t.path != fill.path for t in rest):  # a whole tile sees everything
+        return False
+    signatures = {_signature(t.tile) for t in limited if t.tile is not None}
+    if len(signatures) != 1:
+        return False
+    return all(_same_iteration(fill, touch, loops) for touch in limited)
+
+
+def _same_iteration(fill: _Touch, touch: _Touch, loops: dict[Path, ir.Node]) -> bool:
+    """Whether the limits have one value from the fill to this tile.
+
+    True if the tile stands below what the fill stands in, and the loops in between do not move the limits.
+    """
+    if touch.path[: len(fill.path)] != fill.path or touch.tile is None:
+        return False
+    between = [loops[touch.path[:depth]] for depth in range(len(fill.path) + 1, len(touch.path) + 1)]
+    moving = {loop.variable for loop in between if isinstance(loop, ir.Loop)}
+    return not moving & _limit_variables(touch.tile)
+
+
+def _signature(tile: ir.Tile) -> Signature:
+    """How many points are active along each limited axis, as polynomials; empty without limits."""
+    parts = []
+    for kind, axis in (("rows", tile.rows), ("lanes", tile.lanes)):
+        if axis is not None and axis.limit is not None:
+            count: Polynomial = polynomial(ir.IntOp("-", axis.limit, axis.start))
+            parts.append((kind, tuple(sorted(count.items(), key=repr))))
+    return tuple(parts)
+
+
+def _limit_variables(tile: ir.Tile) -> frozenset[str]:
+    axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None and axis.limit is not None]
+    return frozenset().union(*(variables(axis.start) | variables(axis.limit) for axis in axes))
