@@ -8,13 +8,15 @@ loops and tensors from the decisions, the values from the statements.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Literal, assert_never
 
 from comprehension.kernel import ir
 from comprehension.kernel.scope import Scope, box_subscripts
-from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, simplify, simplify_condition, varies_with
+from comprehension.kernel.simplify import bounds_of, linear, simplify, simplify_condition, varies_with
+from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, is_masked, upper_bound
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
+from comprehension.kernel.walk import accesses_in
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
 from comprehension.poly.ast import aff_expr, condition_of, generate_ast, int_expr
@@ -116,7 +118,7 @@ class _Walker:
         lower = simplify(int_expr(node.for_get_init(), scope.names), scope.ranges)
         if node.for_is_degenerate():
             return self.nodes(node.for_get_body(), scope.inside(iterator, lower, None))
-        upper = simplify(_upper(node.for_get_cond(), scope), scope.ranges)
+        upper = simplify(upper_bound(node.for_get_cond(), scope), scope.ranges)
         step = int_expr(node.for_get_inc())
         assert isinstance(step, ir.Int)
         body = self.nodes(node.for_get_body(), scope.inside(iterator, ir.Var(iterator), _range(lower, upper, scope)))
@@ -153,7 +155,7 @@ class _Walker:
         for extent in extents:
             if inner.get_type() != isl.ast_node_type.for_:
                 return self.nodes(node, scope)
-            axis, inside = _axis(inner, extent, inside)
+            axis, inside = axis_of(inner, extent, inside)
             axes.append(axis)
             inner = inner.for_get_body()
         inside = inside.in_tile(tuple(axis.variable for axis in axes))
@@ -192,7 +194,7 @@ class _Walker:
         dtype = self.program.tensor(source.target).dtype
         inside = scope.accumulating(decision.statement, decision.buffer)
         body = self.nodes(node, inside)
-        if not _only_in_tiles(body, decision.buffer):
+        if not is_lane_wise(body, decision.buffer):
             return self.nodes(node, scope)
         self.locals[decision.buffer] = ir.Buffer(
             decision.buffer, dtype, (ir.Int(decision.lanes),), ir.Space.REGISTER, promoted_from=source.target
@@ -216,7 +218,7 @@ class _Walker:
                 self.padded.add(promotion.buffer)
         body = self.nodes(node, scope)
         held = [self.locals[p.buffer] for p in decision.promotions if p.space is ir.Space.REGISTER]
-        return [*(_cleared(b, len(scope.dims)) for b in held if _is_masked(b.name, body)), *body]
+        return [*(cleared(b, len(scope.dims)) for b in held if is_masked(b.name, body)), *body]
 
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)
@@ -289,114 +291,6 @@ def _marks(
             yield from _marks(node.if_get_then_node(), (*guards, node.if_get_cond()))
         case _:
             raise ValueError(f"a statement outside of every stage: {node.to_C_str()}")
-
-
-def _upper(condition: isl.AstExpr, scope: Scope) -> ir.IntExpr:
-    """The exclusive upper bound of `iterator < bound` or `iterator <= bound`."""
-    bound = int_expr(condition.get_op_arg(1), scope.names)
-    if condition.get_op_type() == isl.ast_expr_op_type.lt:
-        return bound
-    assert condition.get_op_type() == isl.ast_expr_op_type.le, condition.to_C_str()
-    return _plus_one(bound)
-
-
-def _plus_one(bound: ir.IntExpr) -> ir.IntExpr:
-    """bound + 1, inside of minima, so that their operands stay comparable."""
-    if isinstance(bound, ir.IntOp) and bound.op == "min":
-        return ir.IntOp("min", _plus_one(bound.left), _plus_one(bound.right))
-    return ir.IntOp("+", bound, ir.Int(1))
-
-
-def _axis(node: isl.AstNode, extent: int, scope: Scope) -> tuple[ir.Axis, Scope]:
-    """The loop `for v in start : min(start + extent, limit)` as a tile axis."""
-    iterator = node.for_get_iterator().id_get_id().get_name()
-    start = simplify(int_expr(node.for_get_init(), scope.names), scope.ranges)
-    if node.for_is_degenerate():
-        upper = simplify(ir.IntOp("+", start, ir.Int(1)))
-    else:
-        upper = simplify(_upper(node.for_get_cond(), scope), scope.ranges)
-    limit = _without(upper, linear(start).plus(Linear(extent, ())), scope.ranges)
-    low, high = bounds_of(linear(start), scope.ranges)
-    bounds = (low, None if high is None else high + extent - 1)
-    return ir.Axis(iterator, start, extent, limit), scope.inside(iterator, ir.Var(iterator), bounds)
-
-
-def _without(limit: ir.IntExpr, end: Linear, ranges: Ranges) -> ir.IntExpr | None:
-    """The limit without those operands of its minimum that are the end of the tile or beyond; None if all are."""
-    if isinstance(limit, ir.IntOp) and limit.op == "min":
-        left, right = _without(limit.left, end, ranges), _without(limit.right, end, ranges)
-        if left is None or right is None:
-            return right if left is None else left
-        return ir.IntOp("min", left, right)
-    low, _ = bounds_of(linear(limit).plus(end, -1), ranges)
-    return None if low is not None and low >= 0 else limit
-
-
-def _is_masked(buffer: str, nodes: Sequence[ir.Node]) -> bool:
-    """Whether some store to the buffer leaves points of its tile out."""
-    return any(
-        isinstance(node, ir.Tile)
-        and (node.lanes.limit is not None or (node.rows is not None and node.rows.limit is not None))
-        and any(isinstance(part, ir.Store) and part.buffer == buffer for part in node.body)
-        for node in walk_nodes(nodes)
-    )
-
-
-def _cleared(buffer: ir.Buffer, depth: int) -> ir.Node:
-    """The whole register buffer set to zero: masked stores then change a defined value."""
-    axes = [ir.Axis(f"{kind}{depth}", ir.Int(0), int_of(e)) for kind, e in zip(_AXES, buffer.shape[::-1], strict=False)]
-    subscripts = tuple(ir.Var(axis.variable) for axis in reversed(axes))
-    zero = ir.Const(0.0 if buffer.dtype.is_float else 0, buffer.dtype)
-    fill = ir.Store(buffer.name, subscripts, zero, ir.StoreRole.FILL)
-    return ir.Tile(axes[1] if len(axes) > 1 else None, axes[0], (fill,)) if axes else fill
-
-
-_AXES = ("lane", "row")
-
-
-def int_of(extent: ir.IntExpr) -> int:
-    assert isinstance(extent, ir.Int)
-    return extent.value
-
-
-def _only_in_tiles(nodes: Sequence[ir.Node], buffer: str) -> bool:
-    """Whether the buffer is written at all, and never outside of a tile."""
-    found = False
-    for node in nodes:
-        match node:
-            case ir.Store(buffer=target) if target == buffer:
-                return False
-            case ir.Loop(body=body) | ir.If(body=body):
-                if any(isinstance(n, ir.Store) and n.buffer == buffer for n in walk_nodes(body)):
-                    if not _only_in_tiles(body, buffer):
-                        return False
-                    found = True
-            case ir.Tile(lanes=lanes, body=body):
-                if any(isinstance(n, ir.Store) and n.buffer == buffer for n in body):
-                    if lanes.start != ir.Int(0):  # the lane would not be the accumulator's number
-                        return False
-                    found = True
-    return found
-
-
-def accesses_in(node: object) -> Iterator[ir.Store | ir.Load]:
-    """All stores and loads in statements or values."""
-    if isinstance(node, ir.Store | ir.Load):
-        yield node
-    if isinstance(node, tuple):
-        for part in node:
-            yield from accesses_in(part)
-    elif is_dataclass(node):
-        for part in fields(node):
-            yield from accesses_in(getattr(node, part.name))
-
-
-def walk_nodes(nodes: Sequence[ir.Node]) -> Iterator[ir.Node]:
-    """All nodes, each before what it contains."""
-    for node in nodes:
-        yield node
-        if isinstance(node, ir.Loop | ir.If | ir.Tile):
-            yield from walk_nodes(node.body)
 
 
 def _product(factors: Sequence[str]) -> ir.IntExpr:

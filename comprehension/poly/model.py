@@ -27,6 +27,7 @@ from comprehension.poly.scop import Scop, ScopRole, ScopStatement
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 GATHER_COST = 1.0  # per lane
 SCATTER_COST = 1.5  # per lane
+TRANSPOSE_COST = 3.0  # per vector of a square tile
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
 
@@ -80,7 +81,63 @@ class Model:
             cost = sum(self._vector_cost(name, member, lanes, split) for name in nest.statements())
             if cost < best.cost:
                 best = LanePlan(member, lanes, cost, self._reason(nest, member, lanes, cost), split)
-        return best
+        transposing = self._transposing(nest)
+        return transposing if transposing is not None and transposing.cost < best.cost else best
+
+    def _transposing(self, nest: Nest) -> TilePlan | None:
+        """Square tiles where accesses are contiguous along different loops: transposed in registers."""
+        names = tuple(nest.statements())
+        parallel = [m for m in nest.members if m.coincident]
+        if len(parallel) < 2 or not all(isinstance(child, str) for child in nest.children):
+            return None
+        if not all(self.extents.is_box(name) for name in names):
+            return None
+        side = self.machine.lanes(self._widest(names))
+        plans = [
+            self._square(nest, rows, lanes, side)
+            for rows in parallel
+            for lanes in parallel
+            if rows is not lanes and min(self._extent(rows), self._extent(lanes)) >= side // 2
+        ]
+        return min(plans, key=lambda plan: plan.cost, default=None)
+
+    def _square(self, nest: Nest, rows: Member, lanes: Member, side: int) -> TilePlan:
+        cost = 0.0
+        for name in nest.statements():
+            statement = self.scop.statement(name)
+            row, lane = rows.dim(name), lanes.dim(name)
+            each = side * operations(statement)
+            for pattern in self.patterns.of(name):
+                if pattern.strides[lane] not in (0, 1) and pattern.strides[row] == 1:
+                    each += TRANSPOSE_COST * side
+                else:
+                    each += side * _access_cost(pattern, lane, side, 1.0)
+            extents = self._extent(rows), self._extent(lanes)
+            tiles = -(-extents[0] // side) * -(-extents[1] // side)
+            cost += self.extents.instances(name) / max(1, extents[0] * extents[1]) * tiles * each
+        others = self.outermost_first([m for m in nest.members if m is not rows and m is not lanes])
+        outer = tuple(m for m in others[:1] if self._extent(m) > 1)
+        first = next(iter(nest.statements()))
+        down, across = (self.scop.statement(first).dims[m.dim(first)] for m in (rows, lanes))
+        return TilePlan(
+            statement=first,
+            rows=rows,
+            lanes=lanes,
+            row_extent=side,
+            lane_extent=side,
+            row_block=1,
+            lane_block=None,
+            outer=outer,
+            inner=tuple(m for m in others if m not in outer),
+            pack_rows=None,
+            pack_lanes=None,
+            cost=cost,
+            reason=f"{side} by {side} tiles of {down} and {across}, transposed in registers; about {cost:.3g} operations",
+        )
+
+    def _widest(self, names: Sequence[str]) -> int:
+        """Bits of the widest type that statements access, 32 at least."""
+        return max(32, *(self.scop.program.tensor(a.tensor).dtype.bits for n in names for a in self.patterns.of(n)))
 
     def cost(self, item: Nest | str) -> float:
         if isinstance(item, Nest):
@@ -131,8 +188,7 @@ class Model:
     def lanes_for(self, nest: Nest, member: Member) -> int:
         """Vectors of the widest type accessed, several where the loop is long and the body short."""
         names = tuple(nest.statements())
-        widest = max(self.scop.program.tensor(a.tensor).dtype.bits for n in names for a in self.patterns.of(n))
-        vector = self.machine.lanes(max(widest, 32))
+        vector = self.machine.lanes(self._widest(names))
         extent = max(self.extents.extent(n, member.dim(n)) for n in names)
         if isinstance(self.options.vectorize, int) and not isinstance(self.options.vectorize, bool):
             return max(1, self.options.vectorize)
