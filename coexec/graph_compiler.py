@@ -78,7 +78,7 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
     pieces: dict[Cluster, tuple[Cluster, ...]] = {}
     for cluster, lowered, kernel in _compiled(parts.clusters, parts, nodes, math):
         if isinstance(kernel, Kernel):
-            compiled[cluster] = _compiled_cluster(lowered, kernel)
+            compiled[cluster] = _compiled_cluster(cluster, lowered, kernel)
             continue
         if len(cluster.nodes) == 1:
             raise CompilationFailed(f"{cluster.nodes[0].where}: {cluster.nodes[0].op.name}: {kernel}") from kernel
@@ -140,9 +140,9 @@ def _request(lowered: Lowered, math: Math) -> Future[Kernel]:
     return future
 
 
-def _compiled_cluster(lowered: Lowered, kernel: Kernel) -> CompiledCluster:
+def _compiled_cluster(cluster: Cluster, lowered: Lowered, kernel: Kernel) -> CompiledCluster:
     stages = tuple(kernel.addresses[stage.symbol] for stage in kernel.manifest.stages)
-    return CompiledCluster(lowered, kernel.manifest, stages, kernel)
+    return CompiledCluster(cluster, lowered, kernel.manifest, stages, kernel)
 
 
 def explain(plan: Plan) -> str:

@@ -53,11 +53,12 @@ from comprehension.jit.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledCluster:
-    """A lowered cluster and its machine code; `stages[i]` is the address of the manifest's stage i.
+    """A cluster, its comprehension and its machine code; `stages[i]` is the address of the manifest's stage i.
 
     `kernel` is the compiler's own object: it keeps the code, and tells of itself.
     """
 
+    cluster: Cluster
     lowered: Lowered
     manifest: Manifest
     stages: tuple[int, ...]

@@ -95,7 +95,7 @@ def kernel_of(cluster: Cluster, graph: SymbolicGraph) -> CompiledCluster:
     symbol = f"{node.op.name}_{kinds}"
     stages = (StageEntry(symbol, extent, 1, 1.0),)
     manifest = Manifest("handmade", "cpu", sizes, tuple(slots), stages, 0, (), ("it is zero",))
-    return CompiledCluster(lowered, manifest, (loaded.addresses[symbol],), loaded)
+    return CompiledCluster(cluster, lowered, manifest, (loaded.addresses[symbol],), loaded)
 
 
 def compile_by_hand(graph: SymbolicGraph) -> NativeGraph:
