@@ -24,6 +24,7 @@ from comprehension.jit import client
 from comprehension.jit.arguments import Arguments, is_scalar, specs_of, take_arguments
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate, text_of_tree
+from comprehension.jit.failure import note_fallback
 from comprehension.jit.launch import Launcher
 from comprehension.jit.load import load_object
 from comprehension.jit.manifest import Manifest
@@ -319,10 +320,14 @@ class Kernel:
         self.name = request.name
         self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
         self._artifact = artifact
-        symbols = [stage.symbol for stage in self.manifest.stages]
-        self._loaded = load_object(self.name, artifact[OBJECT], symbols)
-        self.addresses: dict[str, int] = self._loaded.addresses
-        self.launcher = Launcher(self.manifest, self._loaded, parameters)
+        self.addresses: dict[str, int] = {}
+        self._launcher: Launcher | None = None
+        if self.manifest.target == "cpu":
+            loaded = load_object(self.name, artifact[OBJECT], [stage.symbol for stage in self.manifest.stages])
+            self.addresses = loaded.addresses
+            self._launcher = Launcher(self.manifest, loaded, parameters)
+        for reason in self.report.fallbacks:
+            note_fallback("schedule not proved", f"{self.name}: {reason}; a simpler schedule is used")
         if config.dump is not None:
             for section in self.explain().sections:
                 write_dump(config.dump, self.name, key_of(request), section.file, section.text)
@@ -330,6 +335,19 @@ class Kernel:
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Runs the kernel; arguments of other specs than it was made for are refused."""
         return self.launcher(inputs, out)
+
+    @property
+    def launcher(self) -> Launcher:
+        """What checks arguments and runs the stages.
+
+        Raises ComprehensionError for a CUDA kernel: this version compiles and assembles them only.
+        """
+        if self._launcher is None:
+            raise ComprehensionError(
+                f"{self.name}: this kernel was compiled for CUDA; running it needs a GPU and is not part of this"
+                ' version.  Use target="cpu", or its .source in numba\'s simulator'
+            )
+        return self._launcher
 
     @property
     def source(self) -> str:

@@ -331,6 +331,11 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 def _error_of(request: Request, described: dict[str, Any]) -> ComprehensionError:
     if described["theirs"] and described["type"] in _THEIRS:
         return _THEIRS[described["type"]](described["message"])
+    if described["type"] == "NotProved":
+        return CompilationError(
+            f"no schedule of {request.name!r} could be proved, not even plain loops: {described['message'][:1000]}",
+            details=described["traceback"],
+        )
     if described["type"] == "OutOfBudget":
         return CompilationError(
             f"compiling {request.name!r} needs more operations than its budget allows ({described['message'][:300]});"

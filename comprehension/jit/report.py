@@ -32,6 +32,7 @@ Resources = dict[str, int]
 class Report:
     """`flops` and `bytes` of one call, `footprints` in bytes by tensor, `seconds` of each compilation stage.
 
+    `fallbacks` says, for each schedule that was tried and could not be proved, why; the kernel has a simpler one.
     `limit` is "arithmetic" or "memory", whichever would take longer at the machine's peak; on CUDA,
     `resources` holds registers, spills and shared memory by kernel.
     """
@@ -43,6 +44,7 @@ class Report:
     exact: bool
     seconds: dict[str, float] = field(default_factory=dict)
     resources: dict[str, Resources] = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
 
     @property
     def intensity(self) -> float:
@@ -54,7 +56,8 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        return cls(**json.loads(text))
+        raw = json.loads(text)
+        return cls(**{**raw, "fallbacks": tuple(raw["fallbacks"])})
 
     def __str__(self) -> str:
         lines = [
@@ -66,6 +69,7 @@ class Report:
         lines += [f"{name:<12} {1000 * seconds:8.1f} ms" for name, seconds in self.seconds.items()]
         for name, found in self.resources.items():
             lines.append(f"{name}: {', '.join(f'{what} {count}' for what, count in found.items())}")
+        lines += [f"not as asked for: {why}" for why in self.fallbacks]
         return "\n".join(lines)
 
 

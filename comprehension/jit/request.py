@@ -28,8 +28,10 @@ Sizes = Literal["static", "symbolic"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _EMITTER = ("jit/emit.py", "jit/native.py", "jit/request.py", "codegen/**/*.py")
-_COMPILER = (*_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "machine.py", "options.py",
-             "jit/manifest.py", "jit/describe.py", "jit/ptx.py")  # fmt: skip
+_COMPILER = (
+    *_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "stages.py", "machine.py", "options.py",
+    "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import comprehension as tc
+from comprehension.api import specs_of
 from comprehension.config import config, statistics
 from comprehension.jit.load import ALLOWED_SYMBOLS
 from comprehension.jit.objects import undefined_symbols
+from comprehension.jit.report import Report
 
 MATMUL = "def matmul(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }"
 
@@ -289,7 +291,8 @@ DETERMINISM = """
 import hashlib, sys
 import comprehension as tc
 from comprehension.api import specs_of, symbolic
-from comprehension.pipeline import STAGES, Compilation
+from comprehension.pipeline import STAGES
+from comprehension.stages import Compilation
 from test_end_to_end import TEXTS, inputs_of
 for name in ("matmul", "softmax", "convolution", "moments"):
     for sizes in ("static", "symbolic"):
@@ -297,8 +300,9 @@ for name in ("matmul", "softmax", "convolution", "moments"):
         specs = specs_of(function.definition, inputs_of(name))
         if sizes == "symbolic":
             specs = symbolic(function.definition, specs)
-        c = Compilation(function._request(specs, "cpu", None, "fast", True))
-        for stage in STAGES:
+        request = function._request(specs, "cpu", None, "fast", True)
+        c = Compilation(request, request.options)
+        for stage in STAGES["cpu"]:
             if stage.name == "describe":
                 break
             stage.run(c)
@@ -316,3 +320,41 @@ def test_source_does_not_depend_on_the_hash_seed() -> None:
         assert done.returncode == 0, done.stderr
         outputs.add(done.stdout)
     assert len(outputs) == 1 and len(outputs.pop().splitlines()) == 8
+
+
+@pytest.mark.parametrize("name", ["matmul", "softmax", "relu"])
+def test_cuda_kernels_have_source_and_certificate_without_a_gpu(name: str) -> None:
+    function = tc.define(TEXTS[name][0])[name]
+    kernel = function.compile(*inputs_of(name), target="cuda")
+    assert kernel.certificate, str(kernel.certificate)
+    assert "from numba import cuda" in kernel.source and "cuda.grid" in kernel.source
+    assert kernel.manifest.target == "cuda"
+    with pytest.raises(tc.ComprehensionError, match="compiled for CUDA"):
+        kernel(*inputs_of(name))
+
+
+def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch) -> None:
+    from comprehension import pipeline, stages
+    from comprehension.kernel.certificate import Certificate
+
+    calls: list[object] = []
+    prove = stages.certify
+
+    def doubtful(scop, dependences, kernel, math):
+        calls.append(kernel)
+        return Certificate({"bounds": False}, (), ("bounds: made up",)) if len(calls) < 3 else prove(
+            scop, dependences, kernel, math
+        )
+
+    monkeypatch.setattr(stages, "certify", doubtful)
+    function = tc.define(MATMUL).matmul
+    request = function._request(specs_of(function.definition, inputs_of("matmul")), "cpu", None, "fast", True)
+    files = pipeline.compile_comprehension(request)
+    assert Certificate.from_json(files["certificate.json"].decode())
+    assert len(calls) == 3 and b"tile" not in files["70-kernel.py"]
+    report = Report.from_json(files["report.json"].decode())
+    assert report.fallbacks == ("bounds not proved (bounds: made up)",) * 2
+    calls.clear()
+    monkeypatch.setattr(stages, "certify", lambda *_: Certificate({"bounds": False}))
+    with pytest.raises(pipeline.NotProved):
+        pipeline.compile_comprehension(request)

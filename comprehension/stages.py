@@ -1,0 +1,234 @@
+"""The passes of the pipeline and what each of them prints.
+
+In: a `Compilation` that holds what the passes before have made.  Out: the same, with one more field.
+Invariant: a pass sets exactly one thing and reads only what an earlier one set; the order is `pipeline.STAGES`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+from comprehension.codegen.cpu import GeneratedSource, generate
+from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
+from comprehension.jit.describe import manifest_of
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
+from comprehension.jit.expression import text_of_tree
+from comprehension.jit.ptx import compile_cuda
+from comprehension.jit.report import Resources
+from comprehension.jit.request import ComprehensionRequest
+from comprehension.kernel import ir
+from comprehension.kernel.build import build_kernel
+from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.verify import verify_kernel
+from comprehension.lang.check import check
+from comprehension.lang.loops import LoopProgram
+from comprehension.lang.parser import parse
+from comprehension.lang.ranges import infer
+from comprehension.options import MappingOptions
+from comprehension.poly.certificate import certify
+from comprehension.poly.dependence import Dependences, find_dependences
+from comprehension.poly.schedule_tree import ScheduleTree
+from comprehension.poly.scheduler import schedule
+from comprehension.poly.scop import Scop, build_scop
+from comprehension.poly.transform.map_gpu import map_to_gpu
+
+OBJECT = "kernel.o"
+MANIFEST = "manifest.json"
+CUDA_ENTRIES = "cuda-entries.json"
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Compilation:
+    """What is known of one kernel so far: each stage sets one field."""
+
+    request: ComprehensionRequest
+    options: MappingOptions  # of this attempt: the request's, or simpler ones
+    seconds: dict[str, float] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    _program: LoopProgram | None = None
+    _scop: Scop | None = None
+    _dependences: Dependences | None = None
+    _tree: ScheduleTree | None = None
+    _kernel: ir.Kernel | None = None
+    _certificate: Certificate | None = None
+    _generated: GeneratedSource | None = None
+    _cuda: GeneratedCuda | None = None
+    resources: dict[str, Resources] = field(default_factory=dict)
+
+    @property
+    def program(self) -> LoopProgram:
+        return _made(self._program)
+
+    @property
+    def scop(self) -> Scop:
+        return _made(self._scop)
+
+    @property
+    def dependences(self) -> Dependences:
+        return _made(self._dependences)
+
+    @property
+    def tree(self) -> ScheduleTree:
+        return _made(self._tree)
+
+    @property
+    def kernel(self) -> ir.Kernel:
+        return _made(self._kernel)
+
+    @property
+    def certificate(self) -> Certificate:
+        return _made(self._certificate)
+
+    @property
+    def generated(self) -> GeneratedSource:
+        return _made(self._generated)
+
+    @property
+    def cuda(self) -> GeneratedCuda:
+        return _made(self._cuda)
+
+
+def _made(value: T | None) -> T:
+    if value is None:
+        raise AssertionError("a stage of the pipeline ran before the one that it builds on")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass: `run` sets its result, `show` prints it into `file`."""
+
+    name: str
+    run: Callable[[Compilation], None]
+    file: str | None = None
+    show: Callable[[Compilation], str] | None = None
+
+
+# --- the stages ---------------------------------------------------------------------------------------------
+
+
+def infer_ranges(c: Compilation) -> None:
+    """Text to loops: parsed, checked, ranges inferred."""
+    program = parse(c.request.text)
+    definition = check(program, c.request.text)[c.request.name]
+    c._program = infer(definition, c.request.specs, c.request.sizes)
+
+
+def build_polyhedra(c: Compilation) -> None:
+    """Loops to domains and accesses."""
+    c._scop = build_scop(c.program)
+
+
+def find_order(c: Compilation) -> None:
+    """What every schedule must keep."""
+    c._dependences = find_dependences(c.scop)
+
+
+def choose_schedule(c: Compilation) -> None:
+    """The schedule tree under the options of this attempt."""
+    r = c.request
+    c._tree = schedule(c.scop, c.dependences, machine=r.machine, options=c.options, math=r.math)
+
+
+def build_loops(c: Compilation) -> None:
+    """Schedule tree to KernelIR."""
+    c._kernel = build_kernel(c.scop, c.tree, c.request.math)
+
+
+def verify_loops(c: Compilation) -> None:
+    """KernelIR is well formed, or an exception says where not."""
+    verify_kernel(c.kernel)
+
+
+def prove(c: Compilation) -> None:
+    """The certificate of the kernel as it stands."""
+    c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
+
+
+def print_cpu(c: Compilation) -> None:
+    """KernelIR to Python for numba."""
+    c._generated = generate(c.kernel, c.request.machine, checked=c.request.checked)
+
+
+def describe_cpu(c: Compilation) -> None:
+    """What a launch must know."""
+    g = c.generated
+    manifest = manifest_of(c.kernel, c.program, c.request.target, g.entries, g.scratch_bytes, g.errors)
+    c.files[MANIFEST] = manifest.to_json().encode()
+
+
+def assemble_cpu(c: Compilation) -> None:
+    """Python to the object file."""
+    g = c.generated
+    c.files[OBJECT] = emit_object(c.request.name, g.text, dict.fromkeys(g.entries, STAGE_SIGNATURE), c.request.machine)
+
+
+def map_to_threads(c: Compilation) -> None:
+    """Stages to grids of threads, as wide as can be proved."""
+    c._kernel = map_to_gpu(c.scop, c.kernel, c.request.math)
+
+
+def print_cuda(c: Compilation) -> None:
+    """KernelIR to Python for numba.cuda."""
+    c._cuda = generate_cuda(c.kernel)
+
+
+def describe_cuda(c: Compilation) -> None:
+    """What a launch must know: the manifest, and each kernel's own parameters and threads."""
+    names = [entry.name for entry in c.cuda.entries]
+    c.files[MANIFEST] = manifest_of(c.kernel, c.program, "cuda", names, 0).to_json().encode()
+    c.files[CUDA_ENTRIES] = json.dumps([asdict(entry) for entry in c.cuda.entries], indent=1).encode()
+
+
+def assemble_cuda(c: Compilation) -> None:
+    """Python to PTX and machine code, where NVIDIA's wheels (the extra `cuda`) are installed.
+
+    Without them the kernel has its source and its certificate, and says so when it is called.
+    """
+    if importlib.util.find_spec("numba_cuda") is None:
+        return
+    for number, made in enumerate(compile_cuda(c.cuda)):
+        c.files[f"kernel{number}.ptx"] = made.ptx.encode()
+        c.files[f"kernel{number}.cubin"] = made.cubin
+        c.resources[made.entry.name] = asdict(made.resources)
+
+
+# --- what each stage made, as text ----------------------------------------------------------------------------
+
+
+def loops_text(c: Compilation) -> str:
+    lines: list[str] = []
+    for tensor in c.program.tensors:
+        shape = ", ".join(text_of_tree(extent) for extent in tensor.shape)
+        lines.append(f"{tensor.role.value:<12}{tensor.dtype} {tensor.name}({shape})")
+    for statement in c.program.statements:
+        lines.append(f"\n{statement.name}: writes {statement.target}")
+        for index in statement.indices:
+            because = f"    # {index.because}" if index.because else ""
+            lines.append(f"    {index.name} in {text_of_tree(index.lower)}:{text_of_tree(index.upper)}{because}")
+    lines += [f"\nat launch: {p.message}" for p in c.program.preconditions]
+    return "\n".join(lines) + "\n"
+
+
+def scop_text(c: Compilation) -> str:
+    lines: list[str] = []
+    for statement in c.scop.statements:
+        lines.append(f"{statement.name} ({statement.role.value}): {statement.domain}")
+        for access in statement.accesses:
+            kind = "writes" if access.is_write else "reads"
+            lines.append(f"    {kind} {access.relation}" + ("" if access.exact else "    (over-approximated)"))
+    return "\n".join(lines) + "\n"
+
+
+def dependences_text(c: Compilation) -> str:
+    return "".join(
+        f"{edge.kind} {edge.source} -> {edge.sink} through {edge.tensor}"
+        f"{' (reduction)' if edge.is_reduction else ''}: {edge.relation}\n"
+        for edge in c.dependences.edges
+    )
