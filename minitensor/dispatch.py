@@ -44,8 +44,9 @@ def apply(op: OpDef, *inputs: Any, **attributes: Any) -> Tensor:
     Inputs are tensors, Python scalars (weak), or anything that `as_operand` takes; attributes are hashable.
     Raises what the operation raises, as a MinitensorError with shapes, dtypes and the user's line.
     """
-    if local.observer is not None:
-        return _observed(op, inputs, attributes)[0]
+    observer = local.observer
+    if observer is not None:
+        return _observed(observer, op, inputs, attributes)[0]
     arrays = []
     tracked = False
     for x in inputs:
@@ -94,8 +95,9 @@ def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
 
 def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, ...]:
     """Runs an operation with several outputs."""
-    if local.observer is not None:
-        return _observed(op, inputs, attributes)
+    observer = local.observer
+    if observer is not None:
+        return _observed(observer, op, inputs, attributes)
     operands = tuple(as_operand(x) for x in inputs)
     arrays = [filled(x.value) if isinstance(x, Tensor) else x for x in operands]
     try:
@@ -106,18 +108,29 @@ def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, .
     return _tensors(op, operands, values, attributes)
 
 
-def _observed(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
-    operands = tuple(as_operand(x) for x in inputs)
-    contents = tuple(x.value if isinstance(x, Tensor) else x for x in operands)
-    observer = local.observer
-    assert observer is not None
+def _observed(
+    observer: Observer, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]
+) -> tuple[Tensor, ...]:
+    contents = []
+    tracked = False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            contents.append(x.value)
+            if x.node is not None:
+                tracked = True
+        elif type(x) in _SCALARS:
+            contents.append(x)
+        else:
+            return _observed(observer, op, tuple([as_operand(i) for i in inputs]), attributes)
     try:
-        values = observer.execute(op, contents, attributes)
+        values = observer.execute(op, tuple(contents), attributes)
     except MinitensorError:
         raise
     except Exception as error:
-        explain_failure(error, op, operands, attributes)
-    return _tensors(op, operands, values, attributes)
+        explain_failure(error, op, inputs, attributes)
+    if tracked or len(values) != 1:
+        return _tensors(op, inputs, values, attributes)
+    return (Tensor(values[0]),)
 
 
 def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
