@@ -96,7 +96,7 @@ def convert(value: Value, source: ScalarType, to: ScalarType) -> Value:
         return bool(value != 0)
     if to.is_integer:
         if source.is_float:
-            return wrap(math.trunc(value), to) if np.isfinite(value) else 0
+            return wrap(math.trunc(float(value)), to) if np.isfinite(value) else 0
         return wrap(int(value), to)
     if source.is_float:
         return to.numpy.type(value)
