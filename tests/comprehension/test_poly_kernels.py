@@ -92,7 +92,7 @@ def _extent(size: Expr) -> int:
 def assert_right(program: LoopProgram, kernel: ir.Kernel) -> None:
     arrays = inputs_for(program)
     sizes = {size: SIZES[size] for size in program.sizes}
-    expected = run(program, arrays, sizes=sizes)
+    expected = run(program, arrays)
     for order in (iter, reversed):
         found = interpret(kernel, arrays, sizes, order=order)
         for name, array in found.items():

@@ -1,0 +1,104 @@
+"""Which statements share loops, what stays local, and what the model chooses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import loop_programs as programs
+from test_poly_kernels import AVX512, DEFAULT, SSE, compile_program
+
+from comprehension.kernel import ir
+from comprehension.kernel.walk import walk_nodes
+from comprehension.lang.loops import LoopProgram
+from comprehension.options import MappingOptions
+from comprehension.poly.dependence import find_dependences
+from comprehension.poly.scheduler import schedule
+from comprehension.poly.scop import build_scop
+
+
+def tiles(kernel: ir.Kernel) -> list[ir.Tile]:
+    return [node for stage in kernel.stages for node in walk_nodes(stage.body) if isinstance(node, ir.Tile)]
+
+
+def spaces(kernel: ir.Kernel) -> dict[str | None, ir.Space]:
+    return {b.promoted_from: b.space for b in kernel.buffers if b.promoted_from is not None}
+
+
+def steps(program: LoopProgram, options: MappingOptions = DEFAULT) -> tuple[str, ...]:
+    scop = build_scop(program)
+    return schedule(scop, find_dependences(scop), machine=AVX512, options=options).steps
+
+
+def test_softmax_is_one_parallel_loop_over_rows_with_private_temporaries() -> None:
+    kernel = compile_program(programs.softmax(64, 128))
+    assert len(kernel.stages) == 1 and kernel.stages[0].parallel is not None
+    assert not [b for b in kernel.buffers if b.space is ir.Space.WORKSPACE]
+    assert spaces(kernel)["E"] is ir.Space.SCRATCH and spaces(kernel)["M"] is ir.Space.REGISTER
+
+
+def test_fusion_min_leaves_statements_apart() -> None:
+    kernel = compile_program(programs.softmax(64, 128), options=MappingOptions(fusion="min"))
+    assert len(kernel.stages) == 4
+
+
+def test_epilogue_joins_the_register_tile_of_its_contraction() -> None:
+    kernel = compile_program(programs.linear(96, 64, 32))
+    assert len(kernel.stages) == 1
+    assert spaces(kernel)["T"] is ir.Space.REGISTER
+    fused = [tile for tile in tiles(kernel) if tile.rows is not None]
+    assert {(tile.rows.extent, tile.lanes.extent) for tile in fused if tile.rows} == {
+        (kernel.buffer("T_tile").shape[0].value, kernel.buffer("T_tile").shape[1].value)  # type: ignore[union-attr]
+    }
+
+
+def test_a_reader_of_whole_rows_does_not_break_a_contraction_open() -> None:
+    program = programs.program(
+        "rows",
+        [
+            programs.given("A", 64, 32),
+            programs.given("B", 32, 64),
+            programs.between("T", 64, 64),
+            programs.made("S", 64),
+        ],
+        [
+            replace(programs.matmul(64, 64, 32).statements[0], target="T"),
+            programs.statement("S1", "S", ("m",), programs.read("T", "m", "n"), {"m": 64, "n": 64}, 1, "+", True),
+        ],
+    )
+    assert len(compile_program(program).stages) == 2
+
+
+def test_strict_keeps_reductions_in_order() -> None:
+    def partial_sums(kernel: ir.Kernel) -> bool:
+        return any(isinstance(s, ir.Store) and s.role is ir.StoreRole.COMBINE for t in tiles(kernel) for s in t.body)
+
+    assert partial_sums(compile_program(programs.total(8, 64), "fast"))
+    assert not partial_sums(compile_program(programs.total(8, 64), "strict"))
+
+
+def test_transposition_moves_square_tiles() -> None:
+    kernel = compile_program(programs.transpose(64, 64))
+    assert {(tile.rows.extent, tile.lanes.extent) for tile in tiles(kernel) if tile.rows} == {(16, 16)}
+
+
+def test_operands_that_miss_caches_are_packed() -> None:
+    assert any("B packed" in step for step in steps(programs.matmul(256, 256, 256)))
+    assert not any("packed into" in step for step in steps(programs.matmul(32, 32, 16)))
+
+
+def test_narrow_machines_get_narrow_tiles() -> None:
+    kernel = compile_program(programs.matmul(32, 32, 16), machine=SSE)
+    accumulators = kernel.buffer("C_tile").shape
+    assert accumulators[1] in (ir.Int(4), ir.Int(8))
+
+
+def test_options_tile_the_outer_loops() -> None:
+    program = programs.pointwise_chain(64, 64, 2)
+    plain, tiled = compile_program(program), compile_program(program, options=MappingOptions(tile=(8, 32)))
+    assert plain != tiled
+    assert tiled.stages[0].parallel is not None and tiled.stages[0].parallel.upper == ir.Int(8)
+
+
+def test_serial_option() -> None:
+    kernel = compile_program(programs.softmax(64, 128), options=MappingOptions(parallel=False))
+    assert all(stage.parallel is None for stage in kernel.stages)

@@ -1,0 +1,76 @@
+"""Simplified integer expressions have the value of the original, and offsets cancel."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comprehension.kernel.ir import Compare, Int, IntExpr, IntOp, Var
+from comprehension.kernel.simplify import bounds_of, linear, simplify, truth
+
+RANGES = {"r": (0, 15), "t": (0, 6), "n": (1, None), "x": (None, None)}
+
+
+def evaluate(expr: IntExpr, env: dict[str, int]) -> int:
+    match expr:
+        case Int(value=value):
+            return value
+        case Var(name=name):
+            return env[name]
+        case IntOp(op=op, left=left, right=right):
+            a, b = evaluate(left, env), evaluate(right, env)
+            return {
+                "+": lambda: a + b,
+                "-": lambda: a - b,
+                "*": lambda: a * b,
+                "/": lambda: a // b,
+                "%": lambda: a % b,
+                "min": lambda: min(a, b),
+                "max": lambda: max(a, b),
+            }[op]()
+    raise AssertionError(expr)
+
+
+leaves = st.one_of(st.integers(-20, 40).map(Int), st.sampled_from(sorted(RANGES)).map(Var))
+positive = st.integers(1, 24).map(Int)
+
+
+def grown(inner: st.SearchStrategy[IntExpr]) -> st.SearchStrategy[IntExpr]:
+    return st.one_of(
+        st.builds(IntOp, st.sampled_from(["+", "-", "*", "min", "max"]), inner, inner),
+        st.builds(IntOp, st.sampled_from(["/", "%"]), inner, positive),
+    )
+
+
+expressions = st.recursive(leaves, grown, max_leaves=8)
+environments = st.fixed_dictionaries(
+    {"r": st.integers(0, 15), "t": st.integers(0, 6), "n": st.integers(1, 50), "x": st.integers(-50, 50)}
+)
+
+
+@given(expressions, environments)
+def test_simplify_keeps_the_value(expr: IntExpr, env: dict[str, int]) -> None:
+    simple = simplify(expr, RANGES)
+    assert evaluate(simple, env) == evaluate(expr, env)
+    assert simplify(simple, RANGES) == simple
+
+
+@given(expressions, environments)
+def test_bounds_hold(expr: IntExpr, env: dict[str, int]) -> None:
+    low, high = bounds_of(linear(expr, RANGES), RANGES)
+    value = evaluate(expr, env)
+    assert (low is None or low <= value) and (high is None or value <= high)
+
+
+@given(st.sampled_from(["<", "<=", "==", "!="]), expressions, expressions, environments)
+def test_truth_is_never_wrong(op: str, left: IntExpr, right: IntExpr, env: dict[str, int]) -> None:
+    known = truth(Compare(op, left, right), RANGES)  # type: ignore[arg-type]
+    a, b = evaluate(left, env), evaluate(right, env)
+    assert known in (None, {"<": a < b, "<=": a <= b, "==": a == b, "!=": a != b}[op])
+
+
+def test_places_in_panels_cancel() -> None:
+    row = IntOp("-", IntOp("+", IntOp("*", Int(16), Var("t")), Var("r")), IntOp("*", Int(64), Var("x")))
+    assert simplify(IntOp("%", row, Int(16)), RANGES) == Var("r")
+    panel = IntOp("-", Var("t"), IntOp("*", Int(4), Var("x")))
+    assert simplify(IntOp("/", row, Int(16)), RANGES) == simplify(panel)
