@@ -54,8 +54,8 @@ def output_shape(x: Shape, weight: Shape, window: Window) -> Shape:
     """(N, F, OH, OW).  Raises ShapeError where the shapes do not fit."""
     if len(x) != 4 or len(weight) != 4:
         raise ShapeError(f"conv2d takes x (N, C, H, W) and weight (F, C/groups, KH, KW), not {x} and {weight}")
-    channels, filters = static((weight[1], weight[0]), "the channels of a convolution")
-    if x[1] != channels * window.groups or filters % window.groups:
+    given, channels, filters = static((x[1], weight[1], weight[0]), "the channels of a convolution")
+    if given != channels * window.groups or filters % window.groups:
         raise ShapeError(f"{x[1]} channels and a weight of shape {weight} do not fit {window.groups} groups")
     return (x[0], filters, window.extent(x[2], weight[2], 0), window.extent(x[3], weight[3], 1))
 
@@ -111,7 +111,8 @@ def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) ->
 def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
     window, dtype = _window(attributes), _numbers(g, weight)
     n, ch, h, w, f, u, v = _names("nchwfuv")
-    channels, filters = int(weight.shape[1]), int(weight.shape[0]) // window.groups
+    channels, filters = static((weight.shape[1], weight.shape[0]), "the channels of a convolution")
+    filters //= window.groups
     position, conditions = [], []
     for axis, (pixel, offset) in enumerate(((h, u), (w, v))):
         moved = c.sub(c.add(pixel, window.padding[axis]), c.mul(offset, window.dilation[axis]))

@@ -95,10 +95,18 @@ def test_comprehension_is_a_text(name: str, data: st.DataObject, dtype: str) -> 
     assert parse(to_text(program)) == program
 
 
-def run_reference(op: OpDef, case: Case) -> tuple[np.ndarray[Any, Any], ...]:
-    """The comprehension of a record by the reference interpreter."""
+def symbolic(value: Any, named: int | None) -> Any:
+    """Shapes with every extent `named` called N."""
+    if isinstance(value, TensorSpec):
+        return TensorSpec(tuple("N" if n == named else n for n in value.shape), value.dtype)
+    return tuple("N" if n == named else n for n in value) if isinstance(value, tuple) else value
+
+
+def run_reference(op: OpDef, case: Case, named: int | None = None) -> tuple[np.ndarray[Any, Any], ...]:
+    """The comprehension of a record by the reference interpreter; the extent `named` stays a symbol."""
     assert op.comprehension is not None
-    definition = op.comprehension(*case.specs, **case.attributes)
+    attributes = {k: symbolic(v, named) if k == "shape" else v for k, v in case.attributes.items()}
+    definition = op.comprehension(*(symbolic(x, named) for x in case.specs), **attributes)
     checked = check(Program((definition,)))[definition.name]
     arrays: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -106,13 +114,14 @@ def run_reference(op: OpDef, case: Case) -> tuple[np.ndarray[Any, Any], ...]:
     for parameter, operand in zip(definition.inputs, case.operands, strict=True):
         assert parameter.type is not None
         array = np.asarray(operand, dtype=parameter.type.scalar.numpy)
-        specs.append(Spec(array.shape, array.dtype))
+        specs.append(Spec(symbolic(array.shape, named), array.dtype))
         (arrays if array.shape or isinstance(operand, np.ndarray) else values)[parameter.name] = array
-    program = infer(checked, specs)
+    program = infer(checked, specs, "static" if named is None else "symbolic")
     scalars = {s.name for s in program.scalars}
     values |= {name: arrays.pop(name) for name in tuple(arrays) if name in scalars}
     with np.errstate(all="ignore"):
-        found = run(program, arrays, {name: value[()] for name, value in values.items()})
+        numbers = {name: value[()] for name, value in values.items()}
+        found = run(program, arrays, numbers)
     return tuple(np.asarray(found[p.name]) for p in definition.outputs)
 
 
@@ -132,6 +141,25 @@ def test_comprehension_means_what_eager_computes(name: str, data: st.DataObject,
         assert received.dtype == expected.dtype
         assert received.shape == expected.shape
         assert_close(received, expected, case, regime)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if REGISTRY[name].comprehension is not None])
+@quick
+@given(data=st.data())
+def test_comprehension_holds_for_a_symbolic_size(name: str, data: st.DataObject) -> None:
+    op = REGISTRY[name]
+    case = data.draw(operands_for(op, "float32", "exact"))
+    extents = sorted(
+        {n for x in case.specs if isinstance(x, TensorSpec) for n in x.shape if isinstance(n, int) and n > 1}
+    )
+    named = data.draw(st.sampled_from(extents)) if extents else None
+    try:
+        found = run_reference(op, case, named)
+    except NoComprehension:
+        return
+    for received, expected in zip(found, run_eager(op, case), strict=True):
+        assert received.shape == expected.shape
+        assert_close(received, expected, case, "exact")
 
 
 def assert_close(received: Any, expected: Any, case: Case, regime: str) -> None:
