@@ -21,7 +21,7 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed  ## train a digits classifier eagerly and co-executed, compare, write out/digits.html
-	$(RUN) examples/digits.py
+	$(RUN) -m examples.digits
 
 test: $(VENV)/.installed  ## all tests (two processes; JOBS=n for more)
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile tests

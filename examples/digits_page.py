@@ -36,7 +36,7 @@ def write_page(path: Path, eager: Run, coexecuted: Run, session: Session, rows: 
     """Writes the page to `path`, making its folder."""
     compiled = session.compiled
     assert session.program is not None and isinstance(compiled, NativeGraph), "the step was never co-executed"
-    kernel_of = {node.id: at for at, one in enumerate(compiled.clusters) for node in one.lowered.cluster.nodes}
+    kernel_of = {node.id: at for at, one in enumerate(compiled.clusters) for node in one.cluster.nodes}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -60,7 +60,7 @@ def _kernels(compiled: NativeGraph) -> list[KernelSection]:
     return [
         KernelSection(
             colour=PALETTE[at % len(PALETTE)],
-            operations=[node.op.name for node in one.lowered.cluster.nodes],
+            operations=[node.op.name for node in one.cluster.nodes],
             sections=[(section.title, section.text) for section in one.kernel.explain().sections],
         )
         for at, one in enumerate(compiled.clusters)
