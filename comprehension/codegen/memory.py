@@ -13,6 +13,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from llvmlite import ir
 from numba import types
@@ -163,18 +164,28 @@ class Memory:
         """Says which buffer is accessed and which others are not (scoped no-alias metadata)."""
         scope = self.buffer.scope
         if scope < MAX_SCOPES:
-            module = self.builder.module
-            instruction.set_metadata("alias.scope", _scopes(module, [scope]))
-            instruction.set_metadata("noalias", _scopes(module, [i for i in range(MAX_SCOPES) if i != scope]))
+            ours, others = _scopes(self.builder.module)[scope]
+            instruction.set_metadata("alias.scope", ours)
+            instruction.set_metadata("noalias", others)
 
 
 def _like(shape: ir.Type, element: ir.Type) -> ir.Type:
     return ir.VectorType(element, shape.count) if isinstance(shape, ir.VectorType) else element
 
 
-def _scopes(module: ir.Module, numbers: Sequence[int]) -> Any:
-    domain = module.add_metadata(["buffers of a kernel"])
-    return module.add_metadata([module.add_metadata([f"buffer {i}", domain]) for i in numbers])
+_SCOPES: WeakKeyDictionary[ir.Module, list[tuple[Any, Any]]] = WeakKeyDictionary()
+
+
+def _scopes(module: ir.Module) -> list[tuple[Any, Any]]:
+    """For each buffer (the list of its scope, the list of all others), made once a module: llvmlite is slow at it."""
+    if module not in _SCOPES:
+        domain = module.add_metadata(["buffers of a kernel"])
+        scopes = [module.add_metadata([f"buffer {i}", domain]) for i in range(MAX_SCOPES)]
+        _SCOPES[module] = [
+            (module.add_metadata([own]), module.add_metadata([other for other in scopes if other is not own]))
+            for own in scopes
+        ]
+    return _SCOPES[module]
 
 
 # --- A[i] on scalars --------------------------------------------------------------------------------------
