@@ -18,7 +18,7 @@ import numpy as np
 
 from comprehension.lang.tree import Clause, Def, Expr, Range
 from minitensor.dispatch import apply
-from minitensor.errors import ShapeError, TensorIndexError
+from minitensor.errors import NoComprehension, ShapeError, TensorIndexError
 from minitensor.ops import comprehend as c
 from minitensor.ops.families import cast_operand
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
@@ -143,6 +143,8 @@ def _place_eager(x: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
 
 
 def _place_comprehension(x: TensorSpec, *, key: Key, shape: Shape) -> Def:
+    if sliced_shape(shape, key) != x.shape:
+        raise NoComprehension(f"{x.shape} placed into a slice of {shape} whose extents are given as numbers")
     at = c.indices(len(shape))
     subscripts, conditions = _target(key, at)
     value = c.select(c.all_of(conditions), c.access("x0", subscripts), c.constant(0, x.dtype))
@@ -178,10 +180,13 @@ def _setitem_infer(x: TensorSpec, value: Operand, *, key: Key) -> TensorSpec:
 
 
 def _setitem_comprehension(x: TensorSpec, value: Operand, *, key: Key) -> Def:
+    target = sliced_shape(x.shape, key)
+    if broadcast(target, shape_of(value)) != target:
+        raise NoComprehension(f"{shape_of(value)} into a slice {target} whose extents are given as numbers")
     at = c.indices(len(x.shape))
     subscripts, conditions = _target(key, at)
     if isinstance(value, TensorSpec):
-        read = c.broadcast_read("x1", value.shape, sliced_shape(x.shape, key), subscripts)
+        read = c.broadcast_read("x1", value.shape, target, subscripts)
         new = c.cast(x.dtype, read, value.dtype)
     else:
         new = c.ex("x1")

@@ -50,6 +50,8 @@ def broadcast(*shapes: Shape) -> Shape:
 def _broadcast_dim(extents: list[Dim], shapes: tuple[Shape, ...]) -> Dim:
     distinct = [e for e in dict.fromkeys(extents) if e != 1]
     if len(distinct) > 1:
+        if any(isinstance(e, str) for e in distinct):
+            raise NoComprehension(f"whether {distinct[0]} broadcasts against {distinct[1]} depends on a symbolic size")
         raise ShapeError(f"shapes {', '.join(map(str, shapes))} do not broadcast: {distinct[0]} against {distinct[1]}")
     return distinct[0] if distinct else 1
 
