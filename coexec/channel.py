@@ -81,7 +81,7 @@ class GraphThread:
         self._free = list(range(WAITER_SLOTS))
         self.unfinished: deque[Any] = deque()  # the runs of published frames, kept until they have ended
         self._slots = threading.BoundedSemaphore(WAITER_SLOTS)
-        view = self.control.view
+        view = self._view = self.control.view
         view[SEMAPHORE] = self._semaphore.address
         view[POOL], view[POOL_RUN] = self._pool.address, self._pool.run_address
         for slot, semaphore in enumerate(self._waiters):
@@ -108,7 +108,8 @@ class GraphThread:
             self._functions.write(self.control.address, frame.address + 8 * word, value)
             return
         frame.view[word] = value
-        if self.control.view[SLEEPING]:
+        sleeping_on = self._view[SLEEPING]
+        if sleeping_on and sleeping_on == frame.address + 8 * word:
             self._functions.wake(self.control.address)
 
     def cancel(self, frame: Words) -> None:

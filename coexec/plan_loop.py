@@ -6,9 +6,11 @@ both is below.  Out: each frame's words: what was fetched, the state, the error,
 Invariant: frames run in the order in which they were published, one at a time.  Within a frame the loop waits
 only for words that Python writes (feeds, symbols, choices); a cancelled frame stops at the next instruction.
 
-Every wait is: spin for some 20 µs, announce the sleep, look again for a microsecond, sleep.  Who writes a word
-looks at the announcement afterwards.  The microsecond is for writers that write plainly: by its end their word
-is out of the store buffer, or their look at the announcement comes later and finds it.
+Every wait of the loop is: spin for some 20 µs, look and give the core away in turns for half a millisecond (a
+wake-up costs Python tens of microseconds, and Python is about to write), announce the word slept on, look again
+for a microsecond, sleep.  Who writes that word looks at the announcement afterwards.  The microsecond is for
+writers that write plainly: by its end their word is out of the store buffer, or their look at the announcement
+comes later and finds it.
 """
 
 # mypy: disallow-untyped-decorators=False
@@ -29,6 +31,7 @@ from comprehension.jit.native import (
     semaphore_post,
     semaphore_wait,
     store,
+    yield_processor,
 )
 
 # --- control block: word numbers; words written by different threads lie on different cache lines -------------
@@ -36,7 +39,7 @@ PUBLISHED = 0  # how many frames Python has published
 RING = 1  # the addresses of the last RING_SLOTS of them
 RING_SLOTS = 7
 COMPLETED = 8  # how many have ended
-SLEEPING = 16  # 1 while the loop sleeps, or is about to
+SLEEPING = 16  # the address of the word that the loop sleeps on, or is about to; 0 while it is awake
 SEMAPHORE = 17
 STOP = 24
 POOL, POOL_RUN = 32, 33  # the worker pool, and its function that runs a stage
@@ -72,13 +75,14 @@ KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, c
 STAGE_WIDTH = 5  # in the frame: address, extent, grain, scratch bytes, 1 if parallel
 
 SPIN_NANOSECONDS = 20_000
+YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
 
 
 @njit
 def _doze(control: int, address: int, seen: int, cancel: int) -> None:
     """Sleeps until the word at `address` is other than `seen`, or may be; the sleeper is the loop itself."""
-    exchange(control + 8 * SLEEPING, 1)
+    exchange(control + 8 * SLEEPING, address)
     for _ in range(LOOKS):
         if load(address) != seen or load(cancel) != 0 or load(control + 8 * STOP) != 0:
             if exchange(control + 8 * SLEEPING, 0) == 0:
@@ -101,6 +105,10 @@ def _await_change(control: int, address: int, seen: int, cancel: int) -> None:
                 pause()
             if load(cancel) != 0 or load(control + 8 * STOP) != 0:
                 return
+        while nanoseconds() - begin < YIELD_NANOSECONDS:
+            if load(address) != seen or load(cancel) != 0 or load(control + 8 * STOP) != 0:
+                return
+            yield_processor()
         _doze(control, address, seen, cancel)
         if load(cancel) != 0 or load(control + 8 * STOP) != 0:
             return
@@ -228,7 +236,7 @@ def serve(control: int) -> int:
 
 @njit
 def _wake_loop(control: int) -> None:
-    if load(control + 8 * SLEEPING) == 1 and exchange(control + 8 * SLEEPING, 0) == 1:
+    if load(control + 8 * SLEEPING) != 0 and exchange(control + 8 * SLEEPING, 0) != 0:
         semaphore_post(peek(control + 8 * SEMAPHORE))
 
 
@@ -243,15 +251,16 @@ def publish(control: int, frame: int) -> int:
 
 
 def wake(control: int) -> int:
-    """Wakes the loop if it sleeps: called after a plain write that found SLEEPING set."""
+    """Wakes the loop: called after a plain write of the word that it sleeps on."""
     _wake_loop(control)
     return 0
 
 
 def write(control: int, address: int, value: int) -> int:
-    """Writes a word and wakes the loop: for machines where a plain write is not seen in order."""
+    """Writes a word and wakes the loop if it sleeps on it: where a plain write is not seen in order."""
     exchange(address, value)
-    _wake_loop(control)
+    if load(control + 8 * SLEEPING) == address:
+        _wake_loop(control)
     return 0
 
 
