@@ -14,6 +14,7 @@ from typing import assert_never
 
 import numpy as np
 
+from coexec.match import make_matcher
 from coexec.merge import SHAPE_ATTRIBUTE
 from coexec.symbolic import (
     Block,
@@ -271,6 +272,12 @@ class _Builder:
         walk_node.sends = tuple([(e.slot, e.position) for e in sent])
         self._sent[node] = before | {e.slot for e in sent}
         walk_node.symbolic = self._symbolic_inputs(node)
+        walk_node.fits = make_matcher([
+            *[("source", position, number) for position, number in walk_node.sources],
+            *[("fed", position, slot) for position, slot in walk_node.fed],
+            *[("constant", position, value) for position, value in walk_node.constants],
+        ])
+        walk_node.fits_all = not (walk_node.feeds or walk_node.others or walk_node.symbolic)
         shape = node.attributes.get(SHAPE_ATTRIBUTE)
         walk_node.shape_symbols = isinstance(shape, tuple) and any(isinstance(d, str) for d in shape)
 

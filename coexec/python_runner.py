@@ -44,9 +44,9 @@ def _blank(x: Value) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn."""
+    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn, if anything."""
 
-    trace: Trace
+    trace: Trace | None
     reason: str | None
 
 
@@ -145,7 +145,7 @@ class PythonRunner(Validator):
             values: tuple[Value, ...] = (self._promise(output, 0, output.shape),)
         else:
             values = tuple([
-                self._promise(output, i, output.shape or self._concrete(node, i, inputs, attributes))
+                self._promise(output, i, self._concrete(node, i, inputs, attributes))
                 for i, output in enumerate(node.outputs)
             ])
         self.path.append(node)
@@ -170,6 +170,8 @@ class PythonRunner(Validator):
         self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
     ) -> tuple[int, ...]:
         """The shape of an output that may have symbols; symbols met here first are bound."""
+        if (shape := node.outputs[index].shape) is not None:
+            return shape
         dims = node.outputs[index].dims
         unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
         if unknown:
@@ -292,33 +294,45 @@ class PythonRunner(Validator):
             trace = self.recorder.end()
             self._let_go()
             return Outcome(trace, self.reason or "the step left the graph")
-        trace, _ = self._prefix()
         if self.at.case is not None and self.at.ends is not None:
             self.run.choose(self.at.case, self.at.ends)
         with self.log.lock:
-            self._hand_over(trace)
+            kept = self._hand_over()
+        news: Trace | None = None
+        if kept or self.reads:
+            news, _ = self._prefix()
+            news.kept += kept
         self._let_go()
-        return Outcome(trace, None)
+        return Outcome(news, None)
 
     def abandon(self) -> None:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive; nothing is learnt."""
         self.leave("interrupted").end()
         self._let_go()
 
-    def _hand_over(self, trace: Trace) -> None:
-        """Every live value gets its handle, or its contents where the graph did not know that it would live."""
-        empty = [(value, promise) for value, promise in self.log.live() if value.array is None]
-        owed = [(value, promise) for value, promise in empty if promise.source.kept]
-        unknown = [(value, promise) for value, promise in empty if not promise.source.kept]
-        trace.kept += [Produced(promise.index, promise.output) for _, promise in unknown]
+    def _hand_over(self) -> list[Produced]:
+        """Every live value gets its handle, or its contents where the graph did not know that it would live.
+
+        Returns the latter.
+        """
+        owed: list[tuple[Value, Promise]] = []
+        unknown: list[tuple[Value, Promise]] = []
+        for value, promise in self.log.live():
+            if value.array is not None:
+                promise.settle(None)
+                value.pending = None
+            elif promise.source.kept:
+                owed.append((value, promise))
+            else:
+                unknown.append((value, promise))
         self._fill_all(unknown)
         handles = self.run.finish([promise.source.output for _, promise in owed])
         for (_, promise), handle in zip(owed, handles, strict=True):
             promise.settle(handle)
-        for value, promise in self.log.live():
-            if promise.owner is not None:
-                promise.settle(None)
-                value.pending = None
+        for value, promise in unknown:
+            promise.settle(None)
+            value.pending = None
+        return [Produced(promise.index, promise.output) for _, promise in unknown]
 
     def _let_go(self) -> None:
         """Drops every reference to the step's Python side (the frame holds this runner: no cycle may be left)."""

@@ -206,8 +206,7 @@ class Session:
             self._fail(error)
 
     def _learn_outcome(self, outcome: Outcome) -> None:
-        news = outcome.reason is not None or outcome.trace.reads or outcome.trace.kept
-        if news and not self._merge(outcome.trace):
+        if outcome.trace is not None and not self._merge(outcome.trace):
             return
         assert self.program is not None
         if self._futile >= FUTILE_LIMIT:

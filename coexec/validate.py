@@ -10,7 +10,6 @@ from __future__ import annotations
 from types import FrameType
 from typing import Any, assert_never
 
-from coexec.keys import same_scalar
 from coexec.location import callers_frame, location
 from coexec.merge import SHAPE_ATTRIBUTE
 from coexec.promise import StepLog, origin
@@ -49,20 +48,13 @@ class Validator:
             return False
         if (attributes != node.attributes or node.typed) and not self._same_attributes(node, attributes):
             return False
-        made, bound = self.made, self.bound
         try:
-            for position, number in node.sources:
-                if inputs[position].pending is not made[number]:
-                    return False
+            if not node.fits(self.made, self.bound, inputs):
+                return False
         except AttributeError:  # a number, where the graph has a tensor
             return False
-        for position, slot in node.fed:
-            if inputs[position] is not bound[slot]:
-                return False
-        for position, value in node.constants:
-            x = inputs[position]
-            if x is not value and not same_scalar(x, value):
-                return False
+        if node.fits_all:
+            return True
         for feed in node.feeds:
             if not self._can_feed(feed, inputs[feed.position]):
                 return False

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from coexec.match import Matcher, make_matcher
 from coexec.symbolic import Dim, Output, ScalarValue
 from coexec.trace_graph import Place, TraceFeed, TraceNode, TraceOutput
 from minitensor.ops.opdef import OpDef
@@ -96,15 +97,16 @@ class WalkNode:
     that every path here has sent), `feeds`, `constants` and `others`.
     `only`: the single operation that may follow (None: a fork or the end).  `case`: its choice word.
     `sends`: (slot, position) of the inputs to feed, each unless the path has fed it before.
+    `fits`: whether inputs are as `sources`, `fed` and `constants` say; `fits_all`: there is nothing else to compare.
     `single`: its output where it has one, of known shape.
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
     `plain`: validating it needs nothing but promises for its outputs and its feeds.
     """
 
     __slots__ = (
-        "attributes", "case", "children", "constants", "ends", "fed", "feeds", "inputs", "number", "only", "op",
-        "others", "outputs", "plain", "reads", "selects", "sends", "shape_symbols", "single", "sources", "symbolic",
-        "trace", "typed",
+        "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "number",
+        "only", "op", "others", "outputs", "plain", "reads", "selects", "sends", "shape_symbols", "single", "sources",
+        "symbolic", "trace", "typed",
     )  # fmt: skip
 
     def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
@@ -121,6 +123,8 @@ class WalkNode:
         self.feeds: tuple[ExpectFeed, ...] = ()
         self.constants: tuple[tuple[int, ScalarValue], ...] = ()
         self.others: tuple[Expectation, ...] = ()
+        self.fits: Matcher = make_matcher([])
+        self.fits_all = False
         self.sends: tuple[tuple[int, int], ...] = ()
         self.symbolic: tuple[tuple[int, tuple[Dim, ...]], ...] = ()
         self.shape_symbols = False  # whether the attribute `shape` holds symbols
