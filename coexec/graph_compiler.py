@@ -28,10 +28,13 @@ from comprehension.errors import ComprehensionError
 from comprehension.jit.request import Math
 from comprehension.lang import tree
 from comprehension.lang.printer import to_text
+from comprehension.lang.types import Spec
 
 log = logging.getLogger("coexec")
 
-_kernels: weakref.WeakValueDictionary[tuple[object, ...], Kernel] = weakref.WeakValueDictionary()
+Key = tuple[str, tuple[Spec, ...], Math]  # text, inputs, numerics
+
+_kernels: weakref.WeakValueDictionary[Key, Kernel] = weakref.WeakValueDictionary()
 
 
 def compile_native(graph: SymbolicGraph, *, numerics: str) -> Future[CompiledGraph]:
@@ -105,9 +108,13 @@ def _compiled(
         return sum(parts.profiles[node.id].work for node in cluster.nodes)
 
     asked: list[tuple[Cluster, Lowered, Future[Kernel]]] = []
+    futures: dict[Key, Future[Kernel]] = {}
     for cluster in sorted(clusters, key=cost, reverse=True):
         lowered = lower(cluster, nodes)
-        asked.append((cluster, lowered, _request(lowered, math)))
+        key = _key(lowered, math)
+        if key not in futures:
+            futures[key] = _request(lowered, math, key)
+        asked.append((cluster, lowered, futures[key]))
     for cluster, lowered, future in asked:
         try:
             yield cluster, lowered, future.result()
@@ -115,18 +122,22 @@ def _compiled(
             yield cluster, lowered, error
 
 
-def _request(lowered: Lowered, math: Math) -> Future[Kernel]:
-    """The future kernel of a lowered cluster; one that this program has already is used again."""
+def _key(lowered: Lowered, math: Math) -> Key:
+    """What a kernel depends on."""
     specs = tuple(parameter.spec for parameter in lowered.parameters)
-    program = tree.Program((lowered.definition,))
-    key = (to_text(program), specs, math)
+    return (to_text(tree.Program((lowered.definition,))), specs, math)
+
+
+def _request(lowered: Lowered, math: Math, key: Key) -> Future[Kernel]:
+    """The future kernel of a lowered cluster; one that this program has already is used again."""
     future: Future[Kernel] = Future()
     known = _kernels.get(key)
     if known is not None:
         future.set_result(known)
         return future
     try:
-        module = define(program, sizes="symbolic" if lowered.sizes else "static")
+        module = define(tree.Program((lowered.definition,)), sizes="symbolic" if lowered.sizes else "static")
+        specs = [parameter.spec for parameter in lowered.parameters]
         future = module[lowered.definition.name].compile_async(*specs, math=math)
     except ComprehensionError as error:
         future.set_exception(error)
