@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal
 
 from comprehension.codegen.abi import dim_names, size_text
 from comprehension.codegen.cuda_text import NUMPY, Body, Source
@@ -85,7 +85,7 @@ def _stage(kernel: ir.Kernel, stage: ir.Stage) -> tuple[Source, CudaEntry]:
     threads = _threads(nest)
     with source.block(f"if thread < {source.integer(threads)}:"):
         _divide(source, nest)
-        local = [b for b in kernel.buffers if _is_local(b) and _is_used(stage, b.name)]
+        local = [b for b in kernel.buffers if _is_used(stage, b.name) and _is_local(b)]
         for buffer in local:
             _declare(source, buffer)
         Body(source).nodes(body)
@@ -124,19 +124,21 @@ def _threads(nest: Sequence[ir.Loop]) -> ir.IntExpr:
 
 def _divide(source: Source, nest: Sequence[ir.Loop]) -> None:
     """The thread's number as values of the mapped loops' variables."""
-    if not nest:
-        return
-    source.line("rest = thread")
-    for position in range(len(nest) - 1, -1, -1):
-        loop = nest[position]
-        extent, index = source.integer(_extent(loop)), "rest" if position == 0 else "rest % "
-        if position:
-            index = f"rest % ({extent})"
-        text = f"({index}) * {loop.step}" if loop.step != 1 else index
-        lower = source.integer(loop.lower)
-        source.line(f"{source.variable(loop.variable)} = {text if lower == '0' else f'{lower} + {text}'}")
-        if position:
-            source.line(f"rest = rest // ({extent})")
+    rest = "thread"
+    for loop in reversed(nest[1:]):
+        extent = source.integer(_extent(loop))
+        extent = extent if extent.isidentifier() or extent.isdigit() else f"({extent})"
+        _bind(source, loop, f"{rest} % {extent}")
+        source.line(f"rest = {rest} // {extent}")
+        rest = "rest"
+    for loop in nest[:1]:
+        _bind(source, loop, rest)
+
+
+def _bind(source: Source, loop: ir.Loop, index: str) -> None:
+    text = index if loop.step == 1 else f"({index}) * {loop.step}"
+    lower = source.integer(loop.lower)
+    source.line(f"{source.variable(loop.variable)} = {text if lower == '0' else f'{lower} + {text}'}")
 
 
 # --- buffers and parameters -------------------------------------------------------------------------------------
@@ -149,7 +151,8 @@ def _is_local(buffer: ir.Buffer) -> bool:
 
 
 def _is_used(stage: ir.Stage, name: str) -> bool:
-    return any(n.buffer == name for kind in (ir.Load, ir.Store) for n in nodes_of(stage, kind))
+    loads, stores = nodes_of(stage, ir.Load), nodes_of(stage, ir.Store)
+    return any(n.buffer == name for n in loads) or any(n.buffer == name for n in stores)
 
 
 def _is_large(buffer: ir.Buffer) -> bool:
@@ -190,19 +193,3 @@ def _parameters(kernel: ir.Kernel, source: Source, large: Sequence[ir.Buffer]) -
 def _stored(dtype: ScalarType) -> str:
     """The type of elements in memory: bool is a byte of 0 or 1."""
     return "uint8" if dtype is ScalarType.BOOL else dtype.value
-
-
-def is_mapped(kernel: ir.Kernel) -> bool:
-    """Whether the kernel was mapped to threads: no stage has a range of units left."""
-    return all(stage.parallel is None for stage in kernel.stages)
-
-
-__all__ = [
-    "BLOCK",
-    "CudaEntry",
-    "GeneratedCuda",
-    "Parameter",
-    "assert_never",
-    "generate_cuda",
-    "is_mapped",
-]

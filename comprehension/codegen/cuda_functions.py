@@ -15,21 +15,10 @@ from typing import Any
 import numpy as np
 from numba import config
 
-from comprehension.lang import scalars
+from comprehension.kernel import scalars
 from comprehension.lang.types import ScalarType
 
-TYPES = {t: t.value for t in ScalarType if t is not ScalarType.BOOL}
-"""The name of each type's conversion in generated source."""
-
-
-def libm_name(function: str, dtype: ScalarType) -> str:
-    """The name in libdevice of a builtin: float32 ones end in f.
-
-    >>> libm_name("exp", ScalarType.FLOAT32), libm_name("cyl_bessel_i0", ScalarType.FLOAT64)
-    ('expf', 'cyl_bessel_i0')
-    """
-    named = {"fdivide": "fdiv_rn" if dtype is ScalarType.FLOAT32 else "ddiv_rn"}.get(function)
-    return named or (f"{function}f" if dtype is ScalarType.FLOAT32 else function)
+_CONVERTED = [dtype for dtype in ScalarType if dtype is not ScalarType.BOOL]
 
 
 class _SimulatedLibm:
@@ -54,7 +43,7 @@ if config.ENABLE_CUDASIM:
     def _converter(dtype: ScalarType) -> Callable[[Any], Any]:
         return lambda value: scalars.cast(value, dtype)
 
-    globals().update({name: _converter(dtype) for dtype, name in TYPES.items()})
+    globals().update({dtype.value: _converter(dtype) for dtype in _CONVERTED})
 
     def maximum(a: Any, b: Any) -> Any:
         """The larger of two values of one type; NaN if one is."""
@@ -71,7 +60,9 @@ if config.ENABLE_CUDASIM:
         return scalars.binary("%", a, b, ScalarType.of(a.dtype)) if hasattr(a, "dtype") else a % b if b else 0
 
 else:
-    from comprehension.codegen.cuda_intrinsics import libdevice
+    from comprehension.codegen import cuda_intrinsics
 
-    libm = libdevice
-    globals().update({name: dtype.numpy.type for dtype, name in TYPES.items()})
+    libm = cuda_intrinsics.libdevice
+    maximum, minimum = cuda_intrinsics.maximum, cuda_intrinsics.minimum
+    floor_div, floor_mod = cuda_intrinsics.floor_div, cuda_intrinsics.floor_mod
+    globals().update({dtype.value: dtype.numpy.type for dtype in _CONVERTED})

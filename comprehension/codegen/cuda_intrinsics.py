@@ -18,7 +18,6 @@ __all__ = ["floor_div", "floor_mod", "libdevice", "maximum", "minimum"]
 
 
 def _extreme(ordered: str) -> Any:
-    @intrinsic
     def choose(typing: Any, a: Any, b: Any) -> Any:
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             left, right = arguments
@@ -33,7 +32,7 @@ def _extreme(ordered: str) -> Any:
 
         return (a(a, b), emit) if a == b else None
 
-    return choose
+    return intrinsic(choose)
 
 
 maximum = _extreme(">")
@@ -41,14 +40,13 @@ minimum = _extreme("<")
 
 
 def _division(remainder: bool) -> Any:
-    @intrinsic
     def divide(typing: Any, a: Any, b: Any) -> Any:
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             return _floored(builder, arguments[0], arguments[1], a.signed, remainder)
 
         return (a(a, b), emit) if a == b and isinstance(a, types.Integer) else None
 
-    return divide
+    return intrinsic(divide)
 
 
 def _floored(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, signed: bool, remainder: bool) -> ir.Value:

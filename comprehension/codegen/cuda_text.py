@@ -14,18 +14,29 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from comprehension.codegen.abi import dim_names
-from comprehension.codegen.cuda_functions import TYPES, libm_name
 from comprehension.codegen.function import CodegenError
 from comprehension.codegen.names import Scope
-from comprehension.codegen.subscript import offset_of
+from comprehension.codegen.subscript import offset_of, simplified
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.values import identity
 from comprehension.lang.types import ScalarType
 
 NUMPY = {t: f"np.{t.value}" for t in ScalarType} | {ScalarType.BOOL: "np.uint8"}
 _FLOATS = (ScalarType.FLOAT32, ScalarType.FLOAT64)
-_RESERVED = frozenset({"thread", "rest", "cuda", "np", "libm", "minimum", "maximum", *TYPES.values()})
+_RESERVED = frozenset({"thread", "rest", "cuda", "libm", "minimum", "maximum", *(t.value for t in ScalarType)})
+
+
+def libm_name(function: str, dtype: ScalarType) -> str:
+    """The name in libdevice of a builtin: those of float32 end in f.
+
+    >>> libm_name("exp", ScalarType.FLOAT32), libm_name("cyl_bessel_i0", ScalarType.FLOAT64)
+    ('expf', 'cyl_bessel_i0')
+    """
+    if dtype is ScalarType.FLOAT16:
+        raise CodegenError("float16 has no functions of its own on CUDA: convert to float32 first")
+    if function == "fdivide":
+        return "fdiv_rn" if dtype is ScalarType.FLOAT32 else "ddiv_rn"
+    return f"{function}f" if dtype is ScalarType.FLOAT32 else function
 
 
 class Source:
@@ -128,9 +139,10 @@ class Body:
             return
         for statement in tile.body:
             folds = list(nodes_of(statement.value, ir.Fold))
-            if isinstance(statement, ir.Define) or len(folds) != 1 or folds[0].axis != tile.lanes.variable:
+            if isinstance(statement, ir.Store) and len(folds) == 1 and folds[0].axis == tile.lanes.variable:
+                self._fold(tile.lanes, statement, folds[0])
+            else:
                 raise CodegenError("a tile that folds must fold over its lanes in each of its statements")
-            self._fold(tile.lanes, statement, folds[0])
 
     def _fold(self, lanes: ir.Axis, store: ir.Store, fold: ir.Fold) -> None:
         """Pairs halfway apart are combined until one value is left: the interpreter's tree."""
@@ -138,12 +150,13 @@ class Body:
         part, count, half = (source.scope.fresh(name) for name in ("part", "count", "half"))
         lane, start = source.variable(lanes.variable), values.integer(lanes.start)
         source.line(f"{part} = cuda.local.array({lanes.extent}, {NUMPY[fold.dtype]})")
-        end = f"{start} + {lanes.extent}"
+        last: ir.IntExpr = simplified(ir.IntOp("+", lanes.start, ir.Int(lanes.extent)))
         if lanes.limit is not None:
-            end = f"min({end}, {values.integer(lanes.limit)})"
-        source.line(f"{count} = {end} - ({start})")
-        with source.block(f"for {lane} in range({start}, {end}):"):
-            source.line(f"{part}[{lane} - ({start})] = {values.value(fold.value)}")
+            last = ir.IntOp("min", last, lanes.limit)
+        source.line(f"{count} = {values.integer(simplified(ir.IntOp('-', last, lanes.start)))}")
+        with source.block(f"for {lane} in range({start}, {values.integer(last)}):"):
+            place = values.integer(simplified(ir.IntOp("-", ir.Var(lanes.variable), lanes.start)))
+            source.line(f"{part}[{place}] = {values.value(fold.value)}")
         with source.block(f"if {count} > 0:"):
             with source.block(f"while {count} > 1:"):
                 source.line(f"{half} = ({count} + 1) // 2")
@@ -234,7 +247,7 @@ class Values:
                 return self._binary(value, added=added)
             case ir.Fma(a=a, b=b, c=c, dtype=dtype):
                 parts = ", ".join(self.value(part) for part in (a, b, c))
-                return f"{self.source.use('libm')}.{libm_name('fma', _arithmetic(dtype))}({parts})"
+                return f"{self.source.use('libm')}.{libm_name('fma', dtype)}({parts})"
             case ir.SelectValue(condition=condition, then=then, otherwise=otherwise):
                 sides = self.value(then, added=added), self.value(otherwise, added=added)
                 return f"({sides[0]} if {self.value(condition)} else {sides[1]})"
@@ -242,7 +255,7 @@ class Values:
                 return self.converted(self.value(operand, added=added), dtype)
             case ir.Builtin(function=function, arguments=arguments, dtype=dtype):
                 parts = ", ".join(self.converted(self.value(part), dtype) for part in arguments)
-                return f"{self.source.use('libm')}.{libm_name(function, _arithmetic(dtype))}({parts})"
+                return f"{self.source.use('libm')}.{libm_name(function, dtype)}({parts})"
             case ir.Fold():
                 raise CodegenError("a fold outside of a tile")
         assert_never(value)
@@ -250,7 +263,7 @@ class Values:
     def literal(self, number: float, dtype: ScalarType) -> str:
         if dtype is ScalarType.BOOL:
             return str(bool(number))
-        if isinstance(number, float) and not math.isfinite(number):
+        if not math.isfinite(number):
             sign = "-" if number < 0 else ""
             return self.converted(f"{sign}np.{'nan' if math.isnan(number) else 'inf'}", dtype)
         return self.converted(repr(number), dtype)
@@ -279,12 +292,3 @@ class Values:
             return f"{self.source.use('floor_div' if op == '/' else 'floor_mod')}({left}, {right})"
         text = f"({left} {op} {right})"
         return self.converted(text, dtype) if dtype.is_integer or dtype is ScalarType.FLOAT16 else text
-
-
-def _arithmetic(dtype: ScalarType) -> ScalarType:
-    if dtype is ScalarType.FLOAT16:
-        raise CodegenError("float16 has no functions of its own on CUDA yet: convert to float32 first")
-    return dtype
-
-
-__all__ = ["NUMPY", "Body", "Source", "Values", "identity"]

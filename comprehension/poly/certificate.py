@@ -1,4 +1,4 @@
-"""The certificate: five properties, proved on the final KernelIR against the Scop.
+"""The certificate: five properties (six on a GPU), proved on the final KernelIR against the Scop.
 
 In: a Scop, a Kernel and the math mode.  Out: a `Certificate`.
 Invariant: made from the kernel alone (instances, order and addresses are extracted again from the loops,
@@ -10,6 +10,7 @@ tiles, masks, copies and accumulators); what cannot be decided within the budget
 3. bounds: every access is inside of its buffer, or a check at launch is named that makes it so.
 4. parallel: units of a stage, and lanes of a tile, never meet in memory.
 5. buffers: promoted and packed buffers hold what is read from them, and are written back in time.
+6. barriers (kernels mapped to a GPU): threads that depend on each other meet in between.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import Literal
 
 from comprehension.kernel import ir
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
 from comprehension.poly.proof.instances import check_addresses, check_bounds, check_instances
 from comprehension.poly.proof.order import check_order
-from comprehension.poly.proof.parallel import check_parallel
+from comprehension.poly.proof.parallel import check_barriers, check_parallel
 from comprehension.poly.proof.promotion import check_family, families
 from comprehension.poly.proof.reduction import check_shapes
 from comprehension.poly.proof.values import check_values
@@ -55,14 +57,13 @@ def certify(
     try:
         extraction = isl.bounded(context, budget, lambda: extract(kernel, scop.context))
     except (NotExtractable, isl.OutOfBudget) as error:
-        findings = [Violation(of, f"not proved: {error}") for of in Property]
-        return _certificate(findings)
+        return _certificate(kernel, [Violation(of, f"not proved: {error}") for of in _properties(kernel)])
     for of, step in _steps(scop, extraction, fast=math == "fast"):
         try:
             findings.extend(isl.bounded(context, budget, partial(_all, step)))
         except (NotDecided, isl.OutOfBudget) as error:
             findings.append(Violation(of, f"not proved: {error}"))
-    return _certificate(findings)
+    return _certificate(kernel, findings)
 
 
 def _steps(
@@ -75,6 +76,8 @@ def _steps(
     yield Property.DEPENDENCES, lambda: check_shapes(scop, extraction)
     yield Property.BOUNDS, lambda: check_bounds(scop, extraction)
     yield Property.PARALLEL, lambda: check_parallel(extraction)
+    if Property.BARRIERS in _properties(extraction.kernel):
+        yield Property.BARRIERS, lambda: check_barriers(extraction)
     groups = families(scop, extraction)
     promoted = {tensor for family in groups for tensor in family.tensors}
     direct = {t.name for t in scop.program.tensors} - promoted
@@ -83,13 +86,19 @@ def _steps(
         yield Property.BUFFERS, partial(check_family, scop, extraction, family, fast=fast)
 
 
+def _properties(kernel: ir.Kernel) -> list[Property]:
+    """Those that apply: barriers where loops are mapped to threads."""
+    mapped = any(loop.mapping is not None for loop in nodes_of(kernel.stages, ir.Loop))
+    return [of for of in Property if mapped or of is not Property.BARRIERS]
+
+
 def _all(step: Callable[[], Iterator[Finding]]) -> list[Finding]:
     return list(step())
 
 
-def _certificate(findings: list[Finding]) -> Certificate:
+def _certificate(kernel: ir.Kernel, findings: list[Finding]) -> Certificate:
     violations = [f for f in findings if isinstance(f, Violation)]
     failed = {v.of for v in violations}
     guards = dict.fromkeys(f"{f.of.value}: {f.what}" for f in findings if isinstance(f, Guard))
     examples = dict.fromkeys(f"{v.of.value}: {v.what}" + (f", at {v.witness}" if v.witness else "") for v in violations)
-    return Certificate({of.value: of not in failed for of in Property}, tuple(guards), tuple(examples))
+    return Certificate({of.value: of not in failed for of in _properties(kernel)}, tuple(guards), tuple(examples))

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
-from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
+from comprehension.poly.proof.verdict import Finding, Property, Violation, must_be_empty
 
 
 def check_parallel(extraction: Extraction) -> Iterator[Finding]:
@@ -24,7 +25,16 @@ def check_parallel(extraction: Extraction) -> Iterator[Finding]:
         yield from _lanes(action)
 
 
-def _units(extraction: Extraction, actions: list[Action]) -> Iterator[Finding]:
+def check_barriers(extraction: Extraction) -> Iterator[Finding]:
+    """Property 6, on a GPU: no thread depends on another one of its stage, so that none needs to wait."""
+    for _, actions in groupby(extraction.actions, key=lambda a: a.stage):
+        yield from _units(extraction, list(actions), Property.BARRIERS)
+    for buffer in extraction.kernel.buffers:
+        if buffer.space is ir.Space.SHARED:
+            yield Violation(Property.BARRIERS, f"not proved: threads of a block share {buffer.name}")
+
+
+def _units(extraction: Extraction, actions: list[Action], of: Property = Property.PARALLEL) -> Iterator[Finding]:
     shared = {b.name for b in extraction.kernel.buffers if b.space not in PRIVATE}
     writes = [(a, a.write) for a in actions if a.write is not None and a.write.buffer in shared]
     for writer, write in writes:
@@ -33,17 +43,17 @@ def _units(extraction: Extraction, actions: list[Action]) -> Iterator[Finding]:
                 continue
             for access in (*([other.write] if other.write else []), *other.reads):
                 if access.buffer == write.buffer:
-                    yield from _between_units(writer, write, other, access)
+                    yield from _between_units(of, writer, write, other, access)
 
 
-def _between_units(writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:
+def _between_units(of: Property, writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:
     meet = write.relation.apply_range(access.relation.reverse())
     verb = "writes" if access is other.write else "reads"
     what = f"{writer.place} and, in another unit, {other.place}: one writes what the other {verb} of {write.buffer}"
     for mine, theirs in zip(writer.parallel, other.parallel, strict=False):
         for compare in (isl.Map.order_lt, isl.Map.order_gt):
             apart = compare(meet, isl.dim_type.in_, mine, isl.dim_type.out, theirs)
-            yield from must_be_empty(Property.PARALLEL, apart, what)
+            yield from must_be_empty(of, apart, what)
 
 
 def _lanes(action: Action) -> Iterator[Finding]:

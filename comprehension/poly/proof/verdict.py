@@ -18,13 +18,14 @@ class NotDecided(Exception):
 
 
 class Property(Enum):
-    """The five properties, by the names that users see."""
+    """What is proved, by the names that users see; `BARRIERS` of kernels that are mapped to a GPU."""
 
     DEPENDENCES = "dependences"
     INSTANCES = "instances"
     BOUNDS = "bounds"
     PARALLEL = "parallel"
     BUFFERS = "buffers"
+    BARRIERS = "barriers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,273 @@
+"""Generated CUDA source, run in numba's simulator and compiled to machine code: neither needs a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import hand_written as hw
+import numpy as np
+import pytest
+import texts
+
+from comprehension.codegen.abi import size_text
+from comprehension.codegen.cuda import generate_cuda
+from comprehension.codegen.function import CodegenError
+from comprehension.jit.cuda_simulator import CudaSimulator, SimulationError
+from comprehension.kernel import ir
+from comprehension.kernel.interpret import interpret
+from comprehension.kernel.verify import verify_kernel
+from comprehension.lang.types import ScalarType
+from comprehension.poly.certificate import certify
+from comprehension.poly.scop import build_scop
+from comprehension.poly.transform.map_gpu import map_to_gpu
+
+VAR, INT = ir.Var, ir.Int
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "cuda_compile.json"
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with CudaSimulator() as running:
+        yield running
+
+
+def mapped(name, sizes="static", math="fast"):
+    program, arrays, values = texts.program_of(name, sizes)
+    scop, kernel = texts.kernel_of(program, math)
+    found = map_to_gpu(scop, kernel, math)
+    verify_kernel(found)
+    return scop, found, arrays, values
+
+
+def memory(kernel, arrays, sizes=None):
+    """Arrays for all tensors and workspaces of a kernel."""
+    found = dict(arrays)
+    for buffer in kernel.buffers:
+        if buffer.space in (ir.Space.OUTPUT, ir.Space.WORKSPACE) and buffer.name not in found:
+            shape = [extent_of(extent, sizes or {}) for extent in buffer.shape]
+            found[buffer.name] = np.zeros(shape, buffer.dtype.numpy)
+    return found
+
+
+def extent_of(extent, sizes):
+    """The value of a size expression."""
+    return eval(size_text(extent), {"min": min, "max": max}, dict(sizes))
+
+
+# --- whole programs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", texts.TEXTS)
+def test_simulated_kernels_agree_with_the_interpreter(name, simulator):
+    _, kernel, arrays, _ = mapped(name)
+    expected = interpret(kernel, arrays)
+    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
+    for output, values in expected.items():
+        np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
+
+
+@pytest.mark.parametrize("name", ["matmul", "softmax", "conv", "triangle"])
+@pytest.mark.parametrize("math", ["fast", "strict"])
+def test_symbolic_kernels_agree_with_the_interpreter(name, math, simulator):
+    _, kernel, arrays, sizes = mapped(name, "symbolic", math)
+    expected = interpret(kernel, arrays, sizes)
+    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays, sizes), sizes)
+    for output, values in expected.items():
+        np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
+
+
+def test_the_source_is_the_same_for_the_same_program():
+    assert generate_cuda(mapped("attention")[1]) == generate_cuda(mapped("attention")[1])
+
+
+# --- mapping ----------------------------------------------------------------------------------------
+
+
+def test_rows_lanes_and_loops_between_become_threads():
+    _, kernel, _, _ = mapped("matmul")
+    (stage,) = kernel.stages
+    loop, depth = stage.body[0], 0
+    while isinstance(loop, ir.Loop) and loop.mapping is not None:
+        assert loop.mapping == f"grid.{depth}"
+        loop, depth = loop.body[0], depth + 1
+    assert depth >= 1
+    assert stage.parallel is None
+
+
+def test_a_register_tile_is_a_column_of_registers():
+    _, kernel, _, _ = mapped("matmul")
+    registers = [b for b in kernel.buffers if b.space is ir.Space.REGISTER]
+    assert [len(b.shape) for b in registers] == [1]
+
+
+@pytest.mark.parametrize("name", ["matmul", "softmax", "scan", "attention"])
+def test_mapped_kernels_are_proved_barriers_included(name):
+    scop, kernel, _, _ = mapped(name)
+    found = certify(scop, None, kernel)
+    assert found, found.text
+    assert found.properties["barriers"]
+
+
+def test_threads_that_depend_on_each_other_are_refused():
+    source, kernel = hw.scan_lanes(5, 19)
+    steps = hw.loop("t", 1, 5, *kernel.stages[0].body[1].body)
+    across = ir.Loop("t", INT(1), INT(5), steps.body, mapping="grid.1")
+    stage = kernel.stages[0]
+    units = ir.Loop("dt", INT(0), INT(19), (stage.body[0],), step=8, mapping="grid.0")
+    later = ir.Loop("dt", INT(0), INT(19), (across,), step=8, mapping="grid.0")
+    stages = (ir.Stage("stage0", (units,)), ir.Stage("stage1", (later,)))
+    found = certify(build_scop(source), None, ir.Kernel("scan", (), (), kernel.buffers, stages))
+    assert not found.properties["barriers"]
+    assert not found.properties["parallel"]
+
+
+# --- arithmetic -------------------------------------------------------------------------------------
+
+
+def pointwise(dtype, value, *, result=None, scalars=()):
+    """One thread an element: R(i) = value over X(i) and Y(i)."""
+    result = result or dtype
+    buffers = [ir.Buffer(n, dtype, (VAR("N"),), ir.Space.INPUT) for n in "XY"]
+    buffers.append(ir.Buffer("R", result, (VAR("N"),), ir.Space.OUTPUT))
+    store = ir.Store("R", (VAR("i"),), value)
+    loop = ir.Loop("i", INT(0), VAR("N"), (store,), mapping="grid.0")
+    return ir.Kernel("point", ("N",), tuple(scalars), tuple(buffers), (ir.Stage("s", (loop,)),))
+
+
+def operands(dtype):
+    if dtype.is_float:
+        special = [0.0, -0.0, 1.5, -2.5, np.nan, np.inf, -np.inf, 1e-40, 3e38, 7.0]
+        x = np.array(special, dtype.numpy)
+    else:
+        info = np.iinfo(dtype.numpy)
+        x = np.array([0, 1, 2, 3, 5, 7, info.max, info.min, info.max - 1, 11], dtype.numpy)
+    grid = np.meshgrid(x, x)
+    return grid[0].ravel(), grid[1].ravel()
+
+
+def check_pointwise(simulator, kernel, dtype, scalars=None):
+    x, y = operands(dtype)
+    arrays, sizes = {"X": x, "Y": y}, {"N": x.size}
+    expected = interpret(kernel, arrays, sizes, scalars)["R"]
+    found = simulator.run(generate_cuda(kernel), memory(kernel, arrays, sizes), sizes, scalars)["R"]
+    np.testing.assert_array_equal(found, expected)
+
+
+X = {t: ir.Load("X", (VAR("i"),), t) for t in ScalarType}
+Y = {t: ir.Load("Y", (VAR("i"),), t) for t in ScalarType}
+
+
+FLOATS, INTEGERS = (ScalarType.FLOAT32, ScalarType.FLOAT64), (ScalarType.INT32, ScalarType.UINT8)
+OPERATORS = [(t, op) for t in (*FLOATS, *INTEGERS) for op in ("+", "-", "*", "/", "min", "max")]
+OPERATORS += [(t, "%") for t in INTEGERS]
+
+
+@pytest.mark.parametrize(("dtype", "op"), OPERATORS)
+def test_operators_have_the_language_meaning(dtype, op, simulator):
+    check_pointwise(simulator, pointwise(dtype, ir.BinaryOp(op, X[dtype], Y[dtype], dtype)), dtype)
+
+
+@pytest.mark.parametrize("op", ["<", "<=", "==", "!="])
+def test_comparisons_make_bools(op, simulator):
+    f32, boolean = ScalarType.FLOAT32, ScalarType.BOOL
+    compared = ir.BinaryOp(op, X[f32], Y[f32], boolean)
+    both = ir.BinaryOp("||", compared, ir.UnaryOp("!", compared, boolean), boolean)
+    check_pointwise(simulator, pointwise(f32, compared, result=boolean), f32)
+    check_pointwise(simulator, pointwise(f32, both, result=boolean), f32)
+
+
+def test_selections_conversions_and_functions(simulator):
+    f32, i32 = ScalarType.FLOAT32, ScalarType.INT32
+    positive = ir.BinaryOp("<", ir.Const(0, i32), X[i32], ScalarType.BOOL)
+    root = ir.Builtin("sqrt", (ir.Convert(X[i32], f32),), f32)
+    chosen = ir.SelectValue(positive, root, ir.Convert(ir.IndexValue(VAR("i"), i32), f32), f32)
+    check_pointwise(simulator, pointwise(i32, chosen, result=f32), i32)
+
+
+def test_scalars_are_arguments(simulator):
+    f32 = ScalarType.FLOAT32
+    value = ir.Fma(X[f32], ir.ScalarArg("a", f32), Y[f32], f32)
+    check_pointwise(simulator, pointwise(f32, value, scalars=[("a", f32)]), f32, {"a": 1.25})
+
+
+def test_large_local_buffers_live_in_global_memory(simulator):
+    f32 = ScalarType.FLOAT32
+    row = ir.Buffer("row", f32, (ir.IntOp("*", VAR("N"), INT(2)),), ir.Space.SCRATCH)
+    kernel = pointwise(f32, ir.Load("row", (VAR("i"),), f32))
+    fill = ir.Loop("j", INT(0), VAR("N"), (ir.Store("row", (VAR("j"),), ir.Load("X", (VAR("j"),), f32)),))
+    loop = kernel.stages[0].body[0]
+    loop = ir.Loop("i", loop.lower, loop.upper, (fill, *loop.body), mapping="grid.0")
+    kernel = ir.Kernel("point", ("N",), (), (*kernel.buffers, row), (ir.Stage("s", (loop,)),))
+    generated = generate_cuda(kernel)
+    (scratch,) = [p for p in generated.entries[0].parameters if p.kind == "scratch"]
+    assert scratch.elements == "(N * 2)"
+    check_pointwise(simulator, kernel, f32)
+
+
+def test_hostile_names_stay_names(simulator):
+    f32 = ScalarType.FLOAT32
+    names = {"X": "cuda", "Y": "__import__", "R": "lambda"}
+    buffers = [ir.Buffer(n, f32, (INT(4),), ir.Space.INPUT) for n in (names["X"], names["Y"])]
+    buffers.append(ir.Buffer(names["R"], f32, (INT(4),), ir.Space.OUTPUT))
+    total = ir.BinaryOp("+", ir.Load("cuda", (VAR("np"),), f32), ir.Load("__import__", (VAR("np"),), f32), f32)
+    loop = ir.Loop("np", INT(0), INT(4), (ir.Store("lambda", (VAR("np"),), total),), mapping="grid.0")
+    kernel = ir.Kernel("exec", (), (), tuple(buffers), (ir.Stage("thread", (loop,)),))
+    arrays = {"cuda": np.ones(4, np.float32), "__import__": np.ones(4, np.float32)}
+    out = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
+    assert out["lambda"].tolist() == [2, 2, 2, 2]
+
+
+def test_what_the_simulator_meets_is_reported(simulator):
+    kernel = pointwise(ScalarType.FLOAT32, ir.Load("X", (ir.IntOp("+", VAR("i"), INT(100)),), ScalarType.FLOAT32))
+    arrays = {"X": np.ones(3, np.float32), "Y": np.ones(3, np.float32)}
+    with pytest.raises(SimulationError, match="IndexError"):
+        simulator.run(generate_cuda(kernel), memory(kernel, arrays, {"N": 3}), {"N": 3})
+
+
+def test_what_threads_cannot_run_is_refused():
+    _, kernel = hw.matmul_plain(4, 4, 4)
+    with pytest.raises(CodegenError, match="map it to threads"):
+        generate_cuda(kernel)
+
+
+# --- machine code -----------------------------------------------------------------------------------
+
+COMPILED = ["relu", "matmul", "softmax", "layer_norm", "conv", "scan", "gather", "attention", "moments"]
+
+
+@pytest.mark.cuda_compile
+@pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="needs the extra cuda: make test-cuda-compile"
+)
+def test_kernels_compile_to_machine_code():
+    from comprehension.jit.ptx import compile_cuda
+
+    rows = []
+    for name in COMPILED:
+        for sizes in ("static", "symbolic"):
+            generated = generate_cuda(mapped(name, sizes)[1])
+            for capability in ((8, 0), (9, 0)):
+                for made in compile_cuda(generated, capability):
+                    assert made.cubin[:4] == b"\x7fELF"
+                    assert made.resources.registers > 0
+                    assert made.resources.spill_stores == 0, f"{name} {sizes}: {made.resources}"
+                    architecture = f"sm_{capability[0]}{capability[1]}"
+                    rows.append({"text": name, "sizes": sizes, "kernel": made.entry.name, "target": architecture})
+                    rows[-1] |= asdict(made.resources) | {"cubin_bytes": len(made.cubin)}
+    RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.mark.cuda_compile
+@pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="needs the extra cuda: make test-cuda-compile"
+)
+@pytest.mark.parametrize(("math", "contracted"), [("fast", True), ("strict", False)])
+def test_products_are_contracted_only_where_the_kernel_says_so(math, contracted):
+    from comprehension.jit.ptx import compile_cuda
+
+    (made,) = compile_cuda(generate_cuda(mapped("matmul", math=math)[1]))
+    assert ("fma.rn.f32" in made.ptx) is contracted
+    assert ("mul.rn.f32" in made.ptx) is not contracted
