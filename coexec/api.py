@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from coexec import symbolic, trace_graph
 from coexec.config import NUMERICS, check_choice, config
+from coexec.dump import describe
 from coexec.errors import NotAStep
 from coexec.reference_runner import compile_reference
 from coexec.report import Report, merge_reports
@@ -167,11 +167,9 @@ def explain(step: Any) -> str:
     session = getattr(step, "session", None)
     if not isinstance(session, Session):
         raise TypeError(f"explain() takes a step made by coexecute, not {type(step).__name__}")
-    parts = [str(session.report), "", "# traces", trace_graph.to_text(session.traces)]
-    if session.program is not None:
-        parts += ["# symbolic graph", symbolic.to_text(session.program.graph)]
-    if session.compiled is not None:
-        parts += ["# compiled", session.compiled.explain()]
+    parts = [str(step.report())]
+    for name, text in describe(session.traces, session.compiled).items():
+        parts += ["", f"# {name[2:]}", text]
     return "\n".join(parts)
 
 

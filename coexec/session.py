@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from coexec.build import Program, build
 from coexec.config import config
+from coexec.dump import dump
 from coexec.merge import merge
 from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
@@ -259,6 +260,8 @@ class Session:
             return
         self._close()
         self.program, self.compiled = program, compiled
+        if config.dump is not None:
+            dump(config.dump, self.report.name, self.report.graphs_built, self.traces, compiled)
         operations = sum(1 for _ in program.graph.nodes())
         self.report.operations = operations
         self.report.kernels = compiled.kernels

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
@@ -241,6 +243,33 @@ def test_python_and_the_graph_run_at_the_same_time(monkeypatch: pytest.MonkeyPat
     assert both < 1.25 * python_alone
 
 
+@pytest.mark.parametrize("runner", ["native"], indirect=True)
+def test_a_native_graph_computes_while_python_sleeps() -> None:
+    w, x = (mt.asarray(np.full((384, 384), value, np.float32)) for value in (1.0, 0.5))
+
+    def function(_: Any) -> Any:
+        y = x
+        for _ in range(6):
+            y = (y @ w) * 0.0078125
+        sleep(pause)
+        return y
+
+    pause = 0.0
+    step = warmed(function)
+    graph, steps, ratios = 0.0, 8, []
+    for _ in range(3):
+        before = step.report().graph_run_s
+        begin = perf_counter()
+        for _ in range(steps):
+            result = step(x)
+        result.numpy()
+        if pause:
+            ratios.append((perf_counter() - begin) / steps / max(pause, graph))
+        graph = (step.report().graph_run_s - before) / steps
+        pause = graph  # from the second round on Python sleeps as long as the graph computes
+    assert min(ratios) < 1.25
+
+
 def test_lazy_mode_computes_at_the_first_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coexec.config, "mode", "lazy")
 
@@ -318,6 +347,31 @@ def test_reset_starts_again() -> None:
     step.reset()
     assert (step.report().steps, step.report().phase, len(step.session.traces.nodes)) == (0, "trace", 0)
     assert step(data(3)).tolist() == (data(3) * 2.0).tolist()
+
+
+def test_explain_and_dump_show_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "dump", tmp_path)
+    step = warmed(lambda x: x * 2.0 + 1.0)
+    text = coexec.explain(step)
+    for part in ("co-execution of", "# traces", "# symbolic", "# compiled", "multiply(feed0, 2.0)", __file__):
+        assert part in text
+    files = sorted(path.name for path in tmp_path.rglob("*.txt"))
+    assert files == ["001-0-traces.txt", "001-1-symbolic.txt", "001-2-compiled.txt"]
+    with pytest.raises(TypeError, match="coexecute"):
+        coexec.explain(len)
+
+
+def test_the_report_shows_itself(tmp_path: Path) -> None:
+    step = warmed(lambda x: float((x * 2.0).sum()))
+    report = step.report()
+    assert "co-executed" in str(report) and "<svg" in report._repr_html_()
+    report.timeline(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert {event["name"] for event in events} >= {"step", "thread_name"}
+    for name in ("steps", "traced_steps", "coexecuted_steps", "fallbacks", "graphs_built", "transitions", "kernels"):
+        assert type(getattr(report, name)) is int
+    for name in ("python_run_s", "python_stall_s", "graph_run_s", "graph_stall_s", "coverage"):
+        assert type(getattr(report, name)) is float
 
 
 def test_forty_lengths_need_few_graphs() -> None:
