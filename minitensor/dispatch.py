@@ -108,9 +108,7 @@ def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, .
     return _tensors(op, operands, values, attributes)
 
 
-def _observed(
-    observer: Observer, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]
-) -> tuple[Tensor, ...]:
+def _observed(observer: Observer, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
     contents = []
     tracked = False
     for x in inputs:

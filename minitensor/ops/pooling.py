@@ -41,7 +41,7 @@ def pooled_shape(shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Sha
 # --- eager -----------------------------------------------------------------------------------------------
 
 
-def _padded(x: Array, padding: Pair, value: Any) -> Array:
+def padded(x: Array, padding: Pair, value: Any) -> Array:
     if padding == (0, 0):
         return x
     (n, channels, height, width), (ph, pw) = x.shape, padding
@@ -50,7 +50,7 @@ def _padded(x: Array, padding: Pair, value: Any) -> Array:
     return result
 
 
-def _slices(shape: tuple[int, ...], kernel: Pair, stride: Pair) -> Iterator[tuple[Any, ...]]:
+def window_slices(shape: tuple[int, ...], kernel: Pair, stride: Pair) -> Iterator[tuple[Any, ...]]:
     """For each element of the window, the pixels of a padded picture that it meets (out is `shape`)."""
     for u in range(kernel[0]):
         rows = slice(u, u + (shape[2] - 1) * stride[0] + 1, stride[0])
@@ -71,9 +71,9 @@ def _lowest(dtype: np.dtype[Any]) -> Any:
 
 def _sum_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     shape = pooled_shape(x.shape, kernel, stride, padding)
-    source = _padded(x, padding, 0)
+    source = padded(x, padding, 0)
     total = np.zeros(static(shape, "eager pooling"), x.dtype)
-    for pixels in _slices(total.shape, kernel, stride):
+    for pixels in window_slices(total.shape, kernel, stride):
         total += source[pixels]
     return total
 
@@ -81,15 +81,15 @@ def _sum_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 def _spread_eager(g: Array, *, kernel: Pair, stride: Pair, padding: Pair, shape: tuple[int, ...]) -> Array:
     (ph, pw), (height, width) = padding, shape[2:]
     result = np.zeros((*shape[:2], height + 2 * ph, width + 2 * pw), g.dtype)
-    for pixels in _slices(g.shape, kernel, stride):
+    for pixels in window_slices(g.shape, kernel, stride):
         result[pixels] += g
     return _inner(result, padding)
 
 
 def _max_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     shape = static(pooled_shape(x.shape, kernel, stride, padding), "eager pooling")
-    source = _padded(x, padding, _lowest(x.dtype))
-    slices = _slices(shape, kernel, stride)
+    source = padded(x, padding, _lowest(x.dtype))
+    slices = window_slices(shape, kernel, stride)
     best: Array = source[next(slices)].copy()
     for pixels in slices:
         np.maximum(best, source[pixels], out=best)
@@ -98,10 +98,10 @@ def _max_eager(x: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 
 def _hits(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[Any, Array]]:
     """For each element of the window, its pixels and where it is the first maximum."""
-    source = _padded(x, padding, _lowest(x.dtype))
-    inside = _padded(np.ones((1, 1, *x.shape[2:]), bool), padding, False)
+    source = padded(x, padding, _lowest(x.dtype))
+    inside = padded(np.ones((1, 1, *x.shape[2:]), bool), padding, False)
     open_ = np.ones(y.shape, bool)
-    for pixels in _slices(y.shape, kernel, stride):
+    for pixels in window_slices(y.shape, kernel, stride):
         part = source[pixels]
         hit = ((part == y) | (part != part)) & open_ & inside[pixels]
         open_ &= ~hit
@@ -117,7 +117,7 @@ def _max_grad_eager(x: Array, y: Array, g: Array, *, kernel: Pair, stride: Pair,
 
 
 def _pick_eager(x: Array, y: Array, values: Array, *, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    source = _padded(values, padding, 0)
+    source = padded(values, padding, 0)
     result = np.zeros(y.shape, values.dtype)
     for pixels, hit in _hits(x, y, kernel, stride, padding):
         result += np.where(hit, source[pixels], 0)
