@@ -37,7 +37,7 @@ class Interval:
 
     @property
     def exact(self) -> bool:
-        return not self.bound.any()
+        return not bool(np.any(self.bound))
 
 
 Rule = Callable[[OpDef, Sequence[Interval], dict[str, Any], float], "tuple[Array, Array]"]
@@ -218,7 +218,7 @@ def _pooled(op: OpDef, operands: Sequence[Interval], attributes: dict[str, Any],
     padded = pooling.padded(reach, attributes["padding"], -np.inf)
     for pixels in pooling.window_slices(y.value.shape, attributes["kernel"], attributes["stride"]):
         rivals += padded[pixels] >= sure
-    open_ = (rivals > 1) & (pooling.max_pool2d.eager(x.bound, **attributes) > 0)
+    open_ = (rivals > 1) & (np.asarray(pooling.max_pool2d.eager(x.bound, **attributes)) > 0)
     terms = attributes["kernel"][0] * attributes["kernel"][1]
     size = np.abs(g.value) + g.bound
     if op.name == "max_pool2d_pick":

@@ -111,11 +111,10 @@ def assert_within(received: Any, expected: Bounded, *, of: str = "result") -> No
     finite = np.isfinite(value) & determined
     odd = ~np.isfinite(value) & determined
     np.testing.assert_array_equal(array[odd], value[odd], err_msg=f"{of}: NaN and infinities")
-    distance = np.abs(array[finite].astype(value.dtype) - value[finite])
-    wrong = ~(distance <= bound[finite])
+    distance = np.abs(np.where(finite, array, 0).astype(value.dtype) - np.where(finite, value, 0))
+    wrong = finite & ~(distance <= bound)
     if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        place = tuple(int(i[first]) for i in np.nonzero(finite))
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise AssertionError(
             f"{of}: {int(wrong.sum())} of {wrong.size} elements are outside their bounds; the first at {place}: "
             f"received {array[place]!r}, expected {value[place]!r} ± {bound[place]:.3g}"

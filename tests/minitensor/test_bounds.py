@@ -58,9 +58,9 @@ def bounded_step() -> tuple[mt.Tensor, Bounded]:
     rng = np.random.default_rng(3)
     parameters = {
         "kernel": mt.asarray(rng.uniform(-0.2, 0.2, (4, 2, 3, 3)).astype("f"), requires_grad=True),
-        "weight": mt.asarray(rng.uniform(-0.1, 0.1, (64, 3)).astype("f"), requires_grad=True),
+        "weight": mt.asarray(rng.uniform(-0.1, 0.1, (36, 3)).astype("f"), requires_grad=True),
     }
-    x = mt.asarray(rng.standard_normal((3, 2, 8, 8)).astype("f"))
+    x = mt.asarray(rng.standard_normal((3, 2, 6, 6)).astype("f"))
     with ErrorBounds() as bounds:
         network(parameters, x).backward()
     gradient = parameters["kernel"].grad
