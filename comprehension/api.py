@@ -58,10 +58,10 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
 
     Raises ComprehensionError with line, column and caret for whatever is wrong with the text.
 
-    >>> module = define("def double(float(N) A) -> (B) { B(i) = 2 * A(i) }")
+    >>> module = define("def twice(float(N) A) -> (B) { B(i) = 2 * A(i) }")
     >>> module.defs
-    ('double',)
-    >>> module.double.reference(np.ones(2, np.float32))
+    ('twice',)
+    >>> module.twice.reference(np.ones(2, np.float32))
     array([2., 2.], dtype=float32)
     """
     if sizes not in ("static", "symbolic"):

@@ -61,6 +61,8 @@ class _SizeClass:
 
 
 _classes: dict[int, _SizeClass] = {}
+_classes_by_bytes: dict[int, _SizeClass] = {}  # saves rounding the sizes that a program uses again and again
+_MOST_SIZES = 4096
 
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -76,7 +78,7 @@ def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _class_for(size).take())
+    return np.ndarray(shape, dtype, (_classes_by_bytes.get(size) or _class_for(size)).take())
 
 
 def allocate_zeroed(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -122,6 +124,8 @@ def _class_for(size: int) -> _SizeClass:
     found = _classes.get(rounded)
     if found is None:
         found = _classes.setdefault(rounded, _SizeClass(rounded))
+    if len(_classes_by_bytes) < _MOST_SIZES:
+        _classes_by_bytes[size] = found
     return found
 
 
