@@ -143,7 +143,11 @@ def _assert_same_array(expected: Any, seen: Any, what: str) -> None:
 def _arrays(x: Any) -> Any:
     """The structure with every tensor as an array of its own."""
     if isinstance(x, Tensor):
-        return np.array(x.detach().numpy())
+        promised = (x.shape, x.dtype)
+        array = np.array(x.detach().numpy())
+        if promised != (array.shape, array.dtype):
+            raise AssertionError(f"a tensor promised as {promised} has {(array.shape, array.dtype)}")
+        return array
     if isinstance(x, dict):
         return {key: _arrays(value) for key, value in x.items()}
     if isinstance(x, list | tuple):

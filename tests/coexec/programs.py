@@ -316,4 +316,22 @@ def failing_index() -> Step:
     return step
 
 
-PROGRAMS += [sliding_window, mutation_in_place, adam_training, sorting_and_selecting, failing_index]
+def sizes_that_part_ways() -> Step:
+    """Two sizes that were equal in all traces, and are not later; one comes down to 1."""
+
+    def step(i: int) -> Any:
+        n = 3 + i % 3
+        m = n if i < 8 else 9 - n if i < 14 else 1
+        return data(n, offset=i) * 2.0, data(m, offset=i) * 2.0, data(n, 1) + data(1, m)
+
+    return step
+
+
+PROGRAMS += [
+    sizes_that_part_ways,
+    sliding_window,
+    mutation_in_place,
+    adam_training,
+    sorting_and_selecting,
+    failing_index,
+]
