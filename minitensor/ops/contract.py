@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from comprehension.jit.memory import allocate
 from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
 from minitensor.errors import DTypeError, NoComprehension, ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops.elementwise import conj_of
-from minitensor.ops.families import cast_operand, meet
+from minitensor.ops.families import LARGE, cast_operand, meet
 from minitensor.ops.movement import broadcast_to, permute_dims, reshape
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.shapes import Dim, Shape, broadcast, promote_operands
@@ -27,6 +28,8 @@ def _matmul_eager(x: Any, y: Any) -> Any:
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         raise DTypeError("a matrix product takes two tensors, not a number")
     if x.dtype is y.dtype:
+        if x.ndim == y.ndim == 2 and x.shape[0] * y.shape[1] * x.itemsize >= LARGE and x.shape[1] == y.shape[0]:
+            return np.matmul(x, y, out=allocate((x.shape[0], y.shape[1]), x.dtype))
         return np.matmul(x, y)
     dtype = meet(x, y)
     return np.matmul(cast_operand(x, dtype), cast_operand(y, dtype))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comprehension.jit.memory import allocate
 from comprehension.lang.tree import Def, Expr
 from minitensor.dtypes import PROMOTED as _PROMOTED
 from minitensor.dtypes import DType, to_float, weak_dtype
@@ -62,6 +63,29 @@ def operator(symbol: Any) -> Form:
     return form
 
 
+# --- where large results go ------------------------------------------------------------------------------
+
+LARGE = 1 << 16  # bytes: from here on fresh memory costs page faults, as much as the operation itself
+
+
+def _fits_allocator(function: Callable[..., Any], result: ResultDType) -> bool:
+    """Whether the function can write into memory of its operands' dtype."""
+    return isinstance(function, np.ufunc) and result is same
+
+
+def _one_large(function: Callable[..., Any], x: Any) -> Any:
+    if x.flags.c_contiguous:
+        return function(x, out=allocate(x.shape, x.dtype))
+    return function(x)  # NumPy keeps the order of a transposed operand, which is faster than writing across
+
+
+def _two_large(function: Callable[..., Any], x: Any, y: Any) -> Any:
+    if x.flags.c_contiguous and (type(y) is not _ndarray or y.flags.c_contiguous):
+        shape = x.shape if type(y) is not _ndarray else np.broadcast_shapes(x.shape, y.shape)
+        return function(x, y, out=allocate(shape, x.dtype))
+    return function(x, y)
+
+
 # --- unary -----------------------------------------------------------------------------------------------
 
 
@@ -80,9 +104,13 @@ def unary(
     """
     expression = builtin(form) if isinstance(form, str) else form
 
+    pooled = _fits_allocator(function, result)
+
     def eager(x: Any) -> Any:
         work = operand(x.dtype)
-        return function(x if work == x.dtype else x.astype(work))
+        if work != x.dtype:
+            return function(x.astype(work))
+        return _one_large(function, x) if pooled and x.nbytes >= LARGE else function(x)
 
     def infer(x: TensorSpec) -> TensorSpec:
         return TensorSpec(x.shape, result(operand(x.dtype)))
@@ -149,15 +177,17 @@ def binary(
     """
     expression = builtin(form) if isinstance(form, str) else form
     plain = operand is same
+    pooled = _fits_allocator(function, result)
 
     def eager(x: Any, y: Any) -> Any:
         if plain and type(x) is _ndarray:
             kind = type(y)
             if kind is _ndarray:
-                if x.dtype is y.dtype:
-                    return function(x, y)
-            elif (kind is float and x.dtype.kind == "f") or (kind is int and x.dtype.kind in "fi"):
-                return function(x, y)  # NumPy's scalars are as weak as ours here
+                direct = x.dtype is y.dtype
+            else:  # NumPy's scalars are as weak as ours here
+                direct = (kind is float and x.dtype.kind == "f") or (kind is int and x.dtype.kind in "fi")
+            if direct:
+                return _two_large(function, x, y) if pooled and x.nbytes >= LARGE else function(x, y)
         dtype = operand(meet(x, y))
         return function(cast_operand(x, dtype), cast_operand(y, dtype))
 

@@ -63,7 +63,7 @@ def propagate(
     with np.errstate(all="ignore"):
         if op.outputs > 1 or (op.name in _DISCRETE and all(x.exact for x in operands)):
             return _exact(op, operands, attributes)
-        rule = _RULES.get(op.name, _elementwise)
+        rule: Rule = _RULES.get(op.name, _elementwise)
         value, bound = rule(op, operands, attributes, unit_roundoff(dtypes[0]))
     value = np.asarray(value)
     bound = np.where(np.isnan(bound), np.inf, bound)
@@ -110,6 +110,13 @@ def _elementwise(op: OpDef, operands: Sequence[Interval], attributes: dict[str, 
         return value, np.where(spread > 0, np.inf, 0.0)
     ulps = 1.0 if op.name in _ROUNDED_ONCE else 0.0 if op.name in _UNROUNDED else _ULPS
     return value, spread * (1 + u) + ulps * u * np.abs(value)
+
+
+def _cancelling(op: OpDef, operands: Sequence[Interval], attributes: dict[str, Any], u: float) -> tuple[Any, Any]:
+    """log(eᵃ + eᵇ) = max + log1p(…): rounded at the size of the operands, which may cancel."""
+    value, bound = _elementwise(op, operands, attributes, u)
+    size = np.maximum(*[np.abs(x.value) for x in operands]) + 1
+    return value, bound + _ULPS * u * size
 
 
 def _moved(x: Interval, sign: float) -> Array:
@@ -248,4 +255,5 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("any", "all"), _quantifier),
     **dict.fromkeys(("max_pool2d_grad", "max_pool2d_pick"), _pooled),
     "where": _where,
+    "logaddexp": _cancelling,
 }
