@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal, assert_never
 
 from comprehension.kernel import ir
+from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.scope import Scope, box_subscripts
 from comprehension.kernel.simplify import bounds_of, linear, simplify, simplify_condition, varies_with
 from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, is_masked, upper_bound
@@ -129,7 +130,7 @@ class _Walker:
         then = ir.If(condition, tuple(self.nodes(node.if_get_then_node(), scope)))
         if not node.if_has_else_node():
             return [then]
-        otherwise = ir.If(_negated(condition), tuple(self.nodes(node.if_get_else_node(), scope)))
+        otherwise = ir.If(negated(condition), tuple(self.nodes(node.if_get_else_node(), scope)))
         return [then, otherwise]
 
     # --- marks --------------------------------------------------------------------------------------
@@ -162,10 +163,20 @@ class _Walker:
         body = self.nodes(inner, inside)
         if all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
-            axes = [self._unmasked(axis, statements) for axis in axes]
-            tile = ir.Tile(axes[0] if len(axes) > 1 else None, axes[-1], statements)
-            return [*self._padding(tile), tile]
+            return self._tiles(axes, statements)
         return self.nodes(node, scope)
+
+    def _tiles(self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...]) -> list[ir.Node]:
+        """The statements as one tile; as one for each outcome where a choice is the same for all points."""
+        choice = uniform_choice(body, [axis.variable for axis in axes])
+        if choice is not None:
+            return [
+                ir.If(condition, tuple(self._tiles(axes, chosen(body, choice, outcome=outcome))))
+                for condition, outcome in ((choice.condition, True), (negated(choice.condition), False))
+            ]
+        limited = [self._unmasked(axis, body) for axis in axes]
+        tile = ir.Tile(limited[0] if len(limited) > 1 else None, limited[-1], body)
+        return [*self._padding(tile), tile]
 
     def _unmasked(self, axis: ir.Axis, body: Sequence[ir.Define | ir.Store]) -> ir.Axis:
         """Without a limit where points beyond it touch nothing but the padding of local buffers."""
@@ -308,15 +319,3 @@ def _range(lower: ir.IntExpr, upper: ir.IntExpr, scope: Scope) -> tuple[int | No
     low, _ = bounds_of(linear(lower), scope.ranges)
     _, high = bounds_of(linear(upper), scope.ranges)
     return low, None if high is None else high - 1
-
-
-def _negated(condition: ir.Condition) -> ir.Condition:
-    match condition:
-        case ir.Compare(op="<", left=left, right=right):
-            return ir.Compare("<=", right, left)
-        case ir.Compare(op="<=", left=left, right=right):
-            return ir.Compare("<", right, left)
-        case ir.Compare(op=op, left=left, right=right):
-            return ir.Compare("!=" if op == "==" else "==", left, right)
-        case ir.BoolOp(op=op, left=first, right=second):
-            return ir.BoolOp("or" if op == "and" else "and", _negated(first), _negated(second))

@@ -111,6 +111,8 @@ class ValueBuilder:
     def value(self, expr: tree.Expr) -> ir.Value:
         dtype = expr.dtype
         assert dtype is not None, f"untyped expression {expr}"
+        if isinstance(expr, tree.Binary | tree.Unary) and self._is_index(expr):
+            return ir.IndexValue(self.integer(expr), dtype)
         match expr:
             case tree.Number(value=value):
                 return ir.Const(value, dtype)
@@ -137,6 +139,20 @@ class ValueBuilder:
             case tree.Call(function=function, arguments=arguments):
                 return ir.Builtin(function, tuple(self.value(a) for a in arguments), dtype)
         assert_never(expr)
+
+    def _is_index(self, expr: tree.Expr) -> bool:
+        """Sums, differences and multiples of indices and sizes: computed as one integer."""
+        match expr:
+            case tree.Name(id=name):
+                return name in self.names or name in self.program.sizes
+            case tree.Number(value=value):
+                return isinstance(value, int)
+            case tree.Unary(op="-", operand=operand, dtype=ScalarType.INT32):
+                return self._is_index(operand)
+            case tree.Binary(op="+" | "-" | "*", left=left, right=right, dtype=ScalarType.INT32):
+                return self._is_index(left) and self._is_index(right)
+            case _:
+                return False
 
     def _name(self, name: str, dtype: ScalarType) -> ir.Value:
         if name in self.locals:

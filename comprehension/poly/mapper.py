@@ -111,6 +111,7 @@ class Mapper:
         node, depth = self._band(node, nest.members)
         outer = (*around, *nest.members)
         promotions = [p for t in self._private(nest, outer) if (p := private_box(t, node, self.scop)) is not None]
+        self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second copy
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
         return _up(node, depth)
 
@@ -320,6 +321,7 @@ class Mapper:
 
     def _mark(self, node: isl.ScheduleNode, name: str, decision: Decision) -> isl.ScheduleNode:
         """A mark above `node`; the node comes back as the mark, which now stands in its place."""
+        assert name not in self.decisions, f"two marks are called {name}"
         self.decisions[name] = decision
         return node.insert_mark(isl.Id(name, context=self.scop.context.get_ctx()))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 
 from comprehension.lang import tree
 from comprehension.machine import Machine
@@ -28,6 +28,7 @@ BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 GATHER_COST = 1.0  # per lane
 SCATTER_COST = 1.5  # per lane
 TRANSPOSE_COST = 3.0  # per vector of a square tile
+FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
 
@@ -79,6 +80,8 @@ class Model:
                 continue
             lanes = self.lanes_for(nest, member)
             cost = sum(self._vector_cost(name, member, lanes, split) for name in nest.statements())
+            if split:
+                cost += FOLD_COST * self._entries(nest)
             if cost < best.cost:
                 best = LanePlan(member, lanes, cost, self._reason(nest, member, lanes, cost), split)
         transposing = self._transposing(nest)
@@ -132,7 +135,7 @@ class Model:
             pack_rows=None,
             pack_lanes=None,
             cost=cost,
-            reason=f"{side} by {side} tiles of {down} and {across}, transposed in registers; about {cost:.3g} operations",
+            reason=f"{side} by {side} tiles of {down} and {across}, transposed in registers; about {cost:.3g} vectors",
         )
 
     def _widest(self, names: Sequence[str]) -> int:
@@ -223,8 +226,13 @@ class Model:
                 each += _access_cost(pattern, dim, lanes, vectors)
         each += vectors * operations(statement)
         outside = self.extents.instances(name) / extent
-        fold = 8.0 * outside if split else 0.0
-        return outside * tiles * each + fold
+        return outside * tiles * each
+
+    def _entries(self, nest: Nest) -> float:
+        """How often the nest as a whole runs."""
+        name = next(iter(nest.statements()))
+        inside = prod(max(1, self._extent(m)) for m in nest.members)
+        return self.extents.instances(name) / inside
 
     def _scalar_cost(self, statement: ScopStatement) -> float:
         return len(statement.accesses) + operations(statement)

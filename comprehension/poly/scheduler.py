@@ -36,8 +36,10 @@ def schedule(
     """The schedule tree for the CPU: clusters, then loops, tiles and local buffers as the model chooses."""
     extents = Extents(scop)
     fuser = Fuser(scop, dependences, extents, options.fusion)
-    nests = fuser.fuse([unit_nest(source, scop, dependences) for source in scop.program.statements])
-    model = Model(scop, dependences, AccessPatterns(scop), extents, machine, options, math == "fast")
+    patterns = AccessPatterns(scop)
+    reordering = patterns if math == "fast" else None
+    nests = fuser.fuse([unit_nest(source, scop, dependences, reordering) for source in scop.program.statements])
+    model = Model(scop, dependences, patterns, extents, machine, options, math == "fast")
     mapped = Mapper(scop, model).tree(nests)
     return replace(mapped, steps=(*fuser.reasons, *mapped.steps))
 
@@ -52,13 +54,22 @@ def plain_schedule(scop: Scop, dependences: Dependences, *, machine: Machine, fu
     return Mapper(scop, model, local_buffers=False).tree(nests)
 
 
-def unit_nest(source: LoopStatement, scop: Scop, dependences: Dependences) -> Nest:
-    """The loops of one statement, its initialisation included; coincident left indices outermost."""
+def unit_nest(
+    source: LoopStatement, scop: Scop, dependences: Dependences, reordering: AccessPatterns | None = None
+) -> Nest:
+    """The loops of one statement, its initialisation included; coincident left indices outermost.
+
+    With `reordering` the loops of a declared reduction stand in the order of their strides, where nothing but
+    the reduction itself orders them.
+    """
     parts = [s for s in scop.statements if s.source is source]
     coincident = [p for p in range(source.left) if is_coincident(parts, p, dependences)]
     sequential = [p for p in range(source.left) if p not in coincident]
     reduced = list(range(source.left, len(source.indices)))
     main = parts[-1].name
+    free = all(e.is_reduction for e in dependences.between(main, main)) and Extents(scop).is_box(main)
+    if reordering is not None and free:
+        reduced.sort(key=lambda p: -_stride_along(main, p, reordering))
     body: tuple[Nest | str, ...] = (main,)
     if reduced:
         body = (Nest(tuple(Member(((main, p),), False) for p in reduced), body),)
@@ -78,3 +89,8 @@ def is_coincident(parts: list[ScopStatement], position: int, dependences: Depend
         for edge in dependences.edges
         if edge.source in names and edge.sink in names
     )
+
+
+def _stride_along(statement: str, dim: int, patterns: AccessPatterns) -> int:
+    """How far apart the elements are that neighbouring iterations read; irregular ones count as far."""
+    return sum(abs(p.strides[dim] or 0) for p in patterns.of(statement) if not p.is_write)
