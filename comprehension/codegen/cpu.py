@@ -54,7 +54,7 @@ def generate(kernel: ir.Kernel, machine: Machine | None = None, checked: bool = 
     Raises CodegenError for a kernel that only another target can run (barriers, shared memory).
     """
     messages: list[str] = []
-    functions = [_stage(kernel, stage, checked, messages) for stage in kernel.stages]
+    functions = [_stage(kernel, stage, machine, checked, messages) for stage in kernel.stages]
     scan = [node for stage in kernel.stages for node in scan_of(kernel, stage)] if checked else []
     if scan:
         functions.insert(0, _check_stage(kernel, scan, messages))
@@ -86,10 +86,14 @@ def entry_name(kernel: ir.Kernel, stage: ir.Stage) -> str:
 # --- a stage ------------------------------------------------------------------------------------------------
 
 
-def _stage(kernel: ir.Kernel, stage: ir.Stage, checked: bool, messages: list[str]) -> tuple[Function, str]:
+def _stage(
+    kernel: ir.Kernel, stage: ir.Stage, machine: Machine | None, checked: bool, messages: list[str]
+) -> tuple[Function, str]:
     name = entry_name(kernel, stage)
     function = _new_function(kernel, name, checked, messages)
     function.overwritable = overwritable(kernel, stage.body)
+    if machine is not None:
+        function.vector_bits, function.vector_registers = machine.vector_bits, machine.vector_registers
     if stage.parallel is None:
         _body(function, stage.body)
     else:

@@ -123,22 +123,20 @@ def _threads(nest: Sequence[ir.Loop]) -> ir.IntExpr:
 
 
 def _divide(source: Source, nest: Sequence[ir.Loop]) -> None:
-    """The thread's number as values of the mapped loops' variables."""
-    rest = "thread"
+    """The thread's number as values of the mapped loops' variables: how far each is from its start, then the values."""
+    rest, indices = "thread", {}
     for loop in reversed(nest[1:]):
         extent = source.integer(_extent(loop))
         extent = extent if extent.isidentifier() or extent.isdigit() else f"({extent})"
-        _bind(source, loop, f"{rest} % {extent}")
+        index = source.scope.fresh(f"{loop.variable}_index")
+        source.line(f"{index} = {rest} % {extent}")
         source.line(f"rest = {rest} // {extent}")
-        rest = "rest"
-    for loop in nest[:1]:
-        _bind(source, loop, rest)
-
-
-def _bind(source: Source, loop: ir.Loop, index: str) -> None:
-    text = index if loop.step == 1 else f"({index}) * {loop.step}"
-    lower = source.integer(loop.lower)
-    source.line(f"{source.variable(loop.variable)} = {text if lower == '0' else f'{lower} + {text}'}")
+        rest, indices[loop.variable] = "rest", index
+    for loop in nest:  # outer ones first: an inner lower bound may depend on them
+        index = indices.get(loop.variable, rest)
+        text = index if loop.step == 1 else f"{index} * {loop.step}"
+        lower = source.integer(loop.lower)
+        source.line(f"{source.variable(loop.variable)} = {text if lower == '0' else f'{lower} + {text}'}")
 
 
 # --- buffers and parameters -------------------------------------------------------------------------------------

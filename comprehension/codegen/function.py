@@ -58,6 +58,8 @@ class Function:
     definitions: dict[str, ir.Value] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     checked: bool = True
+    vector_bits: int = 512
+    vector_registers: int = 32
     overwritable: frozenset[str] = frozenset()
     assigned: set[str] = field(default_factory=set)
     presets: list[str] = field(default_factory=list)

@@ -257,6 +257,20 @@ def _typed_load(region: Any, condition: Any, source: Any, offset: Any, row_strid
     return signature(result, region, *guards, *arguments), generate
 
 
+@intrinsic
+def afresh(typing_context: Any, offset: Any) -> Any:
+    """The same offset, of which LLVM knows nothing: loads from it are not shared with loads from other offsets.
+
+    Without it, the taps of a sliding window keep the rows that they have in common in registers, and the
+    accumulators are spilled for that.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [args[0]], side_effect=False)
+
+    return signature(types.int64, types.int64), generate
+
+
 @literal_intrinsic
 def load(typing_context: Any, region: Any, source: Any, offset: Any, row_stride: Any, lane_stride: Any) -> Any:
     """source[offset + row * row_stride + lane * lane_stride] at each active point."""

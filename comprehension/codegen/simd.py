@@ -34,6 +34,7 @@ from comprehension.codegen.fold import (
 )
 from comprehension.codegen.memory import buffer, scratch_buffer
 from comprehension.codegen.region import (
+    afresh,
     gather,
     gather_where,
     load,
@@ -45,6 +46,7 @@ from comprehension.codegen.region import (
 )
 
 __all__ = [
+    "afresh",
     "buffer",
     "convert",
     "floor_div",

@@ -270,8 +270,22 @@ class Printer:
         start, by_rows, by_lanes = (self.index(part).text for part in regular)
         if by_rows == by_lanes == "0" and not guard.text and not self.tile.is_limited:
             return Expr(f"{name}[{start}]")
+        if self._slides(regular):
+            start = f"{self.function.use('afresh')}({start})"
         text = f"{self.function.use('load' + suffix)}({', '.join([*arguments, start, by_rows, by_lanes])})"
         return Expr(text, by_rows != "0" or guard.by_rows, by_lanes != "0" or guard.by_lanes)
+
+    def _slides(self, regular: tuple[ir.IntExpr, ir.IntExpr, ir.IntExpr]) -> bool:
+        """Whether a loop moves this row-varying read by one row, in a tile with no registers to spare for it."""
+        start, by_rows, by_lanes = regular
+        assert self.tile is not None
+        node = self.tile.node
+        if node.rows is None or by_rows == ir.Int(0) or by_lanes != ir.Int(0):
+            return False
+        vectors = -(-node.lanes.extent * 32 // self.function.vector_bits)
+        if node.rows.extent * (vectors + 1) < self.function.vector_registers - 2:
+            return False
+        return any(by_rows == step_along(start, name) for name in sorted(variables(start)))
 
     def register_value(self, buffer: ir.Buffer, subscripts: tuple[ir.IntExpr, ...]) -> Expr:
         """The variable as a value; one that no line above has assigned gets a value at the head of the function."""
