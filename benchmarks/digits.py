@@ -33,7 +33,8 @@ def _ours(batches: list[Batch], wrap: Callable[[digits.Step], digits.Step]) -> t
     mt.random.seed(digits.SEED)
     run = digits.Run("benchmark")
     run.model = digits.Net()
-    step = wrap(digits.make_step(run, mt.optim.Adam(run.model.parameters(), lr=1e-3), lambda _: None))
+    run.optimizer = mt.optim.Adam(run.model.parameters(), lr=1e-3)
+    step = wrap(digits.make_step(run, lambda _: None))
     run.step = step
     source = _forever(batches)
     return lambda: [step(*next(source)) for _ in range(BLOCK)], run
