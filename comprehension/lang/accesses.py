@@ -18,17 +18,25 @@ from comprehension.lang.tree import Access, Expr, Range, Select, Statement, chil
 
 def constraints_of(statement: Statement, where: Environment) -> list[Constraint]:
     """What the statement's reads, and the reads of its target, ask of its indices."""
-    roots = [c.value for c in statement.where if not isinstance(c, Range)]
     found: list[Constraint] = []
-    for root in (statement.value, *roots, *statement.subscripts):
-        for access, guards in _accesses(root):
-            own = access.tensor == statement.target
-            extents = where.shapes.get(access.tensor, ()) if own else where.shapes[access.tensor]
-            found += _of_access(access, guards, where, extents, own)
+    for access, guards in reads_of(statement):
+        own = access.tensor == statement.target
+        extents = where.shapes.get(access.tensor, ()) if own else where.shapes[access.tensor]
+        found += _of_access(access, guards, where, extents, own)
     combines = statement.reduction is not None and not statement.initialise
     reached = where.shapes.get(statement.target, ()) if combines else ()
     target = Access(statement.target, statement.subscripts, span=statement.span)
     return found + _of_access(target, (), where, reached)
+
+
+def reads_of(statement: Statement) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
+    """The reads in a statement's text, with the branches that they stand in."""
+    yield from accesses(statement.value)
+    for clause in statement.where:
+        if not isinstance(clause, Range):
+            yield from accesses(clause.value)
+    for subscript in statement.subscripts:
+        yield from accesses(subscript)
 
 
 def with_extents(constraint: Constraint, extents: tuple[Linear, ...]) -> Constraint:
@@ -37,7 +45,7 @@ def with_extents(constraint: Constraint, extents: tuple[Linear, ...]) -> Constra
     return dataclasses.replace(constraint, form=extent - 1 - constraint.subscript, extent=extent)
 
 
-def _accesses(root: Expr) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
+def accesses(root: Expr) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
     """Every read in an expression with the branches that it stands in, in the order of the text."""
     stack: list[tuple[Expr, tuple[Guard, ...]]] = [(root, ())]
     while stack:

@@ -8,6 +8,7 @@ remainders of indices.  An empty range makes every answer right.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from comprehension.lang.linear import (
@@ -62,14 +63,14 @@ def _atom_interval(atom: Atom, index: str, span: Interval) -> Interval:
         return span[0], span[1] - 1
     if atom.op == "opaque":
         return _opaque_interval(atom)
+    if atom.op == "*":
+        return functools.reduce(_product_interval, (_interval(arg, index, span) for arg in atom.args))
     (a, b), (c, d) = (_interval(arg, index, span) for arg in atom.args)
     match atom.op:
         case "min":
             return smallest((a, c)), smallest((b, d))
         case "max":
             return largest((a, c)), largest((b, d))
-        case "*":
-            return _product_interval((a, b), (c, d))
         case "/":
             return _quotient_interval((a, b), (c, d))
         case _:

@@ -18,7 +18,8 @@ Box = tuple[tuple[Linear, Linear], ...]  # a half-open interval per dimension
 def box_of(subscripts: Sequence[Expr], ranges: Ranges, where: Environment) -> Box | None:
     """The box that a statement writes densely, or None where it writes something else.
 
-    Each subscript must be `index + constant` with an index of its own and bounds free of indices, or a constant.
+    Each subscript must be a constant, or `constant + index` or `constant - index` with an index of its own whose
+    bounds are free of indices.
     """
     box: list[tuple[Linear, Linear]] = []
     used: set[str] = set()
@@ -31,16 +32,17 @@ def box_of(subscripts: Sequence[Expr], ranges: Ranges, where: Environment) -> Bo
             box.append((form, form + 1))
             continue
         index = indices[0]
-        if len(indices) > 1 or index in used or form.coefficient(index) != 1:
+        sign = form.coefficient(index)
+        if len(indices) > 1 or index in used or abs(sign) != 1:
             return None
         used.add(index)
         this = where.names[index]
-        assert this is not None
-        offset = form - this
+        assert this is not None, "indices are forms"
+        offset = form - this * sign
         lower, upper = ranges[index]
         if not (offset.names | lower.names | upper.names).isdisjoint(ranges):
             return None
-        box.append((lower + offset, upper + offset))
+        box.append((lower + offset, upper + offset) if sign == 1 else (offset - upper + 1, offset - lower + 1))
     return tuple(box)
 
 

@@ -12,6 +12,7 @@ expression that reads no tensor.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -35,6 +36,7 @@ from comprehension.lang.types import ScalarType
 
 INT32 = ScalarType.INT32
 MAX_KEY = 4_000
+MAX_TERMS = 64  # of a product that is multiplied out
 Op = Literal["name", "/", "%", "*", "min", "max", "opaque"]
 
 
@@ -153,12 +155,26 @@ def remainder(a: Linear, b: Linear) -> Linear:
 
 
 def product(a: Linear, b: Linear) -> Linear:
-    """`a * b`."""
+    """`a * b`, multiplied out.
+
+    >>> str(product(variable("M"), variable("N") - 1) + variable("M"))
+    'M * N'
+    """
     if a.value is not None:
         return b * a.value
     if b.value is not None:
         return a * b.value
-    return _opaque("*", *sorted((a, b), key=str))
+    if len(a.terms) * len(b.terms) > MAX_TERMS:
+        return _opaque("*", *sorted((a, b), key=str))
+    total = a * b.constant + (b - b.constant) * a.constant
+    for (x, c), (y, d) in itertools.product(a.terms, b.terms):
+        factors = sorted((*_factors(x), *_factors(y)), key=str)
+        total = total + _opaque("*", *factors) * (c * d)
+    return total
+
+
+def _factors(atom: Atom) -> tuple[Linear, ...]:
+    return atom.args if atom.op == "*" else (Linear(((atom, 1),), 0),)
 
 
 def smallest(forms: Iterable[Linear]) -> Linear:
@@ -358,7 +374,7 @@ def atom_expr(atom: Atom) -> Expr:
 def _apply(op: str, parts: list[Expr]) -> Expr:
     if op in ("min", "max"):
         return Call(op, tuple(parts), dtype=INT32)
-    return _binary(op, *parts)
+    return functools.reduce(functools.partial(_binary, op), parts)
 
 
 def _binary(op: str, left: Expr, right: Expr) -> Binary:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from comprehension.lang.bounds import Ranges
-from comprehension.lang.linear import Atom, Environment, Linear, from_expr, number
+from comprehension.lang.linear import Atom, Environment, Linear, from_expr, number, quotient
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Binary, Expr, Unary
 
@@ -26,15 +26,39 @@ Case = list[Linear]  # forms that are all >= 0
 
 def holds(form: Linear, ranges: Ranges, guards: Sequence[Guard], where: Environment, facts: Iterable[Linear]) -> bool:
     """Whether `form >= 0` at every point of `ranges` at which all `guards` hold."""
+    return never([-form - 1], ranges, guards, where, facts)
+
+
+def never(
+    forms: Sequence[Linear], ranges: Ranges, guards: Sequence[Guard], where: Environment, facts: Iterable[Linear]
+) -> bool:
+    """Whether at no point of `ranges` at which all `guards` hold, all `forms` are at least 0."""
     domain = [*facts]
     for name, (lower, upper) in ranges.items():
         index = where.names[name]
-        assert index is not None
+        assert index is not None, "indices are forms"
         domain += [index - lower, upper - 1 - index]
     cases: list[Case] = [[]]
     for condition, value in guards:
         cases = _both(cases, cases_of(condition, value, where))
-    return all(_infeasible([*domain, *case, -form - 1]) for case in cases)
+    return all(infeasible([*domain, *case, *forms]) for case in cases)
+
+
+def is_affine(guard: Guard, where: Environment) -> bool:
+    """Whether `cases_of` loses nothing of a guard: it compares integers that read no tensor."""
+    stack: list[Expr] = [guard[0]]
+    while stack:
+        match stack.pop():
+            case Unary(op="!", operand=operand):
+                stack.append(operand)
+            case Binary(op="&&" | "||", left=left, right=right):
+                stack += (left, right)
+            case Binary(left=left, right=right) if left.dtype is not None and left.dtype.is_integer:
+                if from_expr(left, where) is None or from_expr(right, where) is None:
+                    return False
+            case _:
+                return False
+    return True
 
 
 def cases_of(condition: Expr, value: bool, where: Environment) -> list[Case]:
@@ -82,7 +106,8 @@ def _both(first: list[Case], second: list[Case]) -> list[Case]:
 # --- Fourier-Motzkin ---------------------------------------------------------------------------------------------
 
 
-def _infeasible(forms: Sequence[Linear]) -> bool:
+def infeasible(forms: Sequence[Linear]) -> bool:
+    """Whether it is proved that no integers make all forms non-negative at once."""
     system: dict[Row, None] = {}
     seen: set[Atom] = set()
     waiting = list(forms)
@@ -113,8 +138,7 @@ def _meaning(atom: Atom) -> list[Linear]:
             rest = atom.args[0] - this * divisor
             return [rest, number(divisor - 1) - rest]
         case "%" if (divisor := atom.args[1].value or 0) > 0:
-            turns = Linear(((Atom(f"({atom.args[0]}) / {divisor}", "opaque"), divisor),), 0)  # x % d = x - d * turns
-            rest = atom.args[0] - turns
+            rest = atom.args[0] - quotient(*atom.args) * divisor
             return [this, number(divisor - 1) - this, rest - this, this - rest]
         case _:
             return []

@@ -6,7 +6,7 @@ shown to stay in bounds is a `Precondition` over sizes and scalars, or refused.
 
 Roles.  An output is `ACCUMULATED` if its incoming contents matter: its first write is a reduction without `!`, or
 some of its elements may be written by no statement (they are 0 in a fresh array, untouched in `out=`).  A temporary
-that may be written in part gets a statement that fills it with zeros first.
+that may be read where nothing was written (`defined.UNSURE`) gets a statement that fills it with zeros first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import itertools
 from collections.abc import Iterator, Sequence, Set
 from typing import Literal
 
-from comprehension.errors import ComprehensionError, Diagnostic
-from comprehension.lang.accesses import constraints_of, with_extents
+from comprehension.errors import ComprehensionError, Diagnostic, shorten
+from comprehension.lang.accesses import constraints_of, reads_of, with_extents
 from comprehension.lang.binding import bind_sizes
-from comprehension.lang.bounds import Ranges, greatest, least
+from comprehension.lang.bounds import Ranges, greatest
 from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
 from comprehension.lang.coverage import Box, box_of, covers
+from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Fault
+from comprehension.lang.injective import is_injective
 from comprehension.lang.limits import MAX_BYTES, MAX_INT
 from comprehension.lang.linear import Environment, Linear, choice, from_expr, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
@@ -30,7 +32,7 @@ from comprehension.lang.printer import to_text
 from comprehension.lang.requirements import Requirements, at_least_zero
 from comprehension.lang.resolve import resolve
 from comprehension.lang.solve import Given, Solution, solve
-from comprehension.lang.tree import Binary, Cast, Expr, Let, Name, Number, Range, Span, Statement
+from comprehension.lang.tree import Access, Binary, Cast, Expr, Let, Name, Number, Range, Span, Statement, walk
 from comprehension.lang.types import ScalarType, Spec
 
 INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
@@ -75,6 +77,8 @@ class _Inference:
         self.requirements = Requirements()
         self.statements: list[LoopStatement] = []
         self.boxes: dict[str, list[Box | None]] = {}
+        self.computed = {t.name for t in checked.tensors if t.role in (Role.OUTPUT, Role.TEMPORARY)}
+        self.unsure: set[str] = set()  # tensors that may be read where nothing has been written
 
     def run(self) -> LoopProgram:
         checked = self.checked
@@ -92,7 +96,7 @@ class _Inference:
             sizes=tuple(name for name in checked.sizes if self.sizes[name] == variable(name)),
             scalars=checked.scalars,
             tensors=tuple(self.tensor_info(t, partial) for t in checked.tensors),
-            statements=tuple(self.numbered(partial)),
+            statements=tuple(self.numbered(partial & self.unsure)),
             preconditions=self.requirements.preconditions,
         )
 
@@ -110,6 +114,8 @@ class _Inference:
             if constraint.own and constraint.extent is not None:
                 constraint = with_extents(constraint, where.shapes[node.target])
             self.requirements.require_access(constraint, solution.ranges, where)
+        self.check_injective(checked, solution.ranges, where)
+        self.check_defined(checked, solution.ranges, where)
         self.boxes.setdefault(node.target, []).append(box_of(node.subscripts, solution.ranges, where))
         self.statements.append(self.loop_statement(checked, solution, where))
 
@@ -152,9 +158,16 @@ class _Inference:
 
     def widen(self, node: Statement, ranges: Ranges, where: Environment) -> None:
         """The target reaches as far as any statement so far has written it."""
-        before = self.where.shapes.get(node.target) or (None,) * len(node.subscripts)
+        before: Sequence[Linear | None] = self.where.shapes.get(node.target) or self.annotated(node)
         pairs = zip(node.subscripts, before, strict=True)
         self.where.shapes[node.target] = tuple(self.extent(s, ranges, where, reached) for s, reached in pairs)
+
+    def annotated(self, node: Statement) -> Sequence[Linear | None]:
+        """The annotated sizes of a target that is written through the contents of a tensor first."""
+        dims = self.checked.tensor(node.target).dims
+        if dims is None or not any(isinstance(part, Access) for s in node.subscripts for part in walk(s)):
+            return (None,) * len(node.subscripts)
+        return [number(dim) if isinstance(dim, int) else self.sizes[dim] for dim in dims]
 
     def extent(self, subscript: Expr, ranges: Ranges, where: Environment, before: Linear | None) -> Linear:
         """One past the largest subscript written so far; a statement that runs for no index adds nothing."""
@@ -171,8 +184,11 @@ class _Inference:
             return number(0) if before is None else before
         unsure = {name: run for name, run in runs.items() if not self.requirements.is_known(run - 1)}
         reached = number(0) if before is None else before
-        if len(unsure) == 1 and self.requirements.is_known(reached - least(form, ranges)):
-            unsure = {}  # where that index runs over nothing, `top` is its lower bound, which is reached anyway
+        if len(unsure) == 1:  # where that index runs over nothing, `top` may say no more than what is reached
+            ((name, run),) = unsure.items()
+            nothing = greatest(form, {**ranges, name: (ranges[name][0], ranges[name][0])}) + 1
+            if self.requirements.is_known(reached - nothing) or self.requirements.is_known(reached + run - top):
+                unsure = {}
         return self.larger(reached, guarded(list(unsure.values()), top))
 
     def larger(self, a: Linear, b: Linear) -> Linear:
@@ -180,6 +196,34 @@ class _Inference:
         if self.requirements.is_known(b - a):
             return b
         return a if self.requirements.is_known(a - b) else largest((a, b))
+
+    def check_injective(self, checked: CheckedStatement, ranges: Ranges, where: Environment) -> None:
+        """An assignment through expressions writes each element once (section 10, statements, rule 4)."""
+        node = checked.node
+        assigns = node.reduction is None or node.initialise
+        if assigns and not is_injective(node.subscripts, checked.left, ranges, where, self.requirements.facts):
+            message = f"several points may write one element of '{shorten(node.target)}' through these subscripts"
+            raise Fault(f"{message}; use a reduction such as += if that is meant", node.span)
+
+    def check_defined(self, checked: CheckedStatement, ranges: Ranges, where: Environment) -> None:
+        """What the statement reads has been written, or is the caller's."""
+        node = checked.node
+        reader = Reader(node, ranges, len(checked.left), where, self.requirements.facts)
+        for access, guards in reads_of(node):
+            if access.tensor not in self.computed:
+                continue
+            boxes = self.boxes.get(access.tensor, [])
+            grows = access.tensor == node.target
+            if not grows and covers(boxes, self.where.shapes[access.tensor]):
+                continue
+            match reader.is_defined(access, guards, boxes):
+                case Defined.DEFINED:
+                    pass
+                case Defined.UNSURE:
+                    self.unsure.add(access.tensor)
+                case Defined.UNDEFINED:
+                    message = f"{shorten(to_text(access))} reads elements of '{shorten(access.tensor)}' that no earlier"
+                    raise Fault(f"{message} statement has written; write them first", access.span)
 
     def loop_statement(self, checked: CheckedStatement, solution: Solution, where: Environment) -> LoopStatement:
         node, sizes = checked.node, self.sizes.keys()
@@ -234,13 +278,15 @@ class _Inference:
         shape = tuple(to_expr(extent) for extent in self.where.shapes[tensor.name])
         return TensorInfo(tensor.name, tensor.dtype, shape, role)
 
-    def numbered(self, partial: Set[str]) -> Iterator[LoopStatement]:
-        """The statements with their names, each partial temporary filled with zeros before its first write."""
-        unfilled = {t.name: t for t in self.checked.tensors if t.role is Role.TEMPORARY and t.name in partial}
+    def numbered(self, unsure: Set[str]) -> Iterator[LoopStatement]:
+        """The statements with their names; a temporary that may be read where it is not written starts as zeros."""
+        unfilled = {t.name: t for t in self.checked.tensors if t.role is Role.TEMPORARY and t.name in unsure}
+        taken = self.where.names.keys() | self.where.shapes.keys()
         number_of = itertools.count()
         for statement in self.statements:
             if statement.target in unfilled:
-                fill = zero_fill(unfilled.pop(statement.target), self.where.shapes[statement.target], statement)
+                tensor = unfilled.pop(statement.target)
+                fill = zero_fill(tensor, self.where.shapes[tensor.name], statement, taken)
                 yield dataclasses.replace(fill, name=f"S{next(number_of)}")
             yield dataclasses.replace(statement, name=f"S{next(number_of)}")
 
@@ -255,9 +301,11 @@ def guarded(runs: Sequence[Linear], extent: Linear) -> Linear:
     return choice(condition, largest((extent, number(0))), number(0))
 
 
-def zero_fill(tensor: Declared, shape: Sequence[Linear], before: LoopStatement) -> LoopStatement:
-    """`T(i0, i1) = 0` over the whole of a temporary."""
+def zero_fill(tensor: Declared, shape: Sequence[Linear], before: LoopStatement, taken: Set[str]) -> LoopStatement:
+    """`T(T_0, T_1) = 0` over the whole of a temporary, with index names that are not `taken`."""
     names = [f"{tensor.name}_{axis}" for axis in range(tensor.rank)]
+    while not taken.isdisjoint(names):
+        names = [f"{name}_" for name in names]
     indices = tuple(
         Index(name, Number(0, dtype=INT32), to_expr(extent), f"zeros of '{tensor.name}'")
         for name, extent in zip(names, shape, strict=True)

@@ -68,8 +68,8 @@ class Requirements:
         if self.is_known(worst) or holds(constraint.form, ranges, constraint.guards, where, self.facts):
             return
         concerned = _concerned(constraint.form.names, ranges)
-        extents = [greatest(ranges[name][1] - ranges[name][0], ranges) for name in concerned]
-        self.require(worst, _out_of_bounds(constraint, ranges), constraint.span, extents)
+        extents = dict.fromkeys(greatest(ranges[name][1] - ranges[name][0], ranges) for name in concerned)
+        self.require(worst, _out_of_bounds(constraint, ranges), constraint.span, list(extents))
 
 
 def at_least_zero(form: Linear) -> Expr:

@@ -1,0 +1,111 @@
+"""Whether what a statement reads has been written (reference section 10, statements, rule 3).
+
+In: a statement's reads of tensors that the def itself computes, and what statements so far have written.
+Out: `DEFINED`, `UNDEFINED` or `UNSURE` for a read.
+Invariant: `DEFINED` is proved.  `UNDEFINED` is said only where all that matters is affine and the proof failed;
+where a guard reads a tensor, or a write is no box, it is `UNSURE` (such elements are read as 0).
+
+    O(0, d) = X(0, d)
+    O(t, d) = a(d) * O(t - 1, d) + X(t, d) where t in 1:T
+
+reads O at 0:T - 1, which is covered by the first statement's box 0:1 and its own 1:T: the instance that wrote
+(t - 1, d) ran before this one, as the distance (-1, 0) is lexicographically negative.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from comprehension.lang.bounds import Ranges
+from comprehension.lang.coverage import Box, box_of
+from comprehension.lang.linear import Environment, Linear, from_expr
+from comprehension.lang.prove import is_affine, never
+from comprehension.lang.solve import Guard
+from comprehension.lang.tree import Access, Expr, Statement
+
+MAX_COMBINATIONS = 256
+
+
+class Defined(Enum):
+    DEFINED = "defined"
+    UNDEFINED = "undefined"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A statement with the ranges of its indices; `left` is how many of them are left indices."""
+
+    node: Statement
+    ranges: Ranges
+    left: int
+    where: Environment
+    facts: Sequence[Linear]
+
+    def is_defined(self, access: Access, guards: Sequence[Guard], boxes: Sequence[Box | None]) -> Defined:
+        """Whether every element that `access` reads where its guards hold lies in `boxes`, written earlier.
+
+        Elements that earlier instances of this very statement wrote are found here.
+        """
+        if any(box == () for box in boxes):
+            return Defined.DEFINED  # a scalar that has been written
+        point = [from_expr(s, self.where) for s in access.subscripts]
+        forms = [form for form in point if form is not None]
+        unsure = len(forms) < len(point) or None in boxes or not all(is_affine(g, self.where) for g in guards)
+        known = [box for box in boxes if box is not None]
+        own = self.own_box(access, guards)
+        if own is not None:
+            known.append(own)
+        if len(forms) == len(point) and self.is_covered(forms, guards, known):
+            return Defined.DEFINED
+        return Defined.UNSURE if unsure else Defined.UNDEFINED
+
+    def is_covered(self, point: Sequence[Linear], guards: Sequence[Guard], boxes: Sequence[Box]) -> bool:
+        """No point of the domain lies outside of all boxes: on some side of each of them."""
+        sides = [list(self.possible_sides(point, guards, box)) for box in boxes]
+        combinations = itertools.islice(itertools.product(*sides), MAX_COMBINATIONS + 1)
+        for count, outside in enumerate(combinations):
+            if count == MAX_COMBINATIONS or not self.never(list(outside), guards):
+                return False
+        return True
+
+    def possible_sides(self, point: Sequence[Linear], guards: Sequence[Guard], box: Box) -> Iterator[Linear]:
+        """Forms that are not negative where the point lies outside of the box, but for those that never are."""
+        for coordinate, (lower, upper) in zip(point, box, strict=True):
+            for side in (lower - 1 - coordinate, coordinate - upper):
+                if not self.never([side], guards):
+                    yield side
+
+    def never(self, forms: Sequence[Linear], guards: Sequence[Guard]) -> bool:
+        return never(forms, self.ranges, guards, self.where, self.facts)
+
+    def own_box(self, access: Access, guards: Sequence[Guard]) -> Box | None:
+        """What this statement has written when it reads `access`, if its order allows to say so.
+
+        That is its whole box where the distance from write to read is lexicographically negative over the left
+        indices: the instance that wrote the element, if it is one of this statement's, ran before.
+        """
+        if access.tensor != self.node.target:
+            return None
+        for distance in self.distances(access.subscripts):
+            if distance is None:
+                return None
+            if distance.value != 0:
+                earlier = self.never([distance], guards)
+                return box_of(self.node.subscripts, self.ranges, self.where) if earlier else None
+        return None
+
+    def distances(self, subscripts: Sequence[Expr]) -> Iterator[Linear | None]:
+        """read - write for each left index, in the order of the loops; None for one that is no plain subscript."""
+        by_index: dict[str, Linear] = {}
+        for read, write in zip(subscripts, self.node.subscripts, strict=True):
+            a, b = from_expr(read, self.where), from_expr(write, self.where)
+            if a is None or b is None:
+                continue
+            indices = [name for name in self.ranges if name in b.names]
+            if len(indices) == 1 and b.coefficient(indices[0]) == 1:
+                by_index[indices[0]] = a - b
+        return (by_index.get(name) for name in list(self.ranges)[: self.left])
