@@ -18,10 +18,11 @@ from coexec.buffers import plan_buffers
 from coexec.errors import CoexecError, CompilationFailed
 from coexec.graph_runner import NativeGraph
 from coexec.lower import Cluster, Lowered, Specs, lower, nodes_by_id
-from coexec.partition import Alias, Partition, Step, partition, split
+from coexec.partition import Partition, partition, split, verify_partition
 from coexec.plan import Plan, make_plan, shapes_of
 from coexec.runner_protocol import CompiledGraph
-from coexec.sequence import CompiledCluster, sequence
+from coexec.sequence import CompiledCluster, sequence, verify_sequence
+from coexec.steps import Alias, Step
 from coexec.symbolic import SymbolicGraph, verify_symbolic
 from comprehension.api import Kernel, define
 from comprehension.errors import ComprehensionError
@@ -62,7 +63,9 @@ def build_native(graph: SymbolicGraph, numerics: str) -> NativeGraph:
     parts = partition(graph)
     math: Math = "fast" if numerics == "fast" else "strict"
     parts, compiled = compile_clusters(parts, math)
+    verify_partition(parts)
     program = sequence(parts, compiled)
+    verify_sequence(program)
     shapes = shapes_of(graph, program)
     plan = make_plan(graph, program, plan_buffers(graph, program), shapes)
     steps = [step for block in parts.blocks for step in block]

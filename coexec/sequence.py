@@ -2,7 +2,8 @@
 
 In: a `Partition` and the compiled kernel of each cluster.  Out: a `Sequence`: instructions, where each block
 starts among them, and which runs of them may be executed again (loops).
-Invariant: blocks that can reach each other stand side by side, so that a lifetime is an interval of instructions.
+Invariant: blocks that can reach each other stand side by side, so that a lifetime is an interval of instructions;
+every place is set before it is read (`verify_sequence`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from coexec.instructions import (
     Sizes,
     Stop,
     Workspace,
+    reads_of,
+    writes_of,
 )
 from coexec.instructions import to_text as instruction_text
 from coexec.lower import Cluster, Lowered, Parameter
-from coexec.partition import Alias, Partition, Step
+from coexec.partition import Partition
+from coexec.steps import Alias, Step
 from coexec.symbolic import (
     Block,
     Case,
@@ -241,6 +245,29 @@ def block_order(graph: SymbolicGraph) -> tuple[tuple[int, ...], tuple[frozenset[
     components.reverse()
     cycles = tuple(c for c in components if len(c) > 1 or any(b in following[b] for b in c))
     return tuple(b for c in components for b in sorted(c, key=index.__getitem__)), cycles
+
+
+def verify_sequence(program: Sequence) -> None:
+    """Checks that every place is set before it is read (in a loop: somewhere in the loop), and jumps to blocks.
+
+    Raises MalformedGraph naming the instruction.
+    """
+    first: dict[Place, int] = {}
+    for at, instruction in enumerate(program.instructions):
+        targets = (instruction.target,) if isinstance(instruction, Move) else writes_of(instruction)
+        for place in targets:
+            first.setdefault(place, at)
+    for at, instruction in enumerate(program.instructions):
+        latest = max([at - 1, *(last for begin, last in program.loops if begin <= at <= last)])
+        sources = (instruction.source,) if isinstance(instruction, Move) else reads_of(instruction)
+        for place in sources:
+            if isinstance(place, Output | PhiSlot | Workspace) and first.get(place, latest + 1) > latest:
+                raise MalformedGraph(f"instruction {at}, {instruction_text(instruction)}: nothing sets {place} before")
+        match instruction:
+            case Jump(block) if block not in program.starts:
+                raise MalformedGraph(f"instruction {at} goes to block {block}, which is not in the sequence")
+            case Choose(case, blocks) if not set(blocks) <= set(program.starts):
+                raise MalformedGraph(f"instruction {at}: case {case} goes to {blocks}, not all in the sequence")
 
 
 def to_text(program: Sequence) -> str:

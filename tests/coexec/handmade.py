@@ -5,9 +5,9 @@ from __future__ import annotations
 from coexec.buffers import plan_buffers
 from coexec.graph_runner import NativeGraph
 from coexec.lower import Cluster, lower, nodes_by_id
-from coexec.partition import partition
+from coexec.partition import partition, verify_partition
 from coexec.plan import make_plan, shapes_of
-from coexec.sequence import CompiledCluster, sequence
+from coexec.sequence import CompiledCluster, sequence, verify_sequence
 from coexec.symbolic import SymbolicGraph
 from comprehension.jit.client import compile_source
 from comprehension.jit.load import RUNTIME_SYMBOLS
@@ -101,6 +101,8 @@ def kernel_of(cluster: Cluster, graph: SymbolicGraph) -> CompiledCluster:
 def compile_by_hand(graph: SymbolicGraph) -> NativeGraph:
     """A native graph whose every operation has a kernel of its own."""
     parts = partition(graph, max_nodes=1)
+    verify_partition(parts)
     program = sequence(parts, {cluster: kernel_of(cluster, graph) for cluster in parts.clusters})
+    verify_sequence(program)
     plan = make_plan(graph, program, plan_buffers(graph, program), shapes_of(graph, program))
     return NativeGraph(plan, len(program.kernels), plan.to_text)

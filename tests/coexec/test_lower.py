@@ -11,8 +11,9 @@ from hypothesis import given
 from op_programs import OpProgram, op_programs
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec.lower import Lowered, lower, nodes_by_id
-from coexec.partition import Alias, Cluster, partition
+from coexec.lower import Cluster, Lowered, lower, nodes_by_id
+from coexec.partition import partition, verify_partition
+from coexec.steps import Alias
 from coexec.symbolic import Constant, Feed, Fetch, OpNode, Output, Phi, Select, Source, SymbolicGraph
 from comprehension.api import define
 from comprehension.lang import tree
@@ -39,7 +40,9 @@ def run_partition(graph: SymbolicGraph, feeds: dict[int, Any], max_nodes: int) -
             case Phi(slot=slot):
                 return phis[slot]
 
-    for step in partition(graph, max_nodes).blocks[0]:
+    parts = partition(graph, max_nodes)
+    verify_partition(parts)
+    for step in parts.blocks[0]:
         match step:
             case Cluster():
                 lowered = lower(step, nodes)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import GraphBuilder
+from handmade import compile_by_hand
 
 import minitensor  # noqa: F401 - registers the operations
 from coexec import channel, plan
 from coexec.errors import GraphFailed
 from coexec.symbolic import Case, End, Goto, Output
-from graphs import GraphBuilder
-from handmade import compile_by_hand
 
 F32 = np.float32
 
