@@ -15,10 +15,10 @@ import texts
 from comprehension.codegen.abi import size_text
 from comprehension.codegen.cuda import generate_cuda
 from comprehension.codegen.function import CodegenError
+from comprehension.jit.cuda import lower_to_cuda
 from comprehension.jit.cuda_simulator import CudaSimulator, SimulationError
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
-from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
 from comprehension.poly.scop import build_scop
@@ -34,12 +34,12 @@ def simulator():
         yield running
 
 
-def mapped(name, sizes="static", math="fast"):
+def lowered(name, sizes="static", math="fast"):
+    """A text's CUDA kernel, arrays for its inputs and values of its sizes."""
     program, arrays, values = texts.program_of(name, sizes)
-    scop, kernel = texts.kernel_of(program, math)
-    found = map_to_gpu(scop, kernel, math)
-    verify_kernel(found)
-    return scop, found, arrays, values
+    found = lower_to_cuda(program, math=math)
+    assert found.certificate, found.certificate.text
+    return found, arrays, values
 
 
 def memory(kernel, arrays, sizes=None):
@@ -62,33 +62,32 @@ def extent_of(extent, sizes):
 
 @pytest.mark.parametrize("name", texts.TEXTS)
 def test_simulated_kernels_agree_with_the_interpreter(name, simulator):
-    _, kernel, arrays, _ = mapped(name)
-    expected = interpret(kernel, arrays)
-    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
+    found, arrays, _ = lowered(name)
+    expected = interpret(found.kernel, arrays)
+    outputs = simulator.run(found.generated, memory(found.kernel, arrays))
     for output, values in expected.items():
         np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
 
 
-@pytest.mark.parametrize("name", ["matmul", "softmax", "conv", "triangle"])
+@pytest.mark.parametrize("name", ["matmul", "softmax", "stencil", "triangle"])
 @pytest.mark.parametrize("math", ["fast", "strict"])
 def test_symbolic_kernels_agree_with_the_interpreter(name, math, simulator):
-    _, kernel, arrays, sizes = mapped(name, "symbolic", math)
-    expected = interpret(kernel, arrays, sizes)
-    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays, sizes), sizes)
+    found, arrays, sizes = lowered(name, "symbolic", math)
+    expected = interpret(found.kernel, arrays, sizes)
+    outputs = simulator.run(found.generated, memory(found.kernel, arrays, sizes), sizes)
     for output, values in expected.items():
         np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
 
 
 def test_the_source_is_the_same_for_the_same_program():
-    assert generate_cuda(mapped("attention")[1]) == generate_cuda(mapped("attention")[1])
+    assert lowered("attention")[0] == lowered("attention")[0]
 
 
 # --- mapping ----------------------------------------------------------------------------------------
 
 
 def test_rows_lanes_and_loops_between_become_threads():
-    _, kernel, _, _ = mapped("matmul")
-    (stage,) = kernel.stages
+    (stage,) = lowered("matmul")[0].kernel.stages
     loop, depth = stage.body[0], 0
     while isinstance(loop, ir.Loop) and loop.mapping is not None:
         assert loop.mapping == f"grid.{depth}"
@@ -98,17 +97,23 @@ def test_rows_lanes_and_loops_between_become_threads():
 
 
 def test_a_register_tile_is_a_column_of_registers():
-    _, kernel, _, _ = mapped("matmul")
-    registers = [b for b in kernel.buffers if b.space is ir.Space.REGISTER]
+    registers = [b for b in lowered("matmul")[0].kernel.buffers if b.space is ir.Space.REGISTER]
     assert [len(b.shape) for b in registers] == [1]
 
 
 @pytest.mark.parametrize("name", ["matmul", "softmax", "scan", "attention"])
 def test_mapped_kernels_are_proved_barriers_included(name):
-    scop, kernel, _, _ = mapped(name)
-    found = certify(scop, None, kernel)
-    assert found, found.text
-    assert found.properties["barriers"]
+    assert lowered(name)[0].certificate.properties["barriers"]
+
+
+@pytest.mark.parametrize("name", ["matmul", "softmax", "conv", "attention"])
+def test_kernels_scheduled_for_the_cpu_can_be_mapped_too(name, simulator):
+    program, arrays, _ = texts.program_of(name)
+    scop, kernel = texts.kernel_of(program)
+    kernel = map_to_gpu(scop, kernel)
+    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
+    for output, values in interpret(kernel, arrays).items():
+        np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
 
 
 def test_threads_that_depend_on_each_other_are_refused():
@@ -248,7 +253,7 @@ def test_kernels_compile_to_machine_code():
     rows = []
     for name in COMPILED:
         for sizes in ("static", "symbolic"):
-            generated = generate_cuda(mapped(name, sizes)[1])
+            generated = lowered(name, sizes)[0].generated
             for capability in ((8, 0), (9, 0)):
                 for made in compile_cuda(generated, capability):
                     assert made.cubin[:4] == b"\x7fELF"
@@ -268,6 +273,6 @@ def test_kernels_compile_to_machine_code():
 def test_products_are_contracted_only_where_the_kernel_says_so(math, contracted):
     from comprehension.jit.ptx import compile_cuda
 
-    (made,) = compile_cuda(generate_cuda(mapped("matmul", math=math)[1]))
+    (made,) = compile_cuda(lowered("matmul", math=math)[0].generated)
     assert ("fma.rn.f32" in made.ptx) is contracted
     assert ("mul.rn.f32" in made.ptx) is not contracted

@@ -22,10 +22,24 @@ from comprehension.errors import IllegalSchedule
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import simplify
+from comprehension.machine import Machine
 from comprehension.poly.certificate import Math, certify
 from comprehension.poly.scop import Scop
 
 MAX_GRID = 4  # mapped loops: the index of a thread is divided that often
+
+WARP = Machine(
+    cpu="cuda",
+    features="",
+    vector_bits=32 * 32,
+    vector_registers=64,
+    l1_bytes=1 << 40,
+    l2_bytes=1 << 40,
+    l3_bytes=1 << 40,
+    cores=1024,
+    architecture="cuda",
+)
+"""What the model of the CPU is told when it schedules for a GPU: a warp is a vector, and nothing needs packing."""
 
 
 def map_to_gpu(scop: Scop, kernel: ir.Kernel, math: Math = "fast") -> ir.Kernel:
@@ -50,7 +64,7 @@ def _candidates(kernel: ir.Kernel, number: int) -> Iterator[ir.Kernel]:
     """Mappings of one stage, widest first; tiles are loops in all of them."""
     stage = kernel.stages[number]
     outer = [] if stage.parallel is None else [stage.parallel]
-    inner, core = _perfect_nest(stage.body, MAX_GRID - 1 - len(outer))
+    inner, core = _perfect_nest(stage.body, outer)
     spread = _spread_lanes(core, _fresh(kernel, "lane"))
     if spread is not None:
         lane, body = spread
@@ -72,11 +86,12 @@ def _mapped(kernel: ir.Kernel, number: int, nest: Sequence[ir.Loop], body: tuple
 # --- loops that threads can take ------------------------------------------------------------------------------
 
 
-def _perfect_nest(body: tuple[ir.Node, ...], most: int) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
-    """Loops with nothing beside them, whose bounds do not depend on each other, and what is inside of them."""
+def _perfect_nest(body: tuple[ir.Node, ...], outer: Sequence[ir.Loop]) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
+    """Loops with nothing beside them, whose extents do not depend on each other, and what is inside of them."""
     loops: list[ir.Loop] = []
-    while len(loops) < most and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
-        if {v.name for bound in (loop.lower, loop.upper) for v in nodes_of(bound, ir.Var)} & _loop_names(loops):
+    while len(outer) + len(loops) < MAX_GRID - 1 and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
+        span = simplify(ir.IntOp("-", loop.upper, loop.lower))
+        if {v.name for v in nodes_of(span, ir.Var)} & _loop_names([*outer, *loops]):
             break
         loops.append(loop)
         body = loop.body
