@@ -1,8 +1,8 @@
 """Register buffers whose inactive points nobody reads: their stores need no blend.
 
 In: the body of a stage.  Out: names of register buffers that a limited tile may overwrite whole.
-Invariant: a buffer is named only if no point outside the limits can be observed: it is filled whole first, and
-every tile that touches it afterwards has the same limits in the same iteration of the loops that they depend on.
+Invariant: a buffer is named only if no point outside the limits of its writers can be observed: it is filled
+whole first, whoever passes its values on has all those limits, and the limits stay what they are in between.
 
 In the inner loop of a product with a ragged edge this is the difference between one fused multiply-add a
 vector and three operations.
@@ -13,21 +13,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from comprehension.codegen.subscript import Polynomial, polynomial, variables, walk
+from comprehension.codegen.subscript import polynomial, variables, walk
 from comprehension.kernel import ir
 
-Signature = tuple[tuple[str, tuple[tuple[object, int], ...]], ...]
+Limits = dict[str, tuple[tuple[object, int], ...]]  # "rows" or "lanes" to the number of active points
 Path = tuple[int, ...]  # the way from the stage's body to a statement's body, by positions
 
 
 @dataclass(frozen=True, slots=True)
 class _Touch:
-    """A statement that reads or writes a register buffer."""
+    """A statement that reads or writes a register buffer; it `consumes` if a point reads other points or passes on."""
 
     path: Path
     tile: ir.Tile | None
     reads: bool
     writes: bool
+    consumes: bool
+
+    @property
+    def limits(self) -> Limits:
+        return {} if self.tile is None else _limits(self.tile)
 
 
 def overwritable(kernel: ir.Kernel, body: Sequence[ir.Node]) -> frozenset[str]:
@@ -53,26 +58,38 @@ def _touches(
             case ir.Tile():
                 yield from _touches(node.body, path, node, loops)
             case ir.Store() | ir.Define():
-                read = {n.buffer for n in walk(node.value) if isinstance(n, ir.Load)}
+                loads = [n for n in walk(node.value) if isinstance(n, ir.Load)]
+                read = {load.buffer for load in loads}
                 written = {node.buffer} if isinstance(node, ir.Store) else set()
                 for name in sorted(read | written):
-                    yield name, _Touch(path, tile, name in read, name in written)
+                    consumes = any(load.buffer == name and not _is_own(node, load) for load in loads)
+                    yield name, _Touch(path, tile, name in read, name in written, consumes)
             case ir.Barrier():
                 pass
 
 
+def _is_own(node: ir.Store | ir.Define, load: ir.Load) -> bool:
+    """Whether a point reads only what it is about to overwrite."""
+    folds = any(isinstance(n, ir.Fold) for n in walk(node.value))
+    return (
+        isinstance(node, ir.Store) and node.buffer == load.buffer and node.subscripts == load.subscripts and not folds
+    )
+
+
 def _is_overwritable(touches: list[_Touch], loops: dict[Path, ir.Node]) -> bool:
     fill, *others = touches
-    if fill.reads or not fill.writes or fill.tile is None or _signature(fill.tile):
+    if fill.reads or not fill.writes or fill.tile is None or fill.limits:
         return False
-    limited = [t for t in others if t.tile is not None and _signature(t.tile)]
-    rest = [t for t in others if t not in limited]
-    if any(t.reads or t.path != fill.path for t in rest):  # a whole tile sees everything
+    written: Limits = {}
+    for touch in others:
+        if touch.writes:
+            for axis, count in touch.limits.items():
+                if written.setdefault(axis, count) != count:
+                    return False
+    consumers = [touch for touch in others if touch.consumes]
+    if any(written.items() - touch.limits.items() for touch in consumers):
         return False
-    signatures = {_signature(t.tile) for t in limited if t.tile is not None}
-    if len(signatures) != 1:
-        return False
-    return all(_same_iteration(fill, touch, loops) for touch in limited)
+    return all(_same_iteration(fill, touch, loops) for touch in others)
 
 
 def _same_iteration(fill: _Touch, touch: _Touch, loops: dict[Path, ir.Node]) -> bool:
@@ -87,14 +104,14 @@ def _same_iteration(fill: _Touch, touch: _Touch, loops: dict[Path, ir.Node]) -> 
     return not moving & _limit_variables(touch.tile)
 
 
-def _signature(tile: ir.Tile) -> Signature:
-    """How many points are active along each limited axis, as polynomials; empty without limits."""
-    parts = []
+def _limits(tile: ir.Tile) -> Limits:
+    """How many points are active along each limited axis, as polynomials."""
+    found: Limits = {}
     for kind, axis in (("rows", tile.rows), ("lanes", tile.lanes)):
         if axis is not None and axis.limit is not None:
-            count: Polynomial = polynomial(ir.IntOp("-", axis.limit, axis.start))
-            parts.append((kind, tuple(sorted(count.items(), key=repr))))
-    return tuple(parts)
+            count = polynomial(ir.IntOp("-", axis.limit, axis.start))
+            found[kind] = tuple(sorted(count.items(), key=repr))
+    return found
 
 
 def _limit_variables(tile: ir.Tile) -> frozenset[str]:
