@@ -86,8 +86,9 @@ def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
                     result = eager(left, right)
                 except Exception as error:
                     explain_failure(error, op, (self, other), {})
-                if type(result) is _ndarray and result.base is None:
-                    return Tensor(Value(result))
+                if type(result) is not _ndarray or result.base is not None:
+                    result = _settle(result, (self, other))
+                return Tensor(Value(result))
         return apply(op, self, other)
 
     return method

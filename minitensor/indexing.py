@@ -7,6 +7,7 @@ Invariant: a result never aliases; every index is checked here or, for index ten
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from operator import index
 from typing import Any
@@ -19,19 +20,23 @@ from minitensor.errors import DTypeError, GradientError, ShapeError, TensorIndex
 from minitensor.ops import indexing as ops
 from minitensor.ops.elementwise import where
 from minitensor.ops.indexing import Entry, Key, sliced_shape
-from minitensor.ops.movement import reshape
+from minitensor.ops.movement import astype, reshape
 from minitensor.ops.sorting import nonzero
 from minitensor.tensor import Tensor
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """`x[key]`."""
-    entries = _expanded(x, key)
-    if all(not isinstance(entry, Tensor) for entry in entries):
+    basic = _plain_key(x.value.shape, key)
+    if basic is None:
+        entries = _expanded(x, key)
+        if any(isinstance(entry, Tensor) for entry in entries):
+            mixed = _split(x, entries)
+            return apply(ops.gather, mixed.base, *mixed.tensors, axes=mixed.axes, position=mixed.position)
         basic = _basic_key(x.shape, entries)
-        return x if all(entry is None for entry in basic) and len(basic) else apply(ops.getitem, x, key=basic)
-    base, tensors, axes, position = _split(x, entries)
-    return apply(ops.gather, base, *tensors, axes=axes, position=position)
+    if basic and _is_whole(basic):
+        return Tensor(x.value, x.node)  # the same contents under a name of its own
+    return apply(ops.getitem, x, key=basic)
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
@@ -63,14 +68,8 @@ def _updated(x: Tensor, entries: list[Any], value: Any) -> Tensor:
         spread = apply(reshape, masks[0], shape=(*masks[0].shape, *[1] * (x.ndim - masks[0].ndim)))
         scalar = apply(reshape, value, shape=()) if isinstance(value, Tensor) else value
         chosen = apply(where, spread, scalar, x)
-        return chosen if chosen.dtype == x.dtype else _cast(chosen, x)
+        return chosen if chosen.dtype == x.dtype else apply(astype, chosen, dtype=x.dtype)
     return _scattered(x, entries, value)
-
-
-def _cast(chosen: Tensor, x: Tensor) -> Tensor:
-    from minitensor.manipulation import astype
-
-    return astype(chosen, x.dtype)
 
 
 def _spreads(value: Any) -> bool:
@@ -88,36 +87,30 @@ def _fitted(value: Any, target: Any) -> Any:
 
 
 def _scattered(x: Tensor, entries: list[Any], value: Any) -> Tensor:
-    """Writes through index tensors; slices beside them are written through as index tensors, too."""
-    widened: list[Any] = []
-    for k, entry in enumerate(_without_new(entries)):
-        widened.append(entry if isinstance(entry, Tensor) else _as_positions(x.shape[_axis_of(entries, k)], entry))
-    base, tensors, axes, position = _split(x, widened)
-    target = ops.gathered_shape(base.shape, [t.shape for t in tensors], axes, position)
-    return apply(ops.scatter_set, base, _fitted(value, target), *tensors, axes=axes, position=position)
-
-
-def _without_new(entries: list[Any]) -> list[Any]:
-    if any(entry is None for entry in entries):
-        raise TensorIndexError("an assignment through index tensors takes no new dimensions")
-    return entries
-
-
-def _axis_of(entries: list[Any], k: int) -> int:
-    """The dimension that entry `k` starts at: a mask stands for several."""
-    return sum(e.ndim if isinstance(e, Tensor) and e.dtype.kind == "b" else 1 for e in entries[:k])
-
-
-def _as_positions(extent: int, entry: Any) -> Any:
-    if isinstance(entry, slice) and entry == slice(None):
-        return entry
-    raise TensorIndexError(
-        f"an assignment through index tensors takes whole dimensions beside them, not {entry!r}; "
-        "use an index tensor for it"
-    )
+    """Writes through index tensors into the slice that the rest of the key leaves, then the slice into `x`."""
+    mixed = _split(x, entries)
+    target = ops.gathered_shape(mixed.base.shape, [t.shape for t in mixed.tensors], mixed.axes, mixed.position)
+    new = _fitted(value, target)
+    updated = apply(ops.scatter_set, mixed.base, new, *mixed.tensors, axes=mixed.axes, position=mixed.position)
+    if mixed.extended:
+        updated = apply(reshape, updated, shape=updated.shape[1:])
+    return updated if _is_whole(mixed.key) else apply(ops.setitem, x, updated, key=mixed.key)
 
 
 # --- keys ------------------------------------------------------------------------------------------------
+
+
+def _plain_key(shape: tuple[int, ...], key: Any) -> Key | None:
+    """The normal form of a key of ints and slices, the common case; None for any other."""
+    entries = key if type(key) is tuple else (key,)
+    if len(entries) > len(shape):
+        return None
+    basic: list[Entry] = []
+    for axis, entry in enumerate(entries):
+        if type(entry) is not int and type(entry) is not slice:
+            return None
+        basic.append(_basic_entry(axis, shape[axis], entry))
+    return (*basic, *(None,) * (len(shape) - len(basic)))
 
 
 def _expanded(x: Tensor, key: Any) -> list[Any]:
@@ -174,39 +167,51 @@ def _basic_entry(axis: int, extent: int, entry: Any) -> Entry:
     return int(entry) % extent
 
 
-def _split(x: Tensor, entries: list[Any]) -> tuple[Tensor, list[Tensor], tuple[int, ...], int]:
-    """A mixed key as a basic one, then index tensors: (sliced x, tensors, their axes, their position).
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """`x[key]` taken apart: `base` is the slice that the basic part `key` leaves, then come index tensors."""
 
-    Ints beside index tensors are index tensors of one element, as NumPy has it.
+    base: Tensor
+    key: Key
+    tensors: list[Tensor]
+    axes: tuple[int, ...]
+    position: int
+    extended: bool = False  # a mask without dimensions: base got one in front
+
+
+def _split(x: Tensor, entries: list[Any]) -> _Mixed:
+    """A key with index tensors or masks taken apart.
+
+    Ints beside index tensors are index tensors without dimensions, as NumPy has it.
     """
     basic: list[Any] = []
     tensors: list[Tensor] = []
     axes: list[int] = []
+    axis = 0  # of x, where the next entry starts
     for entry in entries:
         if isinstance(entry, Tensor) and entry.dtype.kind == "b":
-            _check_mask(x, entry, sum(_dimensions(e) for e in basic))
-            found = apply(nonzero, entry)
-            axes += range(_rank(basic), _rank(basic) + entry.ndim)
-            tensors += [apply(ops.getitem, found, key=(d, None)) for d in range(entry.ndim)]
+            _check_mask(x, entry, axis)
+            found = apply(nonzero, entry if entry.ndim else apply(reshape, entry, shape=(1,)))
+            axes += range(len(basic), len(basic) + entry.ndim)
+            tensors += [apply(ops.getitem, found, key=(d, None)) for d in range(max(1, entry.ndim))]
             basic += [slice(None)] * entry.ndim
         elif isinstance(entry, Tensor | int):
-            extent = x.shape[sum(_dimensions(e) for e in basic)]
-            axes.append(_rank(basic))
-            tensors.append(entry if isinstance(entry, Tensor) else asarray(_basic_entry(len(axes), extent, entry)))
+            axes.append(len(basic))
+            tensors.append(entry if isinstance(entry, Tensor) else asarray(_basic_entry(axis, x.shape[axis], entry)))
             basic.append(slice(None))
         else:
             basic.append(entry)
+        axis += _dimensions(entry)
     key = _basic_key(x.shape, basic)
-    base = x if all(entry is None for entry in key) else apply(ops.getitem, x, key=key)
-    if not axes:  # a mask without dimensions
-        return apply(reshape, base, shape=(1, *base.shape)), [apply(ops.getitem, found, key=(0, None))], (0,), 0
+    base = x if _is_whole(key) else apply(ops.getitem, x, key=key)
+    if not axes:
+        return _Mixed(apply(reshape, base, shape=(1, *base.shape)), key, tensors, (0,), 0, extended=True)
     adjacent = all(b == a + 1 for a, b in pairwise(axes))
-    return base, tensors, tuple(axes), axes[0] if adjacent else 0
+    return _Mixed(base, key, tensors, tuple(axes), axes[0] if adjacent else 0)
 
 
-def _rank(basic: list[Any]) -> int:
-    """How many dimensions the entries so far leave (a slice keeps one, a new one is one)."""
-    return len(basic)
+def _is_whole(key: Key) -> bool:
+    return all(entry is None for entry in key)
 
 
 def _check_mask(x: Tensor, mask: Tensor, axis: int) -> None:
