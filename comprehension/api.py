@@ -32,8 +32,8 @@ from comprehension.jit.report import Report
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target, key_of
 from comprehension.kernel.certificate import Certificate
 from comprehension.lang import tree
-from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
+from comprehension.lang.frontend import analyse
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.lang.parser import parse
 from comprehension.lang.printer import to_text
@@ -69,10 +69,10 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     if isinstance(text, str):
         program, source = parse(text), text
     elif isinstance(text, tree.Program):
-        program, source = text, to_text(text)
+        program, source = text, None
     else:
         raise ComprehensionError(f"define: expected the text of a comprehension, found a {type(text).__name__}")
-    checked = check(program, source)
+    checked = analyse(program, source)
     for definition in checked.values():
         for warning in definition.warnings:
             warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
@@ -140,7 +140,8 @@ class Comprehension:
         self.sizes: Sizes = sizes
         self._parameters = tuple(param.name for param in definition.parameters)
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
-        self._by_arrays: dict[tuple[Any, ...], Kernel] = {}
+        self._by_arrays: dict[tuple[Any, ...], Kernel] = {}  # of plain calls: found without looking at specs
+        self._by_specs: dict[tuple[Any, ...], Kernel] = {}  # of plain calls with other libraries' arrays
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
@@ -157,6 +158,7 @@ class Comprehension:
             kernel = self._kernel(arguments.specs)
             if all(type(v) is np.ndarray or isinstance(v, (bool, int, float)) for v in inputs):
                 self._remember(self._by_arrays, key, kernel)
+            return kernel.launcher.launch(arguments.views, arguments.family, out)
         return kernel.launcher(inputs, out)
 
     def compile(
@@ -251,7 +253,11 @@ class Comprehension:
         """The kernel of a plain call."""
         if self.sizes == "symbolic":
             specs = symbolic(self.definition, specs)
-        return self._compile(self._request(specs, "cpu", None, "fast", True))
+        kernel = self._by_specs.get(specs)
+        if kernel is None:
+            kernel = self._compile(self._request(specs, "cpu", None, "fast", True))
+            self._remember(self._by_specs, specs, kernel)
+        return kernel
 
     def _request(
         self,

@@ -13,17 +13,21 @@ from comprehension.lang.ranges import infer
 from comprehension.lang.tree import Program
 
 
-def load(source: str | Program) -> dict[str, CheckedDef]:
-    """Parses, checks, and infers every range with symbolic sizes.
-
-    Raises ComprehensionError for whatever no size could make right: syntax, names, types, indices without a range,
-    constant ranges of negative extent.  Warnings stay with the defs (`CheckedDef.warnings`).
+def load(source: str) -> dict[str, CheckedDef]:
+    """The checked defs of a text: `parse`, then `analyse`.
 
     >>> list(load("def f(float(N) A) -> (B) { B(i) = 2 * A(i) }"))
     ['f']
     """
-    text = source if isinstance(source, str) else None
-    program = parse(source) if isinstance(source, str) else source
+    return analyse(parse(source), source)
+
+
+def analyse(program: Program, text: str | None = None) -> dict[str, CheckedDef]:
+    """Checks a program and infers every range with symbolic sizes; `text` is its source, for carets.
+
+    Raises ComprehensionError for whatever no size could make right: names, types, indices without a range, constant
+    ranges of negative extent, reads of what was never written.  Warnings stay with the defs (`CheckedDef.warnings`).
+    """
     checked = check(program, text)
     for definition in checked.values():
         infer(definition, None, "symbolic")
