@@ -94,6 +94,11 @@ class GraphThread:
         self.close.atexit = False  # `close` below runs before the pool's
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether the thread runs no frames any more (closed, or left behind by a fork)."""
+        return bool(self._view[STOP])
+
+    @property
     def completed(self) -> int:
         """How many frames have ended."""
         return self.control.view[COMPLETED]
@@ -198,9 +203,11 @@ def close() -> None:
 
 
 def _forget_after_fork() -> None:
-    """A fork copies control blocks but no thread: the child starts its own."""
+    """A fork copies control blocks but no thread: the child starts its own, and waits for none of the others."""
     global _local
     _local = _Local()
+    for thread in list(_all):
+        thread.control.view[STOP] = 1
     _all.clear()
 
 

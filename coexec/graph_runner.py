@@ -269,7 +269,10 @@ class NativeGraph:
         while len(thread.unfinished) > RUN_AHEAD or (thread.unfinished and thread.unfinished[0].is_ended()):
             thread.unfinished.popleft().wait_ended()
         if self._last is not None and self._last.thread is not thread:
-            self._last.wait_ended()  # the arenas are in use
+            if self._last.thread.is_stopped:
+                self._frames.clear()
+            else:
+                self._last.wait_ended()  # the arenas are in use
         frame = self._idle_frame()
         frame.reset()
         run = self._last = NativeRun(self, frame, thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import threading
 import time
 from pathlib import Path
@@ -328,3 +329,28 @@ def test_steps_of_two_threads_run_at_the_same_time() -> None:
     for thread in threads:
         thread.join(60)
     assert not failures and not any(thread.is_alive() for thread in threads)
+
+
+def test_a_forked_child_runs_steps_on_a_thread_of_its_own() -> None:
+    g = GraphBuilder()
+    a = g.feed((3,))
+    n = g.op("negative", a)
+    s = g.op("square", n)
+    graph = compile_by_hand(g.graph(kept=(s,)))
+    run = graph.start()
+    run.feed(0, np.ones(3, F32))
+    (unfinished,) = run.finish([s])  # for 20 ms more
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            mine = graph.start()
+            mine.feed(0, np.full(3, 2, F32))
+            right = (mine.finish([s])[0].wait() == 4).all()
+            with pytest.raises(GraphFailed):
+                unfinished.wait()
+            code = 0 if right else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (unfinished.wait() == 1).all()
