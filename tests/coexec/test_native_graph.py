@@ -92,6 +92,31 @@ def test_parameters_go_from_step_to_step_without_being_looked_at() -> None:
     np.testing.assert_array_equal(state[0].wait(), w)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_reproducible_arithmetic_is_that_of_eager_rules_to_the_last_bit(dtype: str) -> None:
+    """+ − × ÷ sqrt, comparisons, casts and movement, on numbers that round, overflow and are not numbers."""
+    g, rng = GraphBuilder(), np.random.default_rng(5)
+    a, b, c = g.feed((37, 5), dtype), g.feed((5,), dtype), g.feed((37, 1), dtype)
+    rate = g.feed((), "float64", scalar=True)
+    s = g.op("add", g.op("multiply", a, b), c)  # must not become one fused operation
+    q = g.op("divide", g.op("subtract", s, g.op("multiply", c, rate)), g.op("sqrt", g.op("abs", s)))
+    m = g.op(
+        "where",
+        g.op("less", q, b),
+        g.op("maximum", q, 0.1),
+        g.op("permute_dims", g.op("reshape", a, shape=(5, 37)), axes=(1, 0)),
+    )
+    r = g.op("astype", g.op("astype", m, dtype=np.dtype("float64")), dtype=np.dtype(dtype))
+    arrays = [
+        (rng.normal(size=shape) * 10.0 ** rng.integers(-3, 4, shape)).astype(dtype)
+        for shape in ((37, 5), (5,), (37, 1))
+    ]
+    arrays[0][:6, 0] = [np.nan, np.inf, -np.inf, -0.0, 0.0, np.finfo(dtype).max]
+    graph = g.graph(kept=(s, q, m, r))
+    with np.errstate(all="ignore"):
+        check_exactly(graph, {**dict(enumerate(arrays)), 3: 0.3}, (s, q, m, r), "reproducible")
+
+
 def test_one_kernel_for_all_lengths() -> None:
     g = GraphBuilder()
     x, w = g.feed(("n", 6)), g.feed((6, 4))
