@@ -125,13 +125,13 @@ def _fitted(value: float, dtype: ScalarType, name: str) -> Array:
 
 
 def _by_dlpack(value: Any, name: str) -> Array:
-    device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
-    if int(device) not in _DLPACK_CPU:
-        raise ComprehensionError(f"{name}: this {_kind(value)} is on a device; a CPU kernel needs host memory")
     try:
-        return np.from_dlpack(value)
+        device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
+        if int(device) in _DLPACK_CPU:
+            return np.from_dlpack(value)
     except Exception as reason:  # each library raises its own: a gradient is wanted, a type NumPy lacks, ...
         raise ComprehensionError(f"{name}: this {_kind(value)} does not lend its memory: {reason}") from reason
+    raise ComprehensionError(f"{name}: this {_kind(value)} is on a device; a CPU kernel needs host memory")
 
 
 def _family_of(value: Any) -> Family:

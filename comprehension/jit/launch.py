@@ -55,7 +55,8 @@ class Binding:
     dims_address: int
     table_address: int
     alone: tuple[Any, int] | None
-    parallel_when: tuple[int, float]  # the settings that `table` was made under
+    threads: int  # the settings that `table` was made under
+    parallel_ns: float
 
 
 class Launcher:
@@ -83,10 +84,19 @@ class Launcher:
         Raises ComprehensionError for arguments that it was not made for, a precondition that does not hold,
         an output that overlaps, and what the kernel's own checks find.
         """
-        arrays, family = self._quick_views(inputs) or self._views(inputs)
+        if self._are_plain(inputs):
+            return self._launch(inputs, NUMPY, out)
+        views, family = self._views(inputs)
+        return self.launch(views, family, out)
+
+    def launch(self, views: Sequence[Array], family: Family, out: Any = None) -> Any:
+        """Runs the kernel on views of the right number and types (scalars: arrays of one element)."""
+        return self._launch([view if _is_dense(view) else _dense_copy(view) for view in views], family, out)
+
+    def _launch(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
         shapes = tuple([array.shape for array in arrays])
         binding = self._bindings.get(shapes)
-        if binding is None or binding.parallel_when != (config.threads, config.parallel_ns):
+        if binding is None or binding.threads != config.threads or binding.parallel_ns != config.parallel_ns:
             binding = self._bind(shapes, arrays)
         sources = [_address_of(array) for array in arrays]
         if out is None:
@@ -116,14 +126,14 @@ class Launcher:
             return ("workspace", self._workspaces.index(slot))
         return ("input", tuple(parameters).index(slot.name))
 
-    def _quick_views(self, inputs: Sequence[Any]) -> tuple[list[Array], Family] | None:
-        """The inputs themselves where all are dense NumPy arrays of the right types."""
+    def _are_plain(self, inputs: Sequence[Any]) -> bool:
+        """Whether all are dense NumPy arrays of the right types (the usual case, checked quickly)."""
         if len(inputs) != len(self._dtypes) or not self._only_arrays:
-            return None
+            return False
         for value, dtype in zip(inputs, self._dtypes):  # noqa: B905 - lengths were compared
             if type(value) is not np.ndarray or value.dtype is not dtype or value.flags.num & _DENSE != _DENSE:
-                return None
-        return list(inputs), NUMPY
+                return False
+        return True
 
     def _views(self, inputs: Sequence[Any]) -> tuple[list[Array], Family]:
         name = self.manifest.name
@@ -143,7 +153,7 @@ class Launcher:
             if view.dtype != dtype:
                 raise ComprehensionError(f"{label}: expected {dtype}, found {view.dtype} (arrays are never converted)")
             families.append(family)
-            arrays.append(view if _is_dense(view) else _dense_copy(view))
+            arrays.append(view)
         return arrays, one_family(families)
 
     # --- what the shapes decide ---------------------------------------------------------------------------------
@@ -216,7 +226,7 @@ class Launcher:
             alone = (self._stages[0], int(table[0, 1]))
         return Binding(
             outputs, tuple(offsets), size, scratch, dims, table, dims.ctypes.data, table.ctypes.data, alone,
-            (config.threads, config.parallel_ns),
+            config.threads, config.parallel_ns,
         )  # fmt: skip
 
     def _output(self, slot: BufferSlot, environment: dict[str, Number]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
