@@ -93,11 +93,11 @@ def product(m: int, n: int, k: int, rows: int, lanes: int, deep: int = 256, tall
     i0, j0, k0 = v("i0"), mul(v("jb"), lanes), v("k0")
     row0 = add(i0, mul(v("ib"), rows))
     r, l, here = v("r"), v("l"), (sub(v("r"), row0), sub(v("l"), j0))
-    copy_b = Tile(None, Axis("l", j0, lanes, limit(n, lanes)),
-                  (store("B_packed", (v("jb"), v("k"), sub(l, j0)), load("B", v("k"), l), StoreRole.COPY),))  # fmt: skip
+    to_b = store("B_packed", (v("jb"), v("k"), sub(l, j0)), load("B", v("k"), l), StoreRole.COPY)
+    copy_b = Tile(None, Axis("l", j0, lanes, limit(n, lanes)), (to_b,))
     column0 = add(k0, mul(v("kb"), 16))
-    copy_a = Tile(Axis("r", row0, rows, limit(m, tall)), Axis("l", column0, 16, limit(k, deep)),
-                  (store("A_packed", (v("ib"), sub(l, k0), sub(r, row0)), load("A", r, l), StoreRole.COPY),))  # fmt: skip
+    to_a = store("A_packed", (v("ib"), sub(l, k0), sub(r, row0)), load("A", r, l), StoreRole.COPY)
+    copy_a = Tile(Axis("r", row0, rows, limit(m, tall)), Axis("l", column0, 16, limit(k, deep)), (to_a,))
     whole = (Axis("r", row0, rows), Axis("l", j0, lanes))
     edge = (Axis("r", row0, rows, limit(m, tall)), Axis("l", j0, lanes, limit(n, lanes)))
     step = Fma(load("A_packed", v("ib"), v("k"), here[0]), load("B_packed", v("jb"), add(k0, v("k")), here[1]),
@@ -215,8 +215,8 @@ def convolution(shape: Convolution, pixels_in_lanes: bool, rows: int, lanes: int
     o0, w0 = mul(v("ob"), o_block), mul(v("wb"), w_block)
     o, w = (v("r"), v("l")) if pixels_in_lanes else (v("l"), v("r"))
     taps = (v("c"), v("kh"), v("kw"))
-    pack = Tile(None, Axis("p", o0, o_block, limit(shape.o, o_block)),
-                (store("W_packed", (v("ob"), *taps, sub(v("p"), o0)), load("W", v("p"), *taps), StoreRole.COPY),))  # fmt: skip
+    to_packed = store("W_packed", (v("ob"), *taps, sub(v("p"), o0)), load("W", v("p"), *taps), StoreRole.COPY)
+    pack = Tile(None, Axis("p", o0, o_block, limit(shape.o, o_block)), (to_packed,))
 
     def axes(channels_limited: bool, pixels_limited: bool) -> tuple[Axis, Axis]:
         channel = (o0, o_block, limit(shape.o, o_block) if channels_limited else None)
@@ -369,9 +369,13 @@ def measure(case: Case, peak: float, bandwidth: Callable[[int], float]) -> dict[
     seconds = min(time_sides({"kernel": runner}, rounds=20).samples["kernel"])  # the limits are best times too
     limit_ = peak if case.unit == "FLOP" else bandwidth(int(case.work))
     return {
-        "name": case.name, "compile_seconds": round(runner.compile_seconds, 3), "milliseconds": round(seconds * 1e3, 3),
-        "rate": case.work / seconds / 1e9, "unit": f"G{case.unit}/s", "of_limit": round(case.work / seconds / limit_, 3),
-    }  # fmt: skip
+        "name": case.name,
+        "compile_seconds": round(runner.compile_seconds, 3),
+        "milliseconds": round(seconds * 1e3, 3),
+        "rate": case.work / seconds / 1e9,
+        "unit": f"G{case.unit}/s",
+        "of_limit": round(case.work / seconds / limit_, 3),
+    }
 
 
 def main() -> None:
