@@ -335,3 +335,31 @@ PROGRAMS += [
     sorting_and_selecting,
     failing_index,
 ]
+
+
+def loop_until_a_value() -> Step:
+    """Rounds that depend on a value read in each; more different trip counts than are unrolled."""
+
+    def step(i: int) -> Any:
+        x = data(3, offset=i) * 0.0 + 1.0
+        limit = float(2 ** (1 + (i * 5) % 11))
+        rounds = 0
+        while float(x.sum()) < 3.0 * limit:
+            x = x + x
+            rounds += 1
+        return x, rounds
+
+    return step
+
+
+def long_loop() -> Step:
+    def step(i: int) -> Any:
+        x, y = data(3, offset=i), data(3)
+        for _ in range(70 + i % 2):
+            x, y = mt.clip(x + y, -8.0, 8.0), x - 1.0
+        return x, y
+
+    return step
+
+
+PROGRAMS += [loop_until_a_value, long_loop]
