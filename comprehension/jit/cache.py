@@ -9,6 +9,7 @@ runs it.  An entry appears and disappears by one `rename`, so several processes 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -164,7 +165,7 @@ class Cache:
                         shutil.rmtree(found.path, ignore_errors=True)
 
 
-_OCCUPIED = {17, 39, 66}  # EEXIST, ENOTEMPTY (Linux), ENOTEMPTY (macOS): another process stored the entry
+_OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY}  # another process stored the entry
 
 
 def default_root() -> Path:

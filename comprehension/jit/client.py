@@ -65,7 +65,8 @@ class CompilerProcess:
     def ask(self, request: Request, seconds: float) -> Message:
         """One request and its answer.  Raises TimeLimitExceeded or CompilerDied; the process is unusable then."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        header = {**request.header(), "seconds": seconds * ALARM_FACTOR}
+        dump = str(config.dump) if config.dump is not None else None
+        header = {**request.header(), "seconds": seconds * ALARM_FACTOR, "dump": dump}
         expired = threading.Event()
 
         def expire() -> None:

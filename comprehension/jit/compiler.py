@@ -19,8 +19,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
+from comprehension.config import config
 from comprehension.errors import ComprehensionError
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
 from comprehension.jit.request import ComprehensionRequest, Request, SourceRequest, fingerprint, request_from_header
@@ -85,7 +87,9 @@ def serve(requests: queue.SimpleQueue[Message], out: IO[bytes]) -> None:
     gc.disable()
     for number in itertools.count(1):
         message = requests.get()
-        _set_alarm(float(message.header.pop("seconds", 0.0)))
+        _set_alarm(float(message.header.pop("seconds")))
+        dump = message.header.pop("dump")
+        config.dump = Path(dump) if dump is not None else None
         response = answer(message)
         _set_alarm(0.0)
         try:

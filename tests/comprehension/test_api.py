@@ -257,6 +257,7 @@ def test_threads_that_need_the_same_kernel_compile_it_once(fresh_client) -> None
     assert statistics.compiled == compiled + 1
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_calls_kernels_of_its_parent_and_compiles_its_own(monkeypatch) -> None:
     monkeypatch.setattr(config, "parallel_ns", 1.0)
     monkeypatch.setattr(config, "threads", 3)

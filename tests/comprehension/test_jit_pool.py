@@ -219,6 +219,7 @@ def test_changing_the_number_of_threads_makes_another_pool(stages) -> None:
         config.threads = before
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_makes_its_own_workers(stages) -> None:
     before, config.threads = config.threads, 3
     try:

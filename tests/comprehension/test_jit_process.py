@@ -24,6 +24,8 @@ from comprehension.machine import host
 
 TWICE = "def twice(x):\n    return 2 * x + {}\n"
 SIGNATURE = {"twice": "int64(int64)"}
+# Python 3.12 and later warn of every fork in a process with threads; that forks work is what is tested.
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 HANG = "import time\ntime.sleep(60)\n"
 
 
@@ -170,6 +172,7 @@ def test_many_threads_compile_through_one_process(fresh_client) -> None:
     assert statistics.processes_started == started
 
 
+@FORKS
 def test_child_of_a_fork_has_a_compiler_of_its_own(fresh_client) -> None:
     client.compile_source(TWICE.format(13), SIGNATURE)
     parents = client.compiler_pid()
@@ -256,3 +259,14 @@ def test_frames_round_trip() -> None:
         write_message(stream, message)
     stream.seek(0)
     assert [read_message(stream), read_message(stream), read_message(stream)] == [*messages, None]
+
+
+def test_texts_are_dumped_by_the_compiler_as_they_come(fresh_client, tmp_path, monkeypatch) -> None:
+    import comprehension as tc
+
+    monkeypatch.setattr(config, "dump", tmp_path / "dump")
+    function = tc.define("def f(float(N) A) -> (B) { B(i) = A(i) + 12.5 }").f
+    request = function._request((tc.Spec((3,), "float32"),), "cpu", None, "fast", True)
+    client.submit(request).result(timeout=60)  # no kernel is made of it here
+    (folder,) = (tmp_path / "dump").iterdir()
+    assert {"00-source.tc", "20-scop.txt", "70-kernel.py"} <= {path.name for path in folder.iterdir()}
