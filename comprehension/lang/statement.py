@@ -117,12 +117,17 @@ def _is_known(name: str, scope: Scope) -> bool:
     return name in scope.sizes or name in scope.scalars or name in scope.tensors or name in scope.unwritten
 
 
+def _is_known_left(name: str, scope: Scope) -> bool:
+    """On the left an unknown name is an index, even if a later statement takes it for a temporary: that one clashes."""
+    return _is_known(name, scope) and scope.unwritten.get(name) != "temporary"
+
+
 def _left_indices(statement: Statement, scope: Scope, names: Names, lets: set[str]) -> dict[str, Span | None]:
     """Check 1: what stands on the left and is nothing else is a left index, in the order of the text."""
     left: dict[str, Span | None] = {}
     for subscript in statement.subscripts:
         for node in walk(subscript):
-            if isinstance(node, Name) and node.id not in left and not _is_known(node.id, scope):
+            if isinstance(node, Name) and node.id not in left and not _is_known_left(node.id, scope):
                 if node.id in lets:
                     raise Fault(f"{quoted(node.id)} is a let and stands on the left; write its value there", node.span)
                 names.declare(node.id, "an index", node.span, again=True)
