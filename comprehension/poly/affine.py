@@ -154,4 +154,19 @@ def set_of(condition: tree.Expr, where: AffineSpace) -> isl.Set | None:
             return None
 
 
+def where_it_may_be(value: bool, condition: tree.Expr, domain: isl.Set, where: AffineSpace) -> isl.Set:
+    """The points of `domain` at which `condition` may have `value`: parts that depend on data may have either."""
+    match condition:
+        case tree.Binary(op="&&" | "||" as op, left=left, right=right):
+            first = where_it_may_be(value, left, domain, where)
+            second = where_it_may_be(value, right, domain, where)
+            return first.intersect(second) if (op == "&&") == value else first.union(second)
+        case tree.Unary(op="!", operand=operand):
+            return where_it_may_be(not value, operand, domain, where)
+    holds = set_of(condition, where)
+    if holds is None:
+        return domain
+    return domain.intersect(holds) if value else domain.subtract(holds)
+
+
 _COMPARISONS = {"<": "lt_set", "<=": "le_set", ">": "gt_set", ">=": "ge_set", "==": "eq_set", "!=": "ne_set"}

@@ -18,7 +18,7 @@ from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, function_of, products_of_names, set_of
+from comprehension.poly.affine import AffineSpace, function_of, products_of_names, set_of, where_it_may_be
 
 
 class ScopRole(Enum):
@@ -253,9 +253,7 @@ class _Builder:
 
 def _guarded(domain: isl.Set, guards: tuple[Guard, ...], where: AffineSpace) -> isl.Set:
     for condition, value in guards:
-        holds = set_of(condition, where)
-        if holds is not None:
-            domain = domain.intersect(holds if value else holds.complement())
+        domain = where_it_may_be(value, condition, domain, where)
     return domain
 
 

@@ -326,9 +326,8 @@ class _Reader:
                     self.read_value(part, domain, time, folded=folded)
             case ir.SelectValue(condition=condition, then=chosen, otherwise=otherwise):
                 self.read_value(condition, domain, time, folded=folded)
-                holds = self.scope.truth(condition)
-                yes = domain if holds is None else domain.intersect(holds)
-                no = domain if holds is None else domain.subtract(holds)
+                yes = self.scope.where_it_may_be(True, condition, domain)
+                no = self.scope.where_it_may_be(False, condition, domain)
                 self.read_value(chosen, yes, time, folded=folded)
                 self.read_value(otherwise, no, time, folded=folded)
             case ir.Builtin(arguments=arguments):

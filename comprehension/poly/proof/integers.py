@@ -95,6 +95,22 @@ class IntegerSpace:
             case _:
                 return None
 
+    def where_it_may_be(self, wanted: bool, value: ir.Value, domain: isl.Set) -> isl.Set:
+        """The places of `domain` at which a boolean may be `wanted`: parts that depend on data may be either."""
+        match value:
+            case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
+                first = self.where_it_may_be(wanted, left, domain)
+                second = self.where_it_may_be(wanted, right, domain)
+                return first.intersect(second) if (op == "&&") == wanted else first.union(second)
+            case ir.UnaryOp(op="!", operand=operand):
+                return self.where_it_may_be(not wanted, operand, domain)
+            case ir.Local(name=name) if name in self.locals:
+                return self.where_it_may_be(wanted, self.locals[name], domain)
+        holds = self.truth(value)
+        if holds is None:
+            return domain
+        return domain.intersect(holds) if wanted else domain.subtract(holds)
+
     def number(self, value: ir.Value) -> isl.PwAff | None:
         """An integer value made of indices, sizes and constants alone."""
         match value:
