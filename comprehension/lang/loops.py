@@ -12,7 +12,7 @@ Static programs have no `sizes`: every shape and bound is then free of size name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from comprehension.lang.tree import Expr, Let, ReduceOp, Span
@@ -78,7 +78,7 @@ class LoopStatement:
     reduction: ReduceOp | None = None
     initialise: bool = False
     lets: tuple[Let, ...] = ()
-    span: Span | None = None
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Precondition:
 
     condition: Expr
     message: str
-    span: Span | None = None
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
