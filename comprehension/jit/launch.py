@@ -4,7 +4,7 @@ In: a manifest, its loaded object, arrays and scalars.  Out: the outputs, alloca
 Invariant: nothing is written before every check has passed; what a kernel is promised (dense rows, no overlap,
 sizes, preconditions, aligned scratch) holds when it runs; an error code becomes a ComprehensionError.
 
-All that follows from the shapes alone is computed once per tuple of shapes and kept as a `Binding`.
+All that follows from the shapes alone is computed once per tuple of shapes and kept (`jit.binding`).
 """
 
 from __future__ import annotations
@@ -12,51 +12,26 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from comprehension.config import config
 from comprehension.errors import ComprehensionError
 from comprehension.jit import pool
 from comprehension.jit.arrays import NUMPY, Array, Family, one_family, scalar_of, view_of
-from comprehension.jit.expression import Number, evaluate
+from comprehension.jit.binding import ALIGNMENT, Binding, Bindings, rounded
 from comprehension.jit.failure import CompilationError, note_fallback
 from comprehension.jit.load import LoadedObject
-from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.jit.manifest import BufferSlot, Manifest
 from comprehension.jit.memory import allocate, allocate_zeroed
 from comprehension.lang.types import ScalarType
 
 ERROR_WORDS = 8
-MAX_BINDINGS = 1024
-_ALIGN = 64
 _WRITABLE = 0x0501  # and NPY_ARRAY_WRITEABLE
-_DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED: what generated loads rely on
+_DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAYALIGNMENTED: what generated loads rely on
 _Stage = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)
 _address = ctypes.addressof
 _byte_at: Any = ctypes.c_char.from_buffer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Binding:
-    """What the shapes decide: outputs, workspace, dims, and each stage's range.
-
-    `table` has five words a stage, as `pool_loops.run_stages` reads them; `alone` is set where one serial call
-    is all there is to do.
-    """
-
-    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any], bool], ...]  # shape, dtype, zeroed
-    workspace: tuple[int, ...]  # byte offsets in one block
-    workspace_bytes: int
-    scratch_bytes: int
-    dims: Array
-    table: Array
-    dims_address: int
-    table_address: int
-    alone: tuple[Any, int] | None
-    threads: int  # the settings that `table` was made under
-    parallel_ns: float
 
 
 class Launcher:
@@ -74,9 +49,8 @@ class Launcher:
         self._order = tuple(self._position(slot, parameters) for slot in manifest.slots)
         self._addresses_type = ctypes.c_int64 * (len(manifest.slots) + 1)
         self._stages = tuple(_Stage(loaded.addresses[stage.symbol]) for stage in manifest.stages)
-        self._bindings: dict[tuple[Any, ...], Binding] = {}
+        self._bindings = Bindings(manifest, loaded.addresses, self._inputs)
         self._local = threading.local()
-        self._strided = tuple(slot for slot in manifest.slots if slot.strided)
 
     def __call__(self, inputs: Sequence[Any], out: Any = None) -> Any:
         """Runs the kernel.
@@ -95,9 +69,7 @@ class Launcher:
 
     def _launch(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
         shapes = tuple([array.shape for array in arrays])
-        binding = self._bindings.get(shapes)
-        if binding is None or binding.threads != config.threads or binding.parallel_ns != config.parallel_ns:
-            binding = self._bind(shapes, arrays)
+        binding = self._bindings.find(shapes, arrays)
         sources = [_address_of(array) for array in arrays]
         if out is None:
             outputs = self._fresh_outputs(binding)
@@ -156,91 +128,6 @@ class Launcher:
             arrays.append(view)
         return arrays, one_family(families)
 
-    # --- what the shapes decide ---------------------------------------------------------------------------------
-
-    def _bind(self, shapes: tuple[tuple[int, ...], ...], arrays: Sequence[Array]) -> Binding:
-        """The binding of these shapes, kept unless scalars take part in it."""
-        manifest = self.manifest
-        environment = self._sizes(shapes)
-        scalars = {s.name: a.item() for s, a in zip(self._inputs, arrays, strict=True) if s.kind == "scalar"}
-        environment |= scalars
-        for condition, message in manifest.preconditions:
-            if not evaluate(condition, environment):
-                raise ComprehensionError(f"{manifest.name}: {message}{_sizes_text(environment)}")
-        binding = self._evaluated(environment)
-        if not scalars or not self._depends_on(scalars):
-            if len(self._bindings) >= MAX_BINDINGS:
-                self._bindings.clear()
-            self._bindings[shapes] = binding
-        return binding
-
-    def _sizes(self, shapes: tuple[tuple[int, ...], ...]) -> dict[str, Number]:
-        """The sizes that the shapes give; ComprehensionError where they contradict the kernel or each other."""
-        sizes: dict[str, Number] = {}
-        for slot, shape in zip(self._inputs, shapes, strict=True):
-            if slot.kind == "scalar":
-                continue
-            label = f"{self.manifest.name}: {slot.name}"
-            if len(shape) != len(slot.shape):
-                raise ComprehensionError(
-                    f"{label}: expected {len(slot.shape)} dimensions, found {len(shape)}: shape {shape}"
-                )
-            for axis, (wanted, found) in enumerate(zip(slot.shape, shape, strict=True)):
-                if isinstance(wanted, str) and wanted in self.manifest.sizes:
-                    known = sizes.setdefault(wanted, found)
-                    if known != found:
-                        raise ComprehensionError(
-                            f"{label}: {wanted} is {found} here (dimension {axis}) and {known} in an earlier input"
-                        )
-        for slot, shape in zip(self._inputs, shapes, strict=True):
-            expected = tuple(evaluate(extent, sizes) for extent in slot.shape) if slot.kind == "input" else shape
-            if expected != shape:
-                raise ComprehensionError(
-                    f"{self.manifest.name}: {slot.name}: this kernel was compiled for shape {expected}, found {shape}"
-                    + ("; compile one for these sizes, or a symbolic one" if not self.manifest.sizes else "")
-                )
-        return sizes
-
-    def _depends_on(self, scalars: dict[str, Number]) -> bool:
-        """Whether any expression of the manifest can name a scalar (then a binding serves one call only)."""
-        manifest = self.manifest
-        texts = [extent for slot in manifest.slots for extent in slot.shape]
-        texts += [value for stage in manifest.stages for value in (stage.extent, stage.work)]  # type: ignore[misc]
-        texts += [manifest.scratch_bytes, *(condition for condition, _ in manifest.preconditions)]
-        return any(isinstance(text, str) and any(name in text for name in scalars) for text in texts)
-
-    def _evaluated(self, environment: dict[str, Number]) -> Binding:
-        manifest = self.manifest
-        outputs = tuple(self._output(slot, environment) for slot in self._outputs)
-        offsets: list[int] = []
-        size = 0
-        for slot in self._workspaces:
-            offsets.append(size)
-            size += _rounded(_elements(slot, environment) * ScalarType(slot.dtype).numpy.itemsize)
-        scratch = int(evaluate(manifest.scratch_bytes, environment))
-        rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
-        table = np.array(rows, np.int64).reshape(len(rows), 5)
-        dims = np.array([environment[name] for name in manifest.sizes] or [0], np.int64)
-        alone = None
-        if len(table) == 1 and not table[0, 4]:
-            alone = (self._stages[0], int(table[0, 1]))
-        return Binding(
-            outputs, tuple(offsets), size, scratch, dims, table, dims.ctypes.data, table.ctypes.data, alone,
-            config.threads, config.parallel_ns,
-        )  # fmt: skip
-
-    def _output(self, slot: BufferSlot, environment: dict[str, Number]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-        shape = tuple(int(evaluate(extent, environment)) for extent in slot.shape)
-        if any(extent < 0 for extent in shape):
-            raise ComprehensionError(f"{self.manifest.name}: {slot.name} would have shape {shape}")
-        return shape, ScalarType(slot.dtype).numpy, slot.reads_initial
-
-    def _row(self, stage: StageEntry, environment: dict[str, Number], scratch: int) -> list[int]:
-        extent = int(evaluate(stage.extent, environment))
-        work = float(evaluate(stage.work, environment)) * extent
-        parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
-        return [self.loaded.addresses[stage.symbol], extent, stage.grain, scratch, int(parallel)]
-
     # --- outputs --------------------------------------------------------------------------------------------------
 
     def _fresh_outputs(self, binding: Binding) -> list[Array]:
@@ -252,11 +139,11 @@ class Launcher:
                 )
         try:
             return [
-                allocate_zeroed(shape, dtype) if zeroed else allocate(shape, dtype)
-                for shape, dtype, zeroed in binding.outputs
+                allocate_zeroed(plan.shape, plan.dtype) if plan.zeroed else allocate(plan.shape, plan.dtype)
+                for plan in binding.outputs
             ]
         except (MemoryError, ValueError) as reason:
-            shapes = ", ".join(str(shape) for shape, _, _ in binding.outputs)
+            shapes = ", ".join(str(plan.shape) for plan in binding.outputs)
             raise ComprehensionError(f"{self.manifest.name}: no memory for outputs of shape {shapes}") from reason
 
     def _quick_target(
@@ -265,8 +152,8 @@ class Launcher:
         """The address of the one output where it is plainly right: dense, and apart from every input; or 0."""
         if type(out) is not np.ndarray or len(binding.outputs) != 1 or family is not NUMPY:
             return 0
-        shape, dtype, _ = binding.outputs[0]
-        if out.shape != shape or out.dtype is not dtype or out.flags.num & _WRITABLE != _WRITABLE:
+        plan = binding.outputs[0]
+        if out.shape != plan.shape or out.dtype is not plan.dtype or out.flags.num & _WRITABLE != _WRITABLE:
             return 0
         start = _address_of(out)
         end = start + out.nbytes
@@ -282,14 +169,15 @@ class Launcher:
         if len(values) != len(self._outputs):
             raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(self._outputs)}")
         targets: list[Array] = []
-        for slot, value, (shape, dtype, _) in zip(self._outputs, values, binding.outputs, strict=True):
+        for slot, value, plan in zip(self._outputs, values, binding.outputs, strict=True):
             label = f"{name}: out={slot.name}"
             target, kind = (value, NUMPY) if type(value) is np.ndarray else view_of(value, label)
             if kind.name != family.name and arrays:
                 raise ComprehensionError(f"{label} is an array of {kind.name}, the inputs are of {family.name}")
-            if target.dtype != dtype or target.shape != shape:
+            if target.dtype != plan.dtype or target.shape != plan.shape:
                 raise ComprehensionError(
-                    f"{label}: expected {dtype} of shape {shape}, found {target.dtype} of shape {target.shape}"
+                    f"{label}: expected {plan.dtype} of shape {plan.shape},"
+                    f" found {target.dtype} of shape {target.shape}"
                 )
             if not target.flags.writeable:
                 raise ComprehensionError(f"{label} is read-only")
@@ -314,8 +202,8 @@ class Launcher:
         """Runs the stages on inputs and outputs at these addresses."""
         workspace = 0
         if binding.workspace_bytes:
-            block = allocate((binding.workspace_bytes + _ALIGN,), np.uint8)
-            workspace = _rounded(_address_of(block))
+            block = allocate((binding.workspace_bytes + ALIGNMENT,), np.uint8)
+            workspace = rounded(_address_of(block))
         record = (ctypes.c_int64 * ERROR_WORDS)()
         addresses: list[int] = []
         for kind, number in self._order:
@@ -327,8 +215,9 @@ class Launcher:
                 addresses.append(workspace + binding.workspace[number])
         buffers = self._addresses_type(*addresses, _address(record))
         scratch = self._scratch(binding.scratch_bytes) if binding.scratch_bytes else 0
-        if binding.alone is not None:
-            stage, extent = binding.alone
+        extent = binding.serial_extent
+        if extent is not None:
+            stage = self._stages[0]
             code = stage(_address(buffers), binding.dims_address, scratch, 0, extent) if extent > 0 else 0
         elif len(binding.table) == 0:  # empty sizes
             code = 0
@@ -359,8 +248,8 @@ class Launcher:
     def _scratch(self, size: int) -> int:
         """This thread's scratch memory, grown to `size` and kept."""
         if getattr(self._local, "size", 0) < size:
-            self._local.block = allocate((size + _ALIGN,), np.uint8)
-            self._local.start = _rounded(_address_of(self._local.block))
+            self._local.block = allocate((size + ALIGNMENT,), np.uint8)
+            self._local.start = rounded(_address_of(self._local.block))
             self._local.size = size
         start: int = self._local.start
         return start
@@ -405,19 +294,3 @@ def _overlap(first: Array, second: Array) -> bool:
 
 def _overlaps_itself(array: Array) -> bool:
     return any(stride == 0 and extent > 1 for stride, extent in zip(array.strides, array.shape, strict=True))
-
-
-def _elements(slot: BufferSlot, environment: dict[str, Number]) -> int:
-    count = 1
-    for extent in slot.shape:
-        count *= max(0, int(evaluate(extent, environment)))
-    return count
-
-
-def _rounded(size: int) -> int:
-    return (size + _ALIGN - 1) // _ALIGN * _ALIGN
-
-
-def _sizes_text(environment: dict[str, Number]) -> str:
-    sizes = ", ".join(f"{name} = {value}" for name, value in environment.items())
-    return f" ({sizes})" if sizes else ""

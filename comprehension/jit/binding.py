@@ -1,0 +1,195 @@
+"""Bindings: what the shapes of a call's inputs decide, evaluated once and kept.
+
+In: a manifest, the shapes of the inputs, the values of scalar parameters.  Out: a `Binding`.
+Invariant: a binding exists only for shapes that agree with the kernel and with each other and meet its
+preconditions; it stands for every later call with these shapes, unless scalars take part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from comprehension.config import config
+from comprehension.errors import ComprehensionError
+from comprehension.jit.arrays import Array
+from comprehension.jit.expression import Number, escaped, evaluate
+from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.lang.types import ScalarType
+
+ALIGNMENT = 64
+MAX_BINDINGS = 1024
+
+Shape = tuple[int, ...]
+Environment = Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """An output to make or to expect; a `zeroed` one is not written everywhere."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    zeroed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """What the shapes decide: outputs, workspace, dims, and each stage's range.
+
+    `table` has five words a stage, as `pool_loops.run_stages` reads them: address, extent, grain, scratch bytes,
+    1 if parallel.  `serial_extent` is set where one serial call is all there is to do.
+    """
+
+    outputs: tuple[OutputPlan, ...]
+    workspace: tuple[int, ...]  # byte offsets in one block
+    workspace_bytes: int
+    scratch_bytes: int
+    dims: Array
+    table: Array
+    dims_address: int
+    table_address: int
+    serial_extent: int | None
+    threads: int  # the settings that `table` was made under
+    parallel_ns: float
+
+    def is_current(self) -> bool:
+        """Whether the settings are still those that it was made under."""
+        return self.threads == config.threads and self.parallel_ns == config.parallel_ns
+
+
+class Bindings:
+    """The bindings of one kernel; `inputs` are its slots in the order of the caller's arguments."""
+
+    def __init__(self, manifest: Manifest, addresses: Mapping[str, int], inputs: Sequence[BufferSlot]) -> None:
+        self._manifest = manifest
+        self._addresses = addresses
+        self._inputs = tuple(inputs)
+        self._sizes = {escaped(name): name for name in manifest.sizes}
+        self._scalars_matter = self._names_a_scalar()
+        self._known: dict[tuple[Shape, ...], Binding] = {}
+
+    def find(self, shapes: tuple[Shape, ...], arrays: Sequence[Array]) -> Binding:
+        """The binding of these shapes (and of the scalars among `arrays`, if any expression names one).
+
+        Raises ComprehensionError for shapes that the kernel was not made for and for a precondition that fails.
+        """
+        known = self._known.get(shapes)
+        return known if known is not None and known.is_current() else self._bind(shapes, arrays)
+
+    def _bind(self, shapes: tuple[Shape, ...], arrays: Sequence[Array]) -> Binding:
+        environment = self._bind_sizes(shapes)
+        self._check_shapes(shapes, environment)
+        environment |= {s.name: a.item() for s, a in zip(self._inputs, arrays, strict=True) if s.kind == "scalar"}
+        for condition, message in self._manifest.preconditions:
+            if not evaluate(condition, environment):
+                raise ComprehensionError(f"{self._manifest.name}: {message}{_listed(environment)}")
+        binding = self._evaluate(environment)
+        if not self._scalars_matter:
+            if len(self._known) >= MAX_BINDINGS:
+                self._known.clear()
+            self._known[shapes] = binding
+        return binding
+
+    def _bind_sizes(self, shapes: tuple[Shape, ...]) -> dict[str, Number]:
+        """The symbolic sizes, each from the first dimension that it names."""
+        sizes: dict[str, Number] = {}
+        for slot, shape in zip(self._inputs, shapes, strict=True):
+            if slot.kind == "scalar":
+                continue
+            label = f"{self._manifest.name}: {slot.name}"
+            if len(shape) != len(slot.shape):
+                raise ComprehensionError(
+                    f"{label}: expected {len(slot.shape)} dimensions, found {len(shape)}: shape {shape}"
+                )
+            for axis, (wanted, found) in enumerate(zip(slot.shape, shape, strict=True)):
+                size = self._sizes.get(wanted) if isinstance(wanted, str) else None
+                if size is not None and sizes.setdefault(size, found) != found:
+                    raise ComprehensionError(
+                        f"{label}: {size} is {found} here (dimension {axis}) and {sizes[size]} in an earlier input"
+                    )
+        return sizes
+
+    def _check_shapes(self, shapes: tuple[Shape, ...], sizes: Environment) -> None:
+        for slot, shape in zip(self._inputs, shapes, strict=True):
+            if slot.kind == "scalar":
+                continue
+            expected = tuple(evaluate(extent, sizes) for extent in slot.shape)
+            if expected != shape:
+                advice = "" if self._manifest.sizes else "; compile one for these sizes, or a symbolic one"
+                raise ComprehensionError(
+                    f"{self._manifest.name}: {slot.name}: this kernel was compiled for shape {expected},"
+                    f" found {shape}{advice}"
+                )
+
+    def _names_a_scalar(self) -> bool:
+        """Whether any expression of the manifest names a scalar: then a binding serves one call only."""
+        manifest = self._manifest
+        values: list[object] = [extent for slot in manifest.slots for extent in slot.shape]
+        values += [value for stage in manifest.stages for value in (stage.extent, stage.work)]
+        values += [manifest.scratch_bytes, *(condition for condition, _ in manifest.preconditions)]
+        scalars = [slot.name for slot in self._inputs if slot.kind == "scalar"]
+        return any(isinstance(value, str) and name in value for value in values for name in scalars)
+
+    def _evaluate(self, environment: Environment) -> Binding:
+        manifest = self._manifest
+        outputs = tuple(self._output(slot, environment) for slot in manifest.slots if slot.kind == "output")
+        offsets: list[int] = []
+        size = 0
+        for slot in manifest.slots:
+            if slot.kind == "workspace":
+                offsets.append(size)
+                elements = prod(max(0, extent) for extent in _shape(slot, environment))
+                size += rounded(elements * ScalarType(slot.dtype).numpy.itemsize)
+        scratch = int(evaluate(manifest.scratch_bytes, environment))
+        rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
+        table = np.array(rows, np.int64).reshape(len(rows), 5)
+        dims = np.array([*self._dims(environment), 0], np.int64)
+        alone = int(table[0, 1]) if len(rows) == 1 and not table[0, 4] else None
+        return Binding(
+            outputs, tuple(offsets), size, scratch, dims, table, dims.ctypes.data, table.ctypes.data, alone,
+            config.threads, config.parallel_ns,
+        )  # fmt: skip
+
+    def _output(self, slot: BufferSlot, environment: Environment) -> OutputPlan:
+        shape = _shape(slot, environment)
+        if any(extent < 0 for extent in shape):
+            raise ComprehensionError(f"{self._manifest.name}: {slot.name} would have shape {shape}")
+        return OutputPlan(shape, ScalarType(slot.dtype).numpy, slot.reads_initial)
+
+    def _row(self, stage: StageEntry, environment: Environment, scratch: int) -> list[int]:
+        extent = int(evaluate(stage.extent, environment))
+        work = float(evaluate(stage.work, environment)) * extent
+        parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
+        return [self._addresses[stage.symbol], extent, stage.grain, scratch, int(parallel)]
+
+    def _dims(self, environment: Environment) -> list[int]:
+        """Sizes, then the strides of strided slots: those of dense rows, since launches make arguments dense."""
+        dims = [int(environment[name]) for name in self._manifest.sizes]
+        for slot in self._manifest.slots:
+            if slot.strided:
+                shape = _shape(slot, environment)
+                dims += [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        return dims
+
+
+def rounded(size: int) -> int:
+    """The next multiple of a cache line.
+
+    >>> rounded(1), rounded(64)
+    (64, 64)
+    """
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+def _shape(slot: BufferSlot, environment: Environment) -> Shape:
+    return tuple(int(evaluate(extent, environment)) for extent in slot.shape)
+
+
+def _listed(environment: Environment) -> str:
+    sizes = ", ".join(f"{name} = {value}" for name, value in environment.items())
+    return f" ({sizes})" if sizes else ""
