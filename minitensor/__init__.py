@@ -11,7 +11,7 @@ tensor([[66.],
 
 from math import e, inf, nan, pi
 
-from minitensor import data, functional, io, linalg, nn, optim, random, testing
+from minitensor import data, fft, functional, io, linalg, nn, optim, random, testing
 from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from minitensor.creation import (
@@ -194,7 +194,7 @@ __all__ = [
     "bitwise_xor", "bool", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "ceil",
     "clip", "complex128", "complex64", "concat", "conj", "copysign", "cos", "cosh", "count_nonzero",
     "cumulative_prod", "cumulative_sum", "data", "Device", "diff", "divide", "dtype", "e", "einsum", "empty",
-    "empty_like", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "finfo", "flip",
+    "empty_like", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "fft", "finfo", "flip",
     "float16", "float32", "float64", "floor", "floor_divide", "from_dlpack", "full", "full_like",
     "functional", "grad", "greater", "greater_equal", "hypot", "iinfo", "imag", "inf", "int16", "int32",
     "int64", "int8", "io", "is_grad_enabled", "isdtype", "isfinite", "isin", "isinf", "isnan", "less",

@@ -72,7 +72,7 @@ def propagate(
     return (Interval(value, np.asarray(bound, dtype=np.float64)),)
 
 
-_DISCRETE = {"argsort", "nonzero", "searchsorted"}
+_DISCRETE = {"argsort", "nonzero", "searchsorted", "fourier_transform"}
 
 
 def _exact(op: OpDef, operands: Sequence[Interval], attributes: dict[str, Any]) -> tuple[Interval, ...]:

@@ -401,6 +401,13 @@ def _matrices(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     return Case((symmetric if op.name in ("cholesky", "eigh") else x,), attributes.get(op.name, {}))
 
 
+def _spectrum(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    wide = "complex128" if np.dtype(dtype).itemsize == 8 else "complex64"
+    x = draw(arrays(draw(shapes(min_rank=1)), wide, regime))
+    axes = draw(st.lists(st.integers(0, x.ndim - 1), min_size=1, unique=True))
+    return Case((x,), {"axes": tuple(axes), "inverse": draw(st.booleans()), "scale": draw(st.sampled_from([1.0, 0.5]))})
+
+
 def _random(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     words = np.asarray([draw(st.integers(0, 2**32 - 1)) for _ in range(4)], dtype=np.uint32)
     extra = {"low": -3, "high": 5} if op.name == "random_integers" else {}
@@ -462,6 +469,7 @@ _SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(("take_along_axis", "scatter_along_axis"), _custom(_along)),
     **dict.fromkeys(("random_bits", "random_uniform", "random_normal", "random_integers"), _custom(_random)),
     **dict.fromkeys(("inv", "det", "solve", "cholesky", "slogdet", "eigh", "qr", "svd"), _custom(_matrices)),
+    "fourier_transform": _custom(_spectrum),
     "matmul": _custom(_matmul),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),

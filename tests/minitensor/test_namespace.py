@@ -1,0 +1,420 @@
+"""The array standard's face: names, dtypes, namespaces, linear algebra and Fourier transforms against NumPy."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minitensor as mt
+from minitensor.dtypes import PROMOTED
+
+# The names of the standard, version 2024.12.
+STANDARD = [
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "argsort",
+    "asarray",
+    "asin",
+    "asinh",
+    "astype",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "bool",
+    "broadcast_arrays",
+    "broadcast_to",
+    "can_cast",
+    "ceil",
+    "clip",
+    "complex128",
+    "complex64",
+    "concat",
+    "conj",
+    "copysign",
+    "cos",
+    "cosh",
+    "count_nonzero",
+    "cumulative_prod",
+    "cumulative_sum",
+    "diff",
+    "divide",
+    "e",
+    "empty",
+    "empty_like",
+    "equal",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "finfo",
+    "flip",
+    "float32",
+    "float64",
+    "floor",
+    "floor_divide",
+    "from_dlpack",
+    "full",
+    "full_like",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "iinfo",
+    "imag",
+    "inf",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "isdtype",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "linspace",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "meshgrid",
+    "min",
+    "minimum",
+    "moveaxis",
+    "multiply",
+    "nan",
+    "negative",
+    "newaxis",
+    "nextafter",
+    "nonzero",
+    "not_equal",
+    "ones",
+    "ones_like",
+    "permute_dims",
+    "pi",
+    "positive",
+    "pow",
+    "prod",
+    "real",
+    "reciprocal",
+    "remainder",
+    "repeat",
+    "reshape",
+    "result_type",
+    "roll",
+    "round",
+    "searchsorted",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "sort",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "take",
+    "take_along_axis",
+    "tan",
+    "tanh",
+    "tensordot",
+    "tile",
+    "tril",
+    "triu",
+    "trunc",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uint8",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "unstack",
+    "var",
+    "vecdot",
+    "where",
+    "zeros",
+    "zeros_like",
+    "__array_api_version__",
+    "__array_namespace_info__",
+]
+METHODS = [
+    "__abs__",
+    "__add__",
+    "__and__",
+    "__array_namespace__",
+    "__bool__",
+    "__complex__",
+    "__dlpack__",
+    "__dlpack_device__",
+    "__eq__",
+    "__float__",
+    "__floordiv__",
+    "__ge__",
+    "__getitem__",
+    "__gt__",
+    "__index__",
+    "__int__",
+    "__invert__",
+    "__le__",
+    "__lshift__",
+    "__lt__",
+    "__matmul__",
+    "__mod__",
+    "__mul__",
+    "__ne__",
+    "__neg__",
+    "__or__",
+    "__pos__",
+    "__pow__",
+    "__rshift__",
+    "__setitem__",
+    "__sub__",
+    "__truediv__",
+    "__xor__",
+    "to_device",
+    "__radd__",
+    "__iadd__",
+    "__rsub__",
+    "__isub__",
+    "__rmul__",
+    "__imul__",
+    "__rtruediv__",
+    "__itruediv__",
+    "__rfloordiv__",
+    "__ifloordiv__",
+    "__rpow__",
+    "__ipow__",
+    "__rmod__",
+    "__imod__",
+    "__rmatmul__",
+    "__imatmul__",
+    "__rand__",
+    "__iand__",
+    "__ror__",
+    "__ior__",
+    "__rxor__",
+    "__ixor__",
+    "__rlshift__",
+    "__ilshift__",
+    "__rrshift__",
+    "__irshift__",
+    "dtype",
+    "device",
+    "mT",
+    "ndim",
+    "shape",
+    "size",
+    "T",
+]
+FFT = [
+    "fft",
+    "ifft",
+    "fftn",
+    "ifftn",
+    "rfft",
+    "irfft",
+    "rfftn",
+    "irfftn",
+    "hfft",
+    "ihfft",
+    "fftfreq",
+    "rfftfreq",
+    "fftshift",
+    "ifftshift",
+]
+
+
+def test_all_names_of_the_standard_are_there() -> None:
+    assert [name for name in STANDARD if not hasattr(mt, name)] == []
+    assert [name for name in METHODS if not hasattr(mt.Tensor, name)] == []
+    assert sorted(mt.linalg.__all__) == sorted(
+        [
+            "cholesky",
+            "cross",
+            "det",
+            "diagonal",
+            "eigh",
+            "eigvalsh",
+            "inv",
+            "matmul",
+            "matrix_norm",
+            "matrix_power",
+            "matrix_rank",
+            "matrix_transpose",
+            "outer",
+            "pinv",
+            "qr",
+            "slogdet",
+            "solve",
+            "svd",
+            "svdvals",
+            "tensordot",
+            "trace",
+            "vecdot",
+            "vector_norm",
+        ]
+    )
+    assert sorted(mt.fft.__all__) == sorted(FFT)
+    assert [name for name in mt.__all__ if not hasattr(mt, name)] == []
+
+
+def test_every_public_function_says_what_it_does() -> None:
+    functions = [getattr(mt, name) for name in mt.__all__ if inspect.isfunction(getattr(mt, name))]
+    assert len(functions) > 120
+    assert [f.__name__ for f in functions if not f.__doc__] == []
+
+
+def test_namespace_and_its_information() -> None:
+    x = mt.zeros(1)
+    assert x.__array_namespace__() is mt
+    assert x.__array_namespace__(api_version="2023.12") is mt
+    with pytest.raises(ValueError, match="1999"):
+        x.__array_namespace__(api_version="1999.12")
+    info = mt.__array_namespace_info__()
+    assert info.default_dtypes()["real floating"] == mt.float32
+    assert set(info.dtypes(kind="signed integer")) == {"int8", "int16", "int32", "int64"}
+    assert info.capabilities()["boolean indexing"]
+    assert info.devices() == [x.device]
+
+
+def test_promotion_is_numpys_where_the_standard_has_a_rule() -> None:
+    for (left, right), result in PROMOTED.items():
+        assert PROMOTED[right, left] == result
+        kinds = {left.kind, right.kind}
+        open_in_standard = kinds == {"i", "u"} and mt.uint64 in (left, right)
+        if (len(kinds) == 1 or kinds in ({"i", "u"}, {"f", "c"})) and not open_in_standard:
+            assert result == np.promote_types(left, right)
+    assert mt.result_type(mt.int64, mt.float32) == mt.float32
+    assert mt.result_type(mt.uint8, 1, 2.0) == mt.float32
+    assert mt.can_cast(mt.int8, mt.int16)
+    assert not mt.can_cast(mt.float64, mt.float32)
+    assert mt.isdtype(mt.uint8, "integral")
+    with pytest.raises(ValueError, match="unknown kind"):
+        mt.isdtype(mt.uint8, "number")
+
+
+def test_finfo_and_iinfo() -> None:
+    assert mt.finfo(mt.zeros(1)).eps == float(np.finfo(np.float32).eps)
+    assert mt.finfo(mt.complex128).dtype == mt.float64
+    assert mt.iinfo(mt.int8).max == 127
+
+
+def spd(n: int) -> Any:
+    rng = np.random.default_rng(1)
+    a = rng.standard_normal((2, n, n))
+    return a @ a.swapaxes(-1, -2) + n * np.eye(n)
+
+
+@pytest.mark.parametrize("name", ["inv", "det", "cholesky", "eigvalsh", "svdvals", "pinv", "matrix_rank"])
+def test_linalg_is_numpys(name: str) -> None:
+    a = spd(3)
+    received = getattr(mt.linalg, name)(mt.asarray(a))
+    np.testing.assert_allclose(received.numpy(), getattr(np.linalg, name)(a), rtol=1e-12)
+
+
+def test_more_of_linalg() -> None:
+    a, b = spd(3), np.random.default_rng(2).standard_normal((2, 3, 2))
+    x = mt.asarray(a)
+    np.testing.assert_allclose(mt.linalg.solve(x, mt.asarray(b)).numpy(), np.linalg.solve(a, b), rtol=1e-12)
+    q, r = mt.linalg.qr(x)
+    np.testing.assert_allclose((q @ r).numpy(), a, rtol=1e-12)
+    u, s, vh = mt.linalg.svd(x)
+    np.testing.assert_allclose(((u * s[:, None, :]) @ vh).numpy(), a, rtol=1e-12)
+    np.testing.assert_allclose(mt.linalg.matrix_power(x, -2).numpy(), np.linalg.matrix_power(a, -2), rtol=1e-10)
+    np.testing.assert_allclose(mt.linalg.trace(x, offset=1).numpy(), np.trace(a, 1, 1, 2))
+    for order in (1, -1, 2, -2, np.inf, -np.inf, "fro", "nuc"):
+        np.testing.assert_allclose(mt.linalg.matrix_norm(x, ord=order).numpy(), np.linalg.norm(a, order, (1, 2)))
+    for order in (0, 1, 2, 3, np.inf, -np.inf):
+        expected = np.linalg.vector_norm(a, axis=-1, ord=order)
+        np.testing.assert_allclose(mt.linalg.vector_norm(x, axis=-1, ord=order).numpy(), expected)
+    v = np.random.default_rng(3).standard_normal((2, 4, 3))
+    np.testing.assert_allclose(mt.linalg.cross(*map(mt.asarray, v)).numpy(), np.cross(*v))
+
+
+@pytest.mark.parametrize(
+    "equation", ["ij,jk->ik", "bij,bjk->bik", "ii", "ii->i", "ij->ji", "...ij,...jk->...ik", "i,j", "iij,j->i"]
+)
+def test_einsum_is_numpys(equation: str) -> None:
+    rng = np.random.default_rng(0)
+    ranks = [len(t.replace("...", "bb")) for t in equation.split("->")[0].split(",")]
+    operands = [rng.standard_normal((3,) * rank) for rank in ranks]
+    received = mt.einsum(equation, *map(mt.asarray, operands))
+    np.testing.assert_allclose(received.numpy(), np.einsum(equation, *operands), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in FFT if "freq" not in name])
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+def test_fourier_transforms_are_numpys(name: str, norm: str) -> None:
+    rng = np.random.default_rng(0)
+    for extent in (4, 5):
+        x = rng.standard_normal((3, extent))
+        if name not in ("rfft", "rfftn", "ihfft"):
+            x = x + 1j * rng.standard_normal((3, extent))
+        keywords = {} if "shift" in name else {"norm": norm}
+        extra = {"axes": (0, 1)} if name.endswith("n") else {}
+        received = getattr(mt.fft, name)(mt.asarray(x), **keywords, **extra)
+        expected = getattr(np.fft, name)(x, **keywords, **extra)
+        np.testing.assert_allclose(received.numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(mt.fft.fftfreq(5, d=0.5).numpy(), np.fft.fftfreq(5, 0.5), rtol=1e-6)
+    np.testing.assert_allclose(mt.fft.rfftfreq(6).numpy(), np.fft.rfftfreq(6), rtol=1e-6)
+
+
+def test_creation_is_numpys() -> None:
+    pairs = [
+        (mt.arange(2, 11, 3), np.arange(2, 11, 3)),
+        (mt.arange(5, 0, -2), np.arange(5, 0, -2)),
+        (mt.arange(0.0, 1.0, 0.25), np.arange(0, 1, 0.25)),
+        (mt.linspace(0.0, 1.0, 5), np.linspace(0, 1, 5)),
+        (mt.eye(2, 3, k=1), np.eye(2, 3, 1)),
+        (mt.tril(mt.ones((3, 3)), k=-1), np.tril(np.ones((3, 3)), -1)),
+        (mt.full((2,), 7), np.full(2, 7)),
+        *zip(mt.meshgrid(mt.arange(2), mt.arange(3)), np.meshgrid(np.arange(2), np.arange(3)), strict=True),
+    ]
+    for received, expected in pairs:
+        np.testing.assert_array_equal(received.numpy(), expected)
+
+
+def test_reductions_are_numpys() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 5))
+    t = mt.asarray(x)
+    for axis in (None, 0, -1, (0, 2)):
+        for name in ("sum", "prod", "mean", "var", "std", "max", "min", "any", "all"):
+            received = getattr(mt, name)(t, axis=axis, keepdims=True)
+            np.testing.assert_allclose(received.numpy(), getattr(np, name)(x, axis=axis, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(t.std(axis=0, correction=1).numpy(), x.std(axis=0, ddof=1), rtol=1e-12)
+    assert mt.argmax(t).item() == x.argmax()
+    np.testing.assert_array_equal(mt.argmin(t, axis=1).numpy(), x.argmin(axis=1))
+    values, counts = mt.unique_counts(mt.asarray([3, 1, 3]))
+    assert (values.tolist(), counts.tolist()) == ([1, 3], [1, 2])
+    assert mt.searchsorted(mt.asarray([1.0, 2.0]), mt.asarray([1.5, 0.0])).tolist() == [1, 0]
+    assert mt.isin(mt.asarray([1, 5]), mt.asarray([5])).tolist() == [False, True]
