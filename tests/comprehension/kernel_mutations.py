@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of, rewrite
 
 _OTHER_OP = {"+": "-", "*": "+", "max": "min", "min": "max", "-": "+", "/": "*"}
 
@@ -15,6 +16,22 @@ def mutants(kernel):
         for what, changed in [*_variants(stage), *_parallelised(stage)]:
             stages = (*kernel.stages[:number], changed, *kernel.stages[number + 1 :])
             yield f"{stage.name}: {what}", replace(kernel, stages=stages)
+    for number in range(1, len(kernel.stages)):
+        swapped = (*kernel.stages[: number - 1], kernel.stages[number], kernel.stages[number - 1])
+        yield f"stage {number} too early", replace(kernel, stages=(*swapped, *kernel.stages[number + 1 :]))
+    for one in kernel.buffers:
+        for other in kernel.buffers:
+            if one is not other and one.shape == other.shape and one.dtype is other.dtype:
+                yield from _confused(kernel, one.name, other.name)
+
+
+def _confused(kernel, one, other):
+    """Another buffer of the same shape is read, or written."""
+    for kind in (ir.Load, ir.Store):
+        nodes = [n for n in nodes_of(kernel.stages, kind) if n.buffer == one]
+        for node in nodes:
+            stages = rewrite(kernel.stages, kind, lambda n, node=node: replace(n, buffer=other) if n == node else n)
+            yield f"{kind.__name__.lower()} of {one} becomes {other}", replace(kernel, stages=stages)
 
 
 def _variants(node):
@@ -43,6 +60,15 @@ def _local(node):
             yield f"upper bound of {node.variable} + 1", replace(node, upper=_shifted(node.upper, 1))
             yield f"upper bound of {node.variable} - 1", replace(node, upper=_shifted(node.upper, -1))
             yield f"step of {node.variable} + 1", replace(node, step=node.step + 1)
+            yield f"{node.variable} runs once", replace(node, upper=_shifted(node.lower, 1))
+        case ir.If():
+            yield "condition dropped", ir.If(ir.Compare("==", ir.Int(0), ir.Int(0)), node.body)
+        case ir.Compare():
+            other = {"<": "<=", "<=": "<", "==": "!=", "!=": "=="}[node.op]
+            yield f"{node.op} becomes {other}", replace(node, op=other)
+        case ir.Tile():
+            if node.rows is not None and node.rows.extent == node.lanes.extent:
+                yield "rows and lanes swapped", replace(node, rows=node.lanes, lanes=node.rows)
         case ir.Axis():
             yield f"start of {node.variable} + 1", replace(node, start=_shifted(node.start, 1))
             yield f"extent of {node.variable} - 1", replace(node, extent=node.extent - 1)
@@ -55,6 +81,8 @@ def _local(node):
             yield from _stores(node)
         case ir.Load():
             yield from _subscripts(node, f"load of {node.buffer}")
+            if node.access is not None:
+                yield f"access {node.access} + 1", replace(node, access=node.access + 1)
         case ir.BinaryOp():
             if node.op in _OTHER_OP:
                 yield f"{node.op} becomes {_OTHER_OP[node.op]}", replace(node, op=_OTHER_OP[node.op])
@@ -72,6 +100,12 @@ def _stores(node):
             point = (*node.instance.point[:axis], _shifted(at, 1), *node.instance.point[axis + 1 :])
             instance = replace(node.instance, point=point)
             yield f"instance {node.instance.statement} axis {axis} + 1", replace(node, instance=instance)
+        yield "no instance", replace(node, instance=None)
+    if node.role is ir.StoreRole.COPY:
+        doubled = ir.BinaryOp("+", node.value, node.value, node.value.dtype)
+        yield f"copy of {node.buffer} doubles", replace(node, value=doubled)
+    if node.role is ir.StoreRole.COMBINE:
+        yield f"combine of {node.buffer} as a copy", replace(node, role=ir.StoreRole.COPY)
     if node.role is ir.StoreRole.FILL:
         yield f"fill of {node.buffer} with 7", replace(node, value=replace(node.value, value=7.0))
 
@@ -89,6 +123,12 @@ def _bodies(body):
         if rest:
             yield f"{_name(node)} dropped", rest
         yield f"{_name(node)} doubled", (*body[: position + 1], *body[position:])
+        if isinstance(node, ir.Loop) and node.body:
+            yield f"{_name(node.body[0])} before its loop", (*body[:position], node.body[0], *body[position:])
+            hoisted = replace(node, body=node.body[1:])
+            if hoisted.body:
+                moved = (*body[:position], node.body[0], hoisted, *body[position + 1 :])
+                yield f"{_name(node.body[0])} hoisted", moved
         if position:
             swapped = (*body[: position - 1], node, body[position - 1], *body[position + 1 :])
             yield f"{_name(body[position - 1])} and {_name(node)} swapped", swapped

@@ -25,6 +25,11 @@ def inside(action: Action, statement: ScopStatement) -> isl.Map:
     return action.instance.intersect_range(statement.domain)
 
 
+def meaning_of(read: Access, statement: ScopStatement) -> ScopAccess | None:
+    """The access of the statement that a load performs; None if its number is none of them."""
+    return next((access for access in statement.reads if access.number == read.number), None)
+
+
 def check_instances(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
     """Every instance runs exactly once; what runs besides writes private buffers only."""
     known = {s.name for s in scop.statements}
@@ -71,11 +76,12 @@ def check_addresses(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
         points = inside(action, statement)
         yield from _same_element(extraction.kernel, action, action.write, statement.write, points)
         for read in action.reads:
-            if read.number is None or not 0 < read.number < len(statement.accesses):
+            meant = meaning_of(read, statement)
+            if meant is None:
                 what = f"{action.place}: a read of {read.buffer} is no access of {statement.name} ({read.number})"
                 yield Violation(Property.DEPENDENCES, what)
-                continue
-            yield from _same_element(extraction.kernel, action, read, statement.accesses[read.number], points)
+            else:
+                yield from _same_element(extraction.kernel, action, read, meant, points)
 
 
 def _same_element(

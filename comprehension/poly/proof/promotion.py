@@ -16,7 +16,7 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.dataflow import Origins, Sink, Sources, origins, read_name, scop_sources, sinks_of
 from comprehension.poly.proof.extract import Action, Extraction
-from comprehension.poly.proof.instances import PRIVATE, inside
+from comprehension.poly.proof.instances import PRIVATE, inside, meaning_of
 from comprehension.poly.proof.order import is_reorderable
 from comprehension.poly.proof.reduction import Tree, TreeBuilder
 from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
@@ -56,8 +56,9 @@ def _together(scop: Scop, kernel: ir.Kernel, action: Action) -> Iterator[list[st
     if kernel.buffer(action.write.buffer).space in PRIVATE:
         yield [action.write.buffer, statement.write.tensor]
     for read in action.reads:
-        if kernel.buffer(read.buffer).space in PRIVATE and read.number is not None:
-            yield [read.buffer, statement.accesses[read.number].tensor]
+        meant = meaning_of(read, statement)
+        if meant is not None and kernel.buffer(read.buffer).space in PRIVATE:
+            yield [read.buffer, meant.tensor]
 
 
 def _join(joined: dict[str, set[str]], names: list[str]) -> None:
@@ -133,15 +134,16 @@ class _Comparison:
         if sink.action.role is not ir.StoreRole.EXECUTE:
             return None  # copies are looked through, combinations belong to their tree
         assert sink.access is not None
-        statement, number = self.statements.get(sink.action.statement or ""), sink.access.number
-        if statement is None or number is None or not 0 < number < len(statement.accesses):
+        statement = self.statements.get(sink.action.statement or "")
+        meant = None if statement is None else meaning_of(sink.access, statement)
+        if statement is None or meant is None:
             return None  # a violation already
-        if number == len(statement.accesses) - 1 and any(t.statement is statement for t in self.trees):
+        if meant is statement.accesses[-1] and any(t.statement is statement for t in self.trees):
             return None  # the target of an update: a node of its tree
         points = inside(sink.action, statement).set_tuple_name(isl.dim_type.in_, sink.name)
         points = points.intersect_domain(sink.timed.relation.domain())
-        reads = points.set_tuple_name(isl.dim_type.out, read_name(statement, number))
-        element = points.apply_range(statement.accesses[number].relation)
+        reads = points.set_tuple_name(isl.dim_type.out, read_name(statement, meant.number))
+        element = points.apply_range(meant.relation)
         return isl.UnionMap.from_map(reads), isl.UnionMap.from_map(element)
 
     def _from_reduction(

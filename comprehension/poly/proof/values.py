@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from comprehension.kernel import ir, scalars
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
@@ -33,6 +34,10 @@ def check_values(scop: Scop, extraction: Extraction, *, fast: bool) -> Iterator[
         if statement is not None and not computes(scop, statement, action, fast=fast):
             what = f"{action.place}: computes something else than {statement.name} does"
             yield Violation(Property.INSTANCES, what)
+    for action in extraction.stores(ir.StoreRole.COPY):
+        assert action.store is not None
+        if not isinstance(action.store.value, ir.Load):
+            yield Violation(Property.BUFFERS, f"{action.place}: a copy computes something")
 
 
 def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool) -> bool:
@@ -44,9 +49,14 @@ def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool
         assert source.reduction is not None
         return _is_constant(value, scalars.reduce_identity(source.reduction, dtype), dtype)
     matcher = _Matcher.of(statement, action, fast=fast)
+    own = len(statement.accesses) - 1
+    targets = [load for load in nodes_of(value, ir.Load) if source.reduction is not None and load.access == own]
+    places = [action.store.subscripts, *(target.subscripts for target in targets)]
+    if value.dtype is not dtype or not all(matcher.same_place(place, source.subscripts) for place in places):
+        return False
     if source.reduction is None:
         return matcher.stored(value, source.value, dtype)
-    operand = _operand(value, source.reduction, len(statement.accesses) - 1, fast=fast)
+    operand = _operand(value, source.reduction, own, fast=fast)
     return operand is not None and matcher.stored(operand, source.value, dtype)
 
 
@@ -129,7 +139,7 @@ class _Matcher:
             case ir.Const(value=number, dtype=dtype), tree.Number(value=meant):
                 return _is_constant(ir.Const(number, dtype), scalars.cast(meant, dtype), dtype)
             case ir.Load(access=number), tree.Access() if number in self.numbers.get(id(expr), ()):
-                return self._same_subscripts(value, expr)
+                return self.same_place(value.subscripts, expr.subscripts)
             case ir.ScalarArg(name=name), tree.Name(id=meant):
                 return name == meant
             case ir.UnaryOp(op=op, operand=operand), tree.Unary(op=meant, operand=inner):
@@ -191,11 +201,11 @@ class _Matcher:
         expected = self.points.apply_range(isl.Map.from_pw_aff(meant))
         return bool(expected.is_subset(isl.Map.from_pw_aff(found)))
 
-    def _same_subscripts(self, load: ir.Load, access: tree.Access) -> bool:
-        """Subscripts that are not affine; the others are compared as addresses."""
+    def same_place(self, found: tuple[ir.IntExpr, ...], meant: tuple[tree.Expr, ...]) -> bool:
+        """Whether subscripts that are not affine are the statement's; the others are compared as addresses."""
         return all(
-            self.action.scope.function(found) is not None or self._same_integer(found, meant)
-            for found, meant in zip(load.subscripts, access.subscripts, strict=False)
+            self.action.scope.function(a) is not None or self._same_integer(a, b)
+            for a, b in zip(found, meant, strict=False)
         )
 
     def _same_integer(self, found: ir.IntExpr, meant: tree.Expr) -> bool:
