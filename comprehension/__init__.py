@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from comprehension.api import Comprehension as Comprehension
     from comprehension.api import IndexRange as IndexRange
-    from comprehension.api import Kernel as Kernel
     from comprehension.api import Module as Module
     from comprehension.api import define as define
     from comprehension.config import config as config
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from comprehension.errors import ComprehensionWarning as ComprehensionWarning
     from comprehension.errors import IllegalSchedule as IllegalSchedule
     from comprehension.jit.failure import CompilationError as CompilationError
+    from comprehension.jit.kernel import Kernel as Kernel
     from comprehension.lang.types import ScalarType as ScalarType
     from comprehension.lang.types import Spec as Spec
     from comprehension.options import MappingOptions as MappingOptions
@@ -33,7 +33,7 @@ _HOMES = {
     "define": "comprehension.api",
     "Module": "comprehension.api",
     "Comprehension": "comprehension.api",
-    "Kernel": "comprehension.api",
+    "Kernel": "comprehension.jit.kernel",
     "IndexRange": "comprehension.api",
     "Spec": "comprehension.lang.types",
     "ScalarType": "comprehension.lang.types",

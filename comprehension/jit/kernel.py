@@ -1,0 +1,100 @@
+"""Kernel: compiled code that can be called and explains itself.
+
+In: a request, its artifact (named files), the names of the parameters in the caller's order.
+Out: results, addresses for native plans, and every stage of the compilation as text.
+Invariant: the machine code lives as long as the kernel; nothing shown is computed here: it is what the compiler
+wrote when it made the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from comprehension.config import config
+from comprehension.errors import ComprehensionError
+from comprehension.explain import Explanation, explanation_of, write_dump
+from comprehension.jit.cache import Artifact
+from comprehension.jit.failure import note_fallback
+from comprehension.jit.launch import Launcher
+from comprehension.jit.load import load_object
+from comprehension.jit.manifest import Manifest
+from comprehension.jit.report import Report
+from comprehension.jit.request import ComprehensionRequest, key_of
+from comprehension.kernel.certificate import Certificate
+
+OBJECT, MANIFEST, CERTIFICATE, REPORT = "kernel.o", "manifest.json", "certificate.json", "report.json"
+SOURCE, SCHEDULE = "70-kernel.py", "40-schedule.txt"
+
+
+class Kernel:
+    """Compiled code for one combination of specs and settings; it keeps its machine code alive.
+
+    `manifest` and `addresses` (of the stages, by symbol) are what native plans need to call it.
+    """
+
+    def __init__(self, request: ComprehensionRequest, artifact: Artifact, parameters: Sequence[str]) -> None:
+        self.request = request
+        self.name = request.name
+        self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
+        self._artifact = artifact
+        self.addresses: dict[str, int] = {}
+        self._launcher: Launcher | None = None
+        if self.manifest.target == "cpu":
+            loaded = load_object(self.name, artifact[OBJECT], [stage.symbol for stage in self.manifest.stages])
+            self.addresses = loaded.addresses
+            self._launcher = Launcher(self.manifest, loaded, parameters)
+        for reason in self.report.fallbacks:
+            note_fallback("schedule not proved", f"{self.name}: {reason}; a simpler schedule is used")
+        if config.dump is not None:
+            for section in self.explain().sections:
+                write_dump(config.dump, self.name, key_of(request), section.file, section.text)
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        """Runs the kernel; arguments of other specs than it was made for are refused."""
+        return self.launcher(inputs, out)
+
+    @property
+    def launcher(self) -> Launcher:
+        """What checks arguments and runs the stages.
+
+        Raises ComprehensionError for a CUDA kernel: this version compiles and assembles them only.
+        """
+        if self._launcher is None:
+            raise ComprehensionError(
+                f"{self.name}: this kernel was compiled for CUDA; running it needs a GPU and is not part of this"
+                ' version.  Use target="cpu", or its .source in numba\'s simulator'
+            )
+        return self._launcher
+
+    @property
+    def source(self) -> str:
+        """The generated Python source: same input, same bytes."""
+        return self._artifact[SOURCE].decode()
+
+    @property
+    def schedule(self) -> str:
+        """The schedule tree and the steps that led to it, as text."""
+        return self._artifact[SCHEDULE].decode()
+
+    @property
+    def certificate(self) -> Certificate:
+        """What was proved of this kernel: true if every property holds."""
+        return Certificate.from_json(self._artifact[CERTIFICATE].decode())
+
+    @property
+    def report(self) -> Report:
+        """Operations, bytes, footprints, limit; seconds of each compilation stage."""
+        return Report.from_json(self._artifact[REPORT].decode())
+
+    def explain(self) -> Explanation:
+        """Every stage as text; shows as a page in notebooks."""
+        return explanation_of(self.name, self._artifact)
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
+    def __repr__(self) -> str:
+        specs = ", ".join(f"{spec.dtype}{json.dumps(list(spec.shape))}" for spec in self.request.specs)
+        return f"<kernel {self.name}({specs}) for {self.request.target}: {len(self.manifest.stages)} stages>"
