@@ -101,20 +101,20 @@ class _Walk:
 
 def _pull(node: Node, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
     """The gradients of a node's inputs, in the shapes and dtypes of the inputs."""
-    inputs = tuple(
-        Tensor(x, parent) if isinstance(x, Value) else x for x, parent in zip(node.inputs, node.parents, strict=True)
-    )
-    several = node.op.outputs > 1
-    outputs = tuple(Tensor(v, Part(node, i) if several else node) for i, v in enumerate(node.outputs))
+    parents = node.parents
+    inputs = tuple([Tensor(x, parents[k]) if isinstance(x, Value) else x for k, x in enumerate(node.inputs)])
+    if node.op.outputs == 1:
+        outputs: tuple[Tensor, ...] = (Tensor(node.outputs[0], node),)
+    else:
+        outputs = tuple([Tensor(v, Part(node, i)) for i, v in enumerate(node.outputs)])
     assert node.op.vjp is not None
     pulled = node.op.vjp(gradients, inputs, outputs, node.attributes)
     return tuple(
-        conform(g, x) if g is not None and parent is not None else None
-        for g, x, parent in zip(pulled, inputs, node.parents, strict=True)
+        [None if g is None or parents[k] is None else conform(g, inputs[k].value) for k, g in enumerate(pulled)]
     )
 
 
-def conform(gradient: Tensor, x: Tensor) -> Tensor:
+def conform(gradient: Tensor, x: Value) -> Tensor:
     """A gradient in the shape and dtype of the input it belongs to: broadcasting is summed away, here only."""
     shape = x.shape
     if gradient.shape != shape:
@@ -129,23 +129,26 @@ def conform(gradient: Tensor, x: Tensor) -> Tensor:
 
 
 def _propagate(walk: _Walk, wanted: frozenset[int], create_graph: bool) -> Iterator[tuple[TapeNode, Tensor]]:
-    """Visits the tape; yields (node, gradient) for every leaf and every node in `wanted`.
+    """Visits the tape; yields (node, gradient) for every leaf, or for the nodes in `wanted` if there are any.
 
-    Wanted nodes are not gone beyond unless something else needs it: that is decided by their parents.
+    No node older than the oldest wanted one can lead to one, so the walk ends there.
     """
     enabled, before = local.grad_enabled, local.differentiating
+    oldest = min(wanted, default=-1)
     try:
         local.grad_enabled = create_graph
         while walk.heap:
             node = heapq.heappop(walk.heap)[1]
-            if node.order in wanted or isinstance(node, Leaf):
+            if node.order < oldest:
+                return
+            if node.order in wanted or (isinstance(node, Leaf) and not wanted):
                 yield node, walk.gradients[node.order]
-            if isinstance(node, Part):
+            elif isinstance(node, Part):
                 walk.add_part(node, walk.gradients.pop(node.order))
             elif isinstance(node, Node):
                 local.differentiating = node
                 for parent, gradient in zip(node.parents, _pull(node, walk.take(node)), strict=True):
-                    if parent is not None and gradient is not None:
+                    if parent is not None and gradient is not None and parent.order >= oldest:
                         walk.add(parent, gradient)
     finally:
         local.grad_enabled, local.differentiating = enabled, before
@@ -173,8 +176,7 @@ def backward(tensor: Tensor, gradient: Tensor | None = None, *, create_graph: bo
     `gradient` (of the tensor's shape) is what flows in; 1 if the tensor has one element.
     Raises GradientError without a tape, or without a gradient for several elements.
     """
-    found = list(_propagate(_start(tensor, gradient), frozenset(), create_graph))
-    for leaf, g in found:
+    for leaf, g in list(_propagate(_start(tensor, gradient), frozenset(), create_graph)):
         assert isinstance(leaf, Leaf)
         target = leaf.tensor()
         if target is not None:

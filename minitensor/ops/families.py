@@ -208,9 +208,10 @@ def binary(
         gradients: tuple[Tensor | None, ...], inputs: tuple[Any, ...], outputs: tuple[Tensor, ...], _: Attributes
     ) -> tuple[Tensor | None, ...]:
         assert derivatives is not None
-        return tuple(
-            derivative(gradients[0], *inputs, outputs[0]) if getattr(x, "requires_grad", False) else None
-            for derivative, x in zip(derivatives, inputs, strict=True)
+        (g,), (x, y), (result,) = gradients, inputs, outputs
+        return (
+            derivatives[0](g, x, y, result) if getattr(x, "node", None) is not None else None,
+            derivatives[1](g, x, y, result) if getattr(y, "node", None) is not None else None,
         )
 
     return register(OpDef(name, infer, eager, vjp if derivatives else None, comprehension))
