@@ -19,7 +19,7 @@ from numba.core.typing.templates import signature
 from comprehension.codegen.arithmetic import extreme
 from comprehension.codegen.extension import intrinsic, literal_intrinsic
 from comprehension.codegen.lanes import I64, Lanes, constant_vector, shuffle, splat
-from comprehension.codegen.region import Mask, literal
+from comprehension.codegen.region import Mask, count_type, literal
 from comprehension.codegen.tile import Reader, RegionType, TileType, build_tile, dtype_of, tile_or_scalar
 
 
@@ -88,7 +88,8 @@ def ramp(typing_context: Any, region: Any, start: Any, row_step: Any, lane_step:
 
         return build_tile(builder, result, make)
 
-    return signature(result, region, types.int64, types.int64, types.int64), generate
+    # numba finds the code by these types: literal steps must stay literal in them
+    return signature(result, region, types.int64, count_type(row_step), count_type(lane_step)), generate
 
 
 # --- folds ---------------------------------------------------------------------------------------------------

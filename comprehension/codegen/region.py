@@ -66,7 +66,7 @@ def tile_within(typing_context: Any, rows: Any, lanes: Any, rows_left: Any, lane
         empty = ir.Constant(ir.ArrayType(I64, 2), ir.Undefined)
         return builder.insert_value(builder.insert_value(empty, args[2], 0), args[3], 1)
 
-    return signature(region, rows, lanes, _count(rows_left), _count(lanes_left)), generate
+    return signature(region, rows, lanes, count_type(rows_left), count_type(lanes_left)), generate
 
 
 def _limits(left: types.Type, extent: types.Type) -> bool:
@@ -229,8 +229,11 @@ def _strides(row_stride: Any, lane_stride: Any, args: Sequence[ir.Value]) -> lis
     return [(literal(row_stride), args[0]), (literal(lane_stride), args[1])]
 
 
-def _count(type_: types.Type) -> types.Type:
-    """Literals stay literals (their value is part of the code), other integers become int64."""
+def count_type(type_: types.Type) -> types.Type:
+    """Literals stay literals, other integers become int64.
+
+    numba looks generated code up by argument types, so whatever the code depends on must be in them.
+    """
     return type_ if literal(type_) is not None else types.int64
 
 
@@ -242,7 +245,7 @@ def _typed_load(region: Any, condition: Any, source: Any, offset: Any, row_strid
     by_rows = literal(row_stride) != 0 or guard_rows
     by_lanes = literal(lane_stride) != 0 or guard_lanes
     result = tile_or_scalar(source.dtype, region.rows, region.lanes, by_rows, by_lanes)
-    arguments = [source, types.int64, _count(row_stride), _count(lane_stride)]
+    arguments = [source, types.int64, count_type(row_stride), count_type(lane_stride)]
     guards = [] if condition is None else [condition]
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
@@ -305,7 +308,7 @@ def store(
         emit_store(builder, shape, Reader(builder, value, data), memory, place, mask)
         return context.get_dummy_value()
 
-    steps = [_count(row_stride), _count(lane_stride)]
+    steps = [count_type(row_stride), count_type(lane_stride)]
     return signature(types.none, region, target, types.int64, *steps, value), generate
 
 
