@@ -186,6 +186,8 @@ def check_private(folder: Path) -> None:
     for level in (folder, *folder.parents):
         status = level.stat()
         shared = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        if level != folder and not status.st_mode & stat.S_IWOTH and _is_own_group(status.st_gid, owner):
+            shared = False  # umask 002 with a group for each user: nobody else is in it
         sticky = bool(status.st_mode & stat.S_ISVTX) and level != folder
         if status.st_uid not in (owner, 0) or (level == folder and status.st_uid != owner):
             raise CacheRefused(
@@ -197,6 +199,19 @@ def check_private(folder: Path) -> None:
                 f"cache folder {folder}: others may write to {level} (mode {stat.S_IMODE(status.st_mode):04o}); code"
                 f" loaded from there would run as you.  Use `chmod go-w {level}` or set COMPREHENSION_CACHE"
             )
+
+
+def _is_own_group(group: int, user: int) -> bool:
+    """Whether a group is the one that many systems make for each user alone."""
+    import grp
+    import pwd
+
+    try:
+        name = pwd.getpwuid(user).pw_name
+        found = grp.getgrgid(group)
+    except KeyError:  # containers run as users that no database knows
+        return False
+    return found.gr_name == name and set(found.gr_mem) <= {name}
 
 
 def _write_entry(folder: Path, key: str, artifact: Artifact) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import logging
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,19 @@ def test_parent_that_others_can_write_is_refused(tmp_path: Path) -> None:
         Cache(parent / "cache")
     parent.chmod(0o1777)  # sticky, like /tmp: only owners rename
     Cache(parent / "cache")
+
+
+def test_parent_that_only_ones_own_group_can_write_is_fine(tmp_path: Path) -> None:
+    own = grp.getgrgid(os.getgid())
+    alone = own.gr_name == pwd.getpwuid(os.getuid()).pw_name and not set(own.gr_mem) - {own.gr_name}
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    parent.chmod(0o775)  # what umask 002 gives
+    if alone:
+        Cache(parent / "cache")
+    else:
+        with pytest.raises(CacheRefused):
+            Cache(parent / "cache")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give a folder away")
