@@ -2,8 +2,9 @@
 
 In: a statement's reads of tensors that the def itself computes, and what statements so far have written.
 Out: `DEFINED`, `UNDEFINED` or `UNSURE` for a read.
-Invariant: `DEFINED` is proved.  `UNDEFINED` is said only where all that matters is affine and the proof failed;
-where a guard reads a tensor, or a write is no box, it is `UNSURE` (such elements are read as 0).
+Invariant: `DEFINED` is proved.  `UNDEFINED` is said where all that matters is affine and known, and the proof failed;
+while sizes or scalars are unknown, only where no value of them could help.  Otherwise it is `UNSURE`: a guard or a
+subscript reads a tensor, a write is no box, or it depends on sizes (elements that nobody wrote are then read as 0).
 
     O(0, d) = X(0, d)
     O(t, d) = a(d) * O(t - 1, d) + X(t, d) where t in 1:T
@@ -19,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from comprehension.lang.bounds import Ranges
+from comprehension.lang.bounds import Ranges, least
 from comprehension.lang.coverage import Box, box_of
-from comprehension.lang.linear import Environment, Linear, from_expr
+from comprehension.lang.linear import Environment, Linear, from_expr, is_nonnegative
 from comprehension.lang.prove import is_affine, never
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Access, Expr, Statement
@@ -52,16 +53,38 @@ class Reader:
         """
         if any(box == () for box in boxes):
             return Defined.DEFINED  # a scalar that has been written
-        point = [from_expr(s, self.where) for s in access.subscripts]
-        forms = [form for form in point if form is not None]
-        unsure = len(forms) < len(point) or None in boxes or not all(is_affine(g, self.where) for g in guards)
-        known = [box for box in boxes if box is not None]
+        forms = [from_expr(s, self.where) for s in access.subscripts]
+        point = [form for form in forms if form is not None]
+        if len(point) < len(forms):
+            return Defined.UNSURE
         own = self.own_box(access, guards)
-        if own is not None:
-            known.append(own)
-        if len(forms) == len(point) and self.is_covered(forms, guards, known):
+        known = [box for box in (*boxes, own) if box is not None]
+        if self.is_covered(point, guards, known):
             return Defined.DEFINED
-        return Defined.UNSURE if unsure else Defined.UNDEFINED
+        if None in boxes or not all(is_affine(guard, self.where) for guard in guards):
+            return Defined.UNSURE
+        hopeless = not boxes or (not guards and self.starts_outside(point, known))
+        return Defined.UNDEFINED if hopeless or not self.is_open(point, known) else Defined.UNSURE
+
+    def starts_outside(self, point: Sequence[Linear], boxes: Sequence[Box]) -> bool:
+        """Whether the first instance reads outside of all boxes, whatever the sizes are."""
+        start = [least(form, {n: (lower, lower + 1) for n, (lower, _) in self.ranges.items()}) for form in point]
+        return all(
+            any(
+                is_nonnegative(lower - 1 - coordinate) or is_nonnegative(coordinate - upper)
+                for coordinate, (lower, upper) in zip(start, box, strict=True)
+            )
+            for box in boxes
+        )
+
+    def is_open(self, point: Sequence[Linear], boxes: Sequence[Box]) -> bool:
+        """Whether sizes or scalars are still names in what decides."""
+        forms = [
+            *point,
+            *(b for box in boxes for side in box for b in side),
+            *(b for r in self.ranges.values() for b in r),
+        ]
+        return any(form.names - self.ranges.keys() for form in forms)
 
     def is_covered(self, point: Sequence[Linear], guards: Sequence[Guard], boxes: Sequence[Box]) -> bool:
         """No point of the domain lies outside of all boxes: on some side of each of them."""

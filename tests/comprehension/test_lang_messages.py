@@ -87,8 +87,12 @@ CHECKS = {
         "def f(float(N) A, float s) -> (B) { B(i) = A(i) * <<s(i)>> }"
     ),
     "'i' is an index and stands where a tensor belongs": "def f(float(N) A) -> (B) { B(i) = A(i) + <<i(0)>> }",
-    "wrong number of dimensions: 'A' has 1, but 2 subscripts are given": "def f(float(N) A) -> (B) { B(i) = <<A(i, i)>> }",
-    "wrong number of dimensions: 'A' has 1, there is no dimension 1": "def f(float(N) A) -> (B) { B(i) = A(i) * <<A.1>> }",
+    "wrong number of dimensions: 'A' has 1, but 2 subscripts are given": (
+        "def f(float(N) A) -> (B) { B(i) = <<A(i, i)>> }"
+    ),
+    "wrong number of dimensions: 'A' has 1, there is no dimension 1": (
+        "def f(float(N) A) -> (B) { B(i) = A(i) * <<A.1>> }"
+    ),
     "'s' is a scalar and has no dimensions": "def f(float s) -> (B) { B = s * <<s.0>> }",
     "wrong number of arguments: pow takes 2, but 1 are given": "def f(float(N) A) -> (B) { B(i) = <<pow(A(i))>> }",
     "a subscript of 'A' must be integral, not float32": "def f(float(N) A) -> (B) { B(i) = A(<<A(i)>>) }",
@@ -114,7 +118,9 @@ CHECKS = {
     "wrong number of arguments: def 'g' takes 1, but 2 are given": (
         "def g(float(N) A) -> (B) { B(i) = A(i) }\ndef f(float(N) A) -> (B) { B = <<g(A, A)>> }"
     ),
-    "a call of def 'g' stands alone": "def g(float(N) A) -> (B) { B(i) = A(i) }\ndef f(float(N) A) -> (B) { B(i) = <<g(A)>> }",
+    "a call of def 'g' stands alone": (
+        "def g(float(N) A) -> (B) { B(i) = A(i) }\ndef f(float(N) A) -> (B) { B(i) = <<g(A)>> }"
+    ),
     "a call must be the whole right side": (
         "def g(float(N) A) -> (B) { B(i) = A(i) }\ndef f(float(N) A) -> (B) { B(i) = 1 + <<g(A)>> }"
     ),
