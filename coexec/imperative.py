@@ -75,6 +75,11 @@ def imperative_programs(draw: st.DrawFn, most_statements: int = 6) -> Imperative
     required = [draw(_value_branches(1)), draw(_mutations())]
     for statement in required:
         lines += statement
+    return render(lines)
+
+
+def render(lines: list[str]) -> ImperativeProgram:
+    """The program whose step consists of these lines (over `a`, `b`, `t`, `u`, `i`, `state` and `history`)."""
     return ImperativeProgram(_HEADER + "".join(f"        {line}\n" for line in lines) + _FOOTER)
 
 

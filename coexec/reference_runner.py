@@ -30,6 +30,7 @@ from coexec.symbolic import (
     Select,
     Source,
     SymbolicGraph,
+    count_arrivals,
 )
 from minitensor.dispatch import run_eager
 from minitensor.value import Value
@@ -67,10 +68,12 @@ class ReferenceRun:
         self._symbols: dict[str, int] = {}
         self._words: dict[int, deque[int]] = {}
         self._results: dict[Output, Value] = {}
-        self._handles: dict[Output, ReferenceHandle] = {}
+        self._handles: dict[Output, ReferenceHandle] | None = None  # set when Python has finished
         self._phis: dict[int, Value] = {}
+        self._chosen: list[int] = []
+        self._posted: dict[Output, int] = {}  # how many times the graph has come to a fetch
         self._demanded = not lazy
-        self._cancelled = self._finished = False
+        self._cancelled = False
         self._error: BaseException | None = None
         self._run_s = self._stall_s = 0.0
         self.ended = threading.Event()
@@ -91,32 +94,28 @@ class ReferenceRun:
     def choose(self, case: int, target: int) -> None:
         with self._changed:
             self._words.setdefault(case, deque()).append(target)
+            self._chosen.append(target)
             self._changed.notify_all()
 
     def fetch(self, output: Output) -> Array:
         with self._changed:
             self._demanded = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: output in self._results or self._error is not None)
+            arrivals = count_arrivals(self._graph, output, self._chosen)
+            self._changed.wait_for(lambda: self._posted.get(output, 0) >= arrivals or self._error is not None)
             if self._error is not None:
                 raise self._error
             return _filled(self._results[output])
 
     def finish(self, kept: Sequence[Output]) -> tuple[Handle, ...]:
         with self._changed:
-            handles = {output: ReferenceHandle() for output in kept}
-            for output, handle in handles.items():
-                if output in self._results:
-                    handle.put(_filled(self._results[output]))
-                elif self._error is not None:
-                    handle.fail(self._error)
-                else:
-                    self._handles[output] = handle
-            self._demanded = self._finished = True
+            self._handles = {output: ReferenceHandle() for output in kept}
+            handles = tuple(self._handles.values())
+            self._demanded = True
             if self.ended.is_set():
-                self._results.clear()
+                self._hand_out()
             self._changed.notify_all()
-            return tuple([handles[output] for output in kept])
+            return handles
 
     def cancel(self) -> None:
         with self._changed:
@@ -144,9 +143,21 @@ class ReferenceRun:
             with self._changed:
                 self._feeds.clear()
                 self._phis.clear()
-                if self._finished:
-                    self._results.clear()
+                if self._handles is not None:
+                    self._hand_out()
                 self.ended.set()
+
+    def _hand_out(self) -> None:
+        """The graph has ended and so has Python: kept outputs to their handles, the rest is dropped.
+
+        Not earlier: a further round of a loop may replace what is there.
+        """
+        for output, handle in (self._handles or {}).items():
+            if self._error is None:
+                handle.put(_filled(self._results[output]))
+            else:
+                handle.fail(self._error)
+        self._results.clear()
 
     def _block(self, number: int) -> int | None:
         block = self._graph.blocks[number]
@@ -170,8 +181,10 @@ class ReferenceRun:
                 self._operation(item)
             case Select(phi, source):
                 self._phis[phi] = self._results[source]
-            case Fetch():
-                pass  # every result is there as soon as it is computed
+            case Fetch(source):
+                with self._changed:
+                    self._posted[source] = self._posted.get(source, 0) + 1
+                    self._changed.notify_all()
             case _:
                 assert_never(item)
 
@@ -187,12 +200,7 @@ class ReferenceRun:
             if self._cancelled:
                 raise _Cancelled
             for index, value in enumerate(results):
-                output = Output(node.id, index)
-                self._results[output] = value
-                handle = self._handles.pop(output, None)
-                if handle is not None:
-                    handle.put(_filled(value))
-            self._changed.notify_all()
+                self._results[Output(node.id, index)] = value
 
     def _operand(self, source: Source) -> Value | ScalarValue:
         match source:
@@ -236,9 +244,6 @@ class ReferenceRun:
     def _fail(self, error: BaseException) -> None:
         with self._changed:
             self._error = error
-            for handle in self._handles.values():
-                handle.fail(error)
-            self._handles.clear()
             self._changed.notify_all()
 
 

@@ -100,13 +100,14 @@ class WalkNode:
     `fits`: whether inputs are as `sources`, `fed` and `constants` say; `fits_all`: there is nothing else to compare.
     `single`: its output where it has one, of known shape.
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
+    `rounds`: where the node ends loops: what a further round from that first operation replaces.
     `plain`: validating it needs nothing but promises for its outputs and its feeds.
     """
 
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "number",
-        "only", "op", "others", "outputs", "plain", "reads", "selects", "sends", "shape_symbols", "single", "sources",
-        "symbolic", "trace", "typed",
+        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols", "single",
+        "sources", "symbolic", "trace", "typed",
     )  # fmt: skip
 
     def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
@@ -133,6 +134,7 @@ class WalkNode:
         self.only: WalkNode | None = None
         self.case: int | None = None
         self.ends: int | None = None  # which of `children` is the end
+        self.rounds: dict[WalkNode, frozenset[WalkOutput]] = {}
         self.reads: frozenset[WalkOutput] = frozenset()
         self.selects: tuple[tuple[int, WalkOutput], ...] = ()
 

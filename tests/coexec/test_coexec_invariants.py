@@ -349,6 +349,37 @@ def test_reset_starts_again() -> None:
     assert step(data(3)).tolist() == (data(3) * 2.0).tolist()
 
 
+def test_a_loop_of_many_trip_counts_is_folded() -> None:
+    """Trip counts that no trace had need no new graph."""
+
+    def make() -> Any:
+        def step(i: int) -> Any:
+            x = data(3, offset=i)
+            for _ in range((i * 5) % 17):
+                x = mt.clip(x + x, -64.0, 64.0) - 1.0
+            return x
+
+        return step
+
+    report = assert_equivalent(make, steps=40, coexecuted=28)
+    assert report.graphs_built <= 3 and report.operations <= 6
+
+
+def test_a_long_loop_that_cannot_be_folded_is_told() -> None:
+    def make() -> Any:
+        def step(i: int) -> Any:
+            x, every = data(3, offset=i), []
+            for _ in range(66):
+                x = x * -1.0
+                every.append(x)
+            return every[10], x
+
+        return step
+
+    report = assert_equivalent(make, steps=6, fallbacks=0)
+    assert any("66 rounds around multiply" in reason for reason in report.reasons)
+
+
 def test_explain_and_dump_show_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coexec.config, "dump", tmp_path)
     step = warmed(lambda x: x * 2.0 + 1.0)

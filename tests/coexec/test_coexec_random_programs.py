@@ -10,22 +10,24 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import coexec
-from coexec.imperative import ImperativeProgram, imperative_programs
+from coexec.imperative import ImperativeProgram, imperative_programs, render
 from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe
 from coexec.trace_graph import verify_trace_graph
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _reference_runner() -> Iterator[None]:
-    before, coexec.config.runner = coexec.config.runner, "reference"
-    yield
-    coexec.config.runner = before
+@pytest.fixture(autouse=True, scope="module", params=[3, 0], ids=["unrolled", "folded"])
+def _reference_runner(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Over the reference runner; loops as they come, and folded wherever they can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coexec.config, "runner", "reference")
+        patch.setattr("coexec.merge.MOST_TRIP_COUNTS", request.param)
+        yield
 
 
 @given(imperative_programs())
 def test_random_programs_are_unchanged(program: ImperativeProgram) -> None:
     note(str(program))
-    assert_equivalent(program.make, steps=20, coexecuted=1)
+    assert_equivalent(program.make, steps=24, coexecuted=8)
 
 
 PLACES = st.lists(st.one_of(st.none(), st.integers(0, 25)), min_size=14, max_size=14)
@@ -45,3 +47,42 @@ def test_random_programs_leaving_the_graph_anywhere(
         assert seen.error == expected.error
         assert_same(expected.result, seen.result, f"step {number}")
     verify_trace_graph(step.session.traces)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_drawn_programs_over_the_native_runner(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few fixed ones: each has kernels of its own to compile."""
+    monkeypatch.setattr(coexec.config, "runner", "native")
+    assert_equivalent(NATIVE[seed].make, steps=20)
+
+
+NATIVE = [
+    render([
+        "t = mt.clip(t * state.scale, -8.0, 8.0)",
+        "for k in range(1 + i % 3):",
+        "    a = mt.clip(a + u, -8.0, 8.0)",
+        "if float(a.sum()) > 0.0:",
+        "    b = mt.clip(mt.where(a > t, t, b), -8.0, 8.0)",
+        "else:",
+        "    state.scale = (state.scale + 1) % 3",
+        "a[1] = u[0] - 1.0",
+    ]),
+    render([
+        "try:",
+        "    b += t.sum(axis=0, keepdims=True)",
+        "    if i % 3 < 1:",
+        "        raise KeyError(i)",
+        "except KeyError:",
+        "    b = mt.clip(t - a, -8.0, 8.0)",
+        "history.append(mt.clip(b, -8.0, 8.0))",
+        "del history[:-3]",
+        "u = mt.maximum(history[0], u)",
+        "b = mt.clip(b if float(u.sum()) > 1.0 else u, -8.0, 8.0)",
+    ]),
+    render([
+        "while float(t.sum()) > float(i % 4):",
+        "    t = t - 1.0",
+        "    a = mt.clip(a * 2.0 - t, -8.0, 8.0)",
+        "a[0] = b[0] + 1.0",
+    ]),
+]
