@@ -3,8 +3,9 @@
 In: a TraceGraph.  Out: `Program(graph, walk)`.
 Invariant: the two agree: same nodes, feeds, phis and case words by number; nothing of the TraceGraph is changed.
 
-Maximal chains become blocks; a node with several children ends its block with a Case.  An input with several
-producers becomes a phi: behind each producer a Select assigns it, so on every path the last executed one counts.
+Maximal chains become blocks; a node with several children, or the last of a loop, ends its block with a Case.
+An input with several producers becomes a phi: behind each producer a Select assigns it, so on every path the last
+executed one counts.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class _Builder:
     def _allocate(self) -> None:
         """Numbers feeds, phis and case words in topological order."""
         for node in self.order:
-            if len(node.children) > 1:
+            if len(node.children) > 1 or node.loops:
                 self.cases[node] = len(self.cases)
             for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
                 match wiring:
@@ -145,8 +146,9 @@ class _Builder:
         """Maximal chains in topological order; the first one begins at the start."""
         chains: list[list[TraceNode]] = []
         chain_of: dict[TraceNode, list[TraceNode]] = {}
+        heads = {body[0] for node in self.operations for body in node.loops}
         for node in self.order:
-            if len(node.parents) == 1 and len(node.parents[0].children) == 1:
+            if len(node.parents) == 1 and node.parents[0] not in self.cases and node not in heads:
                 chain = chain_of[node.parents[0]]
             else:
                 chain = []
@@ -192,7 +194,7 @@ class _Builder:
         if node is self.traces.end:
             return End()
         if node in self.cases:
-            return Case(self.cases[node], tuple([block_of[child] for child in node.children]))
+            return Case(self.cases[node], tuple([block_of[child] for child in _following(node)]))
         return Goto(block_of[node.children[0]])
 
     # --- the walk ----------------------------------------------------------------------------------------
@@ -229,12 +231,15 @@ class _Builder:
         nodes: dict[TraceNode, WalkNode],
         outputs: dict[TraceOutput, WalkOutput],
     ) -> None:
-        walk_node.children = tuple([nodes[child] for child in node.children])
+        walk_node.children = tuple([nodes[child] for child in _following(node)])
         walk_node.case = self.cases.get(node)
         if self.traces.end in node.children:
             walk_node.ends = node.children.index(self.traces.end)
         elif len(walk_node.children) == 1:
             walk_node.only = walk_node.children[0]
+        for body in node.loops:
+            replaced = {outputs[o] for member in body for o in member.outputs}
+            walk_node.rounds[nodes[body[0]]] = walk_node.rounds.get(nodes[body[0]], frozenset()) | replaced
         walk_node.reads = frozenset([outputs[read] for read in node.reads])
         walk_node.selects = tuple([(phi, o) for o in walk_node.outputs for phi in self.selects.get(o.trace, [])])
 
@@ -302,6 +307,11 @@ class _Builder:
             return tuple([(i, spec.shape) for i, spec in specs + fed])
         return ()
 
+
+
+def _following(node: TraceNode) -> list[TraceNode]:
+    """What a choice word of this node selects from: the children, then further rounds of its loops."""
+    return [*node.children, *dict.fromkeys(body[0] for body in node.loops)]
 
 
 def _integer_limits(node: TraceNode) -> tuple[int, int]:

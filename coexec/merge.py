@@ -12,10 +12,12 @@ node, types of the inputs, and a wiring that is the same or can be made to cover
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coexec.dims import Unifier
 from coexec.keys import attribute_key, same_scalar
+from coexec.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.opaque import has_comprehension
 from coexec.prune import prune
 from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
@@ -41,8 +43,12 @@ SHAPE_ATTRIBUTE = "shape"  # the attribute that may hold symbols
 def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
     """Adds a trace; returns its path (operations only).  Whether it added anything: `graph.version`."""
     merger = _Merger(graph, trace)
-    for record in trace.records:
-        merger.take(record)
+    loops = {loop.begin: loop for loop in find_loops(trace.records) if _is_folded(graph, trace, loop)}
+    index = 0
+    while index < len(trace.records):
+        loop = loops.get(index, Loop(index, 1, 1))
+        merger.take_loop(trace.records, loop)
+        index += loop.period * loop.rounds
     graph.add_edge(merger.pointer, graph.end)
     for position, read in trace.reads:
         behind = merger.path[position - 1] if position else graph.start
@@ -53,6 +59,18 @@ def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
     if merger.generalised:
         prune(graph, merger.path)
     return merger.path
+
+
+def _is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
+    """Whether the loop is merged as a body; notes what is known of it."""
+    record = trace.records[loop.begin]
+    place = (record.op.name, record.location)
+    counts = graph.trip_counts.setdefault(place, set())
+    counts.add(loop.rounds)
+    foldable = is_foldable(trace, loop)
+    if foldable and (len(counts) > MOST_TRIP_COUNTS or max(counts) > MOST_UNROLLED):
+        graph.foldable.add(place)
+    return foldable and place in graph.folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +105,40 @@ class _Merger:
     def output(self, produced: Produced) -> TraceOutput:
         return self.path[produced.index].outputs[produced.output]
 
+    def take_loop(self, records: Sequence[OpRecord], loop: Loop) -> None:
+        """The first round, then the body, then the body again for every further round."""
+        body: list[TraceNode] = []
+        for turn in range(loop.rounds):
+            for offset in range(loop.period):
+                record = records[loop.begin + turn * loop.period + offset]
+                if turn < 2:
+                    self.take(record)
+                else:
+                    self._repeat(body[offset], record)
+            if turn == 1:
+                body = self.path[-loop.period :]
+                self.graph.add_loop(tuple(body))
+
+    def _repeat(self, node: TraceNode, record: OpRecord) -> None:
+        """Once more the node of a loop's body."""
+        match = self._match(node, record)
+        if match is None:
+            self.take(record)
+        else:
+            self._commit(match)
+            self._arrive(node)
+
     def take(self, record: OpRecord) -> None:
         """Moves the pointer to the node of `record`, which is made if there is none."""
         key = self._key(record)
         match = self._best_child(key, record) or self._best_join(key, record)
         node = self._new_node(key, record) if match is None else self._commit(match)
         self.graph.add_edge(self.pointer, node)
-        self.place[node] = len(self.path)
         self.places.add(_place(key))
+        self._arrive(node)
+
+    def _arrive(self, node: TraceNode) -> None:
+        self.place[node] = len(self.path)
         self.path.append(node)
         self.pointer = node
 
@@ -134,7 +178,7 @@ class _Merger:
             match wiring, reference:
                 case FromNodes(), Produced():
                     output = self.output(reference)
-                    if not self._reaches(wiring, output):
+                    if self.place[output.node] != reference.index or not self._reaches(wiring, output):
                         return None
                     if output not in wiring.alternatives:
                         added.append((wiring, output))

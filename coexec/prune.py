@@ -20,8 +20,12 @@ def prune(graph: TraceGraph, path: Collection[TraceNode]) -> None:
     kept = {*path, graph.start, graph.end}
     feeds = _symbolic_feeds(graph)
     removed: set[TraceNode] = set()
-    for node in topological_order(graph):
+    order = topological_order(graph)
+    for node in order:
         if node not in kept and (_is_lost(node, removed) or _is_overtaken(node, feeds)):
+            removed.add(node)
+    for node in reversed(order):  # what led to nothing else is a dead end now
+        if node not in kept and all(child in removed for child in node.children):
             removed.add(node)
     if removed:
         _remove(graph, removed)
@@ -70,6 +74,7 @@ def _remove(graph: TraceGraph, removed: set[TraceNode]) -> None:
     for node in (graph.start, graph.end, *graph.nodes):
         node.children = [child for child in node.children if child not in removed]
         node.parents = [parent for parent in node.parents if parent not in removed]
+        node.loops = [body for body in node.loops if not removed.intersection(body)]
         node.reads = remain(node.reads)
         for wiring in node.inputs:
             if isinstance(wiring, FromNodes):

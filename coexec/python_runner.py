@@ -89,6 +89,8 @@ class PythonRunner(Validator):
         at = self.at
         if at.case is not None:
             self.run.choose(at.case, at.children.index(node))
+            if node in at.rounds:
+                self.posted -= at.rounds[node]
         if node.symbolic:
             self._bind(self.unify(node, inputs, attributes) or {})
             if node.shape_symbols:
@@ -106,7 +108,7 @@ class PythonRunner(Validator):
         if promise is None or value.array is not None:
             return
         source = promise.source
-        if source in self.posted:
+        if source in self.posted and self.made[source.number] is promise:
             self._fetch(value, source)
         else:
             self.reads.append((len(self.path), Produced(promise.index, promise.output)))
@@ -321,7 +323,7 @@ class PythonRunner(Validator):
             if value.array is not None:
                 promise.settle(None)
                 value.pending = None
-            elif promise.source.kept:
+            elif promise.source.kept and self.made[promise.source.number] is promise:  # not of an earlier round
                 owed.append((value, promise))
             else:
                 unknown.append((value, promise))

@@ -46,7 +46,7 @@ class Scalar:
 InputRef = Produced | External | Scalar
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OpRecord:
     """One operation.  `forward`: the operation whose gradient was being taken, by number in the trace."""
 

@@ -26,6 +26,7 @@ from weakref import WeakSet
 from coexec.build import Program, build
 from coexec.config import config
 from coexec.dump import dump
+from coexec.loops import MOST_UNROLLED
 from coexec.merge import merge
 from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
@@ -70,12 +71,13 @@ class Session:
         self._forget()
         sessions.add(self)
 
-    def _forget(self, volatile: frozenset[Place] = frozenset()) -> None:
-        self.traces = TraceGraph(volatile)
+    def _forget(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
+        self.traces = TraceGraph(volatile, folded)
         self.program: Program | None = None
         self.compiled: CompiledGraph | None = None
         self._next: tuple[Program, Future[CompiledGraph]] | None = None
         self._phase = Phase.TRACE
+        self._long_loops: set[Place] = set()
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
@@ -219,20 +221,30 @@ class Session:
 
     def _merge(self, trace: Trace) -> bool:
         """Adds a trace to the graph; False where that ended the pursuit of this graph."""
-        merge(self.traces, trace)
-        restless = {place for place, traces in self.traces.restless.items() if traces > MOST_VARIANTS}
-        if restless or self.traces.rigid:
-            names = ", ".join(sorted({name for name, _ in restless | self.traces.rigid}))
+        traces = self.traces
+        merge(traces, trace)
+        volatile = {place for place, times in traces.restless.items() if times > MOST_VARIANTS} | traces.rigid
+        folded = traces.foldable - traces.folded
+        if volatile:
+            names = ", ".join(sorted({name for name, _ in volatile}))
             self.report.add_reason(f"{names}: attributes or sizes vary that a graph must know; left to Python now")
+        if volatile or folded:
             self._close()
-            self._forget(self.traces.volatile | restless | self.traces.rigid)
+            self._forget(traces.volatile | volatile, traces.folded | folded)
             self.report.phase = self.phase.value
             self.report.transitions += 1
-        elif len(self.traces.nodes) > MOST_NODES:
+        elif len(traces.nodes) > MOST_NODES:
             self._give_up(f"the traces have more than {MOST_NODES} different operations")
         else:
+            self._tell_long_loops()
             return True
         return False
+
+    def _tell_long_loops(self) -> None:
+        for place, counts in self.traces.trip_counts.items():
+            if max(counts) > MOST_UNROLLED and place not in self.traces.folded and place not in self._long_loops:
+                self._long_loops.add(place)
+                self.report.add_reason(f"a loop of {max(counts)} rounds around {place[0]} cannot be folded: unrolled")
 
     def _close(self) -> None:
         if self.compiled is not None:

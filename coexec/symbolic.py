@@ -13,7 +13,7 @@ failing on values) runs on the Python side, so its operands are fetched and its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -179,6 +179,22 @@ def successors(terminator: Terminator) -> tuple[int, ...]:
             return ()
         case _:
             assert_never(terminator)
+
+
+def count_arrivals(graph: SymbolicGraph, output: Output, chosen: Sequence[int]) -> int:
+    """How many times a path has come to a `Fetch` of `output`, by the targets chosen at its cases so far."""
+    count = number = taken = 0
+    while True:
+        block = graph.blocks[number]
+        count += sum(isinstance(item, Fetch) and item.source == output for item in block.items)
+        match block.terminator:
+            case Goto(target):
+                number = target
+            case Case(targets=targets) if taken < len(chosen):
+                number = targets[chosen[taken]]
+                taken += 1
+            case _:
+                return count
 
 
 # --- verifier -----------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """TraceGraph: all traces of a step so far, merged.
 
 In: extended by `merge`.  Out: read by `build`, drawn by `report`.
-Invariant (checked by `verify_trace_graph`): a directed acyclic graph from `start` to `end`; every trace merged is
-a path of it on which each input's expected producer is the one that the trace had.
+Invariant (checked by `verify_trace_graph`): a directed acyclic graph from `start` to `end`, but that a folded loop
+may run again; every trace merged is a path of it on which each input's expected producer is the one that the trace
+had.
 
 An input that differs between paths has several producers; on a path, the one executed last counts (it is the
 definition that reaches).  Where that rule cannot tell two wirings apart, they are two nodes.
@@ -74,11 +75,14 @@ class NodeKey:
 
 
 class TraceNode:
-    """One operation, or the start or the end of the graph (`op` is None)."""
+    """One operation, or the start or the end of the graph (`op` is None).
+
+    `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
+    """
 
     __slots__ = (
-        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "number", "op", "output_specs",
-        "outputs", "parents", "reads", "where",
+        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "loops", "number", "op",
+        "output_specs", "outputs", "parents", "reads", "where",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +106,7 @@ class TraceNode:
         self.fetched = [False] * len(output_specs)
         self.kept = [False] * len(output_specs)
         self.reads: list[TraceOutput] = []  # what Python read right behind this node, in some trace
+        self.loops: list[tuple[TraceNode, ...]] = []
         self.children: list[TraceNode] = []
         self.parents: list[TraceNode] = []
         self.where = where
@@ -118,11 +123,15 @@ class TraceGraph:
 
     `restless`: in how many traces a place of the program needed another node.  `rigid`: places where sizes vary and
     the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
-    operations are left to Python.
+    operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
+    `folded`: places known from before to begin a loop that is folded wherever it can be.
     """
 
-    def __init__(self, volatile: frozenset[Place] = frozenset()) -> None:
+    def __init__(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
         self.volatile = volatile
+        self.folded = folded
+        self.trip_counts: dict[Place, set[int]] = {}
+        self.foldable: set[Place] = set()
         self.restless: dict[Place, int] = {}
         self.rigid: set[Place] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
@@ -158,6 +167,12 @@ class TraceGraph:
         if child not in parent.children:
             parent.children.append(child)
             child.parents.append(parent)
+            self.version += 1
+
+    def add_loop(self, body: tuple[TraceNode, ...]) -> None:
+        """`body` is a chain that may run several times."""
+        if body not in body[-1].loops:
+            body[-1].loops.append(body)
             self.version += 1
 
     def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
@@ -215,12 +230,13 @@ def verify_trace_graph(graph: TraceGraph) -> None:
     Raises MalformedGraph naming the nodes.
     """
     place = {node: i for i, node in enumerate(topological_order(graph))}
+    bodies = [set(body) for node in graph.nodes for body in node.loops]
     for node in graph.nodes:
         for child in node.children:
             if node not in child.parents:
                 raise MalformedGraph(f"{child!r} does not know its parent {node!r}")
         for output in producers(node):
-            if place[output.node] >= place[node]:
+            if place[output.node] >= place[node] and not any({node, output.node} <= body for body in bodies):
                 raise MalformedGraph(f"{node!r} reads {output.node!r}, which does not come before it")
 
 
@@ -242,6 +258,7 @@ def to_text(graph: TraceGraph) -> str:
             name = f"%{node.number} = {node.op.name}({', '.join(arguments)})"
         reads = "".join(f" read %{o.node.number}.{o.index}" for o in node.reads)
         follow = ", ".join("end" if c is graph.end else f"%{c.number}" for c in node.children)
+        follow += "".join(f" or back to %{body[0].number}" for body in node.loops)
         lines.append(f"{name}{reads} -> {follow or '.'}   # {node.where}")
     return "\n".join(lines) + "\n"
 

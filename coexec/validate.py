@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import FrameType
 from typing import Any, assert_never
 
+from coexec.keys import same_scalar
 from coexec.location import callers_frame, location
 from coexec.merge import SHAPE_ATTRIBUTE
 from coexec.promise import StepLog, origin
@@ -93,7 +94,8 @@ class Validator:
             case ExpectSame(other=other):
                 return x is inputs[other]
             case ExpectScalar():
-                return expected.admits(x)
+                known = self.bound[expected.slot]  # sent already only in a further round of a loop
+                return expected.admits(x) and (known is None or same_scalar(known, x))
             case _:
                 assert_never(expected)
 
