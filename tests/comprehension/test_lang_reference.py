@@ -152,7 +152,11 @@ EXACT: dict[str, tuple[str, tuple[Any, ...], Callable[..., Any]]] = {
         (LINE,),
         lambda a: np.where(np.arange(9) < 2, 0, a),
     ),
-    "empty sum": ("def f(float(M, N) A) -> (B) { B(m) +=! A(m, n) }", (np.ones((2, 0), np.float32),), lambda a: a.sum(1)),
+    "empty sum": (
+        "def f(float(M, N) A) -> (B) { B(m) +=! A(m, n) }",
+        (np.ones((2, 0), np.float32),),
+        lambda a: a.sum(1),
+    ),
     "empty maximum": (
         "def f(float(M, N) A) -> (B) { B(m) max=! A(m, n) }",
         (np.ones((2, 0), np.float32),),
