@@ -34,18 +34,21 @@ class Section:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """All stages in order."""
+class Explanation(str):
+    """All stages in order, as one text; `sections` has them one by one, and notebooks show a page."""
 
+    __slots__ = ("name", "sections")
     name: str
     sections: tuple[Section, ...]
 
-    def __str__(self) -> str:
+    def __new__(cls, name: str, sections: tuple[Section, ...]) -> Explanation:
         rule = "=" * 100
-        return "\n".join(f"{rule}\n{s.title}  [{s.file}]\n{rule}\n{s.text.rstrip()}\n" for s in self.sections)
+        parts = (f"{rule}\n{s.title}  [{s.file}]\n{rule}\n{s.text.rstrip()}\n" for s in sections)
+        explanation = super().__new__(cls, "\n".join(parts))
+        explanation.name, explanation.sections = name, sections
+        return explanation
 
-    def __getitem__(self, stage: str) -> str:
+    def stage(self, stage: str) -> str:
         """The text of one stage, by its file name or a part of it.
 
         Raises KeyError, naming what there is.

@@ -238,9 +238,11 @@ def test_explain_shows_every_stage(tmp_path, monkeypatch) -> None:
     assert files[0] == "00-source.tc" and files[-1] == "70-kernel.py" and files == sorted(files)
     (folder,) = tmp_path.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == files
-    assert "S0" in kernel.explain()["scop"] and "m" in kernel.schedule and "def matmul" in kernel.source
+    assert "S0" in kernel.explain().stage("scop") and "m" in kernel.schedule and "def matmul" in kernel.source
     assert kernel.report.flops == 2 * 9 * 17 * 21
-    assert "<pre" in kernel._repr_html_()
+    assert "<pre" in kernel._repr_html_() and "60-certificate.txt" in kernel.explain()
+    with pytest.raises(KeyError, match="there are 00-source.tc"):
+        kernel.explain().stage("nothing")
 
 
 def test_many_threads_call_one_kernel(monkeypatch) -> None:
@@ -312,7 +314,7 @@ for name in ("matmul", "softmax", "convolution", "moments"):
 
 def test_source_does_not_depend_on_the_hash_seed() -> None:
     outputs = set()
-    for seed in ("0", "1", "4711"):
+    for seed in ("0", "4711"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(__file__)}
         done = subprocess.run(
             [sys.executable, "-c", DETERMINISM], capture_output=True, text=True, env=environment, timeout=120
