@@ -5,8 +5,7 @@ other not along another.  Out: a `TilePlan` or None.
 Invariant: found from access strides alone: "contraction" is any update of this shape (products of matrices,
 convolutions and their gradients, batched or transposed).
 
-The model counts cycles of one core for the whole nest: multiply-adds of full tiles (what masks waste
-included), loads that do not fit beside them, the first and last touch of the accumulators, and packing.
+Every choice of rows, lanes, their extents and packing is costed by `tile_cost`; the cheapest is taken.
 """
 
 from __future__ import annotations
@@ -15,17 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from comprehension.lang.loops import Role
 from comprehension.machine import Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis_of
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
-from comprehension.poly.scop import Scop, ScopRole, ScopStatement
+from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.tile_cost import LINE, NEAR_LINE, TileCost
 
-LOADS_PER_CYCLE = 2.0
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
-PACK_CONTIGUOUS = 3.0  # cycles to move one vector
-PACK_TRANSPOSED = 6.0
-STRIDED_PENALTY = 3.0  # cycles of a strided lane operand's gather, per lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,20 @@ class _Choice:
     by_lanes: tuple[AccessPattern, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A choice with its extents and the loops around; `reduced` are the update's indices that are none of them."""
+
+    name: str
+    nest: Nest
+    choice: _Choice
+    row_extent: int
+    lane_extent: int
+    outer: tuple[Member, ...]
+    inner: tuple[Member, ...]
+    reduced: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class ContractionModel:
     """Plans register tiles for the nests of one Scop."""
@@ -97,12 +108,7 @@ class ContractionModel:
         target = self.scop.program.tensor(statement.source.target)
         if statement.role is not ScopRole.UPDATE or not target.dtype.is_float:
             return False
-        return self._reduced(statement, nest) >= FEWEST_REDUCED
-
-    def _reduced(self, statement: ScopStatement, nest: Nest) -> int:
-        own = {m.dim(statement.name) for m in nest.members}
-        inner = [d for d in range(len(statement.dims)) if d not in own]
-        return prod(self.extents.extent(statement.name, d) for d in inner)
+        return prod(self.extents.extent(name, d) for d in self._reduced_dims(name, nest)) >= FEWEST_REDUCED
 
     def _choices(self, name: str, nest: Nest) -> Iterator[_Choice]:
         write, *reads = self.patterns.of(name)
@@ -121,52 +127,107 @@ class ContractionModel:
     # --- sizes --------------------------------------------------------------------------------------
 
     def _sized(self, name: str, nest: Nest, choice: _Choice, vectors: int, row_extent: int) -> TilePlan:
-        statement = self.scop.statement(name)
-        dtype = self.scop.program.tensor(statement.source.target).dtype
-        width = self.machine.lanes(dtype.bits)
-        row_count = self.extents.extent(name, choice.rows.dim(name))
-        lane_count = self.extents.extent(name, choice.lanes.dim(name))
-        lane_extent = vectors * width if lane_count > width // 2 else 1 << max(0, lane_count - 1).bit_length()
-        tiles = -(-row_count // row_extent), -(-lane_count // lane_extent)
-        reduced = self._reduced(statement, nest)
-        others = prod(self.extents.extent(*m.dims[0]) for m in nest.members) // max(1, row_count * lane_count)
-        held = max(1, lane_extent // width)
-        per_step = max(row_extent * held, (row_extent * len(choice.by_rows) + held) / LOADS_PER_CYCLE)
-        pack_lanes = self._pack(name, choice.lanes, choice.by_lanes, lane_extent, reduced, tiles[0], False)
-        pack_rows = self._pack(name, choice.rows, choice.by_rows, row_extent, reduced, tiles[1], True)
-        strides = [r.strides[choice.lanes.dim(name)] for r in choice.by_lanes]
-        if pack_lanes is None and any(s != 1 for s in strides):
-            per_step += STRIDED_PENALTY * lane_extent
-        outer, inner = self._around(nest, choice)
-        block = self._row_block(row_extent, reduced * dtype.bits // 8, tiles[0], pack_lanes is not None)
-        blocks = -(-tiles[0] // block)
-        few = not outer and blocks < self.machine.cores and tiles[1] > blocks
+        """The plan for given rows and vectors, operands packed where that is cheaper or must be."""
+        lane_extent = self._lane_extent(name, choice, vectors)
+        shape = _Shape(
+            name, nest, choice, row_extent, lane_extent, *self._around(nest, choice), self._reduced_dims(name, nest)
+        )
+        row_packs = self._packs(shape, choice.rows, choice.by_rows, row_extent, is_rows=True)
+        lane_packs = self._packs(shape, choice.lanes, choice.by_lanes, lane_extent, is_rows=False)
+        plans = [self._costed(shape, rows, lanes) for rows in row_packs for lanes in lane_packs]
+        return min(plans, key=lambda plan: plan.cost)
+
+    def _lane_extent(self, name: str, choice: _Choice, vectors: int) -> int:
+        width = self.machine.lanes(self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits)
+        count = self.extents.extent(name, choice.lanes.dim(name))
+        return vectors * width if count > width // 2 else 1 << max(0, count - 1).bit_length()
+
+    def _costed(self, shape: _Shape, pack_rows: Operand | None, pack_lanes: Operand | None) -> TilePlan:
+        name, choice = shape.name, shape.choice
+        counts = self._count(choice.rows), self._count(choice.lanes)
+        tiles = -(-counts[0] // shape.row_extent), -(-counts[1] // shape.lane_extent)
+        bits = self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits
+        reduced = prod(self.extents.extent(name, d) for d in shape.reduced)
+        row_block = self._row_block(shape.row_extent, reduced * bits // 8, tiles[0], pack_lanes is not None)
+        blocks = -(-tiles[0] // row_block)
+        few = not shape.outer and blocks < self.machine.cores and tiles[1] > blocks
         lane_block = -(-tiles[1] // min(tiles[1], 2 * self.machine.cores)) if few else None
-        write = self.patterns.of(name)[0]
-        out = held if write.strides[choice.lanes.dim(name)] == 1 else 1.5 * lane_extent
-        cycles = tiles[0] * tiles[1] * (per_step * reduced + 2 * row_extent * out)
-        if pack_lanes is not None:
-            how = PACK_CONTIGUOUS if strides[0] == 1 else PACK_TRANSPOSED
-            cycles += how * held * reduced * tiles[1] * blocks
+        outer, inner = (prod(self._count(m) for m in members) for members in (shape.outer, shape.inner))
+        each = self._tile_cycles(shape, pack_rows, pack_lanes, reduced, min(tiles[0], row_block))
+        cost = outer * inner * tiles[0] * tiles[1] * each
+        main = self._cost_of(name, shape)
+        inside = [*shape.reduced, *(m.dim(name) for m in shape.inner)]
+        patterns = self.patterns.of(name)
         if pack_rows is not None:
-            cycles += PACK_TRANSPOSED * reduced * row_count / width
-        cost = cycles * others
-        reason = self._reason(statement, choice, row_extent, lane_extent, block, cost, pack_rows, pack_lanes)
+            row_dim, times = choice.rows.dim(name), -(-tiles[1] // lane_block) if lane_block else 1
+            cost += outer * times * main.packing(patterns[pack_rows.access], row_dim, counts[0], inside)
+        if pack_lanes is not None:
+            read, lane_dim = patterns[pack_lanes.access], choice.lanes.dim(name)
+            cost += outer * blocks * tiles[1] * main.packing(read, lane_dim, shape.lane_extent, inside)
         return TilePlan(
             statement=name,
             rows=choice.rows,
             lanes=choice.lanes,
-            row_extent=row_extent,
-            lane_extent=lane_extent,
-            row_block=block,
+            row_extent=shape.row_extent,
+            lane_extent=shape.lane_extent,
+            row_block=row_block,
             lane_block=lane_block,
-            outer=outer,
-            inner=inner,
+            outer=shape.outer,
+            inner=shape.inner,
             pack_rows=pack_rows,
             pack_lanes=pack_lanes,
             cost=cost,
-            reason=reason,
+            reason=self._reason(shape, row_block, cost, pack_rows, pack_lanes),
         )
+
+    def _tile_cycles(
+        self, shape: _Shape, pack_rows: Operand | None, pack_lanes: Operand | None, reduced: int, reuses: int
+    ) -> float:
+        """One tile: its reduction, its other statements, and what is written of it."""
+        packed = frozenset(o.access for o in (pack_rows, pack_lanes) if o is not None)
+        total = 0.0
+        for name in shape.nest.statements():
+            cost = self._cost_of(name, shape, packed if name == shape.name else frozenset())
+            inner = prod(self.extents.extent(name, d) for d in self._reduced_dims(name, shape.nest))
+            total += cost.step() * inner
+            if self.scop.statement(name).role is not ScopRole.INIT and not self._stays(name, shape.nest):
+                total += cost.store()
+        main = self._cost_of(shape.name, shape)
+        for read in shape.choice.by_rows:
+            near = NEAR_LINE * shape.row_extent * reduced / LINE
+            total += main.row_fetches(read, shape.reduced, reduced) if pack_rows is None else near
+        for read in shape.choice.by_lanes:
+            if pack_lanes is None:
+                total += main.lane_fetches(read, shape.reduced, reuses)
+        return total
+
+    def _stays(self, name: str, nest: Nest) -> bool:
+        """Whether what a statement writes is a temporary that only the nest reads."""
+        target = self.scop.statement(name).source.target
+        names = set(nest.statements())
+        users = {s.name for s in self.scop.statements for a in s.accesses if a.tensor == target}
+        return self.scop.program.tensor(target).role is Role.TEMPORARY and users <= names
+
+    def _cost_of(self, name: str, shape: _Shape, packed: frozenset[int] = frozenset()) -> TileCost:
+        return TileCost(
+            self.scop,
+            self.patterns,
+            self.extents,
+            self.machine,
+            name,
+            shape.choice.rows.dim(name),
+            shape.choice.lanes.dim(name),
+            shape.row_extent,
+            shape.lane_extent,
+            packed,
+        )
+
+    def _count(self, member: Member) -> int:
+        return max(1, self.extents.extent(*member.dims[0]))
+
+    def _reduced_dims(self, name: str, nest: Nest) -> tuple[int, ...]:
+        own = {m.dim(name) for m in nest.members}
+        return tuple(d for d in range(len(self.scop.statement(name).dims)) if d not in own)
 
     def _around(self, nest: Nest, choice: _Choice) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
         """The other loops of the nest: one outermost, to be divided among workers, the others inside."""
@@ -193,37 +254,26 @@ class ContractionModel:
         dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
         return sorted({even, *dividing[-1:]})
 
-    def _pack(
-        self,
-        name: str,
-        member: Member,
-        reads: Sequence[AccessPattern],
-        extent: int,
-        reduced: int,
-        reuses: int,
-        is_rows: bool,
-    ) -> Operand | None:
-        """Packing pays where panels are used again and the operand's own layout would miss caches or lanes.
+    def _packs(
+        self, shape: _Shape, member: Member, reads: Sequence[AccessPattern], extent: int, *, is_rows: bool
+    ) -> list[Operand | None]:
+        """What may be done with an operand: left in place, packed into panels, or either.
 
-        Rows that do not fill their last tile are packed in any case: masks on rows cost more than zeros.
+        Rows that do not fill their last tile are packed if possible: masks on rows cost more than zeros.
         """
-        count = self.extents.extent(name, member.dim(name))
-        ragged = is_rows and (count % extent != 0 or not self.extents.is_static(name, member.dim(name)))
-        if len(reads) != 1 or (reuses < 2 and not ragged):
-            return None
+        count, dim = self._count(member), member.dim(shape.name)
+        ragged = is_rows and (count % extent != 0 or not self.extents.is_static(shape.name, dim))
+        if len(reads) != 1:
+            return [None]
         read = reads[0]
-        dim = member.dim(name)
         axis = single_axis_of(read, dim)
-        if axis is None or not self.scop.statement(name).accesses[read.number].exact:
-            return None
         size = self.scop.program.tensor(read.tensor).dtype.bits // 8
-        panel = extent * reduced * size
-        if panel > self.machine.l2_bytes:
-            return None
-        stays_near = panel <= self.machine.l1_bytes // 4
-        if (read.strides[dim] == 1 or is_rows) and stays_near and not ragged:
-            return None
-        return Operand(read.number, read.tensor, axis)
+        panel = extent * size * prod(self.extents.extent(shape.name, d) for d in shape.reduced)
+        exact = self.scop.statement(shape.name).accesses[read.number].exact
+        if axis is None or not exact or panel > self.machine.l2_bytes:
+            return [None]
+        operand = Operand(read.number, read.tensor, axis)
+        return [operand] if ragged else [None, operand]
 
     def _row_block(self, row_extent: int, row_bytes: int, tiles: int, packed: bool) -> int:
         """Row tiles of one unit of parallel work: as many as half the second cache holds of their operand."""
@@ -234,21 +284,13 @@ class ContractionModel:
         return -(-tiles // units)
 
     def _reason(
-        self,
-        statement: ScopStatement,
-        choice: _Choice,
-        row_extent: int,
-        lane_extent: int,
-        block: int,
-        cost: float,
-        pack_rows: Operand | None,
-        pack_lanes: Operand | None,
+        self, shape: _Shape, block: int, cost: float, pack_rows: Operand | None, pack_lanes: Operand | None
     ) -> str:
-        row = statement.dims[choice.rows.dim(statement.name)]
-        lane = statement.dims[choice.lanes.dim(statement.name)]
+        dims = self.scop.statement(shape.name).dims
+        row, lane = dims[shape.choice.rows.dim(shape.name)], dims[shape.choice.lanes.dim(shape.name)]
         packed = [o.tensor for o in (pack_rows, pack_lanes) if o is not None]
         return (
-            f"{statement.name}: {row_extent} rows of {row} by {lane_extent} lanes of {lane} in registers, "
+            f"{shape.name}: {shape.row_extent} rows of {row} by {shape.lane_extent} lanes of {lane} in registers, "
             f"{block} row tiles a unit, packed: {', '.join(packed) or 'nothing'}; about {cost:.3g} cycles"
         )
 

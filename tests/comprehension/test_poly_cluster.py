@@ -82,7 +82,7 @@ def test_transposition_moves_square_tiles() -> None:
 
 
 def test_operands_that_miss_caches_are_packed() -> None:
-    assert any("B packed" in step for step in steps(programs.matmul(256, 256, 256)))
+    assert any("B packed" in step for step in steps(programs.matmul(1024, 1024, 1024)))
     assert not any("packed into" in step for step in steps(programs.matmul(32, 32, 16)))
 
 
