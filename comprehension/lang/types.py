@@ -7,13 +7,13 @@ Invariant: `promote` is commutative and associative on the types that the langua
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 
-class ScalarType(Enum):
+class ScalarType(StrEnum):
     """A scalar type, named as the language names it (reference section 1)."""
 
     BOOL = "bool"
