@@ -57,7 +57,7 @@ class PythonRunner(Validator):
         walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
     """
 
-    __slots__ = ("attributes", "posted", "reads", "reason", "recorder", "run", "sent", "stall_s")
+    __slots__ = ("attributes", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stall_s")
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
         super().__init__(walk, root)
@@ -68,6 +68,7 @@ class PythonRunner(Validator):
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
+        self.left_to_python = 0  # operations that the graph does not have and need not have
         self.stall_s = 0.0
         self.log.fill_pending = self._fill
 
@@ -234,6 +235,7 @@ class PythonRunner(Validator):
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
+            self.left_to_python += 1
             return run_eager(op, inputs, attributes)
         expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")

@@ -31,8 +31,8 @@ class Report:
     """What happened so far in the outermost calls of one step function.
 
     traced_steps: recorded from beginning to end or from a fallback on.  coexecuted_steps: ended in the graph.
-    graphs_built: full builds.  transitions: changes of phase.  coverage: operations of the latest graph that are
-    inside compiled clusters, as a fraction of its operations and of the opaque ones met in its steps.
+    graphs_built: full builds.  transitions: changes of phase.  coverage: operations inside compiled clusters, as a
+    fraction of the latest graph's and of those that its latest step left to Python.
     """
 
     name: str

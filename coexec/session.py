@@ -274,10 +274,8 @@ class Session:
         self.program, self.compiled = program, compiled
         if config.dump is not None:
             dump(config.dump, self.report.name, self.report.graphs_built, self.traces, compiled)
-        operations = sum(1 for _ in program.graph.nodes())
-        self.report.operations = operations
+        self.report.operations = sum(1 for _ in program.graph.nodes())
         self.report.kernels = compiled.kernels
-        self.report.coverage = compiled.compiled_nodes / operations if operations else 0.0
         self.phase = Phase.COEXECUTE
         if self.traces.version > program.version:
             self._build()
@@ -296,6 +294,9 @@ class Session:
         stalled = runner.stall_s + (started - begin)
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
+        if self.compiled is not None:
+            operations = report.operations + runner.left_to_python
+            report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
         report.add_event(Event(report.steps, "python", "step", begin - self._born, now - self._born))
         self.count_graph_times()
 
