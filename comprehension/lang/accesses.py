@@ -7,26 +7,38 @@ Invariant: accesses in branches, lets and `exists` take part; a subscript that r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Environment, Linear, from_expr, number
 from comprehension.lang.printer import to_text
 from comprehension.lang.solve import Constraint, Guard
-from comprehension.lang.tree import Access, Expr, Range, Select, Statement, children
+from comprehension.lang.tree import Access, Expr, Let, Name, Range, Select, Statement, children, replace, walk
+
+MAX_BRANCHES = 16  # of one subscript
 
 
 def constraints_of(statement: Statement, where: Environment) -> list[Constraint]:
     """What the statement's reads, and the reads of its target, ask of its indices."""
+    # A let that chooses is put in where it stands in a subscript, so that each choice is met under its guard.
+    lets = {c.name: c.value for c in statement.where if isinstance(c, Let) and _chooses(c.value)}
     found: list[Constraint] = []
     for access, guards in reads_of(statement):
         own = access.tensor == statement.target
         extents = where.shapes.get(access.tensor, ()) if own else where.shapes[access.tensor]
-        found += _of_access(access, guards, where, extents, own)
+        found += _of_access(access, guards, where, extents, own, lets)
     combines = statement.reduction is not None and not statement.initialise
     reached = where.shapes.get(statement.target, ()) if combines else ()
     target = Access(statement.target, statement.subscripts, span=statement.span)
-    return found + _of_access(target, (), where, reached)
+    return found + _of_access(target, (), where, reached, False, lets)
+
+
+def _chooses(node: Expr) -> bool:
+    """Whether an integer expression that reads no tensor holds a choice."""
+    integral = node.dtype is not None and node.dtype.is_integer
+    parts = list(walk(node))
+    return integral and any(isinstance(p, Select) for p in parts) and not any(isinstance(p, Access) for p in parts)
 
 
 def reads_of(statement: Statement) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
@@ -63,7 +75,12 @@ def _inner(node: Expr, guards: tuple[Guard, ...]) -> list[tuple[Expr, tuple[Guar
 
 
 def _of_access(
-    access: Access, guards: tuple[Guard, ...], where: Environment, extents: tuple[Linear, ...], own: bool = False
+    access: Access,
+    guards: tuple[Guard, ...],
+    where: Environment,
+    extents: tuple[Linear, ...],
+    own: bool = False,
+    lets: Mapping[str, Expr] = MappingProxyType({}),
 ) -> list[Constraint]:
     """0 <= subscript < extent for each dimension; without extents only the first half.
 
@@ -74,7 +91,7 @@ def _of_access(
     text = text if len(text) <= 120 else f"{text[:117]}..."
     found = []
     for axis, subscript in enumerate(access.subscripts):
-        for more, branch in _branches(subscript):
+        for more, branch in _branches(subscript, lets):
             form = from_expr(branch, where)
             if form is None:
                 continue
@@ -86,11 +103,18 @@ def _of_access(
     return found
 
 
-def _branches(subscript: Expr) -> list[tuple[tuple[Guard, ...], Expr]]:
-    """A subscript that is a choice, as its branches with their guards."""
-    if not isinstance(subscript, Select):
-        return [((), subscript)]
-    found = []
-    for value, branch in ((True, subscript.then), (False, subscript.otherwise)):
-        found += [(((subscript.condition, value), *more), leaf) for more, leaf in _branches(branch)]
+def _branches(subscript: Expr, lets: Mapping[str, Expr]) -> list[tuple[tuple[Guard, ...], Expr]]:
+    """A subscript without the choices in it: each way to choose, with its guards (at most `MAX_BRANCHES`)."""
+    found: list[tuple[tuple[Guard, ...], Expr]] = []
+    waiting: list[tuple[tuple[Guard, ...], Expr]] = [((), subscript)]
+    while waiting:
+        guards, expr = waiting.pop()
+        choice = next((n for n in walk(expr) if isinstance(n, Select) or (isinstance(n, Name) and n.id in lets)), None)
+        if choice is None or len(found) + len(waiting) >= MAX_BRANCHES:
+            found.append((guards, expr))
+        elif isinstance(choice, Select):
+            waiting.append(((*guards, (choice.condition, False)), replace(expr, choice, choice.otherwise)))
+            waiting.append(((*guards, (choice.condition, True)), replace(expr, choice, choice.then)))
+        elif isinstance(choice, Name):
+            waiting.append((guards, replace(expr, choice, lets[choice.id])))
     return found

@@ -63,18 +63,18 @@ def _atom_interval(atom: Atom, index: str, span: Interval) -> Interval:
         return span[0], span[1] - 1
     if atom.op == "opaque":
         return _opaque_interval(atom)
-    if atom.op == "*":
-        return functools.reduce(_product_interval, (_interval(arg, index, span) for arg in atom.args))
-    (a, b), (c, d) = (_interval(arg, index, span) for arg in atom.args)
+    spans = [_interval(arg, index, span) for arg in atom.args]
     match atom.op:
         case "min":
-            return smallest((a, c)), smallest((b, d))
+            return smallest(low for low, _ in spans), smallest(high for _, high in spans)
         case "max":
-            return largest((a, c)), largest((b, d))
+            return largest(low for low, _ in spans), largest(high for _, high in spans)
+        case "*":
+            return functools.reduce(_product_interval, spans)
         case "/":
-            return _quotient_interval((a, b), (c, d))
+            return _quotient_interval(*spans)
         case _:
-            return _remainder_interval((a, b), (c, d))
+            return _remainder_interval(*spans)
 
 
 def _opaque_interval(atom: Atom) -> Interval:

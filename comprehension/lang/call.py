@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comprehension.lang.checked import CheckedDef, Declared
-from comprehension.lang.expressions import Fault, Scope, cast_to, dtype_of, propose, quoted, type_expression
+from comprehension.lang.expressions import Fault, Hidden, Scope, cast_to, dtype_of, propose, quoted, type_expression
 from comprehension.lang.loops import Role
 from comprehension.lang.tree import Access, Call, Expr, Name, Number, SizeOf, Statement, Unary
 from comprehension.lang.types import promote
@@ -23,6 +23,8 @@ def find_callee(call: Call, earlier: Mapping[str, CheckedDef]) -> CheckedDef:
     if callee is None:
         raise Fault(f"def {quoted(call.function)} is not defined before this one; recursion is not possible", call.span)
     outputs = [t for t in callee.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
+    if not outputs:
+        raise Hidden("its statements have faults of their own", call.span)
     if len(outputs) != 1:
         raise Fault(f"def {quoted(call.function)} has {len(outputs)} outputs; a call needs one with one", call.span)
     if outputs[0].role is Role.ACCUMULATED:

@@ -3,7 +3,7 @@
 In: typed integer expressions over sizes, scalars and indices (`from_expr`), or operations on forms.
 Out: `Linear`, a sum of integer multiples of `Atom`s and a constant, in one normal form; `to_expr` gives a tree back.
 Invariant: equal forms are equal objects by value; a form with no atoms is a plain number; `/` floors, `%` matches it,
-and both give 0 for a zero divisor.  A form is never longer than `MAX_KEY` characters: nested lets cannot blow up.
+and both give 0 for a zero divisor.  The limits below hold for every form: nested lets cannot blow up.
 
 An atom is a name, or what is not linear: a quotient, a remainder, a product, a minimum, a maximum, or an opaque
 expression that reads no tensor.
@@ -35,7 +35,9 @@ from comprehension.lang.tree import (
 from comprehension.lang.types import ScalarType
 
 INT32 = ScalarType.INT32
-MAX_KEY = 4_000
+MAX_KEY = 4_000  # characters of an atom
+MAX_LEVELS = 30
+MAX_NUMBER = 2**63
 MAX_TERMS = 64  # of a product that is multiplied out
 Op = Literal["name", "/", "%", "*", "min", "max", "opaque"]
 
@@ -50,6 +52,7 @@ class Atom:
     expr: Expr | None = field(compare=False, default=None)  # of a name or an opaque atom
     names: frozenset[str] = field(compare=False, default=frozenset())
     nonnegative: bool = field(compare=False, default=False)  # of a name or an opaque atom
+    depth: int = field(compare=False, default=0)  # of atoms in atoms
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +203,20 @@ def choice(condition: Expr, then: Linear, otherwise: Linear) -> Linear:
 
 def _extreme(op: Op, forms: Iterable[Linear], beats: Callable[[Linear, Linear], bool]) -> Linear:
     kept: list[Linear] = []
-    for form in forms:
+    for form in itertools.chain.from_iterable(_flattened(op, f) for f in forms):
         if any(beats(other, form) for other in kept):
             continue
         kept = [other for other in kept if not beats(form, other)] + [form]
-    return functools.reduce(functools.partial(_opaque, op), sorted(kept, key=str))
+    return kept[0] if len(kept) == 1 else _opaque(op, *sorted(kept, key=str))
+
+
+def _flattened(op: Op, form: Linear) -> tuple[Linear, ...]:
+    """What a minimum is the minimum of; otherwise the form alone."""
+    if len(form.terms) == 1 and form.constant == 0:
+        atom, c = form.terms[0]
+        if c == 1 and atom.op == op:
+            return atom.args
+    return (form,)
 
 
 def _linear(terms: Mapping[Atom, int], constant: int) -> Linear:
@@ -215,10 +227,13 @@ def _linear(terms: Mapping[Atom, int], constant: int) -> Linear:
 
 def _opaque(op: Op, *args: Linear) -> Linear:
     names = frozenset().union(*(a.names for a in args))
+    depth = 1 + max((atom.depth for a in args for atom, _ in a.terms), default=0)
+    if depth > MAX_LEVELS or len(args) > MAX_LEVELS:
+        raise Fault(f"an expression of sizes and indices has more than {MAX_LEVELS} levels once lets are put in", None)
     key = to_text(_apply(op, [to_expr(a) for a in args]))
     if len(key) > MAX_KEY:
         raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", None)
-    return Linear(((Atom(key, op, args, None, names), 1),), 0)
+    return Linear(((Atom(key, op, args, None, names, depth=depth), 1),), 0)
 
 
 # --- what is surely not negative -------------------------------------------------------------------------------
@@ -293,7 +308,7 @@ def from_expr(node: Expr, where: Environment) -> Linear | None:
             inner = from_expr(operand, where)
             return None if inner is None else -inner
         case Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right) if _integral(node):
-            return _combined(op, from_expr(left, where), from_expr(right, where))
+            return _bounded(_combined(op, from_expr(left, where), from_expr(right, where)), node)
         case Call(function="min" | "max" as extremum, arguments=(first, second)) if _integral(node):
             return _combined(extremum, from_expr(first, where), from_expr(second, where))
         case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _integral(operand):
@@ -304,6 +319,13 @@ def from_expr(node: Expr, where: Environment) -> Linear | None:
 
 def _integral(node: Expr) -> bool:
     return node.dtype is not None and node.dtype.is_integer
+
+
+def _bounded(form: Linear | None, node: Expr) -> Linear | None:
+    """The form, unless its numbers grow without end."""
+    if form is not None and any(abs(n) > MAX_NUMBER for n in (form.constant, *(c for _, c in form.terms))):
+        raise Fault("an expression of sizes and indices has numbers beyond 64 bits", node.span)
+    return form
 
 
 def _combined(op: str, a: Linear | None, b: Linear | None) -> Linear | None:
@@ -373,7 +395,7 @@ def atom_expr(atom: Atom) -> Expr:
 
 def _apply(op: str, parts: list[Expr]) -> Expr:
     if op in ("min", "max"):
-        return Call(op, tuple(parts), dtype=INT32)
+        return functools.reduce(lambda a, b: Call(op, (a, b), dtype=INT32), parts)
     return functools.reduce(functools.partial(_binary, op), parts)
 
 

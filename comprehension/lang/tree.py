@@ -9,6 +9,7 @@ in a typed tree every conversion is an explicit `Cast`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -222,3 +223,33 @@ def walk(node: Expr) -> Iterator[Expr]:
         current = stack.pop()
         yield current
         stack.extend(reversed(children(current)))
+
+
+def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """`node` with other direct sub-expressions, in the order of `children`."""
+    match node:
+        case Number() | Name() | SizeOf():
+            return node
+        case Access():
+            return dataclasses.replace(node, subscripts=parts)
+        case Call():
+            return dataclasses.replace(node, arguments=parts)
+        case Unary() | Cast():
+            return dataclasses.replace(node, operand=parts[0])
+        case Binary():
+            return dataclasses.replace(node, left=parts[0], right=parts[1])
+        case Select():
+            return dataclasses.replace(node, condition=parts[0], then=parts[1], otherwise=parts[2])
+
+
+def replace(node: Expr, old: Expr, new: Expr) -> Expr:
+    """`node` with every expression equal to `old` replaced by `new`.
+
+    >>> replace(Binary("+", Name("i"), Name("j")), Name("j"), Number(1))
+    Binary(op='+', left=Name(id='i'), right=Number(value=1))
+    """
+    if node == old:
+        return new
+    parts = children(node)
+    changed = tuple(replace(part, old, new) for part in parts)
+    return node if all(a is b for a, b in zip(parts, changed, strict=True)) else rebuild(node, changed)
