@@ -9,9 +9,11 @@ tensor([[66.],
         [88.]])
 """
 
+from importlib import import_module
 from math import e, inf, nan, pi
+from types import ModuleType
 
-from minitensor import data, fft, functional, io, linalg, nn, optim, random, testing
+from minitensor import data, fft, functional, io, linalg, nn, optim, random
 from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from minitensor.creation import (
@@ -182,6 +184,14 @@ from minitensor.statistics import (
     var,
 )
 from minitensor.tensor import Tensor
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`mt.testing` is imported at first use: it needs the comprehension language."""
+    if name == "testing":
+        return import_module("minitensor.testing")
+    raise AttributeError(f"module 'minitensor' has no attribute {name!r}")
+
 
 newaxis = None
 dtype = type(float32)

@@ -153,11 +153,26 @@ def cast(to: np.dtype[Any], x: ExprLike, from_: np.dtype[Any] | None = None) -> 
 def constant(value: int | float, dtype: np.dtype[Any]) -> Expr:
     """A number of a given dtype."""
     if dtype.kind == "f":
-        literal = number(float(value))
-        return literal if dtype == np.float32 else Cast(scalar_type(dtype), literal)
+        return _double(float(value)) if dtype == np.float64 else _float(float(value), dtype)
     if dtype == np.int32:
         return number(int(value))
     return Cast(scalar_type(dtype), number(int(value)))
+
+
+def _float(value: float, dtype: np.dtype[Any]) -> Expr:
+    return number(value) if dtype == np.float32 else Cast(scalar_type(dtype), number(value))
+
+
+def _double(value: float) -> Expr:
+    """A double as a sum of literals, which are float32 also beside doubles."""
+    double = np.dtype(np.float64)
+    result: Expr | None = None
+    while result is None or value:
+        head = float(np.float32(value))
+        part = _float(head, double)
+        result = part if result is None else Binary("+", result, part)
+        value -= head
+    return result
 
 
 def access(tensor: str, subscripts: Sequence[ExprLike]) -> Expr:

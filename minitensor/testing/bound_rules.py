@@ -119,6 +119,15 @@ def _cancelling(op: OpDef, operands: Sequence[Interval], attributes: dict[str, A
     return value, bound + _ULPS * u * size
 
 
+def _neighbours(op: OpDef, operands: Sequence[Interval], attributes: dict[str, Any], u: float) -> tuple[Any, Any]:
+    """The number next to x in its own dtype is x, give or take one unit in the last place."""
+    x, direction = operands
+    value = np.broadcast_to(x.value, np.broadcast_shapes(x.value.shape, direction.value.shape))
+    smallest = 2.0**-149 if u > 2.0**-50 else 2.0**-1074
+    value = np.where(np.isnan(direction.value), np.nan, value)
+    return value, x.bound + 2 * u * np.abs(value) + smallest
+
+
 def _moved(x: Interval, sign: float) -> Array:
     if x.value.dtype.kind == "b":
         return x.value ^ (x.bound > 0)
@@ -256,4 +265,18 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("max_pool2d_grad", "max_pool2d_pick"), _pooled),
     "where": _where,
     "logaddexp": _cancelling,
+    "nextafter": _neighbours,
 }
+
+
+_EXACT_ON_INTEGERS = (_moves, _sums, _products, _extremes, _where)
+
+
+def is_exact_on_integers(op: OpDef) -> bool:
+    """Whether the operation rounds nothing on small integers: it moves, adds, multiplies or chooses."""
+    return _RULES.get(op.name) in _EXACT_ON_INTEGERS or op.name in _UNROUNDED | {
+        "add",
+        "subtract",
+        "multiply",
+        "square",
+    }
