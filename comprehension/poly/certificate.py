@@ -25,12 +25,12 @@ from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependences
+from comprehension.poly.proof.accumulators import check_combinations, check_shapes
 from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
 from comprehension.poly.proof.instances import check_addresses, check_bounds, check_instances
 from comprehension.poly.proof.order import check_order
 from comprehension.poly.proof.parallel import check_barriers, check_parallel
 from comprehension.poly.proof.promotion import check_family, families
-from comprehension.poly.proof.reduction import check_shapes
 from comprehension.poly.proof.values import check_values
 from comprehension.poly.proof.verdict import Finding, Guard, NotDecided, Property, Violation
 from comprehension.poly.scop import Scop
@@ -74,6 +74,7 @@ def _steps(
     yield Property.INSTANCES, lambda: check_values(scop, extraction, fast=fast)
     yield Property.DEPENDENCES, lambda: check_addresses(scop, extraction)
     yield Property.DEPENDENCES, lambda: check_shapes(scop, extraction)
+    yield Property.BUFFERS, lambda: check_combinations(extraction)
     yield Property.BOUNDS, lambda: check_bounds(scop, extraction)
     yield Property.PARALLEL, lambda: check_parallel(extraction)
     if Property.BARRIERS in _properties(extraction.kernel):

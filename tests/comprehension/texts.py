@@ -87,6 +87,18 @@ TEXTS = {
         "  Y(b, c, t) = tanh(F(b, c, t)) * (1.0 / (1.0 + exp(0.0 - H(b, c, t)))) + X(b, c, t + 2) }",
         [(2, 3, 13), (3, 3), (3, 3)],
     ),
+    "accumulated": ("def f(float(N,K) A, float(K) B) -> (C) { C(n) += A(n,k) * B(k) }", [(5, 19), (19,)]),
+    "two_sums": ("def f(float(N,K) A, float(N,L) B) -> (C) { C(n) +=! A(n,k)  C(n) += B(n,l) }", [(5, 19), (5, 7)]),
+    "in_place": ("def f(float(N) A) -> (C) { C(n) = A(n)  C(n) = C(n) * C(n)  C(n) += A(n) }", [(19,)]),
+    "let": ("def f(float(N) A) -> (B) { B(i) = x * x + y where x = A(i) + 1.0, y = x * x }", [(19,)]),
+    "halved": ("def f(float(N) A) -> (B) { B(i) = A(i / 2) where i in 0:2*N }", [(9,)]),
+    "clamped": ("def f(float(N) A) -> (B) { B(i) = A(min(max(i - 1, 0), N - 1)) where i in 0:N }", [(19,)]),
+    "products": ("def f(float(N) A) -> (B) { B(i, j) = A(i * j) where i in 0:3, j in 0:4 }", [(7,)]),
+    "integers": ("def f(int32(M,N) A) -> (s) { s(i) +=! A(i, j) * A(i, j) }", [(3, 19)]),
+    "product": ("def f(double(M,N) A) -> (s) { s(i) *=! A(i, j) }", [(3, 19)]),
+    "mask": ("def f(float(N) A) -> (B) { B(i) = A(i) < 0.0 || A(i) > 1.0 ? 1.0 : A(i) * float(i) }", [(19,)]),
+    "prefix": ("def f(float(N) X) -> (O) { O(i) = X(0) where i in 0:1  O(i) = O(i-1) + X(i) where i in 1:N }", [(11,)]),
+    "diagonal": ("def f(float(N,N) A) -> (d, t) { d(i) = A(i, i)  t +=! A(i, i) }", [(11, 11)]),
 }  # fmt: skip
 
 
@@ -102,6 +114,10 @@ def program_of(name, sizes="static"):
     for tensor, spec in zip((t for t in program.tensors if t.role is Role.INPUT), specs, strict=True):
         low = 0 if spec.dtype.is_integer else -3
         arrays[tensor.name] = generator.integers(low, 4, spec.shape).astype(spec.dtype.numpy)
+    for tensor in program.tensors:
+        if tensor.role is Role.ACCUMULATED and sizes == "static":
+            shape = [extent.value for extent in tensor.shape]
+            arrays[tensor.name] = generator.integers(-3, 4, shape).astype(tensor.dtype.numpy)
     values = {}
     if sizes == "symbolic":
         for tensor in program.tensors:

@@ -7,8 +7,8 @@ is no source.  Accesses that are not affine have no exact last writer and are re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
@@ -128,38 +128,73 @@ def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origins:
-    """Through copies: sink -> points of the action that made the value; sink -> cell never written before."""
+    """Through copies: sink -> points of the action that made the value; sink -> cell never written before.
+
+    `passed`: points of COMBINE stores that pass one operand on (the others hold the identity): copies, too.
+    """
 
     makers: isl.UnionMap
     initial: isl.UnionMap
+    passed: dict[str, isl.Set] = field(default_factory=dict)
+
+    def passing_points(self, action: Action) -> isl.Set:
+        """The points at which an action is one of these copies."""
+        return self.passed.get(action.name, isl.Set.empty(action.domain.get_space()))
 
 
-def origins(extraction: Extraction, sinks: list[Sink], buffers: set[str]) -> Origins:
+Passing = Callable[[Origins], dict[str, isl.Set]]
+"""From what is known through copies alone: operand, by the name of its read -> points that pass it on."""
+
+
+def origins(extraction: Extraction, sinks: list[Sink], buffers: set[str], passing: Passing) -> Origins:
     """Follows each value back to what computed it.  Raises NotDecided beyond MAX_COPIES copies in a row."""
     parameters = extraction.context.get_space()
     direct = last_writers([s.timed for s in sinks], writes_of(extraction, buffers), parameters)
-    copied, through = _copies(sinks, parameters)
-    makers, initial, pending = isl.UnionMap.empty(parameters), direct.initial, direct.writers
+    copies = {s.name: action_of(s).domain for s in sinks if _role(s) is ir.StoreRole.COPY}
+    found = _through(direct, _links(sinks, copies, parameters))
+    if not any(_role(s) is ir.StoreRole.COMBINE for s in sinks):
+        return found
+    passed = passing(found)
+    found = _through(direct, _links(sinks, copies | passed, parameters))
+    by_action: dict[str, isl.Set] = {}
+    for sink in sinks:
+        if sink.name in passed:
+            name = action_of(sink).name
+            by_action[name] = passed[sink.name].union(by_action.get(name, isl.Set.empty(passed[sink.name].get_space())))
+    return Origins(found.makers, found.initial, by_action)
+
+
+def _through(direct: Sources, links: isl.UnionMap) -> Origins:
+    """`links` map points of copies to their reads."""
+    copied = links.domain()
+    makers, initial, pending = direct.writers.subtract_range(copied), direct.initial, direct.writers
     for _ in range(MAX_COPIES):
-        makers = makers.union(pending.subtract_range(copied))
-        pending = pending.intersect_range(copied)
-        if pending.is_empty():
+        before = pending.intersect_range(copied).apply_range(links)  # sink -> the read of the copy that it saw
+        if before.is_empty():
             return Origins(makers, initial)
-        before = pending.apply_range(through)  # sink -> the read of the copy that it saw
-        initial = initial.union(before.apply_range(direct.initial))
         pending = before.apply_range(direct.writers)
-    raise NotDecided(f"a value of {', '.join(sorted(buffers))} passes through more than {MAX_COPIES} copies")
+        makers = makers.union(pending.subtract_range(copied))
+        initial = initial.union(before.apply_range(direct.initial))
+    raise NotDecided(f"a value passes through more than {MAX_COPIES} copies")
 
 
-def _copies(sinks: list[Sink], parameters: isl.Space) -> tuple[isl.UnionSet, isl.UnionMap]:
-    """Points of copies, and the map from them to their read."""
+def _links(sinks: list[Sink], points: Mapping[str, isl.Set], parameters: isl.Space) -> isl.UnionMap:
     links = []
     for sink in sinks:
-        if sink.action is not None and sink.action.role is ir.StoreRole.COPY:
-            same = isl.Map.identity(sink.action.domain.get_space().map_from_set())
-            links.append(same.intersect_domain(sink.action.domain).set_tuple_name(isl.dim_type.out, sink.name))
-    through = isl.union_map(parameters, links)
-    return through.domain(), through
+        if sink.name in points:
+            same = isl.Map.identity(points[sink.name].get_space().map_from_set()).intersect_domain(points[sink.name])
+            links.append(same.set_tuple_name(isl.dim_type.out, sink.name))
+    return isl.union_map(parameters, links)
+
+
+def action_of(sink: Sink) -> Action:
+    """The action that reads; an exit has none."""
+    assert sink.action is not None
+    return sink.action
+
+
+def _role(sink: Sink) -> ir.StoreRole | None:
+    return None if sink.action is None else sink.action.role
 
 
 # --- scops -------------------------------------------------------------------------------------------------

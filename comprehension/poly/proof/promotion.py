@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
+from comprehension.poly.proof.accumulators import passing
 from comprehension.poly.proof.dataflow import Origins, Sink, Sources, origins, read_name, scop_sources, sinks_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE, inside, meaning_of
 from comprehension.poly.proof.order import is_reorderable
-from comprehension.poly.proof.reduction import Tree, TreeBuilder
+from comprehension.poly.proof.reduction import check_tree
+from comprehension.poly.proof.trees import Tree, build_tree
 from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
 from comprehension.poly.scop import Scop
 
@@ -74,16 +77,14 @@ def check_family(scop: Scop, extraction: Extraction, family: Family, *, fast: bo
     buffers = set(family.buffers)
     sinks = sinks_of(extraction, buffers)
     outputs = [s.tensor for s in sinks if s.action is None]
-    found = origins(extraction, sinks, buffers)
+    found = origins(extraction, sinks, buffers, partial(passing, extraction, sinks))
     expected = scop_sources(scop, set(family.tensors), outputs)
-    trees = []
-    for statement in scop.statements:
-        if fast and statement.write.tensor in family.tensors and is_reorderable(statement):
-            builder = TreeBuilder(scop, extraction, statement, sinks, found)
-            tree = builder.build()
-            yield from builder.check(tree, expected)
-            trees.append(tree)
+    reduced = [s for s in scop.statements if fast and s.write.tensor in family.tensors and is_reorderable(s)]
+    trees = [build_tree(scop, extraction, statement, sinks, found) for statement in reduced]
     comparison = _Comparison(scop, extraction, found, expected, trees)
+    for tree in trees:
+        others = [t for t in trees if t is not tree]
+        yield from check_tree(extraction, tree, others, comparison.runs, expected)
     for sink in sinks:
         yield from comparison.findings(sink)
 
