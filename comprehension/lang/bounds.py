@@ -95,8 +95,8 @@ def _product_interval(a: Interval, b: Interval) -> Interval:
 
 
 def _quotient_interval(a: Interval, b: Interval) -> Interval:
-    if b[0] == b[1]:  # one divisor: floor(x / d) is monotonic in x, upwards or downwards
-        if (b[0].value or 0) > 0:
+    if b[0] == b[1]:  # one divisor: floor(x / d) is monotonic in x, upwards or downwards (0 for d = 0)
+        if is_nonnegative(b[0]):
             return quotient(a[0], b[0]), quotient(a[1], b[0])
         ends = [quotient(x, b[0]) for x in a]
         return smallest(ends), largest(ends)

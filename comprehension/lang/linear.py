@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -133,8 +133,10 @@ def quotient(a: Linear, b: Linear) -> Linear:
     """
     if a.value is not None and b.value is not None:
         return number(floor_div(a.value, b.value))
-    if b.value is None or b.value == 0:
-        return number(0) if b.value == 0 else _opaque("/", a, b)
+    if b.value == 0 or a.value == 0:
+        return number(0)
+    if b.value is None:
+        return _opaque("/", a, b)
     divisor = b.value
     whole = {atom: c // divisor for atom, c in a.terms}
     rest = _linear({atom: c - divisor * whole[atom] for atom, c in a.terms}, a.constant % divisor)
@@ -239,13 +241,15 @@ def _opaque(op: Op, *args: Linear) -> Linear:
 # --- what is surely not negative -------------------------------------------------------------------------------
 
 
-def is_nonnegative(form: Linear, depth: int = 4) -> bool:
-    """Whether `form >= 0` follows from sizes being at least 0; False where that is not plain.
+def is_nonnegative(form: Linear, facts: Sequence[Linear] = (), depth: int = 4) -> bool:
+    """Whether `form >= 0` follows from sizes being at least 0 and one of `facts`; False where that is not plain.
 
     >>> is_nonnegative(variable("N") - smallest([variable("N"), variable("M")]))
     True
+    >>> is_nonnegative(variable("N") - 1, [variable("N") - 1])
+    True
     """
-    if form.constant >= 0 and all(c >= 0 and _is_nonnegative_atom(atom) for atom, c in form.terms):
+    if _is_plainly_nonnegative(form) or any(_is_plainly_nonnegative(form - fact) for fact in facts):
         return True
     if depth == 0:
         return False
@@ -256,13 +260,17 @@ def is_nonnegative(form: Linear, depth: int = 4) -> bool:
         if atom.op in ("min", "max"):
             # -min(a, b) >= -a and max(a, b) >= a: one of them is enough; otherwise both are needed
             decide = any if (atom.op == "min") == (c < 0) else all
-            return decide(is_nonnegative(rest + arg * c, depth - 1) for arg in atom.args)
+            return decide(is_nonnegative(rest + arg * c, facts, depth - 1) for arg in atom.args)
         divisor = atom.args[1].value if atom.op == "/" else None
         if divisor is not None and divisor > 0:
             # x / d - (d - 1) / d <= floor(x / d) <= x / d
             dividend = atom.args[0] if c < 0 else atom.args[0] - (divisor - 1)
-            return is_nonnegative(rest * divisor + dividend * c, depth - 1)
+            return is_nonnegative(rest * divisor + dividend * c, facts, depth - 1)
     return False
+
+
+def _is_plainly_nonnegative(form: Linear) -> bool:
+    return form.constant >= 0 and all(c >= 0 and _is_nonnegative_atom(atom) for atom, c in form.terms)
 
 
 def _is_nonnegative_atom(atom: Atom) -> bool:

@@ -32,14 +32,15 @@ class Requirements:
 
     def is_known(self, form: Linear) -> bool:
         """Whether `form >= 0` follows from sizes being sizes and one fact."""
-        return is_nonnegative(form) or any(is_nonnegative(form - fact) for fact in self.facts)
+        return is_nonnegative(form, self.facts)
 
     def require(self, form: Linear, message: str, span: Span | None, unless: Sequence[Linear] = ()) -> None:
         """Asks for `form >= 0`, unless one of `unless` (extents of loops) is not positive.
 
         Raises Fault where it can be seen now that it does not hold.
         """
-        if self.is_known(form) or any(e.value is not None and e.value <= 0 for e in unless):
+        running = [extent - 1 for extent in unless]  # not negative where the requirement matters
+        if is_nonnegative(form, [*self.facts, *running]) or any(e.value is not None and e.value <= 0 for e in unless):
             return
         if form.value is not None and all(e.value is not None for e in unless):
             raise Fault(message, span)
