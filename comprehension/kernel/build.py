@@ -211,7 +211,7 @@ class _Walker:
             decision.buffer, dtype, (ir.Int(decision.lanes),), ir.Space.REGISTER, promoted_from=source.target
         )
         buffer, subscripts = inside.targets[decision.statement]
-        lane = ir.Axis(f"lane{len(scope.dims)}", ir.Int(0), decision.lanes)
+        lane = ir.Axis(f"lane{len(scope.iterators)}", ir.Int(0), decision.lanes)
         own = (ir.Var(lane.variable),)
         fill = ir.Store(decision.buffer, own, identity(decision.op, dtype), ir.StoreRole.FILL)
         folded = ir.Fold(decision.op, ir.Load(decision.buffer, own, dtype), lane.variable, dtype)
@@ -221,7 +221,8 @@ class _Walker:
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         for promotion in decision.promotions:
-            offsets = tuple(simplify(aff_expr(o, scope.dims, scope.names), scope.ranges) for o in promotion.offsets)
+            dims = scope.prefix(promotion.settled)
+            offsets = tuple(simplify(aff_expr(o, dims, scope.names), scope.ranges) for o in promotion.offsets)
             scope = scope.promoting(promotion, offsets)
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
@@ -229,7 +230,7 @@ class _Walker:
                 self.padded.add(promotion.buffer)
         body = self.nodes(node, scope)
         held = [self.locals[p.buffer] for p in decision.promotions if p.space is ir.Space.REGISTER]
-        return [*(cleared(b, len(scope.dims)) for b in held if is_masked(b.name, body)), *body]
+        return [*(cleared(b, len(scope.iterators)) for b in held if is_masked(b.name, body)), *body]
 
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)

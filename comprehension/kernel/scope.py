@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, Ranges, expression, linear, simplify
+from comprehension.poly import isl
+from comprehension.poly.ast import aff_expr, iterator_name
 from comprehension.poly.schedule_tree import Promotion
 
 Bounds = tuple[int | None, int | None]
@@ -21,9 +23,8 @@ Target = tuple[str, Subscripts]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Loops around (outer first, one a schedule dimension), ranges of their variables, local buffers in force."""
+    """Loops around (outer first; schedule dimension i is called ci), their ranges, local buffers in force."""
 
-    dims: tuple[ir.IntExpr, ...] = ()
     iterators: tuple[str, ...] = ()
     names: Mapping[str, ir.IntExpr] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
@@ -36,8 +37,19 @@ class Scope:
         """Below a loop; a degenerate one has its only `value`."""
         names = {**self.names, iterator: value}
         ranges = self.ranges if bounds is None else {**self.ranges, iterator: bounds}
-        dims, iterators = (*self.dims, value), (*self.iterators, iterator)
-        return replace(self, dims=dims, iterators=iterators, names=names, ranges=ranges)
+        return replace(self, iterators=(*self.iterators, iterator), names=names, ranges=ranges)
+
+    def prefix(self, settled: Sequence[isl.Aff | None]) -> tuple[ir.IntExpr, ...]:
+        """The schedule dimensions here: loops, and what those before them determine where isl made no loop."""
+        dims: list[ir.IntExpr] = []
+        for position, value in enumerate(settled):
+            name = iterator_name(position)
+            if name in self.names:
+                dims.append(self.names[name])
+            else:
+                assert value is not None, f"dimension {position} has no loop and no value"
+                dims.append(simplify(aff_expr(value, dims, self.names), self.ranges))
+        return tuple(dims)
 
     def promoting(self, promotion: Promotion, offsets: Subscripts) -> Scope:
         """Below a promote mark."""

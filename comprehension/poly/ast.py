@@ -1,8 +1,8 @@
 """isl's AST of a schedule, and its expressions as KernelIR integers.
 
 In: a ScheduleTree.  Out: the root of isl's AST; `IntExpr` and `Condition` for AST expressions.
-Invariant: one `for` node per band member, in order, so that the loops around a node are the schedule
-dimensions of its prefix (degenerate loops included).
+Invariant: the loop over schedule dimension i, if there is one, is called ci; isl makes none for a dimension that
+those before it determine.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from comprehension.poly.schedule_tree import ScheduleTree
 MAX_DEPTH = 64
 
 
+def iterator_name(depth: int) -> str:
+    """What the loop over a schedule dimension is called."""
+    return f"c{depth}"
+
+
 def generate_ast(tree: ScheduleTree, context: isl.Set) -> isl.AstNode:
     """isl's AST of the schedule for sizes in `context`; loops are named c0, c1, ... by depth."""
     isl_context = context.get_ctx()
     build = isl.AstBuild.from_context(context)
     names = isl.IdList.alloc(isl_context, MAX_DEPTH)
     for depth in range(MAX_DEPTH):
-        names = names.add(isl.Id(f"c{depth}", context=isl_context))
+        names = names.add(isl.Id(iterator_name(depth), context=isl_context))
     return build.set_iterators(names).node_from_schedule(tree.schedule)
 
 

@@ -91,17 +91,29 @@ class ContractionModel:
 
     def plan(self, nest: Nest) -> TilePlan | None:
         """The cheapest register tile for the nest's largest contraction, or None where none pays."""
+        return min(self.plans(nest), key=lambda p: p.cost, default=None)
+
+    def plans(self, nest: Nest) -> list[TilePlan]:
+        """All register tiles that come into question: any of them is right, they differ in cost."""
         updates = [name for name in nest.statements() if self._is_candidate(name, nest)]
         if not updates or not all(self.extents.is_box(name) for name in nest.statements()):
-            return None
+            return []
         name = max(updates, key=self.extents.instances)
-        plans = [
-            self._sized(name, nest, choice, vectors, rows)
+        shapes = [
+            _Shape(
+                name,
+                nest,
+                choice,
+                rows,
+                self._lane_extent(name, choice, vectors),
+                *self._around(nest, choice),
+                self._reduced_dims(name, nest),
+            )
             for choice in self._choices(name, nest)
             for vectors in (1, 2)
             for rows in self._row_extents(name, choice, vectors)
         ]
-        return min(plans, key=lambda p: p.cost, default=None)
+        return [self._costed(shape, *packing) for shape in shapes for packing in self._packings(shape)]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
         statement = self.scop.statement(name)
@@ -113,9 +125,9 @@ class ContractionModel:
     def _choices(self, name: str, nest: Nest) -> Iterator[_Choice]:
         write, *reads = self.patterns.of(name)
         operands = reads[:-1]
-        for lanes in nest.members:
+        for lanes in (m for m in nest.members if self._count(m) > 1):
             for rows in nest.members:
-                if rows is lanes or not (rows.coincident and lanes.coincident):
+                if rows is lanes or not (rows.coincident and lanes.coincident) or self._count(rows) < 2:
                     continue
                 row, lane = rows.dim(name), lanes.dim(name)
                 by_rows = tuple(r for r in operands if r.depends_on(row) and not r.depends_on(lane))
@@ -126,16 +138,11 @@ class ContractionModel:
 
     # --- sizes --------------------------------------------------------------------------------------
 
-    def _sized(self, name: str, nest: Nest, choice: _Choice, vectors: int, row_extent: int) -> TilePlan:
-        """The plan for given rows and vectors, operands packed where that is cheaper or must be."""
-        lane_extent = self._lane_extent(name, choice, vectors)
-        shape = _Shape(
-            name, nest, choice, row_extent, lane_extent, *self._around(nest, choice), self._reduced_dims(name, nest)
-        )
-        row_packs = self._packs(shape, choice.rows, choice.by_rows, row_extent, is_rows=True)
-        lane_packs = self._packs(shape, choice.lanes, choice.by_lanes, lane_extent, is_rows=False)
-        plans = [self._costed(shape, rows, lanes) for rows in row_packs for lanes in lane_packs]
-        return min(plans, key=lambda plan: plan.cost)
+    def _packings(self, shape: _Shape) -> list[tuple[Operand | None, Operand | None]]:
+        """Operands packed or left in place, in all combinations."""
+        rows = self._packs(shape, shape.choice.rows, shape.choice.by_rows, shape.row_extent, is_rows=True)
+        lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes, shape.lane_extent, is_rows=False)
+        return [(row, lane) for row in rows for lane in lanes]
 
     def _lane_extent(self, name: str, choice: _Choice, vectors: int) -> int:
         width = self.machine.lanes(self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits)
@@ -252,7 +259,7 @@ class ContractionModel:
             return [most]
         even = -(-count // -(-count // most))
         dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
-        return sorted({even, *dividing[-1:]})
+        return sorted({even, *dividing[-1:]} - {1}) or [most]
 
     def _packs(
         self, shape: _Shape, member: Member, reads: Sequence[AccessPattern], extent: int, *, is_rows: bool

@@ -76,7 +76,7 @@ class Model:
             return tile
         for member in nest.members:
             split = not member.coincident
-            if split and not self._may_split(nest, member):
+            if self._extent(member) < 2 or (split and not self._may_split(nest, member)):
                 continue
             lanes = self.lanes_for(nest, member)
             cost = sum(self._vector_cost(name, member, lanes, split) for name in nest.statements())

@@ -55,6 +55,7 @@ class Promotion:
     extents: tuple[int | None, ...]
     statements: frozenset[str]  # whose accesses are redirected
     axes: tuple[int, ...]
+    settled: tuple[isl.Aff | None, ...] = ()  # prefix dimensions that those before them determine: no loop is made
     panel: tuple[int, int] | None = None
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import loop_programs as programs
-from test_poly_kernels import AVX512, DEFAULT, SSE, compile_program
+import pytest
+from test_poly_kernels import AVX512, DEFAULT, SSE, assert_right, compile_program
 
 from comprehension.kernel import ir
 from comprehension.kernel.walk import walk_nodes
 from comprehension.lang.loops import LoopProgram
 from comprehension.options import MappingOptions
+from comprehension.poly.contraction import ContractionModel, TilePlan
 from comprehension.poly.dependence import find_dependences
+from comprehension.poly.nest import Nest
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
 
@@ -102,3 +106,33 @@ def test_options_tile_the_outer_loops() -> None:
 def test_serial_option() -> None:
     kernel = compile_program(programs.softmax(64, 128), options=MappingOptions(parallel=False))
     assert all(stage.parallel is None for stage in kernel.stages)
+
+
+CONTRACTIONS = [
+    programs.matmul(9, 33, 20),
+    programs.batched_matmul(2, 9, 18, 5),
+    programs.conv2d(2, 1, 5, 6, 3, 3),
+    programs.conv2d_padded(1, 2, 5, 6, 3, 3),
+]
+
+
+@pytest.mark.parametrize("program", CONTRACTIONS, ids=lambda p: p.name)
+def test_every_register_tile_that_the_model_considers_is_right(
+    program: LoopProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    considered: list[int] = []
+
+    def nth(number: int) -> Callable[[ContractionModel, Nest], TilePlan | None]:
+        def plan(model: ContractionModel, nest: Nest) -> TilePlan | None:
+            plans = model.plans(nest)
+            considered.append(len(plans))
+            return plans[number] if plans else None
+
+        return plan
+
+    monkeypatch.setattr(ContractionModel, "plan", nth(0))
+    compile_program(program)
+    assert max(considered) > 4
+    for number in range(0, max(considered), 3):
+        monkeypatch.setattr(ContractionModel, "plan", nth(number))
+        assert_right(program, compile_program(program))

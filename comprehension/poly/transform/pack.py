@@ -20,7 +20,7 @@ from comprehension.poly.contraction import Operand
 from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
 from comprehension.poly.scop import Scop
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
-from comprehension.poly.transform.promote import box_of, footprint
+from comprehension.poly.transform.promote import box_of, footprint, settled_dimensions
 
 TRANSPOSED_ROWS = 16  # contiguous elements taken at once where the panel runs across them
 
@@ -61,6 +61,7 @@ def pack(
         extents,
         frozenset({statement, f"pack {operand.tensor}"}),
         (*rest, axis),
+        settled_dimensions(node),
         panel=(axis, extent),
     )
     copy = CopyStatement(f"pack {operand.tensor}", promotion.buffer, operand.tensor, into_buffer=True)

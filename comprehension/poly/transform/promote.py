@@ -73,6 +73,25 @@ def box_of(touched: isl.Map) -> tuple[tuple[isl.Aff, ...], tuple[int | None, ...
     return tuple(offsets), tuple(extents)
 
 
+def settled_dimensions(node: isl.ScheduleNode) -> tuple[isl.Aff | None, ...]:
+    """For each dimension of the prefix schedule its value as a function of those before it, if it is one.
+
+    isl makes no loop for such a dimension.
+    """
+    times = node.get_prefix_schedule_relation().range()
+    count = node.get_schedule_depth()
+    if count == 0:
+        return ()
+    values: list[isl.Aff | None] = []
+    for position in range(count):
+        known = isl.Set.from_union_set(times).project_out(isl.dim_type.set, position + 1, count - position - 1)
+        moved = isl.Map.from_domain(known).move_dims(isl.dim_type.out, 0, isl.dim_type.in_, position, 1)
+        value = moved.dim_max(0) if moved.is_single_valued() else None
+        value = None if value is None else value.gist(value.domain())
+        values.append(value.as_aff() if value is not None and value.isa_aff() else None)
+    return tuple(values)
+
+
 def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
     """The narrowest [offset, offset + extent) with constant extent around the last dimension of `points`.
 
@@ -107,7 +126,14 @@ def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | 
     axes = tuple(axis for axis, extent in enumerate(extents) if extent != 1)
     names = frozenset(a.statement for a in accesses)
     return Promotion(
-        tensor, f"{tensor}_local", Space.SCRATCH if axes else Space.REGISTER, offsets, extents, names, axes
+        tensor,
+        f"{tensor}_local",
+        Space.SCRATCH if axes else Space.REGISTER,
+        offsets,
+        extents,
+        names,
+        axes,
+        settled_dimensions(node),
     )
 
 
