@@ -36,7 +36,9 @@ def is_injective(
 ) -> bool:
     """Whether different values of the `left` indices give different `subscripts`."""
     forms = [from_expr(s, where) for s in subscripts]
-    digits = {name for form in forms if form is not None for name in _digits(form, left, ranges)}
+    # Where a range is empty nothing is written: all extents may be taken to be positive.
+    facts = [*facts, *(greatest(ranges[name][1] - ranges[name][0] - 1, ranges) for name in left)]
+    digits = {name for form in forms if form is not None for name in _digits(form, left, ranges, facts)}
     if len(digits) == len(left):
         return True
     twins = Environment({**where.names, **{n: variable(n + _TWIN, size=False) for n in left}}, where.shapes)
@@ -51,7 +53,7 @@ def is_injective(
     return True
 
 
-def _digits(form: Linear, left: Sequence[str], ranges: Ranges) -> list[str]:
+def _digits(form: Linear, left: Sequence[str], ranges: Ranges, facts: Sequence[Linear]) -> list[str]:
     """The left indices that the value of `form` determines, as digits: each weight exceeds all that is below it.
 
     Empty unless they are all the left indices in it.
@@ -63,7 +65,7 @@ def _digits(form: Linear, left: Sequence[str], ranges: Ranges) -> list[str]:
     below = number(0)  # the largest value of the digits found so far
     lightest_first = sorted(weights, key=lambda n: (len(weights[n].terms), weights[n].constant, str(weights[n])))
     while len(found) < len(weights):
-        heavier = [n for n in lightest_first if n not in found and is_nonnegative(weights[n] - below - 1)]
+        heavier = [n for n in lightest_first if n not in found and is_nonnegative(weights[n] - below - 1, facts)]
         if not heavier:
             return []
         found.append(heavier[0])
