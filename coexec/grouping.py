@@ -139,9 +139,12 @@ class Grouping:
         """The operation's kind; movement that is needed in memory is a view, or computed like anything else."""
         node = self._node(at)
         known = self.profiles[node.id]
-        if known.kind is Kind.MOVEMENT and any(Output(node.id, i) in self.needed for i in range(len(node.outputs))):
-            return Kind.ALIAS if known.is_view else Kind.POINTWISE
-        return known.kind
+        if known.kind is not Kind.MOVEMENT:
+            return known.kind
+        needed = any(Output(node.id, i) in self.needed for i in range(len(node.outputs)))
+        if known.is_view and (needed or self.max_nodes == 1):
+            return Kind.ALIAS
+        return Kind.POINTWISE if needed else Kind.MOVEMENT
 
     def _members(self, group: int) -> list[int]:
         return [at for at, g in enumerate(self.group) if g == group]
