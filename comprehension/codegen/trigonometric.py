@@ -1,7 +1,7 @@
 """Sine, cosine and tangent as branch-free arithmetic; huge arguments alone take the C library's way.
 
 In, out: float32 or float64 `Lanes`.
-Invariant: at most 2 ulp (tan 3).  float32 is reduced in float64; float64 by three parts of pi/2.
+Invariant: at most 2 ulp (tan 3 in float64).  float32 is reduced in float64; float64 by three parts of pi/2.
 Kernels: Cephes (float32) and fdlibm (float64).
 """
 
@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from comprehension.codegen.arithmetic import emit_convert
-from comprehension.codegen.elementary import is_single, nearest_integer, polynomial
+from comprehension.codegen.elementary import in_double, is_single, nearest_integer, polynomial
 from comprehension.codegen.lanes import I1, Lanes, call_intrinsic, type_suffix
 
 _PIO2 = (1.5707963267941523, 7.443547480484391e-13, 2.2324141007458115e-25)
@@ -99,13 +99,15 @@ def cos(x: Lanes) -> Lanes:
     return rescued(x, value, hard, "cos")
 
 
-def tan(x: Lanes) -> Lanes:
+def _tan_64(x: Lanes) -> Lanes:
     r, error, quadrant = _reduced(x)
     s, c = _sine(r, error), _cosine(r, error)
     odd = (quadrant & 1).differs(0)
     value = odd.choose(-c, s) / odd.choose(s, c)
-    hard = x.abs() > (_LIMIT_32 if is_single(x) else _LIMIT_64)
-    return rescued(x, x.equals(0.0).choose(x, value), hard, "tan")
+    return rescued(x, x.equals(0.0).choose(x, value), x.abs() > _LIMIT_64, "tan")
+
+
+tan = in_double(_tan_64)
 
 
 def sinpi(x: Lanes) -> Lanes:
