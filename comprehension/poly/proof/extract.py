@@ -176,7 +176,7 @@ class _Maker:
         name = f"A{number}"
         scope = self._scope(name, place)
         domain = self._domain(scope, place)
-        time = self._time(scope, place.time, domain)
+        time = self.time(scope, place.time, domain)
         variables = _variables(place)
         reader = _Reader(self, scope, place, domain, time)
         reader.read_value(node.value, domain, time)
@@ -239,7 +239,7 @@ class _Maker:
                     raise NotExtractable(f"{_described(place)}: a condition is not affine: {condition}")
                 return holds
 
-    def _time(self, scope: IntegerSpace, entries: Sequence[_Entry], domain: isl.Set) -> isl.Map:
+    def time(self, scope: IntegerSpace, entries: Sequence[_Entry], domain: isl.Set) -> isl.Map:
         zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(scope.space))
         total = isl.MultiAff.zero(isl.Space.map_from_domain_and_range(scope.space, self.times))
         for position, entry in enumerate(entries):
@@ -298,6 +298,7 @@ class _Reader:
     accesses: list[Access] = field(default_factory=list)
     folded_axes: set[str] = field(default_factory=set)
     plain_variables: set[str] = field(default_factory=set)  # that something outside of a Fold depends on
+    seen: dict[tuple[str, int, bool], isl.Set] = field(default_factory=dict)  # keeps the sets alive: ids stay theirs
 
     def read_value(self, value: ir.Value, domain: isl.Set, time: isl.Map, *, folded: bool = False) -> None:
         """Loads at or below `value`, reached at the points of `domain`, at `time`."""
@@ -311,9 +312,7 @@ class _Reader:
                 for subscript in subscripts:
                     self.read_integer(subscript, domain, time, folded=folded)
             case ir.Local(name=name):
-                defined = self.place.defined[name]
-                then = self.maker._time(self.scope, defined.time, self.domain)
-                self.read_value(defined.value, domain, then, folded=folded)
+                self._read_local(name, domain, folded=folded)
             case ir.IndexValue(index=index):
                 self.read_integer(index, domain, time, folded=folded)
             case ir.UnaryOp(operand=operand) | ir.Convert(operand=operand):
@@ -338,6 +337,17 @@ class _Reader:
                 self.read_value(inner, domain, time, folded=True)
             case _:
                 assert_never(value)
+
+    def _read_local(self, name: str, domain: isl.Set, *, folded: bool) -> None:
+        """What a `Define` read; once, however often its value is used (nested lets would else be met exponentially)."""
+        key = (name, id(domain), folded)
+        if key in self.seen:
+            return
+        self.seen[key] = domain
+        if name not in self.place.defined:
+            raise NotExtractable(f"{_described(self.place)}: {name} is used before it is defined")
+        defined = self.place.defined[name]
+        self.read_value(defined.value, domain, self.maker.time(self.scope, defined.time, self.domain), folded=folded)
 
     def read_integer(self, expr: ir.IntExpr, domain: isl.Set, time: isl.Map, *, folded: bool = False) -> None:
         """Loads below an indirect subscript."""
