@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, assert_never
 
+from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.scope import Scope, box_subscripts
@@ -33,6 +34,7 @@ from comprehension.poly.schedule_tree import (
 from comprehension.poly.scop import Scop, ScopRole, products_of_sizes
 
 Math = Literal["fast", "strict"]
+AST_BUDGET = 100_000_000  # isl operations
 
 _SPACES = {
     Role.INPUT: ir.Space.INPUT,
@@ -43,10 +45,18 @@ _SPACES = {
 
 
 def build_kernel(scop: Scop, tree: ScheduleTree, math: Math = "fast") -> ir.Kernel:
-    """The kernel that runs the schedule."""
+    """The kernel that runs the schedule.
+
+    Raises ComprehensionError where isl cannot write the loops within its budget.
+    """
     program = scop.program
     walker = _Walker(scop, tree, math)
-    stages = walker.stages(generate_ast(tree, scop.context))
+    context = scop.context.get_ctx()
+    try:
+        root = isl.bounded(context, AST_BUDGET, lambda: generate_ast(tree, scop.context))
+    except isl.OutOfBudget as spent:
+        raise ComprehensionError(f"'{program.name}' is too involved to compile: its loops take {spent}") from spent
+    stages = walker.stages(root)
     used = {access.buffer for stage in stages for access in accesses_in(stage.body)}
     return ir.Kernel(
         name=program.name,

@@ -11,6 +11,7 @@ from typing import Literal
 from comprehension.lang.loops import LoopStatement
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
+from comprehension.poly import isl
 from comprehension.poly.access import AccessPatterns
 from comprehension.poly.cluster import Fuser, at_distance_zero
 from comprehension.poly.dependence import Dependences
@@ -23,6 +24,7 @@ from comprehension.poly.scop import Scop, ScopStatement
 
 Math = Literal["fast", "strict"]
 DEFAULT = MappingOptions()
+BUDGET = 20_000_000  # isl operations of one step: some seconds; what costs more is done in a simpler way
 
 
 def schedule(
@@ -33,14 +35,25 @@ def schedule(
     options: MappingOptions = DEFAULT,
     math: Math = "fast",
 ) -> ScheduleTree:
-    """The schedule tree for the CPU: clusters, then loops, tiles and local buffers as the model chooses."""
-    extents = Extents(scop)
-    fuser = Fuser(scop, dependences, extents, options.fusion)
-    patterns = AccessPatterns(scop)
+    """The schedule tree for the CPU: clusters, then loops, tiles and local buffers as the model chooses.
+
+    Never fails for want of time: a step that exceeds its budget is left out, and the tree's `steps` say so.
+    """
+    extents, patterns = Extents(scop), AccessPatterns(scop)
     reordering = patterns if math == "fast" else None
-    nests = fuser.fuse([unit_nest(source, scop, dependences, reordering) for source in scop.program.statements])
+    units = [unit_nest(source, scop, dependences, reordering) for source in scop.program.statements]
+    context = scop.context.get_ctx()
+    fuser = Fuser(scop, dependences, extents, options.fusion)
+    try:
+        nests = isl.bounded(context, BUDGET, lambda: fuser.fuse(units))
+    except isl.OutOfBudget as spent:
+        nests, fuser.reasons = units, [f"statements stay apart: {spent}"]
     model = Model(scop, dependences, patterns, extents, machine, options, math == "fast")
-    mapped = Mapper(scop, model).tree(nests)
+    try:
+        mapped = isl.bounded(context, BUDGET, lambda: Mapper(scop, model).tree(nests))
+    except isl.OutOfBudget as spent:
+        mapped = plain_schedule(scop, dependences, machine=machine)
+        return replace(mapped, steps=(f"plain loops in the order of the text: {spent}",))
     return replace(mapped, steps=(*fuser.reasons, *mapped.steps))
 
 

@@ -9,10 +9,12 @@ import loop_programs as programs
 import pytest
 from test_poly_kernels import AVX512, DEFAULT, SSE, assert_right, compile_program
 
-from comprehension.kernel import ir
+from comprehension.errors import ComprehensionError
+from comprehension.kernel import build, ir
 from comprehension.kernel.walk import walk_nodes
 from comprehension.lang.loops import LoopProgram
 from comprehension.options import MappingOptions
+from comprehension.poly import scheduler
 from comprehension.poly.contraction import ContractionModel, TilePlan
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.nest import Nest
@@ -133,6 +135,19 @@ def test_every_register_tile_that_the_model_considers_is_right(
     monkeypatch.setattr(ContractionModel, "plan", nth(0))
     compile_program(program)
     assert max(considered) > 4
-    for number in range(0, max(considered), 3):
+    for number in range(0, max(considered), 5):
         monkeypatch.setattr(ContractionModel, "plan", nth(number))
         assert_right(program, compile_program(program))
+
+
+def test_a_spent_budget_leaves_plain_loops_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "BUDGET", 10)
+    program = programs.softmax(4, 6)
+    assert_right(program, compile_program(program))
+    assert any("more than 10 isl operations" in step for step in steps(program))
+
+
+def test_loops_beyond_isl_are_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "AST_BUDGET", 10)
+    with pytest.raises(ComprehensionError, match="'softmax' is too involved to compile"):
+        compile_program(programs.softmax(4, 6))
