@@ -34,7 +34,7 @@ from comprehension.poly.dependence import Dependences, find_dependences
 from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
-from comprehension.poly.transform.map_gpu import map_to_gpu
+from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
 
 OBJECT = "kernel.o"
 MANIFEST = "manifest.json"
@@ -131,9 +131,10 @@ def find_order(c: Compilation) -> None:
 
 
 def choose_schedule(c: Compilation) -> None:
-    """The schedule tree under the options of this attempt."""
+    """The schedule tree under the options of this attempt; for a GPU made with a warp in the place of a vector."""
     r = c.request
-    c._tree = schedule(c.scop, c.dependences, machine=r.machine, options=c.options, math=r.math)
+    machine = WARP if r.target == "cuda" else r.machine
+    c._tree = schedule(c.scop, c.dependences, machine=machine, options=c.options, math=r.math)
 
 
 def build_loops(c: Compilation) -> None:
