@@ -18,9 +18,10 @@ from minitensor.creation import asarray
 from minitensor.dispatch import apply, as_operand, local, rebind
 from minitensor.errors import DTypeError, GradientError, ShapeError, TensorIndexError
 from minitensor.ops import indexing as ops
+from minitensor.ops import slicing
 from minitensor.ops.elementwise import where
-from minitensor.ops.indexing import Entry, Key, sliced_shape
 from minitensor.ops.movement import astype, reshape
+from minitensor.ops.slicing import Entry, Key, sliced_shape
 from minitensor.ops.sorting import nonzero
 from minitensor.tensor import Tensor
 
@@ -36,7 +37,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         basic = _basic_key(x.shape, entries)
     if basic and _is_whole(basic):
         return Tensor(x.value, x.node)  # the same contents under a name of its own
-    return apply(ops.getitem, x, key=basic)
+    return apply(slicing.getitem, x, key=basic)
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
@@ -62,7 +63,7 @@ def _updated(x: Tensor, entries: list[Any], value: Any) -> Tensor:
     if all(not isinstance(entry, Tensor) for entry in entries):
         basic = _basic_key(x.shape, entries)
         target = sliced_shape(x.shape, basic)
-        return apply(ops.setitem, x, _fitted(value, target), key=basic)
+        return apply(slicing.setitem, x, _fitted(value, target), key=basic)
     masks = [entry for entry in entries if isinstance(entry, Tensor) and entry.dtype.kind == "b"]
     if len(masks) == len(entries) == 1 and _spreads(value):
         spread = apply(reshape, masks[0], shape=(*masks[0].shape, *[1] * (x.ndim - masks[0].ndim)))
@@ -94,7 +95,7 @@ def _scattered(x: Tensor, entries: list[Any], value: Any) -> Tensor:
     updated = apply(ops.scatter_set, mixed.base, new, *mixed.tensors, axes=mixed.axes, position=mixed.position)
     if mixed.extended:
         updated = apply(reshape, updated, shape=updated.shape[1:])
-    return updated if _is_whole(mixed.key) else apply(ops.setitem, x, updated, key=mixed.key)
+    return updated if _is_whole(mixed.key) else apply(slicing.setitem, x, updated, key=mixed.key)
 
 
 # --- keys ------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def _entry(entry: Any) -> Any:
 
 def _basic_key(shape: tuple[int, ...], entries: list[Any]) -> Key:
     extents = iter(enumerate(shape))
-    return tuple(ops.NEW if entry is None else _basic_entry(*next(extents), entry) for entry in entries)
+    return tuple(slicing.NEW if entry is None else _basic_entry(*next(extents), entry) for entry in entries)
 
 
 def _basic_entry(axis: int, extent: int, entry: Any) -> Entry:
@@ -193,7 +194,7 @@ def _split(x: Tensor, entries: list[Any]) -> _Mixed:
             _check_mask(x, entry, axis)
             found = apply(nonzero, entry if entry.ndim else apply(reshape, entry, shape=(1,)))
             axes += range(len(basic), len(basic) + entry.ndim)
-            tensors += [apply(ops.getitem, found, key=(d, None)) for d in range(max(1, entry.ndim))]
+            tensors += [apply(slicing.getitem, found, key=(d, None)) for d in range(max(1, entry.ndim))]
             basic += [slice(None)] * entry.ndim
         elif isinstance(entry, Tensor | int):
             axes.append(len(basic))
@@ -203,7 +204,7 @@ def _split(x: Tensor, entries: list[Any]) -> _Mixed:
             basic.append(entry)
         axis += _dimensions(entry)
     key = _basic_key(x.shape, basic)
-    base = x if _is_whole(key) else apply(ops.getitem, x, key=key)
+    base = x if _is_whole(key) else apply(slicing.getitem, x, key=key)
     if not axes:
         return _Mixed(apply(reshape, base, shape=(1, *base.shape)), key, tensors, (0,), 0, extended=True)
     adjacent = all(b == a + 1 for a, b in pairwise(axes))

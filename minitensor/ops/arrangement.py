@@ -16,11 +16,11 @@ from minitensor.dispatch import apply
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops.families import cast_operand
-from minitensor.ops.indexing import getitem
 from minitensor.ops.movement import reshape
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.reduce import sum_
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static
+from minitensor.ops.slicing import getitem
 
 # --- concat ----------------------------------------------------------------------------------------------
 

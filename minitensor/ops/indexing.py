@@ -1,208 +1,25 @@
-"""Indexing: slices, gathers and their transposes.
+"""Integer index tensors: gathers, their transposes, and the assignment.
 
-In: tensors, keys in normal form, integer index tensors.  Out: records.
-Invariant: `getitem`/`place` and `gather`/`scatter_add` are transposes of each other, so each is the other's
-vjp and the family is closed under differentiation.
-
-A basic key is a tuple with one entry per dimension (and per new one): `None` the whole dimension, an int
-(counted from the front), `(start, count, step)`, or `"new"` for a new dimension of extent 1.
+In: tensors, integer index tensors, resolved axes.  Out: records.
+Invariant: `gather`/`scatter_add` and `take_along_axis`/`scatter_along_axis` are transposes of each other, so
+each is the other's vjp and the family is closed under differentiation.  Negative indices count from the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from comprehension.lang.tree import Clause, Def, Expr, Range
+from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
-from minitensor.errors import NoComprehension, ShapeError, TensorIndexError
+from minitensor.errors import TensorIndexError
 from minitensor.ops import comprehend as c
 from minitensor.ops.families import cast_operand
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
-from minitensor.ops.shapes import Dim, Shape, broadcast, shape_of
-
-Entry = None | int | str | tuple[int, int, int]
-Key = tuple[Entry, ...]
-NEW = "new"
-
-
-def to_numpy_key(key: Key) -> tuple[Any, ...]:
-    """The key as NumPy writes it."""
-    return tuple(_to_numpy(entry) for entry in key)
-
-
-def _to_numpy(entry: Entry) -> Any:
-    if entry is None:
-        return slice(None)
-    if isinstance(entry, tuple):
-        start, count, step = entry
-        stop = start + count * step
-        return slice(start, stop if stop >= 0 else None, step) if count else slice(0, 0)
-    return None if entry == NEW else entry
-
-
-def sliced_shape(shape: Shape, key: Key) -> Shape:
-    """The shape of `x[key]`."""
-    result: list[Dim] = []
-    extents = iter(shape)
-    for entry in key:
-        if entry == NEW:
-            result.append(1)
-            continue
-        extent = next(extents)
-        if entry is None:
-            result.append(extent)
-        elif isinstance(entry, tuple):
-            result.append(entry[1])
-    return tuple(result)
-
-
-def _source(key: Key, at: Sequence[Expr]) -> Iterator[Expr]:
-    """The subscripts of `x` for the element `at` of `x[key]`."""
-    indices = iter(at)
-    for entry in key:
-        if isinstance(entry, int):
-            yield c.number(entry)
-            continue
-        index = next(indices)
-        if entry is None:
-            yield index
-        elif isinstance(entry, tuple):
-            start, _, step = entry
-            yield c.add(c.mul(step, index), start) if step > 0 else c.sub(start, c.mul(-step, index))
-
-
-def _target(key: Key, at: Sequence[Expr]) -> tuple[list[Expr], list[Expr]]:
-    """For the element `at` of `x`: its subscripts in `x[key]`, and the conditions under which it is there."""
-    subscripts: list[Expr] = []
-    conditions: list[Expr] = []
-    indices = iter(at)
-    for entry in key:
-        if entry == NEW:
-            subscripts.append(c.number(0))
-            continue
-        index = next(indices)
-        if entry is None:
-            subscripts.append(index)
-        elif isinstance(entry, int):
-            conditions.append(c.binary("==", index, entry))
-        elif isinstance(entry, tuple):
-            start, count, step = entry
-            first, last = sorted((start, start + (count - 1) * step))
-            conditions.append(c.within(index, first, last + 1))
-            distance = c.sub(index, start) if step > 0 else c.sub(start, index)
-            if abs(step) > 1:
-                conditions.append(c.binary("==", c.binary("%", distance, abs(step)), 0))
-                distance = c.binary("/", distance, abs(step))
-            subscripts.append(distance)
-    return subscripts, conditions
-
-
-def _selected_ranges(key: Key, at: Sequence[Any]) -> tuple[Clause, ...]:
-    """`where` clauses of the dimensions that a slice or a new axis decides."""
-    kept = [entry for entry in key if not isinstance(entry, int)]
-    clauses = []
-    for index, entry in zip(at, kept, strict=True):
-        if entry is not None:
-            clauses.append(Range(index.id, c.number(0), c.number(entry[1] if isinstance(entry, tuple) else 1)))
-    return tuple(clauses)
-
-
-# --- slices ----------------------------------------------------------------------------------------------
-
-
-def _getitem_comprehension(x: TensorSpec, *, key: Key) -> Def:
-    shape = sliced_shape(x.shape, key)
-    at = c.indices(len(shape))
-    value = c.access("x0", tuple(_source(key, at)))
-    return c.definition("getitem", (x,), [c.assign("r0", at, value, _selected_ranges(key, at))])
-
-
-def _getitem_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
-    return (apply(place, gradients[0], key=attributes["key"], shape=inputs[0].shape),)
-
-
-getitem = register(
-    OpDef(
-        "getitem",
-        lambda x, *, key: TensorSpec(sliced_shape(x.shape, key), x.dtype),
-        lambda x, *, key: x[to_numpy_key(key)],
-        _getitem_vjp,
-        _getitem_comprehension,
-    )
-)
-
-
-def _place_eager(x: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
-    result = np.zeros(shape, x.dtype)
-    result[to_numpy_key(key)] = x
-    return result
-
-
-def _place_comprehension(x: TensorSpec, *, key: Key, shape: Shape) -> Def:
-    if sliced_shape(shape, key) != x.shape:
-        raise NoComprehension(f"{x.shape} placed into a slice of {shape} whose extents are given as numbers")
-    at = c.indices(len(shape))
-    subscripts, conditions = _target(key, at)
-    value = c.select(c.all_of(conditions), c.access("x0", subscripts), c.constant(0, x.dtype))
-    return c.definition("place", (x,), [c.assign("r0", at, value, c.ranges(at, shape))])
-
-
-def _place_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
-    return (apply(getitem, gradients[0], key=attributes["key"]),)
-
-
-place = register(
-    OpDef(
-        "place",
-        lambda x, *, key, shape: TensorSpec(tuple(shape), x.dtype),
-        _place_eager,
-        _place_vjp,
-        _place_comprehension,
-    )
-)
-
-
-def _setitem_eager(x: Any, value: Any, *, key: Key) -> Any:
-    result = x.copy()
-    result[to_numpy_key(key)] = cast_operand(value, x.dtype)
-    return result
-
-
-def _setitem_infer(x: TensorSpec, value: Operand, *, key: Key) -> TensorSpec:
-    target = sliced_shape(x.shape, key)
-    if broadcast(target, shape_of(value)) != target:
-        raise ShapeError(f"a value of shape {shape_of(value)} for a slice of shape {target}")
-    return x
-
-
-def _setitem_comprehension(x: TensorSpec, value: Operand, *, key: Key) -> Def:
-    target = sliced_shape(x.shape, key)
-    if broadcast(target, shape_of(value)) != target:
-        raise NoComprehension(f"{shape_of(value)} into a slice {target} whose extents are given as numbers")
-    at = c.indices(len(x.shape))
-    subscripts, conditions = _target(key, at)
-    if isinstance(value, TensorSpec):
-        read = c.broadcast_read("x1", value.shape, target, subscripts)
-        new = c.cast(x.dtype, read, value.dtype)
-    else:
-        new = c.ex("x1")
-    chosen = c.select(c.all_of(conditions), new, c.access("x0", at))
-    return c.definition("setitem", (x, value), [c.assign("r0", at, chosen, c.ranges(at, x.shape))], scalar=x.dtype)
-
-
-def _setitem_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
-    (g,), (x, value) = gradients, inputs
-    return (
-        apply(setitem, g, 0, **attributes) if x.requires_grad else None,
-        apply(getitem, g, **attributes) if getattr(value, "requires_grad", False) else None,
-    )
-
-
-setitem = register(OpDef("setitem", _setitem_infer, _setitem_eager, _setitem_vjp, _setitem_comprehension))
+from minitensor.ops.shapes import Dim, Shape, broadcast
 
 # --- integer index tensors -------------------------------------------------------------------------------
 #

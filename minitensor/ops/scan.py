@@ -20,10 +20,10 @@ from minitensor.ops import comprehend as c
 from minitensor.ops.arrangement import flip, pad
 from minitensor.ops.creation import eye, triangle
 from minitensor.ops.elementwise import conj_of, multiply, where
-from minitensor.ops.indexing import getitem
 from minitensor.ops.movement import permute_dims, reshape
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, VjpRule, register
 from minitensor.ops.reduce import reduction, spread, sum_
+from minitensor.ops.slicing import getitem
 from minitensor.tensor import Tensor
 
 
