@@ -148,10 +148,9 @@ def writes_of(instruction: Instruction) -> tuple[Place, ...]:
 def to_text(instruction: Instruction) -> str:
     """One line for people."""
     match instruction:
-        case Await(what=Feed(slot=slot)):
-            return f"await feed{slot}"
-        case Await(what=Sizes(symbols)):
-            return f"await sizes {', '.join(sorted(symbols))}"
+        case Await(what=what):
+            names = f"feed{what.slot}" if isinstance(what, Feed) else f"sizes {', '.join(sorted(what.symbols))}"
+            return f"await {names}"
         case Launch(kernel, _, reads, writes):
             return f"run kernel {kernel}: {_places(reads)} -> {_places(writes)}"
         case Clear(target):
@@ -184,10 +183,8 @@ def _place(place: Place) -> str:
             return f"feed{slot}"
         case PhiSlot(slot):
             return f"phi{slot}"
-        case Scalar(source=Constant(value), dtype=dtype):
-            return f"{dtype}({value!r})"
-        case Scalar(source=Feed(slot=slot), dtype=dtype):
-            return f"{dtype}(feed{slot})"
+        case Scalar(source=source, dtype=dtype):
+            return f"{dtype}({repr(source.value) if isinstance(source, Constant) else f'feed{source.slot}'})"
         case Workspace(kernel, name):
             return f"workspace {kernel}.{name}"
         case _:

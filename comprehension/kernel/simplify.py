@@ -65,7 +65,7 @@ def linear(expr: IntExpr, ranges: Ranges = NO_RANGES) -> Linear:
             return _quotient(linear(left, ranges), linear(right, ranges), ranges)
         case IntOp(op="%", left=left, right=right):
             return _remainder(linear(left, ranges), linear(right, ranges), ranges)
-        case IntOp(op="min" | "max" as op, left=left, right=right):
+        case IntOp(op=op, left=left, right=right):  # min, max
             return _extreme(op, linear(left, ranges), linear(right, ranges), ranges)
         case IntSelect(condition=condition, then=then, otherwise=otherwise):
             chosen = IntSelect(
