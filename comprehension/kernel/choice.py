@@ -63,3 +63,49 @@ def _resolved(node: Any, choice: Choice, outcome: bool) -> Any:
     if is_dataclass(node) and not isinstance(node, type):
         return replace(node, **{f.name: _resolved(getattr(node, f.name), choice, outcome) for f in fields(node)})
     return node
+
+
+def condition_of_value(value: ir.Value) -> ir.Condition | None:
+    """A truth value that depends on integers alone, as a condition; None for any other."""
+    match value:
+        case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
+            first, second = condition_of_value(left), condition_of_value(right)
+            if first is None or second is None:
+                return None
+            return ir.BoolOp("and" if op == "&&" else "or", first, second)
+        case ir.BinaryOp(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
+            a, b = _integer(left), _integer(right)
+            if a is None or b is None:
+                return None
+            match op:
+                case ">" | ">=":
+                    return ir.Compare("<" if op == ">" else "<=", b, a)
+                case "<" | "<=" | "==" | "!=":
+                    return ir.Compare(op, a, b)
+        case _:
+            return None
+
+
+def _integer(value: ir.Value) -> ir.IntExpr | None:
+    match value:
+        case ir.IndexValue(index=index):
+            return index
+        case ir.Const(value=int(constant)) if value.dtype.is_integer:
+            return ir.Int(constant)
+        case ir.BinaryOp(op="/" | "%" as op, left=left, right=ir.Const(value=int(divisor))) if divisor > 0:
+            dividend = _integer(left)
+            return None if dividend is None else ir.IntOp(op, dividend, ir.Int(divisor))
+        case _:
+            return None
+
+
+def negated(condition: ir.Condition) -> ir.Condition:
+    match condition:
+        case ir.Compare(op="<", left=left, right=right):
+            return ir.Compare("<=", right, left)
+        case ir.Compare(op="<=", left=left, right=right):
+            return ir.Compare("<", right, left)
+        case ir.Compare(op=op, left=left, right=right):
+            return ir.Compare("!=" if op == "==" else "==", left, right)
+        case ir.BoolOp(op=op, left=first, right=second):
+            return ir.BoolOp("or" if op == "and" else "and", negated(first), negated(second))
