@@ -10,8 +10,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.limits import MAX_INT
-from comprehension.lang.linear import Environment, Linear, from_expr, number
+from comprehension.lang.linear import Linear, number
 from comprehension.lang.printer import to_text
 from comprehension.lang.solve import Constraint, Guard
 from comprehension.lang.tree import Access, Expr, Let, Name, Range, Select, Statement, children, replace, walk

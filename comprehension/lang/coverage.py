@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comprehension.lang.bounds import Ranges
-from comprehension.lang.linear import Environment, Linear, from_expr, is_nonnegative
+from comprehension.lang.forms import Environment, from_expr
+from comprehension.lang.linear import Linear, is_nonnegative
 from comprehension.lang.tree import Expr
 
 Box = tuple[tuple[Linear, Linear], ...]  # a half-open interval per dimension

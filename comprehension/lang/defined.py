@@ -22,7 +22,8 @@ from enum import Enum
 
 from comprehension.lang.bounds import Ranges, least
 from comprehension.lang.coverage import Box, box_of
-from comprehension.lang.linear import Environment, Linear, from_expr, is_nonnegative
+from comprehension.lang.forms import Environment, from_expr
+from comprehension.lang.linear import Linear, is_nonnegative
 from comprehension.lang.prove import is_affine, never
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Access, Expr, Statement

@@ -15,16 +15,8 @@ import functools
 from collections.abc import Sequence
 
 from comprehension.lang.bounds import Ranges, greatest
-from comprehension.lang.linear import (
-    Environment,
-    Linear,
-    from_expr,
-    is_nonnegative,
-    number,
-    product,
-    to_expr,
-    variable,
-)
+from comprehension.lang.forms import Environment, from_expr
+from comprehension.lang.linear import Linear, is_nonnegative, number, product, to_expr, variable
 from comprehension.lang.prove import infeasible
 from comprehension.lang.tree import Expr, Name
 

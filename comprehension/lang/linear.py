@@ -1,6 +1,6 @@
 """Integer arithmetic on names: what bounds, shapes and subscripts are made of.
 
-In: typed integer expressions over sizes, scalars and indices (`from_expr`), or operations on forms.
+In: names, numbers, and operations on forms (`forms.from_expr` makes them from trees).
 Out: `Linear`, a sum of integer multiples of `Atom`s and a constant, in one normal form; `to_expr` gives a tree back.
 Invariant: equal forms are equal objects by value; a form with no atoms is a plain number; `/` floors, `%` matches it,
 and both give 0 for a zero divisor.  The limits below hold for every form: nested lets cannot blow up.
@@ -20,17 +20,12 @@ from typing import Literal
 from comprehension.lang.expressions import Fault
 from comprehension.lang.printer import to_text
 from comprehension.lang.tree import (
-    Access,
     Binary,
     Call,
-    Cast,
     Expr,
     Name,
     Number,
-    Select,
-    SizeOf,
     Unary,
-    walk,
 )
 from comprehension.lang.types import ScalarType
 
@@ -196,13 +191,6 @@ def largest(forms: Iterable[Linear]) -> Linear:
     return _extreme("max", forms, lambda a, b: is_nonnegative(a - b))
 
 
-def choice(condition: Expr, then: Linear, otherwise: Linear) -> Linear:
-    """`condition ? then : otherwise`, for a condition on sizes and scalars and forms that are not negative."""
-    expr = Select(condition, to_expr(then), to_expr(otherwise), dtype=INT32)
-    names = frozenset(part.id for part in walk(expr) if isinstance(part, Name))
-    return Linear(((Atom(to_text(expr), "opaque", (), expr, names, nonnegative=True), 1),), 0)
-
-
 def _extreme(op: Op, forms: Iterable[Linear], beats: Callable[[Linear, Linear], bool]) -> Linear:
     kept: list[Linear] = []
     for form in itertools.chain.from_iterable(_flattened(op, f) for f in forms):
@@ -290,87 +278,6 @@ def _is_nonnegative_atom(atom: Atom) -> bool:
 
 
 # --- trees -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Environment:
-    """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None."""
-
-    names: dict[str, Linear | None]
-    shapes: dict[str, tuple[Linear, ...]]
-
-
-def from_expr(node: Expr, where: Environment) -> Linear | None:
-    """The form of an integer expression, or None where it reads a tensor.
-
-    A `Select` is opaque, unless its condition is decided; callers that need both sides split it first.
-    """
-    match node:
-        case Number(value=value):
-            return number(value) if isinstance(value, int) else None
-        case Name(id=name):
-            return where.names.get(name)
-        case SizeOf(tensor=tensor, axis=axis):
-            return where.shapes[tensor][axis]
-        case Unary(op="-", operand=operand):
-            inner = from_expr(operand, where)
-            return None if inner is None else -inner
-        case Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right) if _integral(node):
-            return _bounded(_combined(op, from_expr(left, where), from_expr(right, where)), node)
-        case Call(function="min" | "max" as extremum, arguments=(first, second)) if _integral(node):
-            return _combined(extremum, from_expr(first, where), from_expr(second, where))
-        case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _integral(operand):
-            return from_expr(operand, where)
-        case _:
-            return _opaque_expr(node, where)
-
-
-def _integral(node: Expr) -> bool:
-    return node.dtype is not None and node.dtype.is_integer
-
-
-def _bounded(form: Linear | None, node: Expr) -> Linear | None:
-    """The form, unless its numbers grow without end."""
-    if form is not None and any(abs(n) > MAX_NUMBER for n in (form.constant, *(c for _, c in form.terms))):
-        raise Fault("an expression of sizes and indices has numbers beyond 64 bits", node.span)
-    return form
-
-
-def _combined(op: str, a: Linear | None, b: Linear | None) -> Linear | None:
-    if a is None or b is None:
-        return None
-    match op:
-        case "+":
-            return a + b
-        case "-":
-            return a - b
-        case "*":
-            return product(a, b)
-        case "/":
-            return quotient(a, b)
-        case "%":
-            return remainder(a, b)
-        case "min":
-            return smallest((a, b))
-        case _:
-            return largest((a, b))
-
-
-def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
-    """A cast, a choice or a call that reads no tensor, as an atom that depends on the names in it."""
-    names: set[str] = set()
-    for part in walk(node):
-        if isinstance(part, Access):
-            return None
-        if isinstance(part, Name):
-            form = where.names.get(part.id, number(0))
-            if form is None:
-                return None
-            names |= form.names or {part.id}
-    key = to_text(node)
-    if len(key) > MAX_KEY:
-        raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", node.span)
-    return Linear(((Atom(key, "opaque", (), node, frozenset(names)), 1),), 0)
 
 
 def to_expr(form: Linear) -> Expr:

@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from comprehension.lang.bounds import Ranges
-from comprehension.lang.linear import Atom, Environment, Linear, from_expr, number, quotient
+from comprehension.lang.forms import Environment, from_expr
+from comprehension.lang.linear import Atom, Linear, number, quotient
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Binary, Expr, Unary
 

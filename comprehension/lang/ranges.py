@@ -24,9 +24,10 @@ from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
 from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Fault
+from comprehension.lang.forms import Environment, choice, from_expr
 from comprehension.lang.injective import is_injective
 from comprehension.lang.limits import MAX_BYTES, MAX_INT
-from comprehension.lang.linear import Environment, Linear, choice, from_expr, largest, number, to_expr, variable
+from comprehension.lang.linear import Linear, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.printer import to_text
 from comprehension.lang.requirements import Requirements, at_least_zero

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from comprehension.lang.bounds import Ranges, greatest, least
 from comprehension.lang.expressions import Fault
-from comprehension.lang.linear import Environment, Linear, is_nonnegative, to_expr
+from comprehension.lang.forms import Environment
+from comprehension.lang.linear import Linear, is_nonnegative, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
 from comprehension.lang.prove import holds

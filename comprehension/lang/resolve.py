@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Set
 
-from comprehension.lang.linear import Environment, to_expr
+from comprehension.lang.forms import Environment
+from comprehension.lang.linear import to_expr
 from comprehension.lang.tree import Expr, Name, SizeOf, children, rebuild
 
 
