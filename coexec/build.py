@@ -10,6 +10,7 @@ executed one counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -95,6 +96,7 @@ class _Builder:
         self.selects: dict[TraceOutput, list[int]] = {}
         self.cases: dict[TraceNode, int] = {}
         self._sent: dict[TraceNode, frozenset[int]] = {}
+        self.fetches = _place_fetches(self.order)
         self._allocate()
 
     def _allocate(self) -> None:
@@ -174,7 +176,7 @@ class _Builder:
             )
         for output in node.outputs:
             items += [Select(phi, Output(node.number, output.index)) for phi in self.selects.get(output, [])]
-        items += [Fetch(Output(read.node.number, read.index)) for read in node.reads]
+        items += [Fetch(Output(read.node.number, read.index)) for read in self.fetches.get(node, [])]
         return items
 
     def _source(self, wiring: Wiring) -> Source:
@@ -240,7 +242,7 @@ class _Builder:
         for body in node.loops:
             replaced = {outputs[o] for member in body for o in member.outputs}
             walk_node.rounds[nodes[body[0]]] = walk_node.rounds.get(nodes[body[0]], frozenset()) | replaced
-        walk_node.reads = frozenset([outputs[read] for read in node.reads])
+        walk_node.reads = frozenset([outputs[read] for read in self.fetches.get(node, [])])
         walk_node.selects = tuple([(phi, o) for o in walk_node.outputs for phi in self.selects.get(o.trace, [])])
 
     def _fill_inputs(self, node: TraceNode, walk_node: WalkNode, outputs: dict[TraceOutput, WalkOutput]) -> None:
@@ -307,6 +309,19 @@ class _Builder:
             return tuple([(i, spec.shape) for i, spec in specs + fed])
         return ()
 
+
+
+def _place_fetches(nodes: Iterable[TraceNode]) -> dict[TraceNode, list[TraceOutput]]:
+    """Behind which node each output that Python reads is fetched: where it is read if that is one place, otherwise
+    right behind the node that makes it.  So no path fetches an output twice between two rounds of its node."""
+    behind: dict[TraceOutput, list[TraceNode]] = {}
+    for node in nodes:
+        for read in node.reads:
+            behind.setdefault(read, []).append(node)
+    fetches: dict[TraceNode, list[TraceOutput]] = {}
+    for read, places in behind.items():
+        fetches.setdefault(places[0] if len(places) == 1 else read.node, []).append(read)
+    return fetches
 
 
 def _following(node: TraceNode) -> list[TraceNode]:

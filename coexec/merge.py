@@ -12,14 +12,15 @@ node, types of the inputs, and a wiring that is the same or can be made to cover
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from coexec.dims import Unifier
 from coexec.keys import attribute_key, same_scalar
 from coexec.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.opaque import has_comprehension
-from coexec.prune import prune
+from coexec.prune import prune, symbolic_feeds
 from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
 from coexec.symbolic import Dim, SymbolicSpec
 from coexec.trace_graph import (
@@ -253,19 +254,51 @@ class _Merger:
         return node
 
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
-        node = self.graph.add_node(
-            record.op,
-            key,
-            record.attributes,
-            tuple([None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs]),
-            tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in record.output_specs]),
-            record.where,
-        )
-        node.inputs = [self._wiring(reference) for reference in record.inputs]
+        wirings = [self._wiring(reference) for reference in record.inputs]
+        inputs, outputs, attributes = self._specs(record, wirings)
+        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where)
+        node.inputs = wirings
         place = _place(key)
         if place not in self.places:  # later iterations of a loop are no restlessness
             self.graph.restless[place] = self.graph.restless.get(place, 0) + 1
         return node
+
+    def _specs(
+        self, record: OpRecord, wirings: Sequence[Wiring]
+    ) -> tuple[tuple[SymbolicSpec | None, ...], tuple[SymbolicSpec, ...], dict[str, Any]]:
+        """Input and output specs and attributes of a new node: with symbols where its producers have them."""
+        seen = [None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs]
+        inputs = tuple([self._source(w) or spec for w, spec in zip(wirings, seen, strict=True)])
+        outputs = tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in record.output_specs])
+        names = {d for spec in inputs if spec is not None for d in spec.shape if isinstance(d, str)}
+        if not names:
+            return inputs, outputs, record.attributes
+        for attributes in self._symbolic_attributes(record, inputs, names):
+            inferred = infer_symbolic(record, inputs, attributes)
+            if inferred is not None and [self._extents(spec) for spec in inferred] == [spec.shape for spec in outputs]:
+                return inputs, inferred, attributes
+        self.graph.rigid.add((record.op.name, record.location))
+        return tuple(seen), outputs, record.attributes
+
+    def _source(self, wiring: Wiring) -> SymbolicSpec | None:
+        """What the producer has: a node's output, or a feed as another node has it with symbols."""
+        if isinstance(wiring, FromFeed) and self.graph.symbols.origins:
+            return symbolic_feeds(self.graph).get(wiring.feed)
+        return _only_source(wiring)
+
+    def _symbolic_attributes(
+        self, record: OpRecord, inputs: Sequence[SymbolicSpec | None], names: set[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The attributes with symbols for the sizes that only symbols of the inputs have, then as they are."""
+        shape = record.attributes.get(SHAPE_ATTRIBUTE)
+        if isinstance(shape, tuple):
+            fixed = {d for spec in inputs if spec is not None for d in spec.shape if isinstance(d, int)}
+            by_extent = {self.symbols[name]: name for name in sorted(names) if self.symbols.get(name) not in fixed}
+            yield {**record.attributes, SHAPE_ATTRIBUTE: tuple([by_extent.get(d, d) for d in shape])}
+        yield record.attributes
+
+    def _extents(self, spec: SymbolicSpec) -> tuple[int | None, ...]:
+        return tuple([self.symbols.get(d) if isinstance(d, str) else d for d in spec.shape])
 
     def _wiring(self, reference: InputRef) -> Wiring:
         match reference:
@@ -300,6 +333,22 @@ def _unify_spec(
         return None
     shape = unifier.shape(known.shape, seen.shape, None if source is None else source.shape)
     return None if shape is None else SymbolicSpec(shape, known.dtype)
+
+
+def infer_symbolic(
+    record: OpRecord, inputs: Sequence[SymbolicSpec | None], attributes: dict[str, Any]
+) -> tuple[SymbolicSpec, ...] | None:
+    """The output specs for inputs with symbols; None where the operation has no comprehension for them."""
+    scalars = [x.value if isinstance(x, Scalar) else None for x in record.inputs]
+    operands: list[Any] = [
+        scalar if spec is None else TensorSpec(spec.shape, spec.dtype)
+        for spec, scalar in zip(inputs, scalars, strict=True)
+    ]
+    if not has_comprehension(record.op, operands, attributes):
+        return None
+    inferred = record.op.infer(*operands, **attributes)
+    several = inferred if isinstance(inferred, tuple) else (inferred,)
+    return tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in several])
 
 
 def _has_symbolic_form(match: _Match) -> bool:

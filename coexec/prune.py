@@ -18,7 +18,7 @@ from coexec.trace_graph import FromFeed, FromNodes, TraceFeed, TraceGraph, Trace
 def prune(graph: TraceGraph, path: Collection[TraceNode]) -> None:
     """Removes what the merge of `path` has made inconsistent."""
     kept = {*path, graph.start, graph.end}
-    feeds = _symbolic_feeds(graph)
+    feeds = symbolic_feeds(graph)
     removed: set[TraceNode] = set()
     order = topological_order(graph)
     for node in order:
@@ -31,7 +31,7 @@ def prune(graph: TraceGraph, path: Collection[TraceNode]) -> None:
         _remove(graph, removed)
 
 
-def _symbolic_feeds(graph: TraceGraph) -> dict[TraceFeed, SymbolicSpec]:
+def symbolic_feeds(graph: TraceGraph) -> dict[TraceFeed, SymbolicSpec]:
     """For each feed with symbols, the spec of a use that has them."""
     specs: dict[TraceFeed, SymbolicSpec] = {}
     for node in graph.nodes:

@@ -363,3 +363,31 @@ def long_loop() -> Step:
 
 
 PROGRAMS += [loop_until_a_value, long_loop]
+
+
+def masks_and_positions() -> Step:
+    """One value read in two places, with feeds in between whose size depends on it."""
+
+    def step(i: int) -> Any:
+        x = data(6, offset=i)
+        mask = x > 0.0
+        return x[mask] * 2.0, mt.nonzero(mask)[0], mt.where(mask, x, 0.0)
+
+    return step
+
+
+def branch_on_a_size() -> Step:
+    """An operation that is met first when sizes vary already."""
+    w = data(3, 3)
+
+    def step(i: int) -> Any:
+        x = data(2 + i % 4, 3, offset=i)
+        y = x @ w
+        if x.shape[0] > 3:
+            y = (y + 1.0).reshape((x.shape[0], 3, 1)) * 2.0
+        return y
+
+    return step
+
+
+PROGRAMS += [masks_and_positions, branch_on_a_size]
