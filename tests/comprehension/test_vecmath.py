@@ -35,7 +35,7 @@ from comprehension.lang.builtins import BUILTINS
 from comprehension.lang.types import ScalarType as T
 
 INF, NAN = np.inf, np.nan
-COUNT = 480
+COUNT = 240
 mpmath.mp.dps = 40
 
 
