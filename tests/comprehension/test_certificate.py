@@ -265,6 +265,32 @@ def test_one_private_row_for_two_tensors_is_clobbered():
     assert refused(certificate(source, kernel)) == {"buffers"}
 
 
+def test_an_update_that_reads_its_target_too_early_is_lost():
+    """The sum so far is named before the loop whose updates all start from it."""
+    source, kernel = hw.matmul_plain(4, 3, 5)
+
+    def early(loop):
+        if loop.variable != "k":
+            return loop
+        (update,) = loop.body
+        value = replace(update.value, c=ir.Local("before", hw.F32))
+        return replace(loop, body=(replace(update, value=value),))
+
+    named = ir.Define("before", hw.load("C", "m", "n", access=3))
+    body = _replaced(kernel.stages[0].body, early, ir.Loop)
+    (outer,) = body
+    init, loop = outer.body
+    changed = replace(kernel.stages[0], body=(replace(outer, body=(init, named, loop)),))
+    assert not certificate(source, replace(kernel, stages=(changed,)))
+
+
+def test_a_loop_must_not_hide_a_size():
+    source, kernel = hw.matmul_plain("M", "N", "K")
+    hidden = _replaced(kernel.stages, lambda v: ir.Var("K") if v.name == "k" else v, ir.Var)
+    hidden = _replaced(hidden, lambda n: replace(n, variable="K") if n.variable == "k" else n, ir.Loop)
+    assert refused(certificate(source, replace(kernel, stages=hidden))) == set(PROPERTIES)
+
+
 def test_a_bound_that_is_not_affine_is_not_proved():
     source, kernel = hw.matmul_plain("M", "N", "K")
     square = _replaced(kernel, lambda n: replace(n, upper=hw.integer("K*K")) if n.variable == "k" else n, ir.Loop)

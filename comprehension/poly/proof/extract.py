@@ -16,6 +16,7 @@ from typing import assert_never
 from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.integers import IntegerSpace
+from comprehension.poly.proof.places import Entry, Place, places_of_stage
 
 
 class NotExtractable(Exception):
@@ -85,75 +86,13 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
     """
     space = context.get_space()
     parameters = tuple(space.get_dim_name(isl.dim_type.param, p) for p in range(space.dim(isl.dim_type.param)))
-    places: list[_Place] = []
+    places: list[Place] = []
     for number, stage in enumerate(kernel.stages):
-        places.extend(_places_of_stage(number, stage))
+        places.extend(places_of_stage(number, stage))
     length = max((len(p.time) for p in places), default=1)
     maker = _Maker(kernel, parameters, context, length)
     actions = (maker.action(i, p) for i, p in enumerate(places))
     return Extraction(kernel, context, tuple(a for a in actions if not a.domain.is_empty()), maker.times)
-
-
-# --- walking the kernel ---------------------------------------------------------------------------------
-
-_Entry = int | str  # a position in a body, or the value of a loop variable
-
-
-@dataclass(frozen=True, slots=True)
-class _Defined:
-    value: ir.Value
-    time: tuple[_Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a node stands: the loops, conditions and axes around it, outermost first."""
-
-    stage: int
-    stage_name: str
-    around: tuple[ir.Loop | ir.Condition | ir.Axis, ...] = ()
-    time: tuple[_Entry, ...] = ()
-    defined: dict[str, _Defined] = field(default_factory=dict)
-    node: ir.Define | ir.Store | None = None
-    units: int = 0  # 1 where the outermost loop is the stage's range
-
-    def inside(self, *around: ir.Loop | ir.Condition | ir.Axis) -> _Place:
-        variables = tuple(a.variable for a in around if isinstance(a, ir.Loop))
-        return replace(self, around=(*self.around, *around), time=(*self.time, *variables))
-
-    def at(self, position: int) -> _Place:
-        return replace(self, time=(*self.time, position))
-
-
-def _places_of_stage(number: int, stage: ir.Stage) -> Iterator[_Place]:
-    outer = _Place(number, stage.name, time=(number,))
-    if stage.parallel is None:
-        outer = outer.at(0)
-    else:
-        outer = replace(outer.inside(stage.parallel), units=1)
-    yield from _places(stage.body, outer)
-
-
-def _places(body: Sequence[ir.Node], outer: _Place) -> Iterator[_Place]:
-    outer = replace(outer, defined=dict(outer.defined))
-    for position, node in enumerate(body):
-        here = outer.at(position)
-        match node:
-            case ir.Define(name=name, value=value):
-                yield replace(here, node=node, defined=dict(outer.defined))
-                outer.defined[name] = _Defined(value, here.time)
-            case ir.Store():
-                yield replace(here, node=node, defined=dict(outer.defined))
-            case ir.Loop(body=inner):
-                yield from _places(inner, here.inside(node))
-            case ir.If(condition=condition, body=inner):
-                yield from _places(inner, here.inside(condition))
-            case ir.Tile(rows=rows, lanes=lanes, body=inner):
-                yield from _places(inner, here.inside(*((rows, lanes) if rows else (lanes,))))
-            case ir.Barrier():
-                pass
-            case _:
-                assert_never(node)
 
 
 # --- relations -------------------------------------------------------------------------------------------
@@ -170,19 +109,18 @@ class _Maker:
     def context(self) -> isl.Context:
         return self.known.get_ctx()
 
-    def action(self, number: int, place: _Place) -> Action:
+    def action(self, number: int, place: Place) -> Action:
         node = place.node
         assert node is not None
         name = f"A{number}"
         scope = self._scope(name, place)
         domain = self._domain(scope, place)
         time = self.time(scope, place.time, domain)
-        variables = _variables(place)
+        variables = place.variables
         reader = _Reader(self, scope, place, domain, time)
         reader.read_value(node.value, domain, time)
-        parallel = tuple(i for i, a in enumerate(_loops(place)) if (i == 0 and place.units) or _is_mapped(a))
         action = Action(
-            name, place.stage, domain, time, (), _described(place), scope, parallel=parallel, tile_axes=_axes(place)
+            name, place.stage, domain, time, (), str(place), scope, parallel=place.parallel, tile_axes=place.tile_axes
         )
         if isinstance(node, ir.Store):
             for subscript in node.subscripts:
@@ -198,15 +136,15 @@ class _Maker:
                 action = replace(action, statement=node.instance.statement, instance=instance)
         return replace(action, reads=tuple(reader.accesses))
 
-    def _scope(self, name: str, place: _Place) -> IntegerSpace:
-        variables = _variables(place)
-        if len(set(variables)) < len(variables):
-            raise NotExtractable(f"{_described(place)}: two loops share a variable")
+    def _scope(self, name: str, place: Place) -> IntegerSpace:
+        variables = place.variables
+        if len({*variables, *self.parameters}) < len(variables) + len(self.parameters):
+            raise NotExtractable(f"{place}: a loop hides another loop's variable, or a size")
         space = isl.named_set_space(self.context, self.parameters, name, variables)
         names = {variable: position for position, variable in enumerate(variables)}
         return IntegerSpace.of(space, names, {n: d.value for n, d in place.defined.items()})
 
-    def _domain(self, scope: IntegerSpace, place: _Place) -> isl.Set:
+    def _domain(self, scope: IntegerSpace, place: Place) -> isl.Set:
         domain = isl.Set.universe(scope.space)
         visible = list(self.parameters)
         for around in place.around:  # a bound sees the loops around it, not those inside
@@ -215,12 +153,14 @@ class _Maker:
             domain = domain.intersect(self._reached(around, scope.only(visible), place))
         return domain.intersect_params(self.known).coalesce()
 
-    def _reached(self, around: ir.Loop | ir.Condition | ir.Axis, scope: IntegerSpace, place: _Place) -> isl.Set:
+    def _reached(self, around: ir.Loop | ir.Condition | ir.Axis, scope: IntegerSpace, place: Place) -> isl.Set:
         match around:
             case ir.Loop(variable=variable, lower=lower, upper=upper, step=step):
                 value = scope.variables[variable]
                 reached = _bounded(value, "ge_set", lower, "max", scope, place)
                 reached = reached.intersect(_bounded(value, "lt_set", upper, "min", scope, place))
+                if step < 1:
+                    raise NotExtractable(f"{place}: the step of {variable} is {step}")
                 if step != 1:
                     offset = value.sub(_affine(lower, scope, place)).mod_val(isl.Val(step, self.context))
                     reached = reached.intersect(offset.zero_set())
@@ -228,18 +168,16 @@ class _Maker:
             case ir.Axis(variable=variable, start=start, extent=extent, limit=limit):
                 value, first = scope.variables[variable], _affine(start, scope, place)
                 reached = value.ge_set(first).intersect(value.lt_set(first.add(scope.constant(extent))))
-                return (
-                    reached
-                    if limit is None
-                    else reached.intersect(_bounded(value, "lt_set", limit, "min", scope, place))
-                )
+                if limit is not None:
+                    reached = reached.intersect(_bounded(value, "lt_set", limit, "min", scope, place))
+                return reached
             case condition:
                 holds = scope.condition(condition)
                 if holds is None:
-                    raise NotExtractable(f"{_described(place)}: a condition is not affine: {condition}")
+                    raise NotExtractable(f"{place}: a condition is not affine: {condition}")
                 return holds
 
-    def time(self, scope: IntegerSpace, entries: Sequence[_Entry], domain: isl.Set) -> isl.Map:
+    def time(self, scope: IntegerSpace, entries: Sequence[Entry], domain: isl.Set) -> isl.Map:
         zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(scope.space))
         total = isl.MultiAff.zero(isl.Space.map_from_domain_and_range(scope.space, self.times))
         for position, entry in enumerate(entries):
@@ -292,7 +230,7 @@ class _Reader:
 
     maker: _Maker
     scope: IntegerSpace
-    place: _Place
+    place: Place
     domain: isl.Set
     time: isl.Map
     accesses: list[Access] = field(default_factory=list)
@@ -345,7 +283,7 @@ class _Reader:
             return
         self.seen[key] = domain
         if name not in self.place.defined:
-            raise NotExtractable(f"{_described(self.place)}: {name} is used before it is defined")
+            raise NotExtractable(f"{self.place}: {name} is used before it is defined")
         defined = self.place.defined[name]
         self.read_value(defined.value, domain, self.maker.time(self.scope, defined.time, self.domain), folded=folded)
 
@@ -382,41 +320,18 @@ class _Reader:
         """What a Fold makes one of must not be told apart outside of it."""
         both = sorted(self.folded_axes & self.plain_variables)
         if both:
-            raise NotExtractable(f"{_described(self.place)}: {both[0]} is folded, and used outside of the fold")
+            raise NotExtractable(f"{self.place}: {both[0]} is folded, and used outside of the fold")
 
 
-def _variables(place: _Place) -> list[str]:
-    return [a.variable for a in place.around if isinstance(a, ir.Loop | ir.Axis)]
-
-
-def _loops(place: _Place) -> list[ir.Loop | ir.Axis]:
-    return [a for a in place.around if isinstance(a, ir.Loop | ir.Axis)]
-
-
-def _axes(place: _Place) -> int:
-    return sum(isinstance(a, ir.Axis) for a in place.around)
-
-
-def _is_mapped(around: ir.Loop | ir.Axis) -> bool:
-    return isinstance(around, ir.Loop) and around.mapping is not None
-
-
-def _described(place: _Place) -> str:
-    """`stage0: i, j, store to C`"""
-    what = f"store to {place.node.buffer}" if isinstance(place.node, ir.Store) else "value"
-    around = ", ".join(_variables(place))
-    return f"{place.stage_name}: {what} in loops ({around})" if around else f"{place.stage_name}: {what}"
-
-
-def _affine(expr: ir.IntExpr, scope: IntegerSpace, place: _Place) -> isl.PwAff:
+def _affine(expr: ir.IntExpr, scope: IntegerSpace, place: Place) -> isl.PwAff:
     value = scope.function(expr)
     if value is None:
-        raise NotExtractable(f"{_described(place)}: a loop bound is not affine: {expr}")
+        raise NotExtractable(f"{place}: a loop bound is not affine: {expr}")
     return value
 
 
 def _bounded(
-    value: isl.PwAff, compare: str, bound: ir.IntExpr, splits: str, scope: IntegerSpace, place: _Place
+    value: isl.PwAff, compare: str, bound: ir.IntExpr, splits: str, scope: IntegerSpace, place: Place
 ) -> isl.Set:
     """value < min(a, b) is value < a and value < b: two constraints, where isl would make two pieces."""
     if isinstance(bound, ir.IntOp) and bound.op == splits:

@@ -51,7 +51,8 @@ class _Order:
     ) -> Iterator[Finding]:
         """a of `first` comes before b of `second` in the Scop, but not in the kernel."""
         own = (0, len(first.accesses) - 1)
-        if first is second and self.fast and is_reorderable(first) and a.number in own and b.number in own:
+        inner = first is second and a.number in own and b.number in own
+        if inner and self.fast and is_reorderable(first) and self.updates_at_once(first):
             return
         before = self.order[first.name].lex_lt_map(self.order[second.name])
         must = a.relation.apply_range(b.relation.reverse()).intersect(before)
@@ -61,6 +62,15 @@ class _Order:
         broken = must.intersect(early.lex_ge_map(late))
         what = f"{first.name} must {_verb(a)} {a.tensor} before {second.name} does {_verb(b)} it, but it does not"
         yield from must_be_empty(Property.DEPENDENCES, broken, what)
+
+    def updates_at_once(self, statement: ScopStatement) -> bool:
+        """Whether each update reads its target in the very store that writes it: nothing can come in between."""
+        target = statement.accesses[-1]
+        return all(
+            read.time.is_equal(action.time)
+            for action in self.actions[statement.name]
+            for read in performed_by(action, target)
+        )
 
     def time(self, statement: ScopStatement, access: ScopAccess) -> isl.Map | None:
         """When each instance performs the access in the kernel; None if it never does."""
