@@ -21,7 +21,7 @@ from comprehension.kernel.values import ValueBuilder, combine, identity, shape_o
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
-from comprehension.poly.ast import aff_expr, condition_of, generate_ast, int_expr
+from comprehension.poly.ast import aff_expr, condition_of, generate_ast, int_expr, iterator_name
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     CopyStatement,
@@ -100,7 +100,9 @@ class _Walker:
         assert isinstance(decision, StageMark)
         body = tuple(self.nodes(mark.mark_get_node(), scope))
         header: ir.Loop | None = None
-        if decision.parallel and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
+        outermost = {iterator_name(position) for position in range(decision.coincident)}
+        only = body[0] if len(body) == 1 else None
+        if decision.parallel and isinstance(loop := only, ir.Loop) and loop.variable in outermost:
             header = ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step)
             body = loop.body
         for guard in guards:  # conditions on sizes: a stage that they exclude has nothing to do

@@ -149,8 +149,11 @@ class ValueBuilder:
                 return isinstance(value, int)
             case tree.Unary(op="-", operand=operand, dtype=ScalarType.INT32):
                 return self._is_index(operand)
-            case tree.Binary(op="+" | "-" | "*", left=left, right=right, dtype=ScalarType.INT32):
+            case tree.Binary(op="+" | "-", left=left, right=right, dtype=ScalarType.INT32):
                 return self._is_index(left) and self._is_index(right)
+            case tree.Binary(op="*", left=left, right=right, dtype=ScalarType.INT32):
+                scaled = isinstance(left, tree.Number) or isinstance(right, tree.Number)
+                return scaled and self._is_index(left) and self._is_index(right)
             case _:
                 return False
 

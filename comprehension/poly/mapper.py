@@ -24,6 +24,7 @@ from comprehension.poly.schedule_tree import (
     ScheduleTree,
     StageMark,
     TileMark,
+    coincident_dimensions,
 )
 from comprehension.poly.scop import Scop
 from comprehension.poly.transform.pack import Packing, pack
@@ -70,10 +71,10 @@ class Mapper:
         plan = self.model.plan(nest)
         node, depth = self._user_tiles(node, nest, plan)
         node = _up(self._nest(node, nest), depth)
-        outermost = node.get_type() == isl.schedule_node_type.band and node.band_member_get_coincident(0)
-        parallel = self.model.options.parallel and bool(outermost)
+        coincident = coincident_dimensions(node)
+        parallel = self.model.options.parallel and coincident > 0
         grain = self.model.grain(nest, plan) if parallel and not depth else 1
-        return self._mark(node, f"stage {position}", StageMark(parallel, grain))
+        return self._mark(node, f"stage {position}", StageMark(parallel, grain, coincident))
 
     def _user_tiles(self, node: isl.ScheduleNode, nest: Nest, plan: Plan) -> tuple[isl.ScheduleNode, int]:
         """The tiles that the options ask for, around all else; sizes rounded up to whole vector or register tiles."""

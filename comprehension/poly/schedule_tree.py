@@ -18,10 +18,14 @@ from comprehension.poly import isl
 
 @dataclass(frozen=True, slots=True)
 class StageMark:
-    """What stands below is one stage; with `parallel` its outermost loop is divided among workers."""
+    """What stands below is one stage; with `parallel` its outermost loop is divided among workers.
+
+    That is the first of the `coincident` outermost schedule dimensions for which isl makes a loop at all.
+    """
 
     parallel: bool
     grain: int = 1
+    coincident: int = 0
 
     def __str__(self) -> str:
         return f"parallel, {self.grain} iterations a chunk at least" if self.parallel else "serial"
@@ -118,6 +122,19 @@ class ScheduleTree:
 
     def with_schedule(self, schedule: isl.Schedule, step: str) -> ScheduleTree:
         return replace(self, schedule=schedule, steps=(*self.steps, step))
+
+
+def coincident_dimensions(node: isl.ScheduleNode) -> int:
+    """How many of the outermost schedule dimensions from `node` on carry no dependence."""
+    count = 0
+    while node.get_type() in (isl.schedule_node_type.band, isl.schedule_node_type.mark):
+        if node.get_type() == isl.schedule_node_type.band:
+            for position in range(node.band_n_member()):
+                if not node.band_member_get_coincident(position):
+                    return count
+                count += 1
+        node = node.child(0)
+    return count
 
 
 def _drawn(node: isl.ScheduleNode, decisions: Mapping[str, Decision], depth: int) -> Iterator[str]:

@@ -135,3 +135,10 @@ def test_another_machine_gives_a_right_result(program: LoopProgram) -> None:
 def test_the_same_program_gives_the_same_kernel() -> None:
     for program in (programs.linear(27, 35, 5), programs.softmax("I", "J")):
         assert compile_program(program) == compile_program(program)
+
+
+def test_a_sequential_loop_below_a_loop_of_one_iteration_is_not_divided() -> None:
+    scan = programs.scan(4, 1)
+    kernel = compile_program(scan, options=MappingOptions(fusion="min"))
+    assert_right(scan, kernel)
+    assert all(stage.parallel is None for stage in kernel.stages)

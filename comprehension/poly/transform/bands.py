@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from comprehension.errors import IllegalSchedule
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependences
-from comprehension.poly.schedule_tree import ScheduleTree, StageMark
+from comprehension.poly.schedule_tree import ScheduleTree, StageMark, coincident_dimensions
 from comprehension.poly.transform.legality import check_legal, is_coincident
 
 Path = tuple[int, ...]
@@ -109,5 +109,5 @@ def _stage_marks(tree: ScheduleTree) -> Iterator[tuple[str, StageMark]]:
         name = node.mark_get_id().get_name()
         decision = tree.decisions[name]
         if isinstance(decision, StageMark):
-            below = node.child(0)
-            yield name, replace(decision, parallel=_is_band(below) and bool(below.band_member_get_coincident(0)))
+            coincident = coincident_dimensions(node.child(0))
+            yield name, replace(decision, parallel=coincident > 0, coincident=coincident)
