@@ -20,6 +20,7 @@ from comprehension.lang.ranges import Sizes, infer
 from comprehension.lang.reference import run
 from comprehension.lang.tree import Program
 from comprehension.lang.types import Spec
+from comprehension.lang.verify import verify_program
 from comprehension.testing import Example, broken_texts, examples, texts, trees
 
 
@@ -65,6 +66,7 @@ def test_any_string_is_refused_or_parsed(text: str) -> None:
 @given(examples())
 def test_examples_mean_the_same_static_and_symbolic(example: Example) -> None:
     definition = load(example.text)["f"]
+    verify_program(infer(definition, None, "symbolic"))
     static, symbolic = outputs(definition, example, "static"), outputs(definition, example, "symbolic")
     assert static.keys() == symbolic.keys()
     for name, array in static.items():

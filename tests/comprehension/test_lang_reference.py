@@ -13,6 +13,7 @@ from comprehension.lang.frontend import load
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.types import Spec
+from comprehension.lang.verify import verify_program
 
 Array = np.ndarray[Any, Any]
 
@@ -25,6 +26,8 @@ def call(text: str, *inputs: Any, out: dict[str, Array] | None = None) -> Any:
     specs = [
         Spec(np.shape(value), p.type.scalar) for p, value in zip(definition.parameters, inputs, strict=True) if p.type
     ]
+    for mode in ("static", "symbolic"):
+        verify_program(infer(definition, specs if mode == "static" else None, mode))
     copies = {name: array.copy() for name, array in (out or {}).items()}
     static = run(infer(definition, specs, "static"), named, scalars, out)
     symbolic = run(infer(definition, None, "symbolic"), named, scalars, copies)
