@@ -366,7 +366,7 @@ def measure(case: Case, peak: float, bandwidth: Callable[[int], float]) -> dict[
     error = float(np.abs(runner.memory[case.output] - case.expected).max()) / scale
     if not error < 1e-4:
         raise AssertionError(f"{case.name}: relative error {error}")
-    seconds = min(time_sides({"kernel": runner}, rounds=20).samples["kernel"])  # the limits are best times too
+    seconds = min(time_sides({"kernel": runner}, rounds=80).samples["kernel"])  # the limits are best times too
     limit_ = peak if case.unit == "FLOP" else bandwidth(int(case.work))
     return {
         "name": case.name,

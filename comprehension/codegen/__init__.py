@@ -33,7 +33,8 @@ R rows of L lanes hold R·L/16 accumulators.
   cost a select a row in the inner loop (a third of the speed): pad packed panels and leave the limit to the last
   store.  A limited update of an accumulator needs no blend if whoever reads it on has the same limits.
 - **Pointwise.** 32 to 64 lanes a tile, no rows; one store per output, values named by `Define` only where used
-  twice (gelu on 4 M floats takes 0.84 of PyTorch's time on one thread).  Strides other than 0 and 1 along lanes are gathers, about ten times the price of a contiguous load.
+  twice (gelu on 4 M floats takes 0.84 of PyTorch's time on one thread).  Strides other than 0 and 1 along lanes are
+  gathers, about ten times the price of a contiguous load.
 - **Reductions.** An accumulator of 64 lanes (four vectors hide the latency of the addition), folded once at the end.
   Folding inside the loop is slow.  `exp` and its sum in one tile save a pass.
 - **Compile time** goes with the number of statements, not with the extents: 40 ms and some 10 ms a tile operation
