@@ -391,3 +391,82 @@ def branch_on_a_size() -> Step:
 
 
 PROGRAMS += [masks_and_positions, branch_on_a_size]
+
+
+def second_order() -> Step:
+    w = parameter(3)
+
+    def step(i: int) -> Any:
+        x = data(3, offset=i)
+
+        def cubic(v: mt.Tensor) -> mt.Tensor:
+            return (v * v * v * x).sum()
+
+        return mt.grad(cubic)(w), mt.grad(lambda v: (mt.grad(cubic)(v) * x).sum())(w)
+
+    return step
+
+
+def gradient_accumulation() -> Step:
+    w = parameter(3)
+    optimiser = SGD([w], lr=0.5)
+
+    def step(i: int) -> Any:
+        (w * data(3, offset=i)).sum().backward()
+        if i % 3 == 2:
+            optimiser.step()
+            optimiser.zero_grad()
+            w.value = data(3, offset=i).value
+        return w.grad is None, w.detach()
+
+    return step
+
+
+def parameters_frozen_now_and_then() -> Step:
+    a, b = parameter(3), parameter(3)
+
+    def step(i: int) -> Any:
+        b.requires_grad = i % 4 < 2
+        a.grad = b.grad = None
+        (a * b * data(3, offset=i)).sum().backward()
+        return a.grad, b.grad
+
+    return step
+
+
+def recursion() -> Step:
+    def tree(x: mt.Tensor, depth: int) -> mt.Tensor:
+        return x if depth == 0 else tree(x + 1.0, depth - 1) + tree(x * 2.0, depth - 1)
+
+    def step(i: int) -> Any:
+        return tree(data(2, offset=i), i % 4)
+
+    return step
+
+
+def numbers_of_several_types() -> Step:
+    def step(i: int) -> Any:
+        k = (1, 1.0, True)[i % 3]
+        return data(3, offset=i) * k, mt.asarray(np.arange(3)) + k
+
+    return step
+
+
+def dropout_in_training_and_evaluation() -> Step:
+    layer = mt.nn.Dropout(0.5)
+
+    def step(i: int) -> Any:
+        layer.train(i % 2 == 0)
+        return layer(data(4, 4, offset=i))
+
+    return step
+
+
+PROGRAMS += [
+    second_order,
+    gradient_accumulation,
+    parameters_frozen_now_and_then,
+    recursion,
+    numbers_of_several_types,
+    dropout_in_training_and_evaluation,
+]

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -347,6 +348,28 @@ def test_reset_starts_again() -> None:
     step.reset()
     assert (step.report().steps, step.report().phase, len(step.session.traces.nodes)) == (0, "trace", 0)
     assert step(data(3)).tolist() == (data(3) * 2.0).tolist()
+
+
+def test_reproducible_numerics_have_eager_bits_and_fixed_steps() -> None:
+    """Arithmetic on arbitrary floats; kernels enter at the same step however long compiling takes."""
+
+    def make() -> Any:
+        rng = np.random.default_rng(0)
+
+        def step(i: int) -> Any:
+            x, y = (mt.asarray(rng.normal(size=(3, 5)).astype(np.float32)) for _ in range(2))
+            z = (x * y + x / 3.0 - y * 0.1) * x + y
+            return z, mt.sqrt(z * z + 0.1), z > x, z[:, 1:3] / y[:, :2]
+
+        return step
+
+    wrap = partial(coexec.coexecute, numerics="reproducible")
+    report = assert_equivalent(make, steps=8, wrap=wrap, fallbacks=0)
+    assert (report.traced_steps, report.coexecuted_steps) == (2, 6)
+    step = wrap(make())
+    for number in range(8):
+        step(number)  # without waiting for the compiler
+    assert (step.report().traced_steps, step.report().coexecuted_steps) == (2, 6)
 
 
 def test_a_loop_of_many_trip_counts_is_folded() -> None:
