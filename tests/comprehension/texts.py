@@ -98,8 +98,11 @@ TEXTS = {
     "product": ("def f(double(M,N) A) -> (s) { s(i) *=! A(i, j) }", [(3, 19)]),
     "mask": ("def f(float(N) A) -> (B) { B(i) = A(i) < 0.0 || A(i) > 1.0 ? 1.0 : A(i) * float(i) }", [(19,)]),
     "prefix": ("def f(float(N) X) -> (O) { O(i) = X(0) where i in 0:1  O(i) = O(i-1) + X(i) where i in 1:N }", [(11,)]),
+    "shifted": ("def f(float(N) A) -> (B) { B(i) = A(i)  B(i) = B(i + 1) + A(i) where i in 0:N-1 }", [(19,)]),
     "diagonal": ("def f(float(N,N) A) -> (d, t) { d(i) = A(i, i)  t +=! A(i, i) }", [(11, 11)]),
 }  # fmt: skip
+BELOW_ZERO = ("largest", "pooled", "product")
+"""Of negative numbers only: a reduction that starts from 0 instead of its identity gives another result."""
 
 
 def program_of(name, sizes="static"):
@@ -112,8 +115,8 @@ def program_of(name, sizes="static"):
     generator = np.random.default_rng(3)
     arrays = {}
     for tensor, spec in zip((t for t in program.tensors if t.role is Role.INPUT), specs, strict=True):
-        low = 0 if spec.dtype.is_integer else -3
-        arrays[tensor.name] = generator.integers(low, 4, spec.shape).astype(spec.dtype.numpy)
+        low, high = (0, 4) if spec.dtype.is_integer else (-5, 0) if name in BELOW_ZERO else (-3, 4)
+        arrays[tensor.name] = generator.integers(low, high, spec.shape).astype(spec.dtype.numpy)
     for tensor in program.tensors:
         if tensor.role is Role.ACCUMULATED and sizes == "static":
             shape = [extent.value for extent in tensor.shape]

@@ -1,0 +1,422 @@
+"""Planted compiler bugs: a bounded part of this folder's own properties must find each (a test of the tests).
+
+Bugs are planted by `monkeypatch` in this process, and everything is compiled in it, into a cache folder that is thrown
+away: no wrong kernel ever reaches the user's cache.  Each room has a finder, made of the checks that belong to it:
+
+- language: the reference interpreter beside NumPy;
+- schedules and kernels: the certificate; and, as if there were none, KernelIR interpreted beside the reference;
+- the certificate itself: changes of kernels that it must refuse;
+- generated code: machine code beside the reference;
+- requests, cache and launches: calls through the public face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import native_kernels
+import numpy as np
+import pytest
+from test_certificate import NAMED, test_mutations_are_refused
+from test_lang_reference import EXACT, call
+from texts import kernel_of, program_of
+
+import comprehension as tc
+from comprehension import pipeline, stages
+from comprehension.codegen import arithmetic, elementary
+from comprehension.config import config
+from comprehension.jit import client, describe, launch
+from comprehension.kernel import build, ir, simplify
+from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.interpret import interpret
+from comprehension.kernel.verify import verify_kernel
+from comprehension.lang import reference, solve, tree
+from comprehension.lang.frontend import load
+from comprehension.lang.loops import LoopProgram
+from comprehension.lang.ranges import infer
+from comprehension.lang.reference import run
+from comprehension.lang.types import ScalarType, Spec
+from comprehension.poly import certificate, dependence, scheduler
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+
+
+def change(patch: Patch, owner: Any, name: str, wrong: Callable[..., Any]) -> None:
+    """`owner.name` gives from now on `wrong(what it gave, *its arguments)`."""
+    right = getattr(owner, name)
+    patch.setattr(owner, name, lambda *arguments, **keywords: wrong(right(*arguments, **keywords), *arguments))
+
+
+# --- language --------------------------------------------------------------------------------------------------
+
+
+def ranges_are_one_too_large(patch: Patch) -> None:
+    change(patch, solve, "_found", lambda found, *_: (found[0], found[1] + 1, *found[2:]))
+
+
+def ranges_are_one_too_small(patch: Patch) -> None:
+    change(patch, solve, "_found", lambda found, *_: (found[0], found[1] + -1, *found[2:]))
+
+
+def every_reduction_starts_from_zero(patch: Patch) -> None:
+    patch.setattr(reference, "identity", lambda op, dtype: dtype.numpy.type(0))
+
+
+LANGUAGE: list[Plant] = [ranges_are_one_too_large, ranges_are_one_too_small, every_reduction_starts_from_zero]
+
+
+def find_in_language() -> None:
+    """The reference interpreter, static and symbolic, beside NumPy."""
+    for text, inputs, formula in EXACT.values():
+        np.testing.assert_array_equal(call(text, *inputs), formula(*inputs))
+
+
+# --- schedules and kernels -------------------------------------------------------------------------------------
+
+
+def initialisations_are_dropped(patch: Patch) -> None:
+    def without(nodes: list[Any], walker: Any, called: Any, scope: Any) -> list[Any]:
+        return [] if called.get_op_arg(0).get_id().get_name().endswith("_init") else nodes
+
+    change(patch, build._Walker, "_instance", without)
+
+
+def every_fold_starts_from_zero(patch: Patch) -> None:
+    patch.setattr(build, "identity", lambda op, dtype: ir.Const(0.0 if dtype.is_float else 0, dtype))
+
+
+def tile_limits_are_dropped(patch: Patch) -> None:
+    change(patch, build, "axis_of", lambda found, *_: (replace(found[0], limit=None), found[1]))
+
+
+def tile_limits_are_one_too_small(patch: Patch) -> None:
+    def nearer(found: Any, *_: Any) -> Any:
+        axis, scope = found
+        limit = None if axis.limit is None else ir.IntOp("-", axis.limit, ir.Int(1))
+        return replace(axis, limit=limit), scope
+
+    change(patch, build, "axis_of", nearer)
+
+
+def loops_end_one_early(patch: Patch) -> None:
+    change(patch, build, "upper_bound", lambda upper, *_: ir.IntOp("-", upper, ir.Int(1)))
+
+
+def private_accumulators_are_not_combined(patch: Patch) -> None:
+    def uncombined(nodes: list[Any], *_: Any) -> list[Any]:
+        last = nodes[-1].body[0] if isinstance(nodes[-1], ir.Tile) else nodes[-1]
+        return nodes[:-1] if isinstance(last, ir.Store) and last.role is ir.StoreRole.COMBINE else nodes
+
+    change(patch, build._Walker, "_accumulate", uncombined)
+
+
+def panels_are_packed_from_the_row_before(patch: Patch) -> None:
+    def shifted(store: ir.Store, *_: Any) -> ir.Store:
+        match store.value:
+            case ir.Load(subscripts=(first, *others)) if store.role is ir.StoreRole.COPY:
+                before = ir.IntOp("max", ir.IntOp("-", first, ir.Int(1)), ir.Int(0))
+                return replace(store, value=replace(store.value, subscripts=(before, *others)))
+        return store
+
+    change(patch, build._Walker, "_copy", shifted)
+
+
+def register_tiles_are_not_written_back(patch: Patch) -> None:
+    def kept(nodes: list[Any], walker: Any, called: Any, scope: Any) -> list[Any]:
+        return [] if called.get_op_arg(0).get_id().get_name().startswith("store ") else nodes
+
+    change(patch, build._Walker, "_instance", kept)
+
+
+def stages_are_swapped(patch: Patch) -> None:
+    change(patch, build._Walker, "stages", lambda stages, *_: stages[::-1])
+
+
+def guards_of_choices_are_ignored(patch: Patch) -> None:
+    def unguarded(value: ir.Value, builder: Any, expr: tree.Expr) -> ir.Value:
+        return value.otherwise if isinstance(value, ir.SelectValue) else value
+
+    change(patch, build.ValueBuilder, "value", unguarded)
+
+
+def divisions_are_folded_towards_zero(patch: Patch) -> None:
+    """(i + 3) / 2 becomes i / 2 + 1: the remainder of the constant is forgotten."""
+    change(patch, simplify, "_divide", lambda parts, *_: (parts[0], replace(parts[1], constant=0)))
+
+
+def minima_of_bounds_become_their_first_operand(patch: Patch) -> None:
+    change(patch, simplify, "_extreme", lambda form, op, left, right, ranges: left)
+
+
+def reads_after_writes_are_forgotten(patch: Patch) -> None:
+    change(patch, dependence, "_edges_between", lambda edges, *_: [e for e in edges if e.kind != "raw"])
+
+
+def writes_after_reads_are_forgotten(patch: Patch) -> None:
+    change(patch, dependence, "_edges_between", lambda edges, *_: [e for e in edges if e.kind != "war"])
+
+
+def every_loop_is_parallel(patch: Patch) -> None:
+    patch.setattr(scheduler, "is_coincident", lambda parts, position, dependences: True)
+
+
+KERNELS: list[Plant] = [
+    initialisations_are_dropped,
+    every_fold_starts_from_zero,
+    tile_limits_are_dropped,
+    tile_limits_are_one_too_small,
+    loops_end_one_early,
+    private_accumulators_are_not_combined,
+    panels_are_packed_from_the_row_before,
+    register_tiles_are_not_written_back,
+    stages_are_swapped,
+    guards_of_choices_are_ignored,
+    divisions_are_folded_towards_zero,
+    minima_of_bounds_become_their_first_operand,
+    reads_after_writes_are_forgotten,
+    writes_after_reads_are_forgotten,
+    every_loop_is_parallel,
+]
+SHAPES = (
+    "matmul", "matmul_t", "sum", "column_sum", "largest", "stencil", "scan", "padded", "triangle", "clamped", "modulo",
+    "prefix", "shifted", "transpose", "product",
+)  # fmt: skip
+
+
+def kernels() -> Iterator[tuple[LoopProgram, dict[str, Any], Any, ir.Kernel]]:
+    for name in SHAPES:
+        program, arrays, _ = program_of(name)
+        scop, kernel = kernel_of(program)
+        yield program, arrays, scop, kernel
+
+
+def find_by_certificate() -> None:
+    for _, _, scop, kernel in kernels():
+        verify_kernel(kernel)
+        proved = certificate.certify(scop, None, kernel)
+        assert proved, proved.text
+
+
+def find_by_results() -> None:
+    """Small integers, so that every order of summation gives the same bits; units in both orders."""
+    for program, arrays, _, kernel in kernels():
+        expected = run(program, arrays)
+        for order in (iter, reversed):
+            for name, found in interpret(kernel, arrays, order=order).items():
+                np.testing.assert_array_equal(found, expected[name])
+
+
+# --- the certificate -------------------------------------------------------------------------------------------
+
+
+def _unchecked(step: str) -> Plant:
+    def plant(patch: Patch) -> None:
+        patch.setattr(certificate, step, lambda *arguments, **keywords: iter(()))
+
+    plant.__name__ = f"{step}_does_nothing"
+    return plant
+
+
+PROOFS = [
+    _unchecked(step)
+    for step in ("check_instances", "check_addresses", "check_bounds", "check_parallel", "check_order", "check_family")
+]
+
+
+def find_in_proofs() -> None:
+    for make, sizes, what, of in NAMED:
+        test_mutations_are_refused(make, sizes, what, of)
+
+
+# --- generated code --------------------------------------------------------------------------------------------
+
+
+def rewrite(patch: Patch, function: Any, wrong: Any) -> None:
+    """The function itself gets another body: numba keeps functions that it has typed, whatever they are called."""
+    patch.setattr(function, "__code__", wrong.__code__)
+
+
+def extremes_drop_nan(patch: Patch) -> None:
+    rewrite(patch, arithmetic.extreme, lambda x, y, name, op: x.compare(op, y).choose(x, y))
+
+
+def quotients_truncate(patch: Patch) -> None:
+    rewrite(
+        patch,
+        arithmetic.emit_floor_div,
+        lambda a, b: a.of(a.builder.sdiv(a.value, b.equals(0).choose(b.const(1), b).value)),
+    )
+
+
+def remainders_take_the_sign_of_the_dividend(patch: Patch) -> None:
+    rewrite(
+        patch,
+        arithmetic.emit_floor_mod,
+        lambda a, b: a.of(a.builder.srem(a.value, b.equals(0).choose(b.const(1), b).value)),
+    )
+
+
+def small_integers_saturate(patch: Patch) -> None:
+    def saturated(converted: Any, x: Any, to: Any) -> Any:
+        narrows = str(to) == "uint8" and str(x.dtype) == "int32"
+        return (x > 255).choose(converted.const(255), converted) if narrows else converted
+
+    change(patch, arithmetic, "emit_convert", saturated)
+
+
+def exp_stops_at_the_normal_numbers(patch: Patch) -> None:
+    right = elementary.clamp
+    patch.setattr(elementary, "clamp", lambda x, low, high: right(x, max(low, -87.0), high))
+
+
+CODE: list[Plant] = [
+    extremes_drop_nan,
+    quotients_truncate,
+    remainders_take_the_sign_of_the_dividend,
+    small_integers_saturate,
+    exp_stops_at_the_normal_numbers,
+]
+ARITHMETIC = """
+def f(float(N) X, int32(N) A, int32(N) B) -> (M, E, Q, R, W) {
+  M(i) = max(X(i), 0.0)
+  E(i) = exp(X(i))
+  Q(i) = A(i) / B(i)
+  R(i) = A(i) % B(i)
+  W(i) = uint8(A(i))
+}
+"""
+
+
+def find_in_code() -> None:
+    """Machine code of one def, elements special and ordinary, at lanes and in the rest; exp within its 2 ulp."""
+    x = np.resize(np.array([np.nan, -np.inf, np.inf, -0.0, -150.0, -100.0, -90.0, -1.5, 0.25, 88.0, 100.0]), 37)
+    a, b = np.resize(np.array([7, -7, 300, -300, 2**31 - 1]), 37), np.resize(np.array([2, -3, 5]), 37)
+    arrays = {"X": x.astype(np.float32), "A": a.astype(np.int32), "B": b.astype(np.int32)}
+    specs = [Spec((37,), dtype) for dtype in (ScalarType.FLOAT32, ScalarType.INT32, ScalarType.INT32)]
+    program = infer(load(ARITHMETIC)["f"], specs)
+    _, kernel = kernel_of(program)
+    found, expected = native_kernels.run_native(kernel, arrays), run(program, arrays)
+    for name in ("M", "Q", "R", "W"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    np.testing.assert_array_max_ulp(found["E"], expected["E"], 2)
+
+
+# --- requests, cache and launches ------------------------------------------------------------------------------
+
+
+def _keys_without(**entry: Any) -> Plant:
+    def plant(patch: Patch) -> None:
+        right = client.key_of
+        patch.setattr(client, "key_of", lambda request: right(replace(request, **entry)))
+
+    plant.__name__ = f"cache_keys_ignore_{next(iter(entry))}"
+    return plant
+
+
+def preconditions_are_not_checked(patch: Patch) -> None:
+    change(patch, describe, "manifest_of", lambda manifest, *_: replace(manifest, preconditions=()))
+    patch.setattr(stages, "manifest_of", describe.manifest_of)
+
+
+def strides_of_inputs_are_ignored(patch: Patch) -> None:
+    patch.setattr(launch, "_is_dense", lambda array: True)
+
+
+def overlap_of_outputs_is_not_checked(patch: Patch) -> None:
+    patch.setattr(launch, "_overlap", lambda first, second: False)
+
+
+def sums_start_from_one_and_every_certificate_counts_as_proved(patch: Patch) -> None:
+    patch.setattr(build, "identity", lambda op, dtype: ir.Const(1.0, dtype))
+    patch.setattr(Certificate, "__bool__", lambda self: True)
+
+
+def kernels_are_handed_out_whatever_the_certificate_says(patch: Patch) -> None:
+    """Right kernels, even, but nobody has proved it."""
+    patch.setattr(stages, "certify", lambda *_: Certificate({"bounds": False}))
+    consulted = pipeline._run_until_proved
+
+    def run(compilation: Any) -> tuple[str, ...]:
+        with suppress(pipeline.NotProved):
+            return consulted(compilation)
+        return ()
+
+    patch.setattr(pipeline, "_run_until_proved", run)
+
+
+CALLS: list[Plant] = [
+    _keys_without(specs=()),
+    _keys_without(math="fast"),
+    _keys_without(options=tc.MappingOptions()),
+    preconditions_are_not_checked,
+    strides_of_inputs_are_ignored,
+    overlap_of_outputs_is_not_checked,
+    sums_start_from_one_and_every_certificate_counts_as_proved,
+    kernels_are_handed_out_whatever_the_certificate_says,
+]
+MULTIPLY_ADD = "def f(float(N) A, float(N) B, float(N) C) -> (D) { D(i) = A(i) * B(i) + C(i) }"
+NEIGHBOURS = "def f(float(N) A, float(M) B) -> (C) { C(i) = A(i) + B(i + 1) where i in 0:N }"
+
+
+def find_in_calls() -> None:
+    """Calls whose results are known exactly, and calls that must be refused."""
+    total = tc.define("def total(float(N, K) A) -> (S) { S(n) +=! A(n, k) }").total
+    a = np.arange(35, dtype=np.float32).reshape(5, 7)
+    np.testing.assert_array_equal(total(a), a.sum(1))
+    np.testing.assert_array_equal(total(a[:, ::-1] * (a > 3)[:, ::-1]), (a * (a > 3)).sum(1))
+    np.testing.assert_array_equal(total(np.asfortranarray(a)), a.sum(1))
+    np.testing.assert_array_equal(total(a[:, :4]), a[:, :4].sum(1))
+    assert total.compile(a).certificate
+
+    f = tc.define(MULTIPLY_ADD).f
+    x, y = np.full(20, 1 + 2.0**-12, np.float32), np.full(20, -1 - 2.0**-11, np.float32)
+    assert (f.compile(x, x, y)(x, x, y) == 2.0**-24).all()  # fused: rounded once
+    assert (f.compile(x, x, y, math="strict")(x, x, y) == 0).all()
+    assert "tile" not in f.compile(x, x, y, options=tc.MappingOptions(vectorize=False)).source
+    with pytest.raises(tc.ComprehensionError, match="overlaps"):
+        f(x, x, y, out=y)
+
+    neighbours, line = tc.define(NEIGHBOURS, sizes="symbolic").f, np.arange(21, dtype=np.float32)
+    np.testing.assert_array_equal(neighbours(x, line), x + line[1:])
+    with pytest.raises(tc.ComprehensionError, match="M"):
+        neighbours(x, x)
+
+
+# --- every finder finds every bug of its room, and nothing else --------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _in_process(fresh_client: None, monkeypatch: Patch) -> None:
+    config.in_process = True
+    monkeypatch.setattr(native_kernels, "_LOADED", {})
+
+
+ROOMS: list[tuple[Callable[[], None], list[Plant]]] = [
+    (find_in_language, LANGUAGE),
+    (find_by_certificate, KERNELS),
+    (find_by_results, KERNELS),
+    (find_in_proofs, PROOFS),
+    (find_in_code, CODE),
+    (find_in_calls, CALLS),
+]
+
+
+@pytest.mark.parametrize(
+    ("find", "plant"),
+    [(find, plant) for find, bugs in ROOMS for plant in bugs],
+    ids=lambda one: one.__name__.removeprefix("find_"),
+)
+def test_planted_bug_is_found(find: Callable[[], None], plant: Plant, monkeypatch: Patch) -> None:
+    plant(monkeypatch)
+    with pytest.raises((Exception, pytest.fail.Exception)):  # whatever it is, it is found
+        find()
+
+
+@pytest.mark.parametrize("find", [find for find, _ in ROOMS], ids=lambda find: find.__name__)
+def test_nothing_is_found_without_a_bug(find: Callable[[], None]) -> None:
+    """After all the others: no bug stays planted."""
+    find()
