@@ -142,3 +142,13 @@ def test_a_sequential_loop_below_a_loop_of_one_iteration_is_not_divided() -> Non
     kernel = compile_program(scan, options=MappingOptions(fusion="min"))
     assert_right(scan, kernel)
     assert all(stage.parallel is None for stage in kernel.stages)
+
+
+def test_packed_operands_may_have_strides() -> None:
+    total = programs.op("+", programs.read("A", "j"), programs.read("B", "k", programs.iop("*", 2, "r")))
+    strided = programs.program(
+        "strided",
+        [programs.given("A", 2), programs.given("B", 2, 12), programs.made("T", 2, 2)],
+        [programs.statement("S0", "T", ("j", "k"), total, {"j": 2, "k": 2, "r": 6}, 2, "min", True)],
+    )
+    assert_right(strided, compile_program(strided))

@@ -99,7 +99,7 @@ def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
     """
     last = points.dim(isl.dim_type.set) - 1
     best: tuple[isl.Aff, int] | None = None
-    hull = points.simple_hull()
+    hull = points.simple_hull().remove_divs()  # a stride ("x = 2 e + 1") is no bound
     for position in range(hull.n_constraint()):
         constraint = hull.get_constraint_list().get_at(position)
         step = constraint.get_coefficient_val(isl.dim_type.set, last)
