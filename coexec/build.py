@@ -210,13 +210,8 @@ class _Builder:
         for node, walk_node in nodes.items():
             self._fill_flow(node, walk_node, nodes, outputs)
             self._fill_inputs(node, walk_node, outputs)
-            walk_node.plain = not (
-                walk_node.selects
-                or walk_node.reads
-                or walk_node.symbolic
-                or any(o.shape is None for o in walk_node.outputs)
-                or (node.op is not None and node.op.may_raise)
-            )
+            if _is_plain(walk_node):
+                walk_node.plain = walk_node.outputs[0]
         return Walk(
             nodes[self.traces.start],
             tuple(outputs.values()),
@@ -279,11 +274,13 @@ class _Builder:
         walk_node.sends = tuple([(e.slot, e.position) for e in sent])
         self._sent[node] = before | {e.slot for e in sent}
         walk_node.symbolic = self._symbolic_inputs(node)
-        walk_node.fits = make_matcher([
-            *[("source", position, number) for position, number in walk_node.sources],
-            *[("fed", position, slot) for position, slot in walk_node.fed],
-            *[("constant", position, value) for position, value in walk_node.constants],
-        ])
+        walk_node.fits = make_matcher(
+            [
+                *[("source", position, number) for position, number in walk_node.sources],
+                *[("fed", position, slot) for position, slot in walk_node.fed],
+                *[("constant", position, value) for position, value in walk_node.constants],
+            ]
+        )
         walk_node.fits_all = not (walk_node.feeds or walk_node.others or walk_node.symbolic)
         shape = node.attributes.get(SHAPE_ATTRIBUTE)
         walk_node.shape_symbols = isinstance(shape, tuple) and any(isinstance(d, str) for d in shape)
@@ -309,6 +306,11 @@ class _Builder:
             return tuple([(i, spec.shape) for i, spec in specs + fed])
         return ()
 
+
+def _is_plain(node: WalkNode) -> bool:
+    if node.op is None or node.op.may_raise or len(node.outputs) != 1 or node.outputs[0].shape is None:
+        return False
+    return not (node.selects or node.reads or node.symbolic or node.sends)
 
 
 def _place_fetches(nodes: Iterable[TraceNode]) -> dict[TraceNode, list[TraceOutput]]:
@@ -348,5 +350,3 @@ def _more_general(left: SymbolicSpec, right: SymbolicSpec) -> SymbolicSpec:
     """Symbols where either has one: the tensor is the same, so they agree on every path that meets both."""
     shape = tuple([b if isinstance(a, int) else a for a, b in zip(left.shape, right.shape, strict=True)])
     return SymbolicSpec(shape, left.dtype)
-
-

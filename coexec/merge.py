@@ -147,10 +147,16 @@ class _Merger:
         attributes = dict(record.attributes)
         if isinstance(attributes.get(SHAPE_ATTRIBUTE), tuple):
             attributes[SHAPE_ATTRIBUTE] = len(attributes[SHAPE_ATTRIBUTE])
-        signature = tuple([
-            (spec.dtype, len(spec.shape)) if spec is not None else type(ref.value) if isinstance(ref, Scalar) else None
-            for spec, ref in zip(record.input_specs, record.inputs, strict=True)
-        ])
+        signature = tuple(
+            [
+                (spec.dtype, len(spec.shape))
+                if spec is not None
+                else type(ref.value)
+                if isinstance(ref, Scalar)
+                else None
+                for spec, ref in zip(record.input_specs, record.inputs, strict=True)
+            ]
+        )
         forward = None if record.forward is None else self.path[record.forward].number
         return NodeKey(record.op.name, attribute_key(attributes), record.location, forward, signature)
 

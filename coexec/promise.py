@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import ref
 
+import numpy as np
+
 from coexec.runner_protocol import Handle
 from minitensor.value import Value
 
@@ -75,12 +77,20 @@ class StepLog:
                 yield value, promise
 
 
-def make_promise(value: Value, log: StepLog, index: int, output: int, source: Any = None) -> None:
+def empty_value(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value:
+    """A value without contents; `make_promise` says who fills it."""
+    value = Value.__new__(Value)
+    value.array, value.shape, value.dtype, value.owned, value.exported = None, shape, dtype, True, False
+    return value
+
+
+def make_promise(value: Value, log: StepLog, index: int, output: int, source: Any = None) -> Promise:
     """Marks `value` as made by this step."""
     promise = Promise(value)
     promise.owner, promise.index, promise.output, promise.source = log, index, output, source
     value.pending = promise
     log.made.append(promise)
+    return promise
 
 
 def origin(value: Any, log: StepLog) -> Promise | None:

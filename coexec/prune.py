@@ -45,9 +45,7 @@ def _is_lost(node: TraceNode, removed: set[TraceNode]) -> bool:
     """Whether no path leads to the node any more, or an input has no producer left."""
     if all(parent in removed for parent in node.parents):
         return True
-    return any(
-        isinstance(w, FromNodes) and all(o.node in removed for o in w.alternatives) for w in node.inputs
-    )
+    return any(isinstance(w, FromNodes) and all(o.node in removed for o in w.alternatives) for w in node.inputs)
 
 
 def _is_overtaken(node: TraceNode, feeds: dict[TraceFeed, SymbolicSpec]) -> bool:

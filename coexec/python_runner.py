@@ -18,7 +18,7 @@ import numpy as np
 
 from coexec.location import callers_frame, location, users_line
 from coexec.opaque import is_opaque, values_to_check
-from coexec.promise import Promise, origin
+from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
@@ -81,8 +81,8 @@ class PythonRunner(Validator):
             node = self.choose(op, inputs, attributes)
             if node is None:
                 return self._outside(op, inputs, attributes)
-        elif node.plain:
-            return self._advance(node, inputs, attributes)
+        elif node.plain is not None:
+            return (self._promise_next(node, node.plain),)
         if op.may_raise:
             self._check_contents(op, inputs, attributes)
             if self.recorder is not None:
@@ -143,25 +143,27 @@ class PythonRunner(Validator):
         for slot, position in node.sends:
             if self.bound[slot] is None:
                 self._feed(slot, inputs[position])
-        output = node.single
-        if output is not None and output.shape is not None:
-            values: tuple[Value, ...] = (self._promise(output, 0, output.shape),)
-        else:
-            values = tuple([
-                self._promise(output, i, self._concrete(node, i, inputs, attributes))
-                for i, output in enumerate(node.outputs)
-            ])
+        index = len(self.path)
+        values = []
+        for i, output in enumerate(node.outputs):
+            value = empty_value(self._concrete(node, i, inputs, attributes), output.dtype)
+            self.made[output.number] = make_promise(value, self.log, index, i, output)
+            values.append(value)
         self.path.append(node)
         self.at = node
-        return values
+        return tuple(values)
 
-    def _promise(self, output: WalkOutput, index: int, shape: tuple[int, ...]) -> Value:
-        """An empty value (written out: `Value.promise` and a constructor of Promise would double the cost)."""
+    def _promise_next(self, node: WalkNode, output: WalkOutput) -> Value:
+        """`_advance` for a plain node, written out: most operations are, and calls would double its price."""
         value = new_value(Value)
-        value.array, value.shape, value.dtype, value.owned, value.exported = None, shape, output.dtype, True, False
+        value.array, value.owned, value.exported = None, True, False
+        value.shape, value.dtype = output.known_shape, output.dtype
         value.pending = self.made[output.number] = promise = Promise(value)
-        promise.owner, promise.index, promise.output, promise.source = self.log, len(self.path), index, output
-        self.log.made.append(promise)
+        log, path = self.log, self.path
+        promise.owner, promise.index, promise.output, promise.source = log, len(path), 0, output
+        log.made.append(promise)
+        path.append(node)
+        self.at = node
         return value
 
     def _bind(self, fresh: dict[str, int]) -> None:

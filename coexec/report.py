@@ -97,10 +97,7 @@ class Report:
         """A table, and how the two runners shared their time as a picture."""
         cells = "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in self.rows())
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons[-10:])
-        return (
-            f"<h4>co-execution of {escape(self.name)}</h4>{self._bars()}<table>{cells}</table>"
-            f"<ul>{reasons}</ul>"
-        )
+        return f"<h4>co-execution of {escape(self.name)}</h4>{self._bars()}<table>{cells}</table><ul>{reasons}</ul>"
 
     def _bars(self) -> str:
         """Two horizontal bars as SVG: run and stall of Python and of the graph."""

@@ -21,10 +21,11 @@ from minitensor.ops.opdef import OpDef
 class WalkOutput:
     """One output: where the graph has it, and whether Python may ask for it.
 
-    `shape` is None where a dimension is a symbol; `dims` has it in any case.  `number`: among all outputs.
+    `shape` is None where a dimension is a symbol; `dims` has it in any case (and `known_shape` is for where it is
+    not None).  `number`: among all outputs.
     """
 
-    __slots__ = ("dims", "dtype", "kept", "number", "output", "shape", "trace")
+    __slots__ = ("dims", "dtype", "kept", "known_shape", "number", "output", "shape", "trace")
 
     def __init__(self, number: int, trace: TraceOutput) -> None:
         spec = trace.node.output_specs[trace.index]
@@ -33,6 +34,7 @@ class WalkOutput:
         self.output = Output(trace.node.number, trace.index)
         self.dims = spec.shape
         extents = tuple([d for d in spec.shape if isinstance(d, int)])
+        self.known_shape = extents
         self.shape = extents if len(extents) == len(spec.shape) else None
         self.dtype: np.dtype[Any] = spec.dtype
         self.kept = trace.node.kept[trace.index]
@@ -86,7 +88,6 @@ class ExpectScalar:
         return self.kind is not int or self.low <= cast(int, number) <= self.high
 
 
-
 Expectation = ExpectPhi | ExpectSame | ExpectScalar
 
 
@@ -98,15 +99,14 @@ class WalkNode:
     `only`: the single operation that may follow (None: a fork or the end).  `case`: its choice word.
     `sends`: (slot, position) of the inputs to feed, each unless the path has fed it before.
     `fits`: whether inputs are as `sources`, `fed` and `constants` say; `fits_all`: there is nothing else to compare.
-    `single`: its output where it has one, of known shape.
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
     `rounds`: where the node ends loops: what a further round from that first operation replaces.
-    `plain`: validating it needs nothing but promises for its outputs and its feeds.
+    `plain`: its one output, of known shape, where a valid operation needs nothing but a promise for it.
     """
 
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "number",
-        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols", "single",
+        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols",
         "sources", "symbolic", "trace", "typed",
     )  # fmt: skip
 
@@ -117,7 +117,6 @@ class WalkNode:
         self.attributes = trace.attributes
         self.typed = any(isinstance(v, bool | int | float) for v in trace.attributes.values())
         self.outputs = outputs
-        self.single = outputs[0] if len(outputs) == 1 and outputs[0].shape is not None else None
         self.inputs = len(trace.inputs)
         self.sources: tuple[tuple[int, int], ...] = ()
         self.fed: tuple[tuple[int, int], ...] = ()
@@ -129,7 +128,7 @@ class WalkNode:
         self.sends: tuple[tuple[int, int], ...] = ()
         self.symbolic: tuple[tuple[int, tuple[Dim, ...]], ...] = ()
         self.shape_symbols = False  # whether the attribute `shape` holds symbols
-        self.plain = False
+        self.plain: WalkOutput | None = None
         self.children: tuple[WalkNode, ...] = ()
         self.only: WalkNode | None = None
         self.case: int | None = None

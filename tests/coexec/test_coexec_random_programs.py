@@ -57,32 +57,38 @@ def test_drawn_programs_over_the_native_runner(seed: int, monkeypatch: pytest.Mo
 
 
 NATIVE = [
-    render([
-        "t = mt.clip(t * state.scale, -8.0, 8.0)",
-        "for k in range(1 + i % 3):",
-        "    a = mt.clip(a + u, -8.0, 8.0)",
-        "if float(a.sum()) > 0.0:",
-        "    b = mt.clip(mt.where(a > t, t, b), -8.0, 8.0)",
-        "else:",
-        "    state.scale = (state.scale + 1) % 3",
-        "a[1] = u[0] - 1.0",
-    ]),
-    render([
-        "try:",
-        "    b += t.sum(axis=0, keepdims=True)",
-        "    if i % 3 < 1:",
-        "        raise KeyError(i)",
-        "except KeyError:",
-        "    b = mt.clip(t - a, -8.0, 8.0)",
-        "history.append(mt.clip(b, -8.0, 8.0))",
-        "del history[:-3]",
-        "u = mt.maximum(history[0], u)",
-        "b = mt.clip(b if float(u.sum()) > 1.0 else u, -8.0, 8.0)",
-    ]),
-    render([
-        "while float(t.sum()) > float(i % 4):",
-        "    t = t - 1.0",
-        "    a = mt.clip(a * 2.0 - t, -8.0, 8.0)",
-        "a[0] = b[0] + 1.0",
-    ]),
+    render(
+        [
+            "t = mt.clip(t * state.scale, -8.0, 8.0)",
+            "for k in range(1 + i % 3):",
+            "    a = mt.clip(a + u, -8.0, 8.0)",
+            "if float(a.sum()) > 0.0:",
+            "    b = mt.clip(mt.where(a > t, t, b), -8.0, 8.0)",
+            "else:",
+            "    state.scale = (state.scale + 1) % 3",
+            "a[1] = u[0] - 1.0",
+        ]
+    ),
+    render(
+        [
+            "try:",
+            "    b += t.sum(axis=0, keepdims=True)",
+            "    if i % 3 < 1:",
+            "        raise KeyError(i)",
+            "except KeyError:",
+            "    b = mt.clip(t - a, -8.0, 8.0)",
+            "history.append(mt.clip(b, -8.0, 8.0))",
+            "del history[:-3]",
+            "u = mt.maximum(history[0], u)",
+            "b = mt.clip(b if float(u.sum()) > 1.0 else u, -8.0, 8.0)",
+        ]
+    ),
+    render(
+        [
+            "while float(t.sum()) > float(i % 4):",
+            "    t = t - 1.0",
+            "    a = mt.clip(a * 2.0 - t, -8.0, 8.0)",
+            "a[0] = b[0] + 1.0",
+        ]
+    ),
 ]
