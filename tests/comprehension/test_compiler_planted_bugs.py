@@ -79,10 +79,15 @@ def find_in_language() -> None:
 
 
 def initialisations_are_dropped(patch: Patch) -> None:
-    def without(nodes: list[Any], walker: Any, called: Any, scope: Any) -> list[Any]:
-        return [] if called.get_op_arg(0).get_id().get_name().endswith("_init") else nodes
+    """The element keeps what its memory holds."""
 
-    change(patch, build._Walker, "_instance", without)
+    def kept(nodes: list[Any], walker: Any, called: Any, scope: Any) -> list[Any]:
+        if not called.get_op_arg(0).get_id().get_name().endswith("_init"):
+            return nodes
+        *defines, store = nodes
+        return [*defines, replace(store, value=ir.Load(store.buffer, store.subscripts, store.value.dtype))]
+
+    change(patch, build._Walker, "_instance", kept)
 
 
 def every_fold_starts_from_zero(patch: Patch) -> None:
@@ -126,10 +131,12 @@ def panels_are_packed_from_the_row_before(patch: Patch) -> None:
 
 
 def register_tiles_are_not_written_back(patch: Patch) -> None:
-    def kept(nodes: list[Any], walker: Any, called: Any, scope: Any) -> list[Any]:
-        return [] if called.get_op_arg(0).get_id().get_name().startswith("store ") else nodes
+    def kept(store: ir.Store, walker: Any, copy: Any, *_: Any) -> ir.Store:
+        if copy.into_buffer:
+            return store
+        return replace(store, value=ir.Load(store.buffer, store.subscripts, store.value.dtype))
 
-    change(patch, build._Walker, "_instance", kept)
+    change(patch, build._Walker, "_copy", kept)
 
 
 def stages_are_swapped(patch: Patch) -> None:
