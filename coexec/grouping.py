@@ -242,12 +242,14 @@ class Grouping:
                 return set()
         else:
             members = set(self._members(self.group[at]))
+        # Movement in memory is an alias if it can be one (`_alone`), and aliases take nothing in.
+        is_alias = self._kind(at) is Kind.ALIAS or (self._is_absorbed(at) and self.profiles[item.id].is_view)
         needed: set[Output] = set()
         pending = [s for s in item.inputs if isinstance(s, Output) and s.node in self.position]
         while pending:
             source = pending.pop()
             producer = self.position[source.node]
-            if producer < at and self._is_absorbed(producer) and self._kind(at) is not Kind.ALIAS:
+            if producer < at and self._is_absorbed(producer) and not is_alias:
                 inputs = self._node(producer).inputs
                 pending += [s for s in inputs if isinstance(s, Output) and s.node in self.position]
             elif producer not in members or producer > at:

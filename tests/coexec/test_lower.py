@@ -185,3 +185,17 @@ def test_every_operation_stands_in_one_cluster_but_movement() -> None:
     nodes: dict[int, OpNode] = nodes_by_id(graph)
     assert {nodes[n].op.name for n, times in placed.items() if times > 1} == {"permute_dims"}
     assert set(placed) == set(nodes)
+
+
+def test_a_chain_of_views_ends_in_memory_whole() -> None:
+    """A view that stays in memory takes no movement in: what it shows is put there before it."""
+    g = GraphBuilder()
+    a = g.feed((1, 3))
+    x = g.op("reshape", g.op("reshape", a, shape=(1, 3)), shape=(1, 3))
+    kept = g.op("permute_dims", x, axes=(0, 1))
+    other = g.op("maximum", x, a)
+    graph = g.graph(kept=(kept, other))
+    data = np.array([[2.0, 0.0, 1.0]], F32)
+    found = run_partition(graph, {0: data}, 16)
+    np.testing.assert_array_equal(found[kept], data)
+    np.testing.assert_array_equal(found[other], data)
