@@ -148,7 +148,8 @@ class _Matcher:
                 return self.same(operand, inner)
             case ir.SelectValue(), tree.Select():
                 pairs = zip((value.condition, value.then, value.otherwise), tree.children(expr), strict=True)
-                return all(self.same(v, e) for v, e in pairs)
+                matches = all(self.same(v, e) for v, e in pairs)
+                return matches or self._settled(value, expr)  # the value's choice may be one further inside
             case ir.Builtin(function=function, arguments=arguments), tree.Call(function=meant, arguments=inner):
                 both = function == meant and len(arguments) == len(inner)
                 return both and all(map(self.same, arguments, inner))
