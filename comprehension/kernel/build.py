@@ -15,7 +15,7 @@ from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.scope import Scope, box_subscripts
-from comprehension.kernel.simplify import bounds_of, linear, simplify, simplify_condition, varies_with
+from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
 from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, is_masked, upper_bound
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
 from comprehension.kernel.walk import accesses_in
@@ -175,16 +175,20 @@ class _Walker:
         body = self.nodes(inner, inside)
         if all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
-            return self._tiles(axes, statements)
+            return self._tiles(axes, statements, scope.ranges)
         return self.nodes(node, scope)
 
-    def _tiles(self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...]) -> list[ir.Node]:
+    def _tiles(self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...], ranges: Ranges) -> list[ir.Node]:
         """The statements as one tile; as one for each outcome where a choice is the same for all points."""
         choice = uniform_choice(body, [axis.variable for axis in axes])
         if choice is not None:
+            known = truth(choice.condition, ranges)
+            if known is not None:
+                return self._tiles(axes, chosen(body, choice, outcome=known), ranges)
+            sides = ((choice.condition, True), (negated(choice.condition), False))
             return [
-                ir.If(condition, tuple(self._tiles(axes, chosen(body, choice, outcome=outcome))))
-                for condition, outcome in ((choice.condition, True), (negated(choice.condition), False))
+                ir.If(condition, tuple(self._tiles(axes, chosen(body, choice, outcome=outcome), ranges)))
+                for condition, outcome in sides
             ]
         limited = [self._unmasked(axis, body) for axis in axes]
         tile = ir.Tile(limited[0] if len(limited) > 1 else None, limited[-1], body)

@@ -152,3 +152,14 @@ def test_packed_operands_may_have_strides() -> None:
         [programs.statement("S0", "T", ("j", "k"), total, {"j": 2, "k": 2, "r": 6}, 2, "min", True)],
     )
     assert_right(strided, compile_program(strided))
+
+
+def test_nested_choices_that_are_the_same_for_a_tile_become_branches() -> None:
+    inner = programs.select(programs.iop("<", "i", 2), programs.read("A", "k"), programs.read("B", "k"))
+    outer = programs.select(programs.iop("<", "i", 4), inner, programs.number(7.0))
+    nested = programs.program(
+        "nested",
+        [programs.given("A", 20), programs.given("B", 20), programs.made("T", 6, 20)],
+        [programs.statement("S0", "T", ("i", "k"), outer, {"i": 6, "k": 20})],
+    )
+    assert_right(nested, compile_program(nested))
