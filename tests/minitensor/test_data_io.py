@@ -28,11 +28,14 @@ def test_every_sample_once(count: int, batch_size: int, shuffle: bool, drop_last
 
 def test_shuffling_is_seeded_and_changes_by_pass() -> None:
     def orders() -> list[list[int]]:
+        """Of a pass that is left early and of two whole ones."""
         loader = DataLoader(TensorDataset(np.arange(50)), 50, shuffle=True, generator=mt.random.Generator(4))
-        return [next(iter(loader))[0].tolist() for _ in range(2)]
+        early = next(iter(loader))[0].tolist()
+        return [early, *(batch.tolist() for _ in range(2) for (batch,) in loader)]
 
-    assert orders() == orders()
-    assert orders()[0] != orders()[1]
+    first, second, third = orders()
+    assert [first, second, third] == orders()
+    assert first != second and second != third and first != third
 
 
 class Pairs:

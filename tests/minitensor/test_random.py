@@ -45,6 +45,14 @@ def test_vectorised_words_equal_the_definition(seed: int, draw: int, element: in
     assert vectorised == _philox((element, 0, *words[2:]), words[:2])
 
 
+@given(SEEDS, st.integers(0, 2**64 - 1))
+def test_a_draw_is_the_definitions_at_every_word_of_seed_and_draw(seed: int, draw: int) -> None:
+    generator, key = mt.random.Generator(seed), (seed % 2**32, seed >> 32)
+    assert generator.bits((1,)).tolist() == [_philox((0, 0, 0, 0), key)]
+    generator.set_state((seed, draw))
+    assert generator.bits((1,)).tolist() == [_philox((0, 0, draw % 2**32, draw >> 32), key)]
+
+
 def test_every_quantile_within_bound() -> None:
     """All 2²⁴ normals: absolute error 2⁻²⁰ at most (the algorithm's 1e-7 relative and one rounding to float32)."""
     bits = np.arange(0, 2**24, 7, dtype=np.uint32) << 8
