@@ -70,7 +70,7 @@ class NativeRun:
         self._chosen: list[tuple[int, int]] = []
         self._sent = [0] * len(self._plan.choices)
         self._number = 0  # in the thread's order; 0 while not published
-        self._times = RunTimes(0.0, 0.0)
+        self._times = RunTimes()
         self._lock = threading.RLock()
         self._ended = self._closed = False  # the graph's side is over; Python's side is
 
@@ -177,8 +177,8 @@ class NativeRun:
     def _take_down(self) -> None:
         """Error and times of the ended frame."""
         view = self._frame.view
-        stalled = view[STALLED] / 1e9
-        self._times = RunTimes((view[FINISHED] - view[STARTED]) / 1e9 - stalled, stalled)
+        begin, end, stalled = view[STARTED] / 1e9, view[FINISHED] / 1e9, view[STALLED] / 1e9
+        self._times = RunTimes(end - begin - stalled, stalled, begin, end)
         if view[ERROR]:
             self.error = self._compiled.describe_error(view[ERROR_AT], view[ERROR])
         if self._before is not None and self._before.is_ended():  # it ended before this one, in order

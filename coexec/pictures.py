@@ -104,10 +104,11 @@ def _spec_text(dtype: object, shape: tuple[object, ...]) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
 
 
-def draw_runners(report: Report, steps: int = 6) -> str:
-    """The last `steps` steps of both runners on one time axis."""
-    last = max((event.step for event in report.events), default=0)
-    shown = [event for event in report.events if event.step > last - steps]
+def draw_runners(report: Report, steps: int = 6, last: int | None = None) -> str:
+    """`steps` steps of both runners on one time axis, up to step `last` (the last of all if None)."""
+    if last is None:
+        last = max((event.step for event in report.events), default=0)
+    shown = [event for event in report.events if last - steps < event.step <= last]
     rows = [
         (
             runner,

@@ -57,7 +57,7 @@ class PythonRunner(Validator):
         walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
     """
 
-    __slots__ = ("attributes", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stall_s")
+    __slots__ = ("attributes", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stalls")
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
         super().__init__(walk, root)
@@ -69,7 +69,7 @@ class PythonRunner(Validator):
         self.recorder: Recorder | None = None
         self.reason: str | None = None
         self.left_to_python = 0  # operations that the graph does not have and need not have
-        self.stall_s = 0.0
+        self.stalls: list[tuple[float, float]] = []  # when Python waited for the graph: begin and end
         self.log.fill_pending = self._fill
 
     # --- the observer ------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class PythonRunner(Validator):
         if value.array is None and value.pending is not None:
             begin = perf_counter()
             value.pending.fill(value)
-            self.stall_s += perf_counter() - begin
+            self.stalls.append((begin, perf_counter()))
 
     def _fetch(self, value: Value, source: WalkOutput) -> None:
         begin = perf_counter()
@@ -221,7 +221,7 @@ class PythonRunner(Validator):
             self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
             return
         finally:
-            self.stall_s += perf_counter() - begin
+            self.stalls.append((begin, perf_counter()))
         with self.log.lock:
             if value.array is None:
                 value.array = array

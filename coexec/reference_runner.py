@@ -75,7 +75,7 @@ class ReferenceRun:
         self._demanded = not lazy
         self._cancelled = False
         self._error: BaseException | None = None
-        self._run_s = self._stall_s = 0.0
+        self._run_s = self._stall_s = self._begin_s = self._end_s = 0.0
         self.ended = threading.Event()
         self.delay: Callable[[], float] | None = None  # seconds before each operation, for tests
 
@@ -124,7 +124,7 @@ class ReferenceRun:
             self._changed.notify_all()
 
     def times(self) -> RunTimes:
-        return RunTimes(self._run_s, self._stall_s)
+        return RunTimes(self._run_s, self._stall_s, self._begin_s, self._end_s)
 
     # --- the graph's side --------------------------------------------------------------------------------
 
@@ -132,6 +132,7 @@ class ReferenceRun:
         """Walks the graph from its entry to an end; errors go to whoever waits for a value."""
         try:
             self._wait(lambda: self._demanded)
+            self._begin_s = perf_counter()
             block: int | None = 0
             while block is not None:
                 block = self._block(block)
@@ -141,6 +142,7 @@ class ReferenceRun:
             self._fail(error)
         finally:
             with self._changed:
+                self._end_s = perf_counter()
                 self._feeds.clear()
                 self._phis.clear()
                 if self._handles is not None:

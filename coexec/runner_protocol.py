@@ -45,10 +45,15 @@ class Handle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """Seconds that the graph's thread spent on one step: computing, and waiting for Python."""
+    """Seconds that the graph's thread spent on one step: computing, and waiting for Python.
 
-    run: float
-    stall: float
+    `begin` and `end` are on the clock of `time.perf_counter`; 0 until the step has ended.
+    """
+
+    run: float = 0.0
+    stall: float = 0.0
+    begin: float = 0.0
+    end: float = 0.0
 
 
 class GraphRun(Protocol):

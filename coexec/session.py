@@ -81,7 +81,7 @@ class Session:
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
-        self._runs: list[tuple[GraphRun, RunTimes]] = []
+        self._runs: list[tuple[int, GraphRun, RunTimes]] = []  # number of the step, run, times counted so far
 
     @property
     def phase(self) -> Phase:
@@ -171,7 +171,7 @@ class Session:
     def _start(self, root: FrameType) -> PythonRunner:
         assert self.program is not None and self.compiled is not None
         run = self.compiled.start(lazy=config.mode == "lazy")
-        self._runs.append((run, RunTimes(0.0, 0.0)))
+        self._runs.append((self.report.steps, run, RunTimes()))
         return self.make_runner(self.program, run, root)
 
     # --- what a step teaches -----------------------------------------------------------------------------
@@ -291,22 +291,30 @@ class Session:
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
         now = perf_counter()
         report = self.report
-        stalled = runner.stall_s + (started - begin)
+        stalls = [(begin, started), *runner.stalls]
+        stalled = sum(end - start for start, end in stalls)
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
         if self.compiled is not None:
             operations = report.operations + runner.left_to_python
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
-        report.add_event(Event(report.steps, "python", "step", begin - self._born, now - self._born))
+        self._show("python", report.steps, begin, now)
+        for start, end in stalls:
+            self._show("python", report.steps, start, end, "stall")
         self.count_graph_times()
+
+    def _show(self, runner: str, step: int, begin: float, end: float, name: str = "step") -> None:
+        self.report.add_event(Event(step, runner, name, begin - self._born, end - self._born))
 
     def count_graph_times(self) -> None:
         """Adds what the graph's thread has spent since the last time to the report."""
-        for i, (run, counted) in enumerate(self._runs):
+        for i, (step, run, counted) in enumerate(self._runs):
             times = run.times()
+            if times.end and not counted.end:
+                self._show("graph", step, times.begin, times.end)
             self.report.graph_run_s += times.run - counted.run
             self.report.graph_stall_s += times.stall - counted.stall
-            self._runs[i] = (run, times)
+            self._runs[i] = (step, run, times)
         del self._runs[:-2]  # the graph is at most two steps behind
 
     def wait(self) -> None:

@@ -45,7 +45,7 @@ def write_page(path: Path, eager: Run, coexecuted: Run, session: Session, rows: 
         rows=rows,
         curves=draw_curves([("eager", eager.losses), ("co-executed", coexecuted.losses)]),
         report=session.report._repr_html_(),
-        timeline=draw_runners(session.report),
+        timeline=draw_runners(session.report, last=len(coexecuted.seconds)),
         traces=draw_traces(session.traces),
         trace_nodes=len(session.traces.nodes),
         symbolic=draw_symbolic(session.program.graph, kernel_of),
