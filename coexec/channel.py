@@ -176,6 +176,15 @@ def _functions() -> _Functions:
     return _Functions(compile_source(text, _ENTRIES, name="plan_loop"))
 
 
+def prepare() -> None:
+    """Has the loops of graphs and workers compiled and loaded, so that the first co-executed step does not wait.
+
+    Raises CompilationError where they cannot be.
+    """
+    _functions()
+    pool.current()
+
+
 class _Local(threading.local):
     thread: GraphThread | None = None
 

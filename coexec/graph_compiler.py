@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
+from coexec import channel
 from coexec.buffers import plan_buffers
 from coexec.errors import CoexecError, CompilationFailed
 from coexec.graph_runner import NativeGraph
@@ -26,6 +27,7 @@ from coexec.steps import Alias, Step
 from coexec.symbolic import SymbolicGraph, verify_symbolic
 from comprehension.api import Kernel, define
 from comprehension.errors import ComprehensionError
+from comprehension.jit.failure import ProgramEnded
 from comprehension.jit.request import Math
 from comprehension.lang import tree
 from comprehension.lang.printer import to_text
@@ -62,6 +64,7 @@ def build_native(graph: SymbolicGraph, numerics: str) -> NativeGraph:
     verify_symbolic(graph)
     parts = partition(graph)
     math: Math = "fast" if numerics == "fast" else "strict"
+    channel.prepare()
     parts, compiled = compile_clusters(parts, math)
     verify_partition(parts)
     program = sequence(parts, compiled)
@@ -86,7 +89,7 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
         if isinstance(kernel, Kernel):
             compiled[cluster] = _compiled_cluster(cluster, lowered, kernel)
             continue
-        if len(cluster.nodes) == 1:
+        if len(cluster.nodes) == 1 or isinstance(kernel, ProgramEnded):
             raise CompilationFailed(f"{cluster.nodes[0].where}: {cluster.nodes[0].op.name}: {kernel}") from kernel
         names = ", ".join(node.op.name for node in cluster.nodes)
         log.warning("a cluster of %d operations (%s) is compiled in halves: %s", len(cluster.nodes), names, kernel)

@@ -25,7 +25,14 @@ from comprehension import errors
 from comprehension.config import config, statistics
 from comprehension.errors import ComprehensionError
 from comprehension.jit.cache import Artifact, Cache, CacheRefused, default_root
-from comprehension.jit.failure import CompilationError, CompilerDied, TimeLimitExceeded, log, note_fallback
+from comprehension.jit.failure import (
+    CompilationError,
+    CompilerDied,
+    ProgramEnded,
+    TimeLimitExceeded,
+    log,
+    note_fallback,
+)
 from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
 from comprehension.jit.request import Request, SourceRequest, fingerprint, key_of
@@ -181,7 +188,7 @@ class Client:
             self._answer(key, request, future)
         for future in list(self._in_flight.values()):
             if not future.done():
-                future.set_exception(CompilationError("the program ended before this was compiled"))
+                future.set_exception(ProgramEnded("the program ended before this was compiled"))
         if self._process is not None:
             self._process.close()
 

@@ -34,6 +34,10 @@ class TimeLimitExceeded(CompilationError):
     """The compilation took longer than `config.compile_seconds`; its process was killed."""
 
 
+class ProgramEnded(CompilationError):
+    """The program is ending: what was still asked for is not compiled any more."""
+
+
 class ForbiddenSymbol(CompilationError):
     """An object file refers to a function outside the allow-list; it was not loaded."""
 
