@@ -20,9 +20,10 @@ from comprehension.errors import ComprehensionError, ComprehensionWarning
 from comprehension.jit import client
 from comprehension.jit.arguments import Arguments, is_scalar, specs_of, take_arguments
 from comprehension.jit.cache import Artifact
-from comprehension.jit.expression import evaluate, text_of_tree
+from comprehension.jit.expression import evaluate
 from comprehension.jit.kernel import Kernel as Kernel
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
+from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.frontend import analyse

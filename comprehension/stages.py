@@ -16,13 +16,13 @@ from comprehension.codegen.cpu import GeneratedSource, generate
 from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
 from comprehension.jit.describe import manifest_of
 from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
-from comprehension.jit.expression import text_of_tree
 from comprehension.jit.ptx import compile_cuda
 from comprehension.jit.report import Resources
 from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.size_text import text_of_tree
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram

@@ -1,6 +1,6 @@
 """In which order a stage finds its arguments: the part of a kernel's interface that both sides must agree on.
 
-In: a Kernel.  Out: the names behind `buffers[i]` and `dims[i]`, and integer expressions as Python text.
+In: a Kernel.  Out: the names behind `buffers[i]` and `dims[i]`.
 Invariant: depends on the kernel alone; `jit.manifest` describes the same order to the program.
 """
 
@@ -30,32 +30,3 @@ def dim_names(kernel: ir.Kernel) -> tuple[str, ...]:
         if isinstance(stride, ir.Var)
     ]
     return (*kernel.sizes, *strides)
-
-
-def size_text(expression: ir.IntExpr) -> str:
-    """An expression over sizes and scalars as Python text: the manifest's form.
-
-    >>> size_text(ir.IntOp("+", ir.IntOp("*", ir.Var("N"), ir.Int(2)), ir.Int(1)))
-    '((N * 2) + 1)'
-    """
-    match expression:
-        case ir.Int(value):
-            return str(value)
-        case ir.Var(name):
-            return name
-        case ir.IntOp("min" | "max" as op, left, right):
-            return f"{op}({size_text(left)}, {size_text(right)})"
-        case ir.IntOp(op, left, right):
-            return f"({size_text(left)} {'//' if op == '/' else op} {size_text(right)})"
-        case ir.IntSelect(condition, then, otherwise):
-            return f"({size_text(then)} if {_condition_text(condition)} else {size_text(otherwise)})"
-        case ir.FromValue():
-            raise ValueError("a size cannot depend on the values of a tensor")
-
-
-def _condition_text(condition: ir.Condition) -> str:
-    match condition:
-        case ir.Compare(op, left, right):
-            return f"({size_text(left)} {op} {size_text(right)})"
-        case ir.BoolOp(op, left, right):
-            return f"({_condition_text(left)} {op} {_condition_text(right)})"

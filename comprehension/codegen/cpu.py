@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from comprehension.codegen.abi import dim_names, size_text, slot_names
+from comprehension.codegen.abi import dim_names, slot_names
 from comprehension.codegen.check_text import print_check, print_scan
 from comprehension.codegen.checks import ScanNode, checks_in_place, inlined, scan_of
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function
@@ -26,6 +26,7 @@ from comprehension.codegen.names import Scope, identifier
 from comprehension.codegen.subscript import elements_of, offset_of, simplified
 from comprehension.codegen.value_text import SPREADS, Printer, TileContext
 from comprehension.kernel import ir
+from comprehension.kernel.size_text import text_of
 
 if TYPE_CHECKING:
     from comprehension.machine import Machine
@@ -318,4 +319,4 @@ def _largest(totals: Sequence[ir.IntExpr]) -> int | str:
             result = ir.Int(max(total.value, result.value))
         elif total != result and total != ir.Int(0):
             result = total if result == ir.Int(0) else ir.IntOp("max", result, total)
-    return result.value if isinstance(result, ir.Int) else size_text(result)
+    return result.value if isinstance(result, ir.Int) else text_of(result)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from comprehension.codegen.abi import dim_names, size_text
+from comprehension.codegen.abi import dim_names
 from comprehension.codegen.cuda_text import NUMPY, Body, Source
 from comprehension.codegen.function import CodegenError
 from comprehension.codegen.names import identifier
 from comprehension.codegen.subscript import elements_of, simplified
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.size_text import text_of
 from comprehension.lang.types import ScalarType
 
 BLOCK = 128
@@ -92,7 +93,7 @@ def _stage(kernel: ir.Kernel, stage: ir.Stage) -> tuple[Source, CudaEntry]:
     parameters = _parameters(kernel, source, [b for b in local if _is_large(b)])
     listed = ", ".join(source.names[p.kind, p.name] for p in parameters)
     source.lines.insert(0, f"def {name}({listed}):")
-    return source, CudaEntry(name, parameters, size_text(threads))
+    return source, CudaEntry(name, parameters, text_of(threads))
 
 
 def _mapped_nest(stage: ir.Stage) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
@@ -178,7 +179,7 @@ def _parameters(kernel: ir.Kernel, source: Source, large: Sequence[ir.Buffer]) -
         if not _is_local(buffer) and ("buffer", buffer.name) in source.names:
             found.append(Parameter(buffer.name, "buffer", _stored(buffer.dtype)))
     for buffer in large:
-        found.append(Parameter(buffer.name, "scratch", _stored(buffer.dtype), size_text(elements_of(buffer))))
+        found.append(Parameter(buffer.name, "scratch", _stored(buffer.dtype), text_of(elements_of(buffer))))
     for name, dtype in kernel.scalars:
         if ("scalar", name) in source.names:
             found.append(Parameter(name, "scalar", _stored(dtype)))

@@ -17,8 +17,9 @@ import numpy as np
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
 from comprehension.jit.arrays import Array
-from comprehension.jit.expression import Number, escaped, evaluate
+from comprehension.jit.expression import Number, evaluate
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.kernel.size_text import escaped
 from comprehension.lang.types import ScalarType
 
 ALIGNMENT = 64

@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from comprehension.codegen.cuda import CudaEntry, GeneratedCuda, Parameter
+from comprehension.jit.expression import evaluate
 from comprehension.jit.protocol import Message, read_message, write_message
 
 Array = np.ndarray[Any, Any]
@@ -134,8 +135,8 @@ def _argument(parameter: Parameter, flat: Mapping[str, Array], known: Mapping[st
 
 
 def _evaluated(text: str, known: Mapping[str, Any]) -> int:
-    """An expression over sizes that `codegen.abi.size_text` printed."""
-    return int(eval(text, {"__builtins__": {}, "min": min, "max": max}, {n: int(v) for n, v in known.items()}))
+    """An expression of a `CudaEntry`."""
+    return int(evaluate(text, {name: int(value) for name, value in known.items()}))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comprehension.jit.expression import text_of, text_of_tree
 from comprehension.jit.manifest import BufferSlot, Manifest, SlotKind, StageEntry
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import simplify
+from comprehension.kernel.size_text import text_of, text_of_tree
 from comprehension.lang.loops import LoopProgram, Role
 
 _KINDS: dict[ir.Space, SlotKind] = {

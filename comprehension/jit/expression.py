@@ -1,116 +1,23 @@
-"""Integer expressions of a manifest: written by the compiler process, evaluated by the program at a launch.
+"""Integer expressions of a manifest, evaluated by the program at a launch.
 
-In: IR expressions and typed trees (to write), environments of sizes and scalars (to evaluate).
-Out: Python text over names, `+ - * // % min max`, comparisons, `and or not`, `a if c else b`, `int(x)`.
-Invariant: nothing of Python is reachable from a text but these; division by zero gives 0, as in the language.
-
-A size may be called `if` or `min`: such names are written with one more underscore (`if_`), and so are names
-that already look like that, so that no two meet.
+In: Python text as `kernel.size_text` writes it, environments of sizes and scalars.  Out: numbers.
+Invariant: nothing of Python is reachable from a text but `+ - * // % min max`, comparisons, `and or not`,
+`a if c else b` and `int(x)`; division by zero gives 0, as in the language.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-import keyword
 from collections.abc import Callable, Mapping
-from typing import assert_never
 
-from comprehension.kernel import ir
-from comprehension.lang import tree
+from comprehension.kernel.size_text import unescaped
 
 Number = int | float
 Environment = Mapping[str, Number]
 Evaluate = Callable[[Environment], Number]
 
-_FUNCTIONS = ("min", "max", "int")
 LONGEST = 100_000
-
-
-# --- writing -----------------------------------------------------------------------------------------------
-
-
-def text_of(expr: ir.IntExpr) -> str:
-    """Python text of an IR expression; ValueError where it depends on a tensor's contents.
-
-    >>> text_of(ir.IntOp("/", ir.IntOp("+", ir.Var("N"), ir.Int(31)), ir.Int(32)))
-    '((N + 31) // 32)'
-    """
-    match expr:
-        case ir.Int(value):
-            return f"({value})" if value < 0 else str(value)
-        case ir.Var(name):
-            return escaped(name)
-        case ir.IntOp("min" | "max" as op, left, right):
-            return f"{op}({text_of(left)}, {text_of(right)})"
-        case ir.IntOp(op, left, right):
-            return f"({text_of(left)} {'//' if op == '/' else op} {text_of(right)})"
-        case ir.IntSelect(condition, then, otherwise):
-            return f"({text_of(then)} if {_condition_text(condition)} else {text_of(otherwise)})"
-        case ir.FromValue():
-            raise ValueError("an indirect subscript has no value before the kernel runs")
-        case _:
-            assert_never(expr)
-
-
-def _condition_text(condition: ir.Condition) -> str:
-    match condition:
-        case ir.Compare(op, left, right):
-            return f"({text_of(left)} {op} {text_of(right)})"
-        case ir.BoolOp(op, left, right):
-            return f"({_condition_text(left)} {op} {_condition_text(right)})"
-        case _:
-            assert_never(condition)
-
-
-_BINARY = {"/": "//", "&&": "and", "||": "or"}
-
-
-def text_of_tree(expr: tree.Expr) -> str:
-    """Python text of a typed tree over sizes and scalars; ValueError where it reads a tensor or calls a builtin.
-
-    >>> text_of_tree(tree.Binary("&&", tree.Binary("<", tree.Name("M"), tree.Name("N")), tree.Name("flag")))
-    '((M < N) and flag)'
-    """
-    match expr:
-        case tree.Number(value):
-            return f"({value!r})" if value < 0 else repr(value)
-        case tree.Name(name):
-            return escaped(name)
-        case tree.Unary(op, operand):
-            return f"({'not ' if op == '!' else '-'}{text_of_tree(operand)})"
-        case tree.Binary(op, left, right):
-            return f"({text_of_tree(left)} {_BINARY.get(op, op)} {text_of_tree(right)})"
-        case tree.Select(condition, then, otherwise):
-            return f"({text_of_tree(then)} if {text_of_tree(condition)} else {text_of_tree(otherwise)})"
-        case tree.Cast(to, operand):
-            return f"int({text_of_tree(operand)})" if to.is_integer else text_of_tree(operand)
-        case tree.Call("min" | "max" as function, arguments):
-            return f"{function}({', '.join(text_of_tree(a) for a in arguments)})"
-        case tree.Call() | tree.Access() | tree.SizeOf():
-            raise ValueError(f"{type(expr).__name__} is not known before the kernel runs")
-        case _:
-            assert_never(expr)
-
-
-def escaped(name: str) -> str:
-    """A name as it stands in a text.
-
-    >>> escaped("N"), escaped("if"), escaped("if_")
-    ('N', 'if_', 'if__')
-    """
-    return name + "_" if _is_reserved(name.rstrip("_")) else name
-
-
-def _unescaped(name: str) -> str:
-    return name[:-1] if name.endswith("_") and _is_reserved(name.rstrip("_")) else name
-
-
-def _is_reserved(name: str) -> bool:
-    return keyword.iskeyword(name) or name in _FUNCTIONS
-
-
-# --- evaluating ----------------------------------------------------------------------------------------------
 
 
 def evaluate(value: Number | str, environment: Environment) -> Number:
@@ -165,7 +72,7 @@ def _compile(node: ast.expr) -> Evaluate:
         case ast.Constant(value=bool() | int() | float() as value):
             return lambda env: value
         case ast.Name(id=name):
-            key = _unescaped(name)
+            key = unescaped(name)
             return lambda env: env[key]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _compile(operand)

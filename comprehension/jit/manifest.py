@@ -25,7 +25,7 @@ SlotKind = Literal["input", "output", "workspace", "scalar"]
 
 @dataclass(frozen=True, slots=True)
 class BufferSlot:
-    """`shape` holds ints, or integer expressions over sizes and scalars (`jit.expression`: `"N*2+1"`).
+    """`shape` holds ints, or integer expressions over sizes and scalars (`kernel.size_text`: `"N*2+1"`).
 
     An output that `reads_initial` must hold the caller's contents (`out=`) if `accumulates`; otherwise only
     part of it is written, and a fresh one starts as zeros.

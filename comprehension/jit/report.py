@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from comprehension.jit.expression import evaluate, text_of_tree
+from comprehension.jit.expression import evaluate
+from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role
 from comprehension.machine import Machine

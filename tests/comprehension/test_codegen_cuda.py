@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import texts
 
-from comprehension.codegen.abi import size_text
 from comprehension.codegen.cuda import generate_cuda
 from comprehension.codegen.function import CodegenError
 from comprehension.jit.cuda import lower_to_cuda
 from comprehension.jit.cuda_simulator import CudaSimulator, SimulationError
+from comprehension.jit.expression import evaluate
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
+from comprehension.kernel.size_text import text_of
 from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
 from comprehension.poly.scop import build_scop
@@ -54,7 +55,7 @@ def memory(kernel, arrays, sizes=None):
 
 def extent_of(extent, sizes):
     """The value of a size expression."""
-    return eval(size_text(extent), {"min": min, "max": max}, dict(sizes))
+    return evaluate(text_of(extent), sizes)
 
 
 # --- whole programs ---------------------------------------------------------------------------------
@@ -77,6 +78,14 @@ def test_symbolic_kernels_agree_with_the_interpreter(name, math, simulator):
     outputs = simulator.run(found.generated, memory(found.kernel, arrays, sizes), sizes)
     for output, values in expected.items():
         np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
+
+
+def test_a_size_may_have_the_name_of_a_keyword(simulator, monkeypatch):
+    text = "def f(float(if, N) A) -> (B) { B(i, j) = A(i, j) + A(0, j) }"
+    monkeypatch.setitem(texts.TEXTS, "keyword", (text, [(3, 7)]))
+    found, arrays, sizes = lowered("keyword", "symbolic")
+    outputs = simulator.run(found.generated, memory(found.kernel, arrays, sizes), sizes)
+    np.testing.assert_array_equal(outputs["B"], arrays["A"] + arrays["A"][0])
 
 
 def test_the_source_is_the_same_for_the_same_program():

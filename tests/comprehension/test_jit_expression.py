@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comprehension.jit.expression import compiled, evaluate, text_of, text_of_tree
+from comprehension.jit.expression import compiled, evaluate
 from comprehension.kernel import ir
+from comprehension.kernel.size_text import text_of, text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 
