@@ -7,7 +7,8 @@ away: no wrong kernel ever reaches the user's cache.  Each room has a finder, ma
 - schedules and kernels: the certificate; and, as if there were none, KernelIR interpreted beside the reference;
 - the certificate itself: changes of kernels that it must refuse;
 - generated code: machine code beside the reference;
-- requests, cache and launches: calls through the public face.
+- requests and launches: calls through the public face;
+- the cache's folder: its own tests.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import native_kernels
 import numpy as np
 import pytest
-from test_certificate import NAMED, test_mutations_are_refused
+import test_certificate
+import test_codegen_cuda
+import test_jit_cache
 from test_lang_reference import EXACT, call
 from texts import kernel_of, program_of
 
 import comprehension as tc
 from comprehension import pipeline, stages
-from comprehension.codegen import arithmetic, elementary
+from comprehension.codegen import arithmetic, checks, elementary, fold
 from comprehension.config import config
-from comprehension.jit import client, describe, launch
+from comprehension.jit import cache, client, describe, launch
 from comprehension.kernel import build, ir, simplify
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.interpret import interpret
@@ -38,7 +44,7 @@ from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
-from comprehension.lang.types import ScalarType, Spec
+from comprehension.lang.types import Spec
 from comprehension.poly import certificate, dependence, scheduler
 
 Patch = pytest.MonkeyPatch
@@ -228,15 +234,17 @@ def _unchecked(step: str) -> Plant:
     return plant
 
 
-PROOFS = [
-    _unchecked(step)
-    for step in ("check_instances", "check_addresses", "check_bounds", "check_parallel", "check_order", "check_family")
-]
+STEPS = "instances", "values", "addresses", "combinations", "bounds", "parallel", "barriers", "order", "family"
+"""Without `check_shapes`: `check_values` demands all of it too, so that nothing wrong is accepted without it."""
+PROOFS = [_unchecked(f"check_{step}") for step in STEPS]
 
 
 def find_in_proofs() -> None:
-    for make, sizes, what, of in NAMED:
-        test_mutations_are_refused(make, sizes, what, of)
+    for make, sizes, what, of in test_certificate.NAMED:
+        test_certificate.test_mutations_are_refused(make, sizes, what, of)
+    test_certificate.test_strict_accepts_packing_and_refuses_split_reductions()
+    test_certificate.test_strict_keeps_the_order_of_reductions()
+    test_codegen_cuda.test_threads_that_depend_on_each_other_are_refused()
 
 
 # --- generated code --------------------------------------------------------------------------------------------
@@ -280,12 +288,26 @@ def exp_stops_at_the_normal_numbers(patch: Patch) -> None:
     patch.setattr(elementary, "clamp", lambda x, low, high: right(x, max(low, -87.0), high))
 
 
+def folds_take_every_other_lane_twice(patch: Patch) -> None:
+    right = fold.shuffle
+    patch.setattr(fold, "shuffle", lambda builder, a, b, lanes: right(builder, a, b, [n - n % 2 for n in lanes]))
+
+
+def checks_let_the_extent_itself_pass(patch: Patch) -> None:
+    def wider(found: list[checks.Check], *_: Any) -> list[checks.Check]:
+        return [replace(check, extent=ir.IntOp("+", check.extent, ir.Int(1))) for check in found]
+
+    change(patch, checks, "checks_of", wider)
+
+
 CODE: list[Plant] = [
     extremes_drop_nan,
     quotients_truncate,
     remainders_take_the_sign_of_the_dividend,
     small_integers_saturate,
     exp_stops_at_the_normal_numbers,
+    folds_take_every_other_lane_twice,
+    checks_let_the_extent_itself_pass,
 ]
 ARITHMETIC = """
 def f(float(N) X, int32(N) A, int32(N) B) -> (M, E, Q, R, W) {
@@ -298,21 +320,38 @@ def f(float(N) X, int32(N) A, int32(N) B) -> (M, E, Q, R, W) {
 """
 
 
+def compile_here(text: str, *specs: Spec) -> tuple[LoopProgram, native_kernels.Native]:
+    program = infer(load(text)["f"], list(specs))
+    return program, native_kernels.Native(kernel_of(program)[1])
+
+
 def find_in_code() -> None:
-    """Machine code of one def, elements special and ordinary, at lanes and in the rest; exp within its 2 ulp."""
+    """Machine code beside the reference: elements special and ordinary; exp within its 2 ulp; folds; checks."""
     x = np.resize(np.array([np.nan, -np.inf, np.inf, -0.0, -150.0, -100.0, -90.0, -1.5, 0.25, 88.0, 100.0]), 37)
     a, b = np.resize(np.array([7, -7, 300, -300, 2**31 - 1]), 37), np.resize(np.array([2, -3, 5]), 37)
     arrays = {"X": x.astype(np.float32), "A": a.astype(np.int32), "B": b.astype(np.int32)}
-    specs = [Spec((37,), dtype) for dtype in (ScalarType.FLOAT32, ScalarType.INT32, ScalarType.INT32)]
-    program = infer(load(ARITHMETIC)["f"], specs)
-    _, kernel = kernel_of(program)
-    found, expected = native_kernels.run_native(kernel, arrays), run(program, arrays)
+    program, native = compile_here(ARITHMETIC, *(Spec(array.shape, str(array.dtype)) for array in arrays.values()))
+    found, expected = native.bind(arrays), run(program, arrays)
+    assert native.run() == 0
     for name in ("M", "Q", "R", "W"):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     np.testing.assert_array_max_ulp(found["E"], expected["E"], 2)
 
+    table = np.arange(111, dtype=np.float32).reshape(3, 37)
+    _, native = compile_here("def f(float(M, N) A) -> (s) { s(i) +=! A(i, j) }", Spec((3, 37), "float32"))
+    found = native.bind({"A": table})
+    assert native.run() == 0
+    np.testing.assert_array_equal(found["s"], table.sum(1))
 
-# --- requests, cache and launches ------------------------------------------------------------------------------
+    gather = "def f(float(N) T, int32(M) I) -> (O) { O(i) = T(I(i)) }"
+    _, native = compile_here(gather, Spec((37,), "float32"), Spec((3,), "int32"))
+    for last, refused in ((36, False), (37, True), (-1, True)):
+        found = native.bind({"T": table[0], "I": np.array([0, 5, last], np.int32)})
+        assert bool(native.run()) == refused
+        assert refused or found["O"].tolist() == [0, 5, 36]
+
+
+# --- requests and launches -------------------------------------------------------------------------------------
 
 
 def _keys_without(**entry: Any) -> Plant:
@@ -331,6 +370,14 @@ def preconditions_are_not_checked(patch: Patch) -> None:
 
 def strides_of_inputs_are_ignored(patch: Patch) -> None:
     patch.setattr(launch, "_is_dense", lambda array: True)
+
+
+def elements_that_nobody_writes_are_left_as_they_are(patch: Patch) -> None:
+    patch.setattr(launch, "allocate_zeroed", lambda shape, dtype: np.full(shape, 7, dtype))
+
+
+def the_last_unit_of_a_stage_is_not_run(patch: Patch) -> None:
+    change(patch, describe, "_entry", lambda entry, *_: replace(entry, extent=max(entry.extent - 1, 1)))
 
 
 def overlap_of_outputs_is_not_checked(patch: Patch) -> None:
@@ -361,6 +408,8 @@ CALLS: list[Plant] = [
     _keys_without(options=tc.MappingOptions()),
     preconditions_are_not_checked,
     strides_of_inputs_are_ignored,
+    elements_that_nobody_writes_are_left_as_they_are,
+    the_last_unit_of_a_stage_is_not_run,
     overlap_of_outputs_is_not_checked,
     sums_start_from_one_and_every_certificate_counts_as_proved,
     kernels_are_handed_out_whatever_the_certificate_says,
@@ -378,6 +427,8 @@ def find_in_calls() -> None:
     np.testing.assert_array_equal(total(np.asfortranarray(a)), a.sum(1))
     np.testing.assert_array_equal(total(a[:, :4]), a[:, :4].sum(1))
     assert total.compile(a).certificate
+    part = tc.define("def part(float(N) A) -> (B) { B(i) = A(i) where i in 2:N }").part
+    np.testing.assert_array_equal(part(a[0]), [0, 0, *a[0, 2:]])
 
     f = tc.define(MULTIPLY_ADD).f
     x, y = np.full(20, 1 + 2.0**-12, np.float32), np.full(20, -1 - 2.0**-11, np.float32)
@@ -391,6 +442,32 @@ def find_in_calls() -> None:
     np.testing.assert_array_equal(neighbours(x, line), x + line[1:])
     with pytest.raises(tc.ComprehensionError, match="M"):
         neighbours(x, x)
+
+
+# --- the cache's folder ----------------------------------------------------------------------------------------
+
+
+def contents_are_not_compared_with_their_hashes(patch: Patch) -> None:
+    same = SimpleNamespace(hexdigest=lambda: "0" * 64)
+    patch.setattr(cache, "hashlib", SimpleNamespace(sha256=lambda data=b"": same))
+
+
+def folders_that_others_can_write_are_trusted(patch: Patch) -> None:
+    patch.setattr(cache, "check_private", lambda folder: None)
+
+
+FOLDER: list[Plant] = [contents_are_not_compared_with_their_hashes, folders_that_others_can_write_are_trusted]
+
+
+def find_in_folder() -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        stored = cache.Cache(folder)
+        test_jit_cache.test_what_was_stored_comes_back(folder)
+        file = stored._entry(test_jit_cache.KEY) / "kernel.o"
+        file.write_bytes(file.read_bytes()[:-1])
+        assert stored.load(test_jit_cache.KEY) is None
+        test_jit_cache.test_folder_that_others_can_write_is_refused(folder, 0o777)
 
 
 # --- every finder finds every bug of its room, and nothing else --------------------------------------------------
@@ -409,6 +486,7 @@ ROOMS: list[tuple[Callable[[], None], list[Plant]]] = [
     (find_in_proofs, PROOFS),
     (find_in_code, CODE),
     (find_in_calls, CALLS),
+    (find_in_folder, FOLDER),
 ]
 
 
