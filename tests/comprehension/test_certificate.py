@@ -112,7 +112,7 @@ NAMED = [
     (hw.stencil_stages, (12,), "lower bound of i + 1", "instances"),
     (hw.stencil_stages, (12,), "+ becomes -", "instances"),
     (hw.softmax_rows, (5, 19), "- becomes +", "instances"),
-    (hw.softmax_rows, (5, 19), "max becomes min", "buffers"),
+    (hw.softmax_rows, (5, 19), "max becomes min", "instances"),
     (hw.softmax_rows, (5, 19), "fold max becomes min", "buffers"),
     (hw.softmax_rows, (5, 19), "fold + becomes -", "buffers"),
 ]
