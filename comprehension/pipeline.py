@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from comprehension.config import config
+from comprehension.errors import IllegalSchedule
 from comprehension.explain import write_dump
 from comprehension.jit.report import report_of
 from comprehension.jit.request import ComprehensionRequest, Target, key_of
@@ -112,7 +113,11 @@ def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
     given_up: list[str] = []
     for options in _attempts(compilation.request.options):
         compilation.options = options
-        _run(compilation, MIDDLE[compilation.request.target])
+        try:
+            _run(compilation, MIDDLE[compilation.request.target])
+        except IllegalSchedule as refused:  # no mapping to threads can be proved
+            given_up.append(str(refused))
+            continue
         if compilation.certificate:
             return tuple(given_up)
         failed = [name for name, holds in compilation.certificate.properties.items() if not holds]

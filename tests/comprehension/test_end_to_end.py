@@ -360,3 +360,30 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
     monkeypatch.setattr(stages, "certify", lambda *_: Certificate({"bounds": False}))
     with pytest.raises(pipeline.NotProved):
         pipeline.compile_comprehension(request)
+
+
+def test_a_mapping_to_threads_that_cannot_be_proved_gives_way_to_a_simpler_schedule(monkeypatch) -> None:
+    from comprehension import pipeline, stages
+
+    map_to_gpu = stages.map_to_gpu
+    why = "no mapping of stage 0 can be proved: made up"
+
+    def refusing(times: int):
+        left = [tc.IllegalSchedule(why)] * times
+
+        def mapped(scop, kernel, math):
+            if left:
+                raise left.pop()
+            return map_to_gpu(scop, kernel, math)
+
+        return mapped
+
+    function = tc.define(MATMUL).matmul
+    request = function._request(specs_of(function.definition, inputs_of("matmul")), "cuda", None, "fast", True)
+    monkeypatch.setattr(stages, "map_to_gpu", refusing(2))
+    files = pipeline.compile_comprehension(request)
+    assert b"cuda.grid" in files["70-kernel.py"]
+    assert Report.from_json(files["report.json"].decode()).fallbacks == (why,) * 2
+    monkeypatch.setattr(stages, "map_to_gpu", refusing(3))
+    with pytest.raises(pipeline.NotProved, match="made up"):
+        pipeline.compile_comprehension(request)
