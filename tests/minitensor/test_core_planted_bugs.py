@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -92,7 +93,7 @@ def gradients_have_no_tape(patch: Patch) -> None:
 
 
 def the_tape_keeps_leaves_alive(patch: Patch) -> None:
-    patch.setattr("minitensor.tensor.make_leaf", lambda tensor: Leaf(lambda: tensor))
+    patch.setattr("minitensor.tensor.make_leaf", lambda tensor: Leaf(lambda: tensor))  # type: ignore[arg-type]
 
 
 def no_grad_reaches_other_threads(patch: Patch) -> None:
@@ -272,7 +273,11 @@ def running_variance_is_biased(patch: Patch) -> None:
 
 
 def eval_stops_at_the_first_level(patch: Patch) -> None:
-    patch.setattr(module.Module, "train", lambda self, mode=True: setattr(self, "training", mode) or self)
+    def train(self: Any, mode: bool = True) -> Any:
+        self.training = mode
+        return self
+
+    patch.setattr(module.Module, "train", train)
 
 
 def state_is_shared_with_the_module(patch: Patch) -> None:
@@ -299,7 +304,7 @@ def checks_of(tests: ModuleType) -> Iterator[Check]:
         names, cases = marks[0].args
         single = isinstance(names, str) and "," not in names
         for case in cases:
-            yield lambda test=test, case=case, single=single: test(case) if single else test(*case)
+            yield partial(test, case) if single else partial(test, *case)
 
 
 def drawn(test: Any, *example: Any) -> Check:
