@@ -130,7 +130,7 @@ def _attempts(options: MappingOptions) -> Iterator[MappingOptions]:
     """The options asked for, then the same without fusion, then plain loops."""
     yield options
     yield replace(options, fusion="min")
-    yield replace(options, fusion="min", vectorize=False, tile=(), unroll=1, private=False)
+    yield replace(options, fusion="min", vectorize=False, tile=())
 
 
 def _run(compilation: Compilation, stages: Sequence[Stage]) -> None:

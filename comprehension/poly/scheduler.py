@@ -5,6 +5,7 @@ In: a Scop and its dependences.  Out: a legal ScheduleTree.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -52,9 +53,23 @@ def schedule(
     try:
         mapped = isl.bounded(context, BUDGET, lambda: Mapper(scop, model).tree(nests))
     except isl.OutOfBudget as spent:
-        mapped = plain_schedule(scop, dependences, machine=machine)
-        return replace(mapped, steps=(f"plain loops in the order of the text: {spent}",))
-    return replace(mapped, steps=(*fuser.reasons, *mapped.steps))
+        plain = plain_schedule(scop, dependences, machine=machine)
+        why = f"plain loops in the order of the text: {spent}"
+        return replace(plain, steps=(why, *_not_applied(options, machine)))
+    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_not_applied(options, machine)))
+
+
+def _not_applied(options: MappingOptions, machine: Machine) -> Iterator[str]:
+    """What the options ask for and no target does, with the reason; on a CPU the GPU's fields are not looked at."""
+    if options.unroll is not None and options.unroll > 1:
+        yield f"unroll={options.unroll} is not applied: LLVM unrolls loops by its own cost model"
+    if machine.architecture != "cuda":
+        return
+    for name, grid in (("threads", options.threads), ("blocks", options.blocks)):
+        if grid is not None:
+            yield f"{name}={grid} is not applied: grids have one thread for each point of the mapped loops"
+    if not options.private:
+        yield "private=False is not applied: what a thread keeps to itself is always its own"
 
 
 def plain_schedule(scop: Scop, dependences: Dependences, *, machine: Machine, fuse: bool = False) -> ScheduleTree:

@@ -20,6 +20,7 @@ from comprehension.poly.dependence import find_dependences
 from comprehension.poly.nest import Nest
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
+from comprehension.poly.transform.map_gpu import WARP
 
 
 def tiles(kernel: ir.Kernel) -> list[ir.Tile]:
@@ -90,6 +91,18 @@ def test_transposition_moves_square_tiles() -> None:
 def test_operands_that_miss_caches_are_packed() -> None:
     assert any("B packed" in step for step in steps(programs.matmul(1024, 1024, 1024)))
     assert not any("packed into" in step for step in steps(programs.matmul(32, 32, 16)))
+
+
+def test_the_steps_say_which_options_are_not_applied() -> None:
+    program = programs.matmul(8, 8, 8)
+    assert steps(program, MappingOptions(unroll=1)) == steps(program)
+    assert steps(program, MappingOptions(unroll=16, threads=(32,))) == (
+        *steps(program), "unroll=16 is not applied: LLVM unrolls loops by its own cost model",
+    )  # fmt: skip
+    scop = build_scop(program)
+    options = MappingOptions(threads=(32, 8), blocks=(4,), private=False)
+    on_gpu = schedule(scop, find_dependences(scop), machine=WARP, options=options).steps
+    assert [step.split("=")[0] for step in on_gpu if "not applied" in step] == ["threads", "blocks", "private"]
 
 
 def test_narrow_machines_get_narrow_tiles() -> None:
