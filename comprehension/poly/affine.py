@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
 from comprehension.poly import isl
+from comprehension.poly.functions import ARITHMETIC, COMPARISONS, arithmetic, choice, comparison, constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +48,7 @@ class AffineSpace:
         return where
 
     def constant(self, value: int) -> isl.PwAff:
-        local = isl.LocalSpace.from_space(self.space)
-        return isl.PwAff.from_aff(isl.Aff.zero_on_domain(local).add_constant_val(isl.Val(value, self.space.get_ctx())))
+        return constant(self.space, value)
 
 
 def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
@@ -63,16 +63,16 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
             return None if inner is None else inner.neg()
         case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
             return function_of(operand, where)
-        case tree.Binary(op=op, left=left, right=right) if op in _ARITHMETIC:
-            found = _arithmetic(op, function_of(left, where), function_of(right, where))
+        case tree.Binary(op=op, left=left, right=right) if op in ARITHMETIC:
+            found = arithmetic(op, function_of(left, where), function_of(right, where))
             if found is None and op == "*":
                 factors = product_of_names(expr)
                 return None if factors is None else where.values.get(product_name(factors))
             return found
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
-            return _arithmetic(op, function_of(left, where), function_of(right, where))
+            return arithmetic(op, function_of(left, where), function_of(right, where))
         case tree.Select(condition=condition, then=then, otherwise=otherwise):
-            return _choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
+            return choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
         case _:
             return None
 
@@ -100,46 +100,11 @@ def products_of_names(expr: tree.Expr) -> Iterator[tuple[str, ...]]:
         yield from products_of_names(child)
 
 
-_ARITHMETIC = ("+", "-", "*", "/", "%")
-
-
-def _arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
-    if left is None or right is None:
-        return None
-    match op:
-        case "+":
-            return left.add(right)
-        case "-":
-            return left.sub(right)
-        case "min":
-            return left.min(right)
-        case "max":
-            return left.max(right)
-        case "*":
-            linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
-            return left.mul(right) if linear else None
-    divisor = isl.constant_value(right)
-    if divisor is None or divisor <= 0:
-        return None
-    value = isl.Val(divisor, left.get_ctx())
-    return left.scale_down_val(value).floor() if op == "/" else left.mod_val(value)
-
-
-def _choice(condition: isl.Set | None, then: isl.PwAff | None, otherwise: isl.PwAff | None) -> isl.PwAff | None:
-    if condition is None or then is None or otherwise is None:
-        return None
-    return then.intersect_domain(condition).union_add(otherwise.intersect_domain(condition.complement()))
-
-
 def set_of(condition: tree.Expr, where: AffineSpace) -> isl.Set | None:
     """The points at which `condition` holds, or None where it depends on more than indices and sizes."""
     match condition:
-        case tree.Binary(op=op, left=left, right=right) if op in _COMPARISONS:
-            a, b = function_of(left, where), function_of(right, where)
-            if a is None or b is None:
-                return None
-            result: isl.Set = getattr(a, _COMPARISONS[op])(b)
-            return result
+        case tree.Binary(op=op, left=left, right=right) if op in COMPARISONS:
+            return comparison(op, function_of(left, where), function_of(right, where))
         case tree.Binary(op="&&" | "||" as op, left=left, right=right):
             first, second = set_of(left, where), set_of(right, where)
             if first is None or second is None:
@@ -167,6 +132,3 @@ def where_it_may_be(value: bool, condition: tree.Expr, domain: isl.Set, where: A
     if holds is None:
         return domain
     return domain.intersect(holds) if value else domain.subtract(holds)
-
-
-_COMPARISONS = {"<": "lt_set", "<=": "le_set", ">": "gt_set", ">=": "ge_set", "==": "eq_set", "!=": "ne_set"}

@@ -15,8 +15,7 @@ from typing import assert_never
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import product_name, product_of_variables
 from comprehension.poly import isl
-
-_COMPARE = {"<": "lt_set", "<=": "le_set", "==": "eq_set", "!=": "ne_set", ">": "gt_set", ">=": "ge_set"}
+from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +44,7 @@ class IntegerSpace:
         return IntegerSpace(self.space, {name: self.variables[name] for name in names}, self.locals)
 
     def constant(self, value: int) -> isl.PwAff:
-        zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(self.space))
-        return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(value, self.space.get_ctx())))
+        return constant(self.space, value)
 
     def function(self, expr: ir.IntExpr) -> isl.PwAff | None:
         """`expr` as a function of the place, or None."""
@@ -56,11 +54,11 @@ class IntegerSpace:
             case ir.Var(name=name):
                 return self.variables.get(name)
             case ir.IntOp(op=op, left=left, right=right):
-                found = _arithmetic(op, self.function(left), self.function(right))
+                found = arithmetic(op, self.function(left), self.function(right))
                 factors = product_of_variables(expr) if found is None else None
                 return found if factors is None else self.variables.get(product_name(factors))
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
-                return _choice(self.condition(condition), self.function(then), self.function(otherwise))
+                return choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):
                 return self.number(value)
         assert_never(expr)
@@ -69,7 +67,7 @@ class IntegerSpace:
         """The places at which `condition` holds, or None."""
         match condition:
             case ir.Compare(op=op, left=left, right=right):
-                return _compare(op, self.function(left), self.function(right))
+                return comparison(op, self.function(left), self.function(right))
             case ir.BoolOp(op=op, left=left, right=right):
                 first, second = self.condition(left), self.condition(right)
                 if first is None or second is None:
@@ -85,8 +83,8 @@ class IntegerSpace:
                 if first is None or second is None:
                     return None
                 return first.intersect(second) if op == "&&" else first.union(second)
-            case ir.BinaryOp(op=op, left=left, right=right) if op in _COMPARE:
-                return _compare(op, self.number(left), self.number(right))
+            case ir.BinaryOp(op=op, left=left, right=right) if op in COMPARISONS:
+                return comparison(op, self.number(left), self.number(right))
             case ir.UnaryOp(op="!", operand=operand):
                 inner = self.truth(operand)
                 return None if inner is None else inner.complement()
@@ -129,41 +127,6 @@ class IntegerSpace:
                 return None if inner is None else inner.neg()
             case ir.BinaryOp(op="+" | "-" | "*" | "/" | "%" | "min" | "max" as op, left=left, right=right, dtype=dtype):
                 small = not dtype.is_integer or dtype.bits < 32
-                return None if small else _arithmetic(op, self.number(left), self.number(right))
+                return None if small else arithmetic(op, self.number(left), self.number(right))
             case _:
                 return None
-
-
-def _arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
-    if left is None or right is None:
-        return None
-    match op:
-        case "+":
-            return left.add(right)
-        case "-":
-            return left.sub(right)
-        case "min":
-            return left.min(right)
-        case "max":
-            return left.max(right)
-        case "*":
-            linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
-            return left.mul(right) if linear else None
-    divisor = isl.constant_value(right)
-    if divisor is None or divisor <= 0:
-        return None
-    value = isl.Val(divisor, left.get_ctx())
-    return left.scale_down_val(value).floor() if op == "/" else left.mod_val(value)
-
-
-def _choice(condition: isl.Set | None, then: isl.PwAff | None, otherwise: isl.PwAff | None) -> isl.PwAff | None:
-    if condition is None or then is None or otherwise is None:
-        return None
-    return then.intersect_domain(condition).union_add(otherwise.intersect_domain(condition.complement()))
-
-
-def _compare(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.Set | None:
-    if left is None or right is None:
-        return None
-    result: isl.Set = getattr(left, _COMPARE[op])(right)
-    return result
