@@ -15,34 +15,41 @@ from minitensor.errors import NoComprehension
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
-_answers: dict[tuple[Any, ...], bool] = {}  # one entry for each operation, operand types and attributes ever asked
+_answers: dict[
+    tuple[Any, ...], str | None
+] = {}  # one entry for each operation, operand types and attributes ever asked
 _MOST_ANSWERS = 100_000  # beyond this many the table starts again
 
 
-def is_opaque(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
-    """Whether no kernel can do this operation on these operands (Values and Python scalars)."""
-    if op.comprehension is None or op.effect is Effect.HOST:
-        return True
+def why_opaque(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> str | None:
+    """Why no kernel can do this operation on these operands (Values and Python scalars); None if one can."""
+    if op.comprehension is None:
+        return op.opaque_because
+    if op.effect is Effect.HOST:
+        return "it acts outside the tensors"
     signature = tuple([(x.shape, x.dtype) if isinstance(x, Value) else type(x) for x in inputs])
     key = (op.name, signature, attribute_key(attributes))
-    answer = _answers.get(key)
-    if answer is None:
+    answer = _answers.get(key, "")  # no reason is empty
+    if answer == "":
         operands = [TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs]
         if len(_answers) >= _MOST_ANSWERS:
             _answers.clear()
-        answer = _answers[key] = not has_comprehension(op, operands, attributes)
+        answer = _answers[key] = _refusal(op, operands, attributes)
     return answer
 
 
 def has_comprehension(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any]) -> bool:
     """Whether the record has a comprehension for these specs, symbolic sizes included."""
-    if op.comprehension is None:
-        return False
+    return op.comprehension is not None and _refusal(op, operands, attributes) is None
+
+
+def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any]) -> str | None:
+    assert op.comprehension is not None
     try:
         op.comprehension(*operands, **attributes)
-    except NoComprehension:
-        return False
-    return True
+    except NoComprehension as refusal:
+        return str(refusal) or "it has no comprehension for these operands"
+    return None
 
 
 def values_to_check(op: OpDef, inputs: tuple[Any, ...]) -> tuple[Value, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from coexec.location import callers_frame, location, users_line
-from coexec.opaque import is_opaque, values_to_check
+from coexec.opaque import values_to_check, why_opaque
 from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
@@ -68,7 +68,7 @@ class PythonRunner(Validator):
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
-        self.left_to_python = 0  # operations that the graph does not have and need not have
+        self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
         self.stalls: list[tuple[float, float]] = []  # when Python waited for the graph: begin and end
         self.log.fill_pending = self._fill
 
@@ -230,14 +230,14 @@ class PythonRunner(Validator):
 
     def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
-        volatile = self.walk.volatile
-        if is_opaque(op, inputs, attributes) or (
-            volatile and (op.name, location(callers_frame(), self.root)) in volatile
-        ):
+        volatile, because = self.walk.volatile, why_opaque(op, inputs, attributes)
+        if volatile and because is None and (op.name, location(callers_frame(), self.root)) in volatile:
+            because = "its attributes or sizes vary more than a graph can follow"
+        if because is not None:
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
-            self.left_to_python += 1
+            self.left_to_python.append((op.name, because))
             return run_eager(op, inputs, attributes)
         expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")

@@ -3,7 +3,7 @@
 In: the operations of a step, one by one (`Observer.execute`).  Out: a `Trace`, which `merge` adds to the TraceGraph.
 Invariant: a trace holds names of producers, attributes, specs and locations: no tensor, no array, no frame.
 
-Operations that no kernel can do (`is_opaque`) leave no record: they are Python's, like any call of NumPy.  Their
+Operations that no kernel can do (`why_opaque`) leave no record: they are Python's, like any call of NumPy.  Their
 operands are reads and their results come into the trace from outside.
 """
 
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from coexec.location import Location, callers_frame, location, users_line
-from coexec.opaque import is_opaque, values_to_check
+from coexec.opaque import values_to_check, why_opaque
 from coexec.promise import StepLog, make_promise, origin
 from coexec.symbolic import ScalarValue
 from coexec.trace_graph import Place, TraceFeed, TraceNode
@@ -101,7 +101,7 @@ class Recorder:
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule and records it."""
         here = location(frame := callers_frame(), self.root)
-        if is_opaque(op, inputs, attributes) or (op.name, here) in self.volatile:
+        if why_opaque(op, inputs, attributes) or (op.name, here) in self.volatile:
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)

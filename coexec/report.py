@@ -53,6 +53,7 @@ class Report:
     kernels: int = 0
     coverage: float = 0.0
     operations: int = 0
+    left_to_python: dict[str, str] = field(default_factory=dict)  # operations that stayed eager, and why
     events: list[Event] = field(default_factory=list, repr=False)
 
     def add_reason(self, reason: str) -> None:
@@ -90,13 +91,17 @@ class Report:
         width = max(len(name) for name, _ in rows)
         lines = [f"co-execution of {self.name}"]
         lines += [f"  {name:<{width}}  {value}" for name, value in rows]
-        lines += [f"  fell back: {reason}" for reason in self.reasons[-10:]]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {remark}" for remark in self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        """The latest reasons, and what stayed in Python, as sentences."""
+        fallbacks = [f"fell back: {reason}" for reason in self.reasons[-10:]]
+        return fallbacks + [f"left to Python: {name}: {why}" for name, why in sorted(self.left_to_python.items())]
 
     def _repr_html_(self) -> str:
         """A table, and how the two runners shared their time as a picture."""
         cells = "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in self.rows())
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons[-10:])
+        reasons = "".join(f"<li>{escape(remark)}</li>" for remark in self._remarks())
         return f"<h4>co-execution of {escape(self.name)}</h4>{self._bars()}<table>{cells}</table><ul>{reasons}</ul>"
 
     def _bars(self) -> str:
@@ -144,6 +149,7 @@ def merge_reports(reports: list[Report]) -> Report:
         **summed,
         reasons=[reason for report in reports for reason in report.reasons],
         events=[event for report in reports for event in report.events],
+        left_to_python={name: why for report in reports for name, why in report.left_to_python.items()},
     )
 
 

@@ -296,8 +296,9 @@ class Session:
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
         if self.compiled is not None:
-            operations = report.operations + runner.left_to_python
+            operations = report.operations + len(runner.left_to_python)
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
+        report.left_to_python.update(runner.left_to_python)
         self._show("python", report.steps, begin, now)
         for start, end in stalls:
             self._show("python", report.steps, start, end, "stall")

@@ -27,6 +27,7 @@ import numpy as np
 
 from coexec.api import Step, coexecute
 from coexec.build import Program
+from coexec.imperative import ImperativeProgram, imperative_programs
 from coexec.python_runner import PythonRunner
 from coexec.report import Report
 from coexec.runner_protocol import GraphRun
@@ -36,7 +37,16 @@ from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
-__all__ = ["Observation", "assert_equivalent", "assert_same", "delayed_python", "forced_divergence", "observe"]
+__all__ = [
+    "ImperativeProgram",
+    "Observation",
+    "assert_equivalent",
+    "assert_same",
+    "delayed_python",
+    "forced_divergence",
+    "imperative_programs",
+    "observe",
+]
 
 MakeStep = Callable[[], Callable[[int], Any]]  # fresh state and a step that takes the number of the step
 Compare = Callable[[Any, Any, str], None]  # (eager, co-executed, what): raises AssertionError

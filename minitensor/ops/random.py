@@ -96,7 +96,7 @@ def _infer(dtype: str) -> Any:
     return infer
 
 
-_OPAQUE = "Philox needs exclusive or, which the language lacks (docs/decisions/random.md)"
+_OPAQUE = "Philox needs exclusive or, which the language lacks (docs/decisions/0004-opaque-operations.md)"
 BITS = register(OpDef("random_bits", _infer("uint32"), _bits, None, None, _OPAQUE))
 UNIFORM = register(OpDef("random_uniform", _infer("float32"), _uniform, None, None, _OPAQUE))
 NORMAL = register(OpDef("random_normal", _infer("float32"), _normal, None, None, _OPAQUE))

@@ -1,7 +1,7 @@
 """A new operator in four lines of mathematics: attention in which each position looks at its neighbours only.
 
 In: queries, keys and values (N, D), drawn; a width.  Out: on the screen, what the text means, what was compiled from
-it, what was proved, and how long it takes beside NumPy.  Run by `python -m examples.operator`.
+it, what was proved, and how long it takes beside NumPy.  Run by `python -m examples.local_attention`.
 
 No library has this operator; NumPy needs a temporary of N × width × D elements for it, or a loop.  As a comprehension
 it is four statements, and the compiler finds that the scores of a position are needed for that position only.
