@@ -8,7 +8,7 @@ whatever the number of workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
@@ -148,59 +148,51 @@ def _masked(item: Lanes, active: ir.Value | None, neutral: float | int) -> Lanes
     return item.of(item.builder.select(active, item.value, item.const(neutral).value))
 
 
-def _along_lanes(name: str, region: RegionType, value: types.Type) -> Any:
+def _row(points: Reader, mask: Mask, region: RegionType, neutral: float | int, row: int) -> list[Lanes]:
+    """The chunks of a row."""
+    return [
+        _masked(points.at(row, chunk, region.chunk), mask.lanes(chunk, region.chunk), neutral)
+        for chunk in range(region.chunks)
+    ]
+
+
+def _column(
+    points: Reader, mask: Mask, region: RegionType, neutral: float | int, chunk: int, width: int
+) -> list[Lanes]:
+    """One chunk of every row."""
+    parts = [points.at(row, chunk, width) for row in range(region.rows)]
+    active = [mask.row(row) for row in range(region.rows)]
+    if width:
+        active = [None if a is None else splat(points.builder, a, width) for a in active]
+    return [_masked(part, a, neutral) for part, a in zip(parts, active, strict=True)]
+
+
+def _fold(name: str, axis: Literal["rows", "lanes"]) -> Any:
     combine, neutral_of = _FOLDS[name]
-    dtype = dtype_of(value)
-    by_rows = isinstance(value, TileType) and value.by_rows
-    result = tile_or_scalar(dtype, region.rows, region.lanes, by_rows, False)
 
-    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
-        reader, neutral = Reader(builder, value, args[1]), neutral_of(dtype)
-        mask = Mask(builder, region, args[0])
-
-        def make(row: int, _: int, __: int) -> ir.Value:
-            parts = [
-                _masked(reader.at(row, chunk, region.chunk), mask.lanes(chunk, region.chunk), neutral)
-                for chunk in range(region.chunks)
-            ]
-            return _fold_vector(_tree(parts, combine), combine, neutral).value
-
-        return build_tile(builder, result, make)
-
-    return signature(result, region, value), generate
-
-
-def _along_rows(name: str, region: RegionType, value: types.Type) -> Any:
-    combine, neutral_of = _FOLDS[name]
-    dtype = dtype_of(value)
-    by_lanes = isinstance(value, TileType) and value.by_lanes
-    result = tile_or_scalar(dtype, region.rows, region.lanes, False, by_lanes)
-
-    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
-        reader, neutral = Reader(builder, value, args[1]), neutral_of(dtype)
-        mask = Mask(builder, region, args[0])
-
-        def make(_: int, chunk: int, width: int) -> ir.Value:
-            parts = [reader.at(row, chunk, width) for row in range(region.rows)]
-            active = [mask.row(row) for row in range(region.rows)]
-            if width:
-                active = [None if a is None else splat(builder, a, width) for a in active]
-            kept = [_masked(part, a, neutral) for part, a in zip(parts, active, strict=True)]
-            return _tree(kept, combine).value
-
-        return build_tile(builder, result, make)
-
-    return signature(result, region, value), generate
-
-
-def _fold(along: Callable[[str, RegionType, types.Type], Any], name: str, axis: str) -> Any:
     def typed(typing_context: Any, region: Any, value: Any) -> Any:
-        return along(name, region, value)
+        dtype, tile = dtype_of(value), isinstance(value, TileType)
+        by_rows = tile and value.by_rows and axis == "lanes"
+        by_lanes = tile and value.by_lanes and axis == "rows"
+        result = tile_or_scalar(dtype, region.rows, region.lanes, by_rows, by_lanes)
+
+        def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+            points, mask, neutral = Reader(builder, value, args[1]), Mask(builder, region, args[0]), neutral_of(dtype)
+
+            def make(row: int, chunk: int, width: int) -> ir.Value:
+                if axis == "rows":
+                    return _tree(_column(points, mask, region, neutral, chunk, width), combine).value
+                across = _tree(_row(points, mask, region, neutral, row), combine)
+                return _fold_vector(across, combine, neutral).value
+
+            return build_tile(builder, result, make)
+
+        return signature(result, region, value), generate
 
     typed.__name__ = f"{name}_{axis}"
     typed.__doc__ = f"The {name} of the active points along {axis}, by a fixed binary tree."
     return intrinsic(typed)
 
 
-sum_lanes, product_lanes, min_lanes, max_lanes = (_fold(_along_lanes, name, "lanes") for name in _FOLDS)
-sum_rows, product_rows, min_rows, max_rows = (_fold(_along_rows, name, "rows") for name in _FOLDS)
+sum_lanes, product_lanes, min_lanes, max_lanes = (_fold(name, "lanes") for name in _FOLDS)
+sum_rows, product_rows, min_rows, max_rows = (_fold(name, "rows") for name in _FOLDS)

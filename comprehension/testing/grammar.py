@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from comprehension.lang.printer import to_text
 from comprehension.lang.tree import (
     Access,
     Binary,
+    BinaryOp,
     Call,
     Cast,
     Clause,
@@ -41,7 +42,7 @@ from comprehension.lang.types import ScalarType
 _NAMES = ("A", "B", "C", "N", "M", "i", "j", "k", "x_1", "_y", "In", "lambda", "__class__", "where_", "def1")
 _REDUCTIONS: st.SearchStrategy[ReduceOp | None] = st.sampled_from((None, "+", "*", "min", "max"))
 _NAME = st.sampled_from(_NAMES)
-_OPERATORS = ("+", "-", "*", "/", "%", "<", "<=", ">", ">=", "==", "!=", "&&", "||")
+_OPERATORS = get_args(BinaryOp)
 
 # --- what the grammar derives ------------------------------------------------------------------------------------
 
