@@ -1,20 +1,18 @@
-"""Arithmetic on single values with exactly the language's meaning, for KernelIR.
+"""Arithmetic on single values for KernelIR: that of `lang.scalars`, on NumPy scalars.
 
 In: NumPy scalars of a `ScalarType` and the operators of KernelIR.  Out: a NumPy scalar of the result's type.
-Invariant: every operation rounds or wraps to its own type; no operation faults (division of integers by
-zero gives 0, as does the remainder); `min` and `max` propagate NaN.
+Invariant: every result is what the language means by the operation, in its own type; no operation faults or warns.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from comprehension.lang import special
 from comprehension.lang.builtins import BUILTINS, evaluate
+from comprehension.lang.scalars import arithmetic, convert, from_storage, identity, negate
 from comprehension.lang.tree import ReduceOp
 from comprehension.lang.types import ScalarType
 
@@ -27,43 +25,19 @@ def cast(value: Scalar | int | float | bool, dtype: ScalarType) -> Scalar:
     >>> print(cast(300, ScalarType.UINT8), cast(np.float32(-2.7), ScalarType.INT32))
     44 -2
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        if dtype.is_integer:
-            return np.array(value % (1 << dtype.bits), dtype=f"u{dtype.bits // 8}").astype(dtype.numpy)[()]
-        return dtype.numpy.type(value)
+    source = _type_of(value)
     with np.errstate(all="ignore"):
-        return np.asarray(value).astype(dtype.numpy)[()]
+        return dtype.numpy.type(value if source is dtype else convert(value, source, dtype))
 
 
-def _quotient(a: Scalar, b: Scalar) -> Scalar:
-    if a.dtype.kind == "f":
-        return a / b
-    return np.floor_divide(a, b) if b else a.dtype.type(0)
-
-
-def _remainder(a: Scalar, b: Scalar) -> Scalar:
-    if a.dtype.kind == "f":
-        return np.mod(a, b)
-    return np.mod(a, b) if b else a.dtype.type(0)
-
-
-_BINARY: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": _quotient,
-    "%": _remainder,
-    "min": np.minimum,
-    "max": np.maximum,
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
-    "&&": np.logical_and,
-    "||": np.logical_or,
-}
+def _type_of(value: Scalar | int | float | bool) -> ScalarType:
+    """The type of a scalar; Python's own numbers are bool, int64 and float64."""
+    match value:
+        case bool():
+            return ScalarType.BOOL
+        case int():
+            return ScalarType.INT64
+    return ScalarType.of(value.dtype) if isinstance(value, np.generic) else ScalarType.FLOAT64
 
 
 def binary(op: str, left: Scalar, right: Scalar, dtype: ScalarType) -> Scalar:
@@ -72,13 +46,18 @@ def binary(op: str, left: Scalar, right: Scalar, dtype: ScalarType) -> Scalar:
     >>> print(binary("/", np.int32(-7), np.int32(2), ScalarType.INT32))
     -4
     """
+    if op in ("&&", "||"):
+        return np.bool_(left and right if op == "&&" else left or right)
+    operands = _type_of(left)
     with np.errstate(all="ignore"):
-        return cast(_BINARY[op](left, right), dtype)
+        return dtype.numpy.type(arithmetic(op, operands)(from_storage(left, operands), from_storage(right, operands)))
 
 
 def unary(op: str, operand: Scalar, dtype: ScalarType) -> Scalar:
+    if op == "!":
+        return np.bool_(not operand)
     with np.errstate(all="ignore"):
-        return cast(np.logical_not(operand) if op == "!" else np.negative(operand), dtype)
+        return dtype.numpy.type(negate(from_storage(operand, dtype), dtype))
 
 
 def reduce_identity(op: ReduceOp, dtype: ScalarType) -> Scalar:
@@ -87,14 +66,7 @@ def reduce_identity(op: ReduceOp, dtype: ScalarType) -> Scalar:
     >>> print(reduce_identity("max", ScalarType.FLOAT32), reduce_identity("min", ScalarType.INT8))
     -inf 127
     """
-    if op in ("+", "*"):
-        return cast(0 if op == "+" else 1, dtype)
-    if dtype is ScalarType.BOOL:
-        return np.bool_(op == "min")
-    if dtype.is_float:
-        return dtype.numpy.type(math.inf if op == "min" else -math.inf)
-    info = np.iinfo(dtype.numpy)
-    return dtype.numpy.type(info.max if op == "min" else info.min)
+    return dtype.numpy.type(identity(op, dtype))
 
 
 def fma(a: Scalar, b: Scalar, c: Scalar, dtype: ScalarType) -> Scalar:

@@ -24,6 +24,7 @@ _FLOAT: dict[str, Callable[[Any, Any], Any]] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": np.divide,
+    "%": np.mod,  # in KernelIR only: the language has it for integers
 }
 _INTEGER: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
@@ -112,6 +113,8 @@ def identity(op: ReduceOp, dtype: ScalarType) -> Value:
     """
     if op in ("+", "*"):
         return from_storage(0 if op == "+" else 1, dtype)
+    if dtype is ScalarType.BOOL:
+        return op == "min"
     if dtype.is_float:
         return dtype.numpy.type(math.inf if op == "min" else -math.inf)
     limits = np.iinfo(dtype.numpy)
