@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 JOBS ?= 2
 
-.PHONY: help demo test check docs bench fuzz test-cuda-compile test-gpu bench-gpu record-torch wheel clean
+.PHONY: help demo test check docs bench fuzz test-cuda-compile record-torch wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -60,14 +60,9 @@ $(VENV)/.cuda: $(VENV)/.installed
 test-cuda-compile: $(VENV)/.cuda  ## generated CUDA kernels to PTX and sm_80/sm_90 machine code, no GPU needed
 	$(RUN) -m pytest -m cuda_compile tests
 
-test-gpu: $(VENV)/.cuda  ## what needs a GPU
-	$(RUN) -m pytest -m cuda tests
-
-bench-gpu: $(VENV)/.cuda  ## measurements on a GPU
-	$(RUN) -m benchmarks --target cuda
-
 wheel: $(VENV)/.installed  ## dist/*.whl
 	$(RUN) -m build --wheel --outdir dist
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build dist out docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist out docs/_build .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
