@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from comprehension.codegen.subscript import variables, walk
+from comprehension.codegen.subscript import variables
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType
 
 
@@ -61,7 +62,7 @@ def checks_in_place(kernel: ir.Kernel, statement: ir.Define | ir.Store, definiti
 
 def is_computed(kernel: ir.Kernel, check: Check) -> bool:
     """Whether a check reads what the kernel itself writes."""
-    loads = [node for part in (check.subscript, *check.guards) for node in walk(part) if isinstance(node, ir.Load)]
+    loads = [node for part in (check.subscript, *check.guards) for node in nodes_of(part, ir.Load)]
     return any(kernel.buffer(load.buffer).space is not ir.Space.INPUT for load in loads)
 
 
@@ -156,7 +157,7 @@ def _of_access(
 ) -> Iterator[Check]:
     buffer = kernel.buffer(name)
     for axis, (subscript, extent) in enumerate(zip(subscripts, buffer.shape, strict=True)):
-        values = [node for node in walk(subscript) if isinstance(node, ir.FromValue)]
+        values = list(nodes_of(subscript, ir.FromValue))
         for node in values:
             yield from _of_value(kernel, node.value, guards)
         if values:

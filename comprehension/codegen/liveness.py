@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from comprehension.codegen.subscript import polynomial, variables, walk
+from comprehension.codegen.subscript import polynomial, variables
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 
 Limits = dict[str, tuple[tuple[object, int], ...]]  # "rows" or "lanes" to the number of active points
 Path = tuple[int, ...]  # the way from the stage's body to a statement's body, by positions
@@ -58,7 +59,7 @@ def _touches(
             case ir.Tile():
                 yield from _touches(node.body, path, node, loops)
             case ir.Store() | ir.Define():
-                loads = [n for n in walk(node.value) if isinstance(n, ir.Load)]
+                loads = list(nodes_of(node.value, ir.Load))
                 read = {load.buffer for load in loads}
                 written = {node.buffer} if isinstance(node, ir.Store) else set()
                 for name in sorted(read | written):
@@ -70,7 +71,7 @@ def _touches(
 
 def _is_own(node: ir.Store | ir.Define, load: ir.Load) -> bool:
     """Whether a point reads only what it is about to overwrite."""
-    folds = any(isinstance(n, ir.Fold) for n in walk(node.value))
+    folds = any(True for _ in nodes_of(node.value, ir.Fold))
     return (
         isinstance(node, ir.Store) and node.buffer == load.buffer and node.subscripts == load.subscripts and not folds
     )

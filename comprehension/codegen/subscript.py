@@ -6,35 +6,19 @@ Invariant: equal values as the expression given, for all values of its variables
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 
 Monomial = tuple[ir.IntExpr, ...]  # factors in a fixed order; () is the constant term
 Polynomial = dict[Monomial, int]
 
 
-def walk(node: Any) -> Iterator[Any]:
-    """A node of the IR and all below it."""
-    yield node
-    if is_dataclass(node):
-        for field in fields(node):
-            yield from _walk_part(getattr(node, field.name))
-
-
-def _walk_part(part: Any) -> Iterator[Any]:
-    if isinstance(part, tuple):
-        for item in part:
-            yield from _walk_part(item)
-    elif is_dataclass(part):
-        yield from walk(part)
-
-
 def variables(node: Any) -> frozenset[str]:
     """The names of all variables in an expression, condition or value."""
-    return frozenset(n.name for n in walk(node) if isinstance(n, ir.Var))
+    return frozenset(n.name for n in nodes_of(node, ir.Var))
 
 
 def polynomial(expression: ir.IntExpr) -> Polynomial:

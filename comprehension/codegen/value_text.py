@@ -18,8 +18,9 @@ import numpy as np
 
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function, varying
 from comprehension.codegen.index_text import index_text
-from comprehension.codegen.subscript import offset_of, simplified, step_along, substitute, variables, walk
+from comprehension.codegen.subscript import offset_of, simplified, step_along, substitute, variables
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType
 
 _FOLD_NAMES = {"+": "sum", "*": "product", "min": "min", "max": "max"}
@@ -51,7 +52,7 @@ class TileContext:
 
 def reads_memory(value: ir.Value) -> bool:
     """Whether evaluating the value reads any buffer."""
-    return any(isinstance(node, ir.Load) for node in walk(value))
+    return any(True for _ in nodes_of(value, ir.Load))
 
 
 class Printer:
@@ -97,7 +98,7 @@ class Printer:
 
     def _has_varying_local(self, expression: ir.IntExpr) -> bool:
         """Whether a subscript comes from a value that was defined for each point of this tile."""
-        names = [node.name for node in walk(expression) if isinstance(node, ir.Local)]
+        names = [node.name for node in nodes_of(expression, ir.Local)]
         return any(not self.function.locals[name].is_scalar for name in names)
 
     # --- values -----------------------------------------------------------------------------------------

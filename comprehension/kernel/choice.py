@@ -11,11 +11,12 @@ Invariant: each point runs each statement exactly once, with the value that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import varies_with
 
 Statements = tuple[ir.Define | ir.Store, ...]
@@ -31,7 +32,7 @@ class Choice:
 
 def uniform_choice(body: Statements, axes: Sequence[str]) -> Choice | None:
     """The first choice of the statements whose condition no tile axis changes."""
-    for select in _selects(body):
+    for select in nodes_of(body, ir.SelectValue):
         condition = condition_of_value(select.condition)
         if condition is not None and not any(varies_with(condition, axis) for axis in axes):
             return Choice(select.condition, condition)
@@ -41,17 +42,6 @@ def uniform_choice(body: Statements, axes: Sequence[str]) -> Choice | None:
 def chosen(body: Statements, choice: Choice, *, outcome: bool) -> Statements:
     """The statements where the condition is known."""
     return tuple(_resolved(part, choice, outcome) for part in body)
-
-
-def _selects(node: object) -> Iterator[ir.SelectValue]:
-    if isinstance(node, ir.SelectValue):
-        yield node
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _selects(part)
-    elif is_dataclass(node):
-        for part in fields(node):
-            yield from _selects(getattr(node, part.name))
 
 
 def _resolved(node: Any, choice: Choice, outcome: bool) -> Any:

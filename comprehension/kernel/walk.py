@@ -6,21 +6,14 @@ In: nodes, statements or values.  Out: what is inside of them, each before its p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 
 
 def accesses_in(node: object) -> Iterator[ir.Store | ir.Load]:
     """All stores and loads in statements or values."""
-    if isinstance(node, ir.Store | ir.Load):
-        yield node
-    if isinstance(node, tuple):
-        for part in node:
-            yield from accesses_in(part)
-    elif is_dataclass(node):
-        for part in fields(node):
-            yield from accesses_in(getattr(node, part.name))
+    return (part for part in nodes_of(node, object) if isinstance(part, ir.Store | ir.Load))
 
 
 def walk_nodes(nodes: Sequence[ir.Node]) -> Iterator[ir.Node]:
