@@ -54,7 +54,7 @@ def test_the_proof_is_quick(name, limit):
 SMALL = [name for name in texts.TEXTS if name not in ("conv", "attention", "wavenet", "mlp")]  # slow to interpret
 
 
-@settings(max_examples=40)
+@settings(max_examples=max(40, settings().max_examples))
 @given(st.sampled_from(SMALL), st.sampled_from(["fast", "strict"]), st.data())
 def test_what_is_accepted_computes_the_same(name, math, data):
     program, arrays, _ = texts.program_of(name)

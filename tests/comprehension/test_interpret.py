@@ -99,7 +99,7 @@ def test_min_and_max_propagate_nan(op):
     assert np.isnan(scalars.binary(op, np.float32(1), np.float32(np.nan), F32))
 
 
-@settings(max_examples=50)
+@settings(max_examples=max(50, settings().max_examples))
 @given(st.tuples(*[st.floats(width=32, allow_nan=False, allow_infinity=False)] * 3))
 def test_fma_rounds_once(numbers):
     a, b, c = map(np.float32, numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_poly_kernels import AVX512, SSE
 
@@ -59,7 +59,6 @@ def kernel_results(
     return interpret(kernel, arrays, {}, scalars, order=reversed)
 
 
-@settings(max_examples=25)
 @given(examples(), OPTIONS)
 def test_strict_kernels_equal_the_reference_bit_for_bit(example: Example, options: MappingOptions) -> None:
     program, arrays, scalars = program_of(example)
@@ -70,7 +69,6 @@ def test_strict_kernels_equal_the_reference_bit_for_bit(example: Example, option
         np.testing.assert_array_equal(found, expected[name], err_msg=f"{name}\n{example}")
 
 
-@settings(max_examples=25)
 @given(examples(regimes=["integers"]), OPTIONS)
 def test_fast_kernels_are_exact_on_small_integers(example: Example, options: MappingOptions) -> None:
     program, arrays, scalars = program_of(example)

@@ -135,7 +135,7 @@ DRAWN = [
 ]
 
 
-@settings(max_examples=30)
+@settings(max_examples=max(30, settings().max_examples))
 @given(st.data())
 def test_any_drawn_schedule_is_right_or_refused(data: st.DataObject) -> None:
     program = data.draw(st.sampled_from(DRAWN))

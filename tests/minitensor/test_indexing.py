@@ -35,7 +35,7 @@ def as_key(key: Any) -> Any:
     return tuple(mt.asarray(part) if isinstance(part, np.ndarray) else part for part in parts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, settings().max_examples), deadline=None)
 @given(shapes_and_keys())
 def test_reading_is_numpys(case: tuple[np.ndarray[Any, Any], Any]) -> None:
     array, key = case
@@ -45,7 +45,7 @@ def test_reading_is_numpys(case: tuple[np.ndarray[Any, Any], Any]) -> None:
     np.testing.assert_array_equal(received.numpy(), expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=max(200, settings().max_examples), deadline=None)
 @given(shapes_and_keys())
 def test_gradients_of_reading_are_counts(case: tuple[np.ndarray[Any, Any], Any]) -> None:
     array, key = case
@@ -60,7 +60,7 @@ def test_gradients_of_reading_are_counts(case: tuple[np.ndarray[Any, Any], Any])
     np.testing.assert_array_equal(x.grad.numpy(), expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=max(200, settings().max_examples), deadline=None)
 @given(shapes_and_keys(), st.booleans())
 def test_writing_is_numpys(case: tuple[np.ndarray[Any, Any], Any], scalar: bool) -> None:
     array, key = case
@@ -101,7 +101,7 @@ def test_a_mask_of_another_shape_is_refused() -> None:
         mt.zeros((3, 2))[mt.ones((2,), dtype=mt.bool)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=max(100, settings().max_examples), deadline=None)
 @given(st.data())
 def test_movement_is_numpys(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=4))
