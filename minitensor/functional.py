@@ -271,5 +271,3 @@ def one_hot(indices: Tensor, classes: int) -> Tensor:
     from minitensor.creation import arange
 
     return (expand_dims(indices, -1) == arange(classes, dtype=indices.dtype)).astype("float32")
-
-

@@ -130,5 +130,3 @@ def randint(low: int, high: int, shape: Shape = ()) -> Tensor:
 
 def permutation(n: int) -> Tensor:
     return default_generator.permutation(n)
-
-

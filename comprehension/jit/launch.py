@@ -111,9 +111,7 @@ class Launcher:
         name = self.manifest.name
         if len(inputs) != len(self._inputs):
             names = ", ".join(slot.name for slot in self._inputs)
-            raise ComprehensionError(
-                f"{name}: expected {len(self._inputs)} arguments ({names}), found {len(inputs)}"
-            )
+            raise ComprehensionError(f"{name}: expected {len(self._inputs)} arguments ({names}), found {len(inputs)}")
         arrays: list[Array] = []
         families: list[Family] = []
         for slot, dtype, value in zip(self._inputs, self._dtypes, inputs, strict=True):

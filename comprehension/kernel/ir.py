@@ -186,8 +186,7 @@ class Fold:
 
 
 Value = (
-    Const | Load | Local | ScalarArg | IndexValue | UnaryOp | BinaryOp | Fma | SelectValue | Convert
-    | Builtin | Fold
+    Const | Load | Local | ScalarArg | IndexValue | UnaryOp | BinaryOp | Fma | SelectValue | Convert | Builtin | Fold
 )
 
 # --- statements --------------------------------------------------------------------------------------

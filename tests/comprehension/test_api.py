@@ -118,9 +118,7 @@ def test_options_that_cannot_be_right_are_refused(arguments, message: str) -> No
         tc.MappingOptions(**arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"target": "tpu"}, {"math": "sloppy"}, {"options": "magic"}, {"options": 3}]
-)
+@pytest.mark.parametrize("arguments", [{"target": "tpu"}, {"math": "sloppy"}, {"options": "magic"}, {"options": 3}])
 def test_compile_refuses_unknown_settings(arguments) -> None:
     with pytest.raises(tc.ComprehensionError, match=next(iter(arguments))):
         tc.define(SCALE).scale.compile(1.0, floats(3), **arguments)

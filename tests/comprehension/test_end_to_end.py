@@ -344,8 +344,10 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
 
     def doubtful(scop, dependences, kernel, math):
         calls.append(kernel)
-        return Certificate({"bounds": False}, (), ("bounds: made up",)) if len(calls) < 3 else prove(
-            scop, dependences, kernel, math
+        return (
+            Certificate({"bounds": False}, (), ("bounds: made up",))
+            if len(calls) < 3
+            else prove(scop, dependences, kernel, math)
         )
 
     monkeypatch.setattr(stages, "certify", doubtful)
