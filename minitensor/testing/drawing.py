@@ -43,16 +43,24 @@ def shapes(min_rank: int = 0, max_rank: int = 3, sizes: Sequence[int] = (1, 2, 3
 
 
 @st.composite
-def arrays(draw: Draw, shape: tuple[int, ...], dtype: str = "float64", regime: str = "scaled") -> Array:
-    """An array of one regime; the bulk comes from a drawn seed, so that shrinking stays cheap."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+def arrays(
+    draw: Draw, shape: tuple[int, ...], dtype: str = "float64", regime: str = "scaled", stream: int = 0
+) -> Array:
+    """An array of one regime; the bulk comes from a drawn seed, so that shrinking stays cheap.
+
+    Arrays of different `stream`s differ even where their seeds are equal, as drawn seeds often are.
+    """
+    rng = np.random.default_rng((draw(st.integers(0, 2**32 - 1)), stream))
     kind = np.dtype(dtype).kind
     if kind == "b":
         return np.asarray(rng.integers(0, 2, shape)).astype(bool)
     if kind in "iu" or regime == "exact":
         low = 0 if kind == "u" else -4
         return np.asarray(rng.integers(low, 5, shape)).astype(dtype)
-    array = np.asarray(rng.uniform(0.1, 2.0, shape) * rng.choice([-1.0, 1.0], shape))
+    # Magnitudes between 0.1 and 2, any two at least 0.9 / size apart: no maximum changes within a difference quotient.
+    count = int(np.prod(shape))
+    ranks = (rng.permutation(count) + rng.uniform(0.25, 0.75, count)) / max(count, 1)
+    array = (0.1 + 1.9 * ranks.reshape(shape)) * rng.choice([-1.0, 1.0], shape)
     if kind == "c":
         array = array + 1j * rng.uniform(-2.0, 2.0, shape)
     if regime == "special" and array.size:
@@ -65,9 +73,9 @@ def arrays(draw: Draw, shape: tuple[int, ...], dtype: str = "float64", regime: s
 def broadcastable(draw: Draw, count: int, dtype: str, regime: str) -> tuple[Array, ...]:
     """Several arrays that broadcast against each other."""
     shape = draw(shapes())
-    result = []
+    result: list[Array] = []
     for _ in range(count):
         start = draw(st.integers(0, len(shape)))
         own = tuple(1 if draw(st.booleans()) and draw(st.booleans()) else n for n in shape[start:])
-        result.append(draw(arrays(own, dtype, regime)))
+        result.append(draw(arrays(own, dtype, regime, len(result))))
     return tuple(result)
