@@ -1,8 +1,9 @@
-"""Comprehensions beside NumPy, PyTorch, torch.compile and JAX on the same arrays, in one process and one run.
+"""Comprehensions beside NumPy, PyTorch, torch.compile and JAX on the same arrays, in one run.
 
 In: the cases below.  Out: `benchmarks/results/kernels-<threads>.json`: for each case the fraction of the measured
 limit that each side reaches, and our ratio to each peer with a 95 % interval.  All sides write into memory that
-they hold already, where they can (JAX cannot; it donates nothing here).
+they hold already, where they can (JAX cannot; it donates nothing here).  Each side has a process of its own, and
+the sides take their samples in turn.
 Invariant: every side's result is compared with float64 NumPy before any clock runs.
 """
 
@@ -10,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -165,21 +169,85 @@ def _check(case: Case, side: str, result: Array) -> None:
         raise AssertionError(f"{case.name}, {side}: {result[where]} at {where}, expected {case.expected[where]}")
 
 
-def measure(case: Case, sides: list[str], limit: float) -> dict[str, Any]:
-    """One row of the table: fractions of the limit, ratios to ours."""
-    from benchmarks.timing import time_sides
+class Side:
+    """One library in a process of its own, so that its idle threads, which may spin, disturb nobody else's samples."""
 
-    calls: dict[str, Call] = {}
+    def __init__(self, name: str, threads: int) -> None:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+        environment = {**os.environ, **dict.fromkeys(names, str(threads))}
+        if threads == 1:
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        command = [sys.executable, "-m", "benchmarks.kernels", "--serve", name, "--threads", str(threads)]
+        self.name = name
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, question: str) -> str:
+        """Sends a line, returns the answer (without its mark: libraries may print too)."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(question, file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith(_MARK):
+                return line.removeprefix(_MARK).strip()
+        raise RuntimeError(f"{self.name} ended at {question!r}")
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+_MARK = "answer: "
+_PAUSE = 0.05  # seconds
+
+
+def serve(name: str, threads: int) -> None:
+    """The child: `prepare <case number>` checks the result; `sample <count>` times so many calls."""
+    if name.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(threads)
+    known = cases()
+    call: Call = list  # until the first case is prepared
+    for line in sys.stdin:
+        verb, _, argument = line.strip().partition(" ")
+        if verb == "prepare":
+            case = known[int(argument)]
+            call, out = SIDES[name](case)
+            call()
+            _check(case, name, out)
+            for _ in range(3):
+                call()
+            print(_MARK, "ready", flush=True)
+        else:
+            start = time.perf_counter()
+            for _ in range(int(argument)):
+                call()
+            print(_MARK, (time.perf_counter() - start) / int(argument), flush=True)
+
+
+def measure(number: int, sides: list[Side], limit: float, rounds: int = 30) -> dict[str, Any]:
+    """One row of the table: fractions of the limit, ratios to ours."""
+    from benchmarks.timing import Timings
+
+    calls = {}
     for side in sides:
-        call, out = SIDES[side](case)
-        call()
-        _check(case, side, out)
-        calls[side] = call
-    timings = time_sides(calls)
+        side.ask(f"prepare {number}")
+        calls[side.name] = max(1, int(0.005 / float(side.ask("sample 10"))))
+    samples: dict[str, list[float]] = {side.name: [] for side in sides}
+    order, draw = list(sides), random.Random(1)
+    for _ in range(rounds):
+        draw.shuffle(order)
+        for side in order:
+            time.sleep(_PAUSE)  # the threads of the side before stop spinning
+            side.ask(f"sample {calls[side.name]}")  # wakes this side's threads: what is measured is a library at work
+            samples[side.name].append(float(side.ask(f"sample {calls[side.name]}")))
+    timings = Timings(samples)
     row: dict[str, Any] = {"limit_seconds": limit}
-    for side in sides:
+    for side in samples:
         row[side] = {"seconds": timings.median(side), "of_limit": limit / timings.median(side)}
-        if side != "ours":
+        if side != "ours" and "ours" in samples:
             row[side]["ours_faster_by"] = timings.ratio(side, "ours")
     return row
 
@@ -188,33 +256,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=list(SIDES))
+    parser.add_argument("--serve", choices=list(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if "COMPREHENSION_BENCHMARK" not in os.environ:  # every library reads its threads at import: start anew
-        _restart(options.threads)
+    if options.serve:
+        serve(options.serve, options.threads)
+        return
     from benchmarks.limits import copy_bandwidth, fma_peak
     from benchmarks.timing import save
 
-    if "torch" in options.sides:
-        import torch
-
-        torch.set_num_threads(options.threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])  # the children inherit it
+    sides = [Side(name, options.threads) for name in options.sides]
     results = {}
-    for case in cases():
+    for number, case in enumerate(cases()):
         compute = case.flops / (fma_peak() * options.threads)
         limit = compute or case.bytes / copy_bandwidth(int(case.bytes))
-        results[case.name] = row = measure(case, options.sides, limit)
+        results[case.name] = row = measure(number, sides, limit)
         print(case.name, {s: f"{row[s]['of_limit']:.2f}" for s in options.sides}, flush=True)
+    for side in sides:
+        side.close()
     print(save(f"kernels-{options.threads}", results))
-
-
-def _restart(threads: int) -> None:
-    cpus = sorted(os.sched_getaffinity(0))[:threads]
-    os.sched_setaffinity(0, cpus)
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    single = " --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if threads == 1 else ""
-    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "COMPREHENSION_BENCHMARK": "1"}
-    environment["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + single
-    os.execve(sys.executable, [sys.executable, "-m", "benchmarks.kernels", *sys.argv[1:]], environment)
 
 
 if __name__ == "__main__":
