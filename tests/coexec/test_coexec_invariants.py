@@ -84,8 +84,13 @@ def test_two_threads_run_one_step() -> None:
     expected = ((data(3) * 2.0).sum() + data(3)).tolist()
     with ThreadPoolExecutor(2) as pool:
         assert all(seen == expected for seen in pool.map(lambda _: step(data(3)).tolist(), range(40)))
-    report = step.report()
-    assert report.steps == 43 and report.coexecuted_steps + report.traced_steps == 43
+    report = step.report()  # calls that overlapped have a session of their own, eager while its graph is compiled
+    assert report.steps == 43
+    assert report.coexecuted_steps + report.traced_steps + report.eager_steps == 43
+    coexec.wait()
+    before = report.coexecuted_steps
+    assert step(data(3)).tolist() == expected
+    assert step.report().coexecuted_steps > before
 
 
 # --- exceptions -----------------------------------------------------------------------------------------
