@@ -25,7 +25,6 @@ Attributes = dict[str, Any]  # keyword arguments of one operation: hashable valu
 
 class Effect(Enum):
     PURE = "pure"
-    RANDOM = "random"  # reserves a range of the generator's counters
     HOST = "host"  # acts outside the tensors
 
 
