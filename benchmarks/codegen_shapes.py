@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.limits import copy_bandwidth, fma_peak
 from benchmarks.timing import save, time_sides
+from comprehension.bench.limits import copy_bandwidth, fma_peak
 from comprehension.codegen.cpu import generate
 from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
 from comprehension.jit.load import load_object

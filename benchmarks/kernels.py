@@ -261,8 +261,8 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.threads)
         return
-    from benchmarks.limits import copy_bandwidth, fma_peak
     from benchmarks.timing import save
+    from comprehension.bench.limits import copy_bandwidth, fma_peak
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])  # the children inherit it
     sides = [Side(name, options.threads) for name in options.sides]

@@ -29,7 +29,7 @@ from comprehension.lang.checked import CheckedDef
 from comprehension.lang.frontend import analyse
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.lang.parser import parse
-from comprehension.lang.printer import to_text
+from comprehension.lang.printer import to_text, type_text
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.types import Spec
@@ -223,10 +223,26 @@ class Comprehension:
         )
         return found[0] if len(found) == 1 else found
 
+    @property
+    def signature(self) -> str:
+        """The parameters as the text has them, the results with the shapes and types that were inferred.
+
+        >>> define("def f(float(N) A, float(K) W) -> (O) { O(h) +=! A(h + k) * W(k) }").f.signature
+        'f(float(N) A, float(K) W) -> (float(N - K + 1) O)'
+        """
+        program = infer(self.definition, None, "symbolic")
+        given = ", ".join(f"{type_text(p.type)} {p.name}" for p in self.definition.parameters if p.type is not None)
+        made = ", ".join(
+            f"{type_text(tree.TensorType(t.dtype, tuple(map(to_text, t.shape))))} {t.name}"
+            for t in program.tensors
+            if t.role in (Role.OUTPUT, Role.ACCUMULATED)
+        )
+        return f"{self.name}({given}) -> ({made})"
+
     def ranges(self, *inputs: Any) -> tuple[IndexRange, ...]:
         """The range of each index of each statement, with the constraint that gave it."""
         return tuple(
-            IndexRange(statement.name, i.name, text_of_tree(i.lower), text_of_tree(i.upper), i.because)
+            IndexRange(statement.name, i.name, to_text(i.lower), to_text(i.upper), i.because)
             for statement in self._program(inputs).statements
             for i in statement.indices
         )

@@ -12,6 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from comprehension.jit.launch_text import launch_text
+from comprehension.jit.manifest import Manifest
+from comprehension.jit.report import Report
+from comprehension.kernel.certificate import Certificate
+
+MANIFEST, CERTIFICATE, REPORT = "manifest.json", "certificate.json", "report.json"
 _STAGE_FILE = re.compile(r"(\d\d)-([a-z-]+)\.(tc|txt|py)")
 _TITLES = {
     "source": "The comprehension",
@@ -33,6 +39,11 @@ class Section:
     title: str
     text: str
 
+    @property
+    def stage(self) -> str:
+        """Its name: the file's, without number and ending."""
+        return self.file.partition("-")[2].rpartition(".")[0]
+
 
 class Explanation(str):
     """All stages in order, as one text; `sections` has them one by one, and notebooks show a page."""
@@ -49,14 +60,23 @@ class Explanation(str):
         return explanation
 
     def stage(self, stage: str) -> str:
-        """The text of one stage, by its file name or a part of it.
+        """The text of one stage, by its name (`"schedule"`) or its file's (`"40-schedule.txt"`).
 
         Raises KeyError, naming what there is.
         """
+        return self.section(stage).text
+
+    def section(self, stage: str) -> Section:
+        """One stage, by its name or its file's; raises KeyError, naming what there is."""
         for section in self.sections:
-            if stage in section.file:
-                return section.text
-        raise KeyError(f"no stage {stage!r}; there are {', '.join(s.file for s in self.sections)}")
+            if stage in (section.stage, section.file):
+                return section
+        raise KeyError(f"no stage {stage!r}; there are {', '.join(s.stage for s in self.sections)}")
+
+    def page(self) -> str:
+        """The same as one HTML document: nothing is loaded from anywhere, no scripts."""
+        title = html.escape(self.name)
+        return f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{self._repr_html_()}\n'
 
     def _repr_html_(self) -> str:
         parts = [
@@ -68,7 +88,7 @@ class Explanation(str):
 
 
 def explanation_of(name: str, artifact: Mapping[str, bytes]) -> Explanation:
-    """The stages among an artifact's files.
+    """The stages among an artifact's files, and last what a launch does.
 
     >>> print(explanation_of("f", {"00-source.tc": b"def f", "kernel.o": b""}).sections[0].title)
     The comprehension
@@ -78,6 +98,13 @@ def explanation_of(name: str, artifact: Mapping[str, bytes]) -> Explanation:
         if match := _STAGE_FILE.fullmatch(file):
             title = _TITLES.get(match.group(2), match.group(2).replace("-", " ").capitalize())
             sections.append(Section(file, title, artifact[file].decode()))
+    if {MANIFEST, CERTIFICATE, REPORT} <= artifact.keys():
+        text = launch_text(
+            Manifest.from_json(artifact[MANIFEST].decode()),
+            Certificate.from_json(artifact[CERTIFICATE].decode()),
+            Report.from_json(artifact[REPORT].decode()),
+        )
+        sections.append(Section("80-launch.txt", "A launch: what is run, checked and counted", text))
     return Explanation(name, tuple(sections))
 
 

@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from comprehension.config import config
 from comprehension.errors import IllegalSchedule
-from comprehension.explain import write_dump
+from comprehension.explain import CERTIFICATE, REPORT, write_dump
 from comprehension.jit.report import report_of
 from comprehension.jit.request import ComprehensionRequest, Target, key_of
 from comprehension.kernel.printer import to_text as kernel_text
+from comprehension.lang.loop_printer import loops_text
 from comprehension.options import MappingOptions
 from comprehension.stages import (
     Compilation,
@@ -33,7 +34,6 @@ from comprehension.stages import (
     describe_cuda,
     find_order,
     infer_ranges,
-    loops_text,
     map_to_threads,
     print_cpu,
     print_cuda,
@@ -42,13 +42,11 @@ from comprehension.stages import (
     verify_loops,
 )
 
-CERTIFICATE = "certificate.json"
-REPORT = "report.json"
 SOURCE = "70-kernel.py"
 SCHEDULE = "40-schedule.txt"
 
 FRONT: tuple[Stage, ...] = (
-    Stage("infer", infer_ranges, "10-loops.txt", loops_text),
+    Stage("infer", infer_ranges, "10-loops.txt", lambda c: loops_text(c.program)),
     Stage("scop", build_polyhedra, "20-scop.txt", scop_text),
     Stage("dependences", find_order, "30-dependences.txt", dependences_text),
 )

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from comprehension.codegen.cpu import GeneratedSource, generate
 from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
+from comprehension.explain import MANIFEST
 from comprehension.jit.describe import manifest_of
 from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
 from comprehension.jit.ptx import compile_cuda
@@ -22,7 +23,6 @@ from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
-from comprehension.kernel.size_text import text_of_tree
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram
@@ -37,7 +37,6 @@ from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
 
 OBJECT = "kernel.o"
-MANIFEST = "manifest.json"
 CUDA_ENTRIES = "cuda-entries.json"
 
 T = TypeVar("T")
@@ -201,20 +200,6 @@ def assemble_cuda(c: Compilation) -> None:
 
 
 # --- what each stage made, as text ----------------------------------------------------------------------------
-
-
-def loops_text(c: Compilation) -> str:
-    lines: list[str] = []
-    for tensor in c.program.tensors:
-        shape = ", ".join(text_of_tree(extent) for extent in tensor.shape)
-        lines.append(f"{tensor.role.value:<12}{tensor.dtype} {tensor.name}({shape})")
-    for statement in c.program.statements:
-        lines.append(f"\n{statement.name}: writes {statement.target}")
-        for index in statement.indices:
-            because = f"    # {index.because}" if index.because else ""
-            lines.append(f"    {index.name} in {text_of_tree(index.lower)}:{text_of_tree(index.upper)}{because}")
-    lines += [f"\nat launch: {p.message}" for p in c.program.preconditions]
-    return "\n".join(lines) + "\n"
 
 
 def scop_text(c: Compilation) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
-from comprehension.explain import Explanation, explanation_of, write_dump
+from comprehension.explain import CERTIFICATE, MANIFEST, REPORT, Explanation, explanation_of, write_dump
 from comprehension.jit.cache import Artifact
 from comprehension.jit.failure import note_fallback
 from comprehension.jit.launch import Launcher
@@ -24,7 +24,7 @@ from comprehension.jit.report import Report
 from comprehension.jit.request import ComprehensionRequest, key_of
 from comprehension.kernel.certificate import Certificate
 
-OBJECT, MANIFEST, CERTIFICATE, REPORT = "kernel.o", "manifest.json", "certificate.json", "report.json"
+OBJECT = "kernel.o"
 SOURCE, SCHEDULE = "70-kernel.py", "40-schedule.txt"
 
 

@@ -1,0 +1,207 @@
+"""A compiled def, the machine's limit and NumPy, timed in one run.
+
+In: a comprehension, specs of its inputs, settings.  Out: a `Measured`, which prints as a table.
+Invariant: sides are timed in turn, on the same random inputs, into memory held already where a side can; whatever
+NumPy computes is compared with our result before any clock runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from comprehension.api import Comprehension
+from comprehension.bench.limits import Bits, copy_bandwidth, fma_peak
+from comprehension.bench.numpy_side import NotDirect, numpy_function
+from comprehension.config import config
+from comprehension.jit.kernel import Kernel
+from comprehension.jit.report import Report
+from comprehension.lang.loops import Role
+from comprehension.lang.ranges import infer
+from comprehension.lang.types import Spec
+from comprehension.options import MappingOptions
+
+OURS, NUMPY = "comprehension", "NumPy"
+_SHORTEST_SAMPLE = 50e-6  # seconds: below it the clock itself would be timed
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Seconds of one call: the best and the median over so many samples."""
+
+    name: str
+    best: float
+    median: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the machine needs at least, in seconds, and in words why."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`without_numpy` says why NumPy is not among the sides; `difference` is the largest between it and us."""
+
+    title: str
+    sides: tuple[Side, ...]
+    limit: Limit
+    difference: float | None
+    without_numpy: str | None
+
+    def __str__(self) -> str:
+        lines = [self.title, "", f"{'':<16}{'best':>12}{'median':>12}{'of the limit':>15}"]
+        for side in self.sides:
+            share = f"{self.limit.seconds / side.best:.0%}"
+            lines.append(f"{side.name:<16}{_time(side.best):>12}{_time(side.median):>12}{share:>15}")
+        lines.append(f"{'limit':<16}{_time(self.limit.seconds):>12}{'':>12}   {self.limit.reason}")
+        if self.without_numpy is not None:
+            lines.append(f"no NumPy beside it: {self.without_numpy}")
+        if self.difference is not None:
+            lines.append(f"largest difference from NumPy: {self.difference:.2g}")
+        return "\n".join(lines)
+
+
+def measure(
+    comprehension: Comprehension,
+    specs: Sequence[Spec],
+    options: MappingOptions | str | None = None,
+    math: str = "fast",
+    seconds: float = 1.0,
+) -> Measured:
+    """Times a def on random inputs of static `specs` for about `seconds`, with `config.threads` threads.
+
+    Raises ComprehensionError where the def cannot be compiled or run on such inputs.
+    """
+    kernel = comprehension.compile(*specs, options=options, math=math)  # type: ignore[arg-type]
+    inputs = [sample(spec) for spec in specs]
+    found = kernel(*inputs, out=_accumulators(comprehension, specs))
+    sides: dict[str, Callable[[], object]] = {OURS: lambda: kernel(*inputs, out=found)}
+    reason, difference = None, None
+    try:
+        theirs = numpy_side(comprehension, specs)
+        difference = _difference(found, theirs(*inputs))
+        sides[NUMPY] = lambda: theirs(*inputs)
+    except NotDirect as refused:
+        reason = str(refused)
+    timed = _in_turn(sides, seconds)
+    return Measured(_title(kernel), timed, limit_of(kernel, specs), difference, reason)
+
+
+def numpy_side(comprehension: Comprehension, specs: Sequence[Spec]) -> Callable[..., tuple[np.ndarray[Any, Any], ...]]:
+    """The def written with NumPy, on inputs in the order of its parameters; raises NotDirect."""
+    program = infer(comprehension.definition, tuple(specs))
+    function = numpy_function(program)
+    names = [param.name for param in comprehension.definition.parameters]
+    outputs = [t.name for t in program.tensors if t.role is Role.OUTPUT]
+
+    def call(*inputs: Any) -> tuple[np.ndarray[Any, Any], ...]:
+        found = function(dict(zip(names, inputs, strict=True)))
+        return tuple(found[name] for name in outputs)
+
+    return call
+
+
+def sample(spec: Spec) -> Any:
+    """Random contents, the same each time: [0, 1) for floats, 0 or 1 for anything else; a scalar for shape ()."""
+    shape = tuple(int(dim) for dim in spec.shape)
+    generator = np.random.default_rng(0)
+    drawn = generator.random(shape) if spec.dtype.is_float else generator.integers(0, 2, shape)
+    return np.asarray(drawn).astype(spec.dtype.numpy)[()]
+
+
+def limit_of(kernel: Kernel, specs: Sequence[Spec]) -> Limit:
+    """The longer of two times: of the arithmetic at the multiply-add peak, of the memory at copy speed."""
+    report: Report = kernel.report
+    threads, bits = config.threads, _bits(specs)
+    peak, bandwidth = fma_peak(threads, bits), copy_bandwidth(max(1, report.bytes), threads)
+    arithmetic, memory = report.flops / peak, report.bytes / bandwidth
+    if arithmetic >= memory:
+        return Limit(arithmetic, f"{report.flops:,} operations at {peak / 1e9:.0f} GFLOP/s")
+    return Limit(memory, f"{report.bytes:,} bytes at {bandwidth / 1e9:.0f} GB/s, a copy of as many")
+
+
+def _bits(specs: Sequence[Spec]) -> Bits:
+    floats = [spec.dtype.bits for spec in specs if spec.dtype.is_float]
+    return 64 if 64 in floats else 32
+
+
+def _accumulators(comprehension: Comprehension, specs: Sequence[Spec]) -> Any:
+    """Buffers of zeros for outputs that accumulate; None if none does."""
+    program = infer(comprehension.definition, tuple(specs))
+    outputs = [t for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
+    if not any(t.role is Role.ACCUMULATED for t in outputs):
+        return None
+    shapes = comprehension.infer(*specs)
+    buffers = tuple(np.zeros(_static(spec), spec.dtype.numpy) for spec in _tuple_of(shapes))
+    return buffers if len(buffers) > 1 else buffers[0]
+
+
+def _static(spec: Spec) -> tuple[int, ...]:
+    return tuple(int(dim) for dim in spec.shape)
+
+
+def _tuple_of(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _difference(ours: Any, theirs: tuple[np.ndarray[Any, Any], ...]) -> float:
+    largest = 0.0
+    for mine, other in zip(_tuple_of(ours), theirs, strict=True):
+        with np.errstate(all="ignore"):
+            apart = np.abs(np.asarray(mine, np.float64) - np.asarray(other, np.float64))
+        largest = max(largest, float(np.max(apart, initial=0.0)))
+    return largest
+
+
+def _in_turn(sides: dict[str, Callable[[], object]], seconds: float) -> tuple[Side, ...]:
+    """Samples of all sides in turn until the time is over, three rounds at least."""
+    repeats: dict[str, int] = {}
+    samples: dict[str, list[float]] = {name: [] for name in sides}
+    with _numpy_threads(config.threads):
+        for name, side in sides.items():
+            side()
+            repeats[name] = max(1, int(_SHORTEST_SAMPLE / max(_timed(side, 1), 1e-9)))
+        end = time.perf_counter() + seconds
+        while len(samples[OURS]) < 3 or time.perf_counter() < end:
+            for name, side in sides.items():
+                samples[name].append(_timed(side, repeats[name]))
+    return tuple(Side(name, min(s), float(np.median(s)), len(s)) for name, s in samples.items())
+
+
+def _timed(side: Callable[[], object], repeats: int) -> float:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        side()
+    return (time.perf_counter() - started) / repeats
+
+
+def _numpy_threads(threads: int) -> contextlib.AbstractContextManager[Any]:
+    """NumPy's matrix products on as many threads as ours, where threadpoolctl is installed to say so."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return contextlib.nullcontext()
+    return cast(contextlib.AbstractContextManager[Any], threadpool_limits(threads))
+
+
+def _title(kernel: Kernel) -> str:
+    inputs = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in kernel.request.specs)
+    threads = f"{config.threads} thread{'s' if config.threads != 1 else ''}"
+    return f"{kernel.name}({inputs}), {threads}, {kernel.report.flops:,} operations, {kernel.report.bytes:,} bytes"
+
+
+def _time(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e6:.2f} µs"
