@@ -59,22 +59,22 @@ def _touches(
             case ir.Tile():
                 yield from _touches(node.body, path, node, loops)
             case ir.Store() | ir.Define():
-                loads = list(nodes_of(node.value, ir.Load))
-                read = {load.buffer for load in loads}
+                loads: dict[str, list[ir.Load]] = {}
+                for load in nodes_of(node.value, ir.Load):
+                    loads.setdefault(load.buffer, []).append(load)
                 written = {node.buffer} if isinstance(node, ir.Store) else set()
-                for name in sorted(read | written):
-                    consumes = any(load.buffer == name and not _is_own(node, load) for load in loads)
-                    yield name, _Touch(path, tile, name in read, name in written, consumes)
+                for name in sorted(loads.keys() | written):
+                    consumes = not all(_is_own(node, load) for load in loads.get(name, ()))
+                    yield name, _Touch(path, tile, name in loads, name in written, consumes)
             case ir.Barrier():
                 pass
 
 
 def _is_own(node: ir.Store | ir.Define, load: ir.Load) -> bool:
     """Whether a point reads only what it is about to overwrite."""
-    folds = any(True for _ in nodes_of(node.value, ir.Fold))
-    return (
-        isinstance(node, ir.Store) and node.buffer == load.buffer and node.subscripts == load.subscripts and not folds
-    )
+    if not isinstance(node, ir.Store) or (node.buffer, node.subscripts) != (load.buffer, load.subscripts):
+        return False
+    return not any(True for _ in nodes_of(node.value, ir.Fold))
 
 
 def _is_overwritable(touches: list[_Touch], loops: dict[Path, ir.Node]) -> bool:

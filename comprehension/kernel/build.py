@@ -16,7 +16,7 @@ from comprehension.kernel import ir
 from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.scope import Scope, box_subscripts
 from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
-from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, is_masked, upper_bound
+from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, stored_under_masks, upper_bound
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.loops import LoopProgram, Role
@@ -236,17 +236,19 @@ class _Walker:
         return [ir.Tile(None, lane, (fill,)), *body, ir.Tile(None, lane, (combined,))]
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
+        held: list[tuple[Promotion, tuple[ir.IntExpr, ...]]] = []
         for promotion in decision.promotions:
             dims = scope.prefix(promotion.settled)
             offsets = tuple(simplify(aff_expr(o, dims, scope.names), scope.ranges) for o in promotion.offsets)
-            scope = scope.promoting(promotion, offsets)
+            held.append((promotion, offsets))
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
             if promotion.space is ir.Space.REGISTER or promotion.panel is not None:
                 self.padded.add(promotion.buffer)
-        body = self.nodes(node, scope)
-        held = [self.locals[p.buffer] for p in decision.promotions if p.space is ir.Space.REGISTER]
-        return [*(cleared(b, len(scope.iterators)) for b in held if is_masked(b.name, body)), *body]
+        body = self.nodes(node, scope.promoting(held))
+        masked = stored_under_masks(body)
+        registers = [p.buffer for p in decision.promotions if p.space is ir.Space.REGISTER and p.buffer in masked]
+        return [*(cleared(self.locals[name], len(scope.iterators)) for name in registers), *body]
 
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)

@@ -1,7 +1,7 @@
 """Generic walks over KernelIR: find nodes of a kind, rebuild with some of them changed.
 
 In: any node, or a tuple of nodes.  Out: nodes found; a tree of the same shape.
-Invariant: nothing here knows what a node means; what is not changed is rebuilt equal.
+Invariant: nothing here knows what a node means; what is not changed stays the same object.
 """
 
 from __future__ import annotations
@@ -25,11 +25,25 @@ def nodes_of(tree: object, kind: type[Node]) -> Iterator[Node]:
     if isinstance(tree, tuple):
         for part in tree:
             yield from nodes_of(part, kind)
-    elif is_dataclass(tree):
-        if isinstance(tree, kind):
-            yield tree
-        for field in fields(tree):
-            yield from nodes_of(getattr(tree, field.name), kind)
+        return
+    names = _field_names(tree)
+    if names is None:
+        return
+    if isinstance(tree, kind):
+        yield tree
+    for name in names:
+        yield from nodes_of(getattr(tree, name), kind)
+
+
+_FIELDS: dict[type, tuple[str, ...] | None] = {}  # by class; asked anew for each node, `fields` takes most of a walk
+
+
+def _field_names(node: object) -> tuple[str, ...] | None:
+    """The fields of a node; None for what is no node."""
+    kind = type(node)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+    return _FIELDS[kind]
 
 
 def rewrite(tree: Tree, kinds: type | tuple[type, ...], change: Callable[[Any], Any]) -> Tree:
@@ -43,12 +57,15 @@ def rewrite(tree: Tree, kinds: type | tuple[type, ...], change: Callable[[Any], 
 
 def _rewrite(tree: Any, kinds: type | tuple[type, ...], change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, tuple):
-        return tuple(_rewrite(part, kinds, change) for part in tree)
-    if not is_dataclass(tree) or isinstance(tree, type):
+        changed = tuple(_rewrite(part, kinds, change) for part in tree)
+        return tree if all(new is old for new, old in zip(changed, tree, strict=True)) else changed
+    names = _field_names(tree)
+    if names is None:
         return tree
-    parts = {field.name: _rewrite(getattr(tree, field.name), kinds, change) for field in fields(tree)}
-    rebuilt = replace(tree, **parts)
-    return change(rebuilt) if isinstance(rebuilt, kinds) else rebuilt
+    parts = {name: _rewrite(old, kinds, change) for name in names if (old := getattr(tree, name)) is not None}
+    if any(new is not getattr(tree, name) for name, new in parts.items()):
+        tree = replace(tree, **parts)
+    return change(tree) if isinstance(tree, kinds) else tree
 
 
 def map_integers(tree: Tree, values: Mapping[str, ir.IntExpr]) -> Tree:

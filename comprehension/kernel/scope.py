@@ -51,9 +51,9 @@ class Scope:
                 dims.append(simplify(aff_expr(value, dims, self.names), self.ranges))
         return tuple(dims)
 
-    def promoting(self, promotion: Promotion, offsets: Subscripts) -> Scope:
-        """Below a promote mark."""
-        new = {(name, promotion.tensor): (promotion, offsets) for name in promotion.statements}
+    def promoting(self, promotions: Sequence[tuple[Promotion, Subscripts]]) -> Scope:
+        """Below a promote mark: buffers with the offsets of their boxes."""
+        new = {(name, held.tensor): (held, offsets) for held, offsets in promotions for name in held.statements}
         return replace(self, promoted={**self.promoted, **new})
 
     def accumulating(self, statement: str, buffer: str) -> Scope:

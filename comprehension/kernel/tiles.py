@@ -43,14 +43,16 @@ def _without(limit: ir.IntExpr, end: Linear, ranges: Ranges) -> ir.IntExpr | Non
     return None if low is not None and low >= 0 else limit
 
 
-def is_masked(buffer: str, nodes: Sequence[ir.Node]) -> bool:
-    """Whether some store to the buffer leaves points of its tile out."""
-    return any(
-        isinstance(node, ir.Tile)
-        and (node.lanes.limit is not None or (node.rows is not None and node.rows.limit is not None))
-        and any(isinstance(part, ir.Store) and part.buffer == buffer for part in node.body)
+def stored_under_masks(nodes: Sequence[ir.Node]) -> set[str]:
+    """The buffers to which some tile stores that leaves points out."""
+    return {
+        part.buffer
         for node in walk_nodes(nodes)
-    )
+        if isinstance(node, ir.Tile)
+        and (node.lanes.limit is not None or (node.rows is not None and node.rows.limit is not None))
+        for part in node.body
+        if isinstance(part, ir.Store)
+    }
 
 
 def cleared(buffer: ir.Buffer, depth: int) -> ir.Node:

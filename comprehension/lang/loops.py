@@ -12,6 +12,7 @@ Static programs have no `sizes`: every shape and bound is then free of size name
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -98,6 +99,10 @@ class LoopProgram:
     tensors: tuple[TensorInfo, ...]  # inputs in order of the parameters, outputs of the returns, temporaries
     statements: tuple[LoopStatement, ...]
     preconditions: tuple[Precondition, ...] = ()
+    _by_name: Mapping[str, TensorInfo] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {t.name: t for t in self.tensors})
 
     def tensor(self, name: str) -> TensorInfo:
-        return next(t for t in self.tensors if t.name == name)
+        return self._by_name[name]

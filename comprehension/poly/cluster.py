@@ -19,7 +19,7 @@ stay long enough to feed all cores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -28,10 +28,11 @@ from comprehension.poly import isl
 from comprehension.poly.dependence import Dependence, Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
-from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.scop import Scop, ScopAccess, ScopRole
 
 ENOUGH_PARALLEL = 8  # iterations of shared parallel loops that a fusion must keep, if there were as many
 SERIAL_WORK = 20_000  # instances below which nobody misses a parallel loop
+MOST_LISTED = 6  # statements that a reason names
 
 
 def at_distance_zero(relation: isl.Map, source_dim: int, sink_dim: int) -> bool:
@@ -49,11 +50,16 @@ class Fuser:
     extents: Extents
     fusion: Fusion = "preserve"
     reasons: list[str] = field(default_factory=list)
-    _edges: dict[str, list[Dependence]] = field(default_factory=dict)
+    _into: dict[str, list[Dependence]] = field(default_factory=dict)  # by sink
+    _readers: dict[str, set[str]] = field(default_factory=dict)  # tensor -> statements that read it
+    _used: dict[tuple[str, int, int], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for edge in self.dependences.edges:
-            self._edges.setdefault(edge.source, []).append(edge)
+            self._into.setdefault(edge.sink, []).append(edge)
+        for statement in self.scop.statements:
+            for read in statement.reads:
+                self._readers.setdefault(read.tensor, set()).add(statement.name)
 
     def fuse(self, units: Sequence[Nest]) -> list[Nest]:
         """The nests after each unit joined an earlier one or became one of its own."""
@@ -68,9 +74,10 @@ class Fuser:
     def _insert(self, nests: list[Nest | str], item: Nest | str) -> None:
         """Joins `item` to the first nest that it may stand behind; appends it where none takes it."""
         if isinstance(item, Nest):
+            related = self._related(item)
             for position in range(self._earliest(nests, item), len(nests)):
                 candidate = nests[position]
-                if not isinstance(candidate, Nest):
+                if not isinstance(candidate, Nest) or (candidate.members and related.isdisjoint(candidate.names)):
                     continue
                 joined = self._join(candidate, item)
                 if joined is not None:
@@ -78,16 +85,25 @@ class Fuser:
                     return
         nests.append(item)
 
+    def _related(self, item: Nest) -> set[str]:
+        """The statements that `item` depends on, or with which it shares something that both read."""
+        reads = {read.tensor for name in item.names for read in self.scop.statement(name).reads}
+        return self._sources(item).union(*(self._readers[tensor] for tensor in reads))
+
+    def _sources(self, item: Nest | str) -> set[str]:
+        return {edge.source for name in _names(item) for edge in self._into.get(name, ())}
+
     def _earliest(self, nests: Sequence[Nest | str], item: Nest) -> int:
         """The last position that has a dependence with `item` (0 if none): it cannot go before that one."""
+        sources = self._sources(item)
         for position in reversed(range(len(nests))):
-            if self._edges_between(nests[position], item):
+            if not sources.isdisjoint(_names(nests[position])):
                 return position
         return 0
 
     def _edges_between(self, first: Nest | str, second: Nest | str) -> list[Dependence]:
-        sinks = set(_names(second))
-        return [e for name in _names(first) for e in self._edges.get(name, ()) if e.sink in sinks]
+        sources = _names(first)
+        return [e for name in _in_order(second) for e in self._into.get(name, ()) if e.source in sources]
 
     # --- joining two nests --------------------------------------------------------------------------
 
@@ -105,8 +121,7 @@ class Fuser:
         shared = tuple(Member((*a.dims, *b.dims), coincident=True) for a, b in pairs)
         inner_first: tuple[Nest | str, ...] = (Nest(left, first.children),) if left else first.children
         inner_second: tuple[Nest | str, ...] = (Nest(right, second.children),) if right else second.children
-        who, whom = ", ".join(_names(second)), ", ".join(_names(first))
-        self.reasons.append(f"joined {who} to {whom}: {len(pairs)} loops shared")
+        self.reasons.append(f"joined {_listed(second)} to {_listed(first)}: {len(pairs)} loops shared")
         return Nest(shared, self._inside(inner_first, inner_second))
 
     def _inside(self, first: Sequence[Nest | str], second: Sequence[Nest | str]) -> tuple[Nest | str, ...]:
@@ -137,11 +152,7 @@ class Fuser:
         """Without dependences: worth it only if all loops are shared and something is read by both."""
         if len(pairs) != len(first.members) or len(pairs) != len(second.members):
             return False
-        reads = [
-            {read.tensor for name in _names(nest) for read in self.scop.statement(name).reads}
-            for nest in (first, second)
-        ]
-        return bool(reads[0] & reads[1])
+        return not self._related(second).isdisjoint(first.names)
 
     # --- whether it pays ----------------------------------------------------------------------------
 
@@ -159,10 +170,12 @@ class Fuser:
                 return False
             before = prod(self._extent(m) for m in nest.members if m.coincident)
             after = prod(self._extent(a) for a, _ in pairs)
-            work = sum(self.extents.instances(name) for name in nest.statements())
-            if after < min(before, ENOUGH_PARALLEL) and work > SERIAL_WORK:
+            if after < min(before, ENOUGH_PARALLEL) and self._work(nest) > SERIAL_WORK:
                 return False
         return True
+
+    def _work(self, nest: Nest) -> int:
+        return sum(self.extents.instances(name) for name in nest.names)
 
     def _extent(self, member: Member) -> int:
         return self.extents.extent(*member.dims[0])
@@ -176,8 +189,14 @@ class Fuser:
         members = [m.dim(name) for m in nest.members if m.coincident]
         if statement.role is not ScopRole.UPDATE or len(members) < 2:
             return False
-        unused = [{d for d in members if not uses_dim(read.relation, d)} for read in statement.reads[:-1]]
+        unused = [{d for d in members if not self._uses(read, d)} for read in statement.reads[:-1]]
         return any(a - b and b - a for a in unused for b in unused)
+
+    def _uses(self, read: ScopAccess, dim: int) -> bool:
+        key = (read.statement, read.number, dim)
+        if key not in self._used:
+            self._used[key] = uses_dim(read.relation, dim)
+        return self._used[key]
 
 
 def uses_dim(relation: isl.Map, dim: int) -> bool:
@@ -188,5 +207,15 @@ def uses_dim(relation: isl.Map, dim: int) -> bool:
     return not bool(free.is_subset(relation))
 
 
-def _names(item: Nest | str) -> tuple[str, ...]:
-    return (item,) if isinstance(item, str) else tuple(item.statements())
+def _names(item: Nest | str) -> Collection[str]:
+    return (item,) if isinstance(item, str) else item.names
+
+
+def _in_order(item: Nest | str) -> Iterator[str]:
+    return iter((item,)) if isinstance(item, str) else item.statements()
+
+
+def _listed(nest: Nest) -> str:
+    """The statements of a nest in order, cut in the middle where they are many."""
+    names = list(nest.statements())
+    return ", ".join(names if len(names) <= MOST_LISTED else [*names[:2], "...", names[-1]])

@@ -10,10 +10,14 @@ subscripts with `/` and `%` can take isl minutes; a superset can only forbid mor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from comprehension.poly import isl
 from comprehension.poly.scop import Scop, ScopAccess, ScopRole, ScopStatement
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +38,12 @@ class Dependences:
 
     edges: tuple[Dependence, ...]
     parameters: isl.Space
+    _between: Mapping[tuple[str, str], tuple[Dependence, ...]] = field(init=False, repr=False)
+    _through: Mapping[str, tuple[Dependence, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_between", _grouped(self.edges, lambda edge: (edge.source, edge.sink)))
+        object.__setattr__(self, "_through", _grouped(self.edges, lambda edge: edge.tensor))
 
     def relation(self, kind: str, *, reductions: bool = True) -> isl.UnionMap:
         chosen = (e.relation for e in self.edges if e.kind == kind and (reductions or not e.is_reduction))
@@ -67,20 +77,35 @@ class Dependences:
         return isl.union_map(self.parameters, (e.relation for e in self.edges if not e.is_reduction))
 
     def between(self, source: str, sink: str) -> tuple[Dependence, ...]:
-        return tuple(e for e in self.edges if e.source == source and e.sink == sink)
+        return self._between.get((source, sink), ())
+
+    def through(self, tensor: str) -> tuple[Dependence, ...]:
+        return self._through.get(tensor, ())
+
+
+def _grouped(edges: Sequence[Dependence], key: Callable[[Dependence], Key]) -> dict[Key, tuple[Dependence, ...]]:
+    groups: dict[Key, list[Dependence]] = {}
+    for edge in edges:
+        groups.setdefault(key(edge), []).append(edge)
+    return {name: tuple(group) for name, group in groups.items()}
 
 
 def find_dependences(scop: Scop) -> Dependences:
     """All dependences of `scop` between instances in its original order."""
-    times = {m.get_tuple_name(isl.dim_type.in_): m for m in isl.maps_of(scop.order)}
     edges: list[Dependence] = []
+    touched: dict[str, list[int]] = {}  # tensor -> positions of the statements so far that access it
+    written: dict[str, list[int]] = {}  # and of those that write it
     for position, sink in enumerate(scop.statements):
-        for source in scop.statements[: position + 1]:
-            edges.extend(_edges_between(source, sink, times))
+        written.setdefault(sink.write.tensor, []).append(position)
+        for tensor in {access.tensor for access in sink.accesses}:
+            touched.setdefault(tensor, []).append(position)
+        meeting = {*touched[sink.write.tensor]}.union(*(written.get(read.tensor, ()) for read in sink.reads))
+        for earlier in sorted(meeting):
+            edges.extend(_edges_between(scop.statements[earlier], sink, scop.times))
     return Dependences(tuple(edges), scop.context.get_space())
 
 
-def _edges_between(source: ScopStatement, sink: ScopStatement, times: dict[str, isl.Map]) -> list[Dependence]:
+def _edges_between(source: ScopStatement, sink: ScopStatement, times: Mapping[str, isl.Map]) -> list[Dependence]:
     """Both directions: an initialisation also runs after updates of other points."""
     pairs = [(source, sink)] if source is sink or source.source is not sink.source else [(source, sink), (sink, source)]
     edges = []

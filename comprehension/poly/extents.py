@@ -21,6 +21,7 @@ class Extents:
     scop: Scop
     _ranges: dict[tuple[str, int], isl.Set] = field(default_factory=dict)
     _extents: dict[tuple[str, int], int] = field(default_factory=dict)
+    _boxes: dict[str, bool] = field(default_factory=dict)
 
     def range_of(self, statement: str, dim: int) -> isl.Set:
         """{ [x] : x is a value of the index }, over the sizes."""
@@ -65,6 +66,11 @@ class Extents:
 
     def is_box(self, statement: str) -> bool:
         """Whether no range depends on another index."""
+        if statement not in self._boxes:
+            self._boxes[statement] = self._is_box(statement)
+        return self._boxes[statement]
+
+    def _is_box(self, statement: str) -> bool:
         domain = self.scop.statement(statement).domain
         box = isl.Set.universe(domain.get_space())
         for dim in range(domain.dim(isl.dim_type.set)):

@@ -186,10 +186,7 @@ def constant_value(aff: PwAff) -> int | None:
 
 def union_map(parameters: Space, maps: Iterable[Map]) -> UnionMap:
     """The union; `parameters` gives the space of an empty one."""
-    total = UnionMap.empty(parameters.params())
-    for part in maps:
-        total = total.union(UnionMap.from_map(part))
-    return total
+    return _joined([UnionMap.empty(parameters.params()), *map(UnionMap.from_map, maps)], UnionMap.union)
 
 
 def maps_of(union: UnionMap) -> list[Map]:
@@ -204,10 +201,21 @@ def _space_name(part: Map, side: dim_type) -> str:
 
 
 def union_set(parameters: Space, sets: Iterable[Set]) -> UnionSet:
-    total = UnionSet.empty(parameters.params())
-    for part in sets:
-        total = total.union(UnionSet.from_set(part))
-    return total
+    return _joined([UnionSet.empty(parameters.params()), *map(UnionSet.from_set, sets)], UnionSet.union)
+
+
+def union_pw_aff(parameters: Space, functions: Iterable[PwAff]) -> UnionPwAff:
+    """The function that is each of these on its own space."""
+    parts = [UnionPwAff.empty(parameters), *map(UnionPwAff.from_pw_aff, functions)]
+    return _joined(parts, UnionPwAff.union_add)
+
+
+def _joined(parts: list[Result], join: Callable[[Result, Result], Result]) -> Result:
+    """All parts as one, joined in pairs: isl copies both operands, so one after another would be quadratic."""
+    while len(parts) > 1:
+        pairs = [join(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2)]
+        parts = pairs + parts[len(pairs) * 2 :]
+    return parts[0]
 
 
 def sample_pair(relation: UnionMap) -> str:

@@ -8,7 +8,7 @@ dependence) and is proved again on the kernel by the certificate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from comprehension.poly import isl
@@ -28,7 +28,7 @@ from comprehension.poly.schedule_tree import (
 )
 from comprehension.poly.scop import Scop
 from comprehension.poly.transform.pack import Packing, pack
-from comprehension.poly.transform.promote import TileAxis, accesses_of, is_private, private_box, register_tile
+from comprehension.poly.transform.promote import TileAxis, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
 
 
@@ -55,6 +55,10 @@ class Mapper:
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     promoted: set[str] = field(default_factory=set)
+    _order_of_tensors: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._order_of_tensors = {info.name: at for at, info in enumerate(self.scop.program.tensors)}
 
     def tree(self, nests: Sequence[Nest]) -> ScheduleTree:
         """Each nest one stage, in order."""
@@ -164,15 +168,16 @@ class Mapper:
     ) -> isl.ScheduleNode:
         """The children over the points of a tile, tensors that they share held in registers."""
         names = frozenset(nest.statements())
-        private = self._private(nest, outer)
+        private = frozenset(self._private(nest, outer))
+        boxed = all(self.model.extents.is_box(name) for name in names)
         tiles, boxes = [], []
-        for info in self.scop.program.tensors:
+        for tensor in self._touched(names):
             held = None
-            if self._is_shared(info.name, nest) and all(self.model.extents.is_box(name) for name in names):
-                held = register_tile(info.name, node, names, outer, axes, self.scop, self.model.patterns)
+            if boxed and self._is_shared(tensor, names):
+                held = register_tile(tensor, node, names, outer, axes, self.scop, self.model.patterns)
             if held is not None:
                 tiles.append(held)
-            elif info.name in private and (box := private_box(info.name, node, self.scop)) is not None:
+            elif tensor in private and (box := private_box(tensor, node, self.scop)) is not None:
                 boxes.append(box)
         node = self._children(node, nest.children, point, outer)
         if not tiles and not boxes:
@@ -186,12 +191,16 @@ class Mapper:
                 self.decisions[f"tile {copy.name}"] = point.mark
         return node.parent()
 
-    def _is_shared(self, tensor: str, nest: Nest) -> bool:
-        """Whether statements of the nest write the tensor and touch it again."""
+    def _touched(self, names: Collection[str]) -> list[str]:
+        """The tensors that statements access, in the program's order."""
+        found = {access.tensor for name in names for access in self.scop.statement(name).accesses}
+        return sorted(found, key=self._order_of_tensors.__getitem__)
+
+    def _is_shared(self, tensor: str, names: Collection[str]) -> bool:
+        """Whether some of these statements write the tensor and touch it again."""
         if tensor in self.promoted or not self.local_buffers:
             return False
-        names = set(nest.statements())
-        own = [a for a in accesses_of(tensor, self.scop) if a.statement in names]
+        own = [a for a in self.scop.accesses_to(tensor) if a.statement in names]
         return len(own) > 1 and any(a.is_write for a in own) and all(a.exact for a in own)
 
     def _pack(
@@ -234,12 +243,12 @@ class Mapper:
         found = []
         if not outer or not self.local_buffers or not all(m.coincident for m in outer):
             return []
-        for info in self.scop.program.tensors:
-            users = {a.statement for a in accesses_of(info.name, self.scop)}
-            if info.name in self.promoted or any(users <= own for own in inner):
+        for tensor in self._touched(names):
+            users = {a.statement for a in self.scop.accesses_to(tensor)}
+            if tensor in self.promoted or any(users <= own for own in inner):
                 continue
-            if is_private(info.name, outer, names, self.scop, self.model.dependences):
-                found.append(info.name)
+            if is_private(tensor, outer, names, self.scop, self.model.dependences):
+                found.append(tensor)
         return found
 
     def _promote(self, node: isl.ScheduleNode, promotions: Sequence[Promotion]) -> isl.ScheduleNode:

@@ -8,8 +8,8 @@ dependence (not even that of a reduction), so they stand outermost in any order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from comprehension.poly import isl
 from comprehension.poly.scop import Scop
@@ -21,9 +21,13 @@ class Member:
 
     dims: tuple[tuple[str, int], ...]
     coincident: bool
+    _by_statement: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_statement", dict(self.dims))
 
     def dim(self, statement: str) -> int:
-        return dict(self.dims)[statement]
+        return self._by_statement[statement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Nest:
 
     members: tuple[Member, ...]
     children: tuple[Nest | str, ...]
+    names: frozenset[str] = field(init=False, repr=False, compare=False)  # of the statements below
+
+    def __post_init__(self) -> None:
+        below = (child.names if isinstance(child, Nest) else (child,) for child in self.children)
+        object.__setattr__(self, "names", frozenset().union(*below))
 
     def statements(self) -> Iterator[str]:
         for child in self.children:
@@ -54,11 +63,13 @@ def partial_schedule(members: Sequence[Member], scop: Scop) -> isl.MultiUnionPwA
     parameters = scop.context.get_space()
     parts = isl.UnionPwAffList.alloc(context, len(members))
     for member in members:
-        total = isl.UnionPwAff.empty(parameters)
-        for name, position in member.dims:
-            space = isl.LocalSpace.from_space(scop.statement(name).domain.get_space())
-            index = isl.PwAff.from_aff(isl.Aff.var_on_domain(space, isl.dim_type.set, position))
-            total = total.union_add(isl.UnionPwAff.from_pw_aff(index))
-        parts = parts.add(total)
+        parts = parts.add(
+            isl.union_pw_aff(parameters, (_index(name, position, scop) for name, position in member.dims))
+        )
     space = parameters.set_from_params().add_dims(isl.dim_type.set, len(members))
     return isl.MultiUnionPwAff.from_union_pw_aff_list(space, parts)
+
+
+def _index(statement: str, position: int, scop: Scop) -> isl.PwAff:
+    space = isl.LocalSpace.from_space(scop.statement(statement).domain.get_space())
+    return isl.PwAff.from_aff(isl.Aff.var_on_domain(space, isl.dim_type.set, position))

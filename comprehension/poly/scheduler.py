@@ -90,7 +90,8 @@ def unit_nest(
     With `reordering` the loops of a declared reduction stand in the order of their strides, where nothing but
     the reduction itself orders them.
     """
-    parts = [s for s in scop.statements if s.source is source]
+    names = (f"{source.name}_init", source.name) if source.initialise else (source.name,)
+    parts = [scop.statement(name) for name in names]
     coincident = [p for p in range(source.left) if is_coincident(parts, p, dependences)]
     sequential = [p for p in range(source.left) if p not in coincident]
     reduced = list(range(source.left, len(source.indices)))
@@ -103,7 +104,6 @@ def unit_nest(
         body = (Nest(tuple(Member(((main, p),), False) for p in reduced), body),)
     if len(parts) == 2:
         body = (parts[0].name, *body)
-    names = [s.name for s in parts]
     if sequential:
         body = (Nest(tuple(Member(tuple((n, p) for n in names), False) for p in sequential), body),)
     return Nest(tuple(Member(tuple((n, p) for n in names), True) for p in coincident), body)
@@ -111,11 +111,11 @@ def unit_nest(
 
 def is_coincident(parts: list[ScopStatement], position: int, dependences: Dependences) -> bool:
     """Whether no dependence among the parts of one statement crosses iterations of a left index."""
-    names = {part.name for part in parts}
     return all(
         at_distance_zero(edge.relation, position, position)
-        for edge in dependences.edges
-        if edge.source in names and edge.sink in names
+        for source in parts
+        for sink in parts
+        for edge in dependences.between(source.name, sink.name)
     )
 
 

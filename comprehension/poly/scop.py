@@ -9,8 +9,8 @@ initialising reduction; tensor spaces carry the tensors' names.  Sizes and integ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from comprehension.errors import ComprehensionError
@@ -65,15 +65,33 @@ class ScopStatement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scop:
-    """`order` maps each instance to its time in the original order (equal tuple length for all)."""
+    """`times` maps each statement's instances to their time in the original order (equal tuple length for all)."""
 
     program: LoopProgram
     context: isl.Set  # what holds of the sizes: not negative, and the preconditions
     statements: tuple[ScopStatement, ...]
-    order: isl.UnionMap
+    times: Mapping[str, isl.Map]
+    _by_name: Mapping[str, ScopStatement] = field(init=False, repr=False)
+    _by_tensor: Mapping[str, tuple[ScopAccess, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[ScopAccess]] = {}
+        for statement in self.statements:
+            for access in statement.accesses:
+                found.setdefault(access.tensor, []).append(access)
+        object.__setattr__(self, "_by_name", {s.name: s for s in self.statements})
+        object.__setattr__(self, "_by_tensor", {tensor: tuple(accesses) for tensor, accesses in found.items()})
 
     def statement(self, name: str) -> ScopStatement:
-        return next(s for s in self.statements if s.name == name)
+        return self._by_name[name]
+
+    def find(self, name: str | None) -> ScopStatement | None:
+        """The statement of this name; None if there is none."""
+        return self._by_name.get(name or "")
+
+    def accesses_to(self, tensor: str) -> tuple[ScopAccess, ...]:
+        """All accesses to a tensor, in the order of the text."""
+        return self._by_tensor.get(tensor, ())
 
     @property
     def domain(self) -> isl.UnionSet:
@@ -86,8 +104,7 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
     statements: list[ScopStatement] = []
     for source in program.statements:
         statements.extend(builder.statements_of(source))
-    order = isl.union_map(builder.parameter_space, builder.times(statements))
-    return Scop(program, builder.sizes_context(), tuple(statements), order)
+    return Scop(program, builder.sizes_context(), tuple(statements), builder.times(statements))
 
 
 def products_of_sizes(program: LoopProgram) -> dict[str, tuple[str, ...]]:
@@ -232,12 +249,12 @@ class _Builder:
                 inside = inside.intersect(position.lt_set(limit))
         return inside
 
-    def times(self, statements: list[ScopStatement]) -> list[isl.Map]:
+    def times(self, statements: list[ScopStatement]) -> dict[str, isl.Map]:
         """S[l, r] -> [statement, l, 0 or 1, r]: an initialisation runs before its point's reduction loops."""
         left = max((s.source.left for s in statements), default=0)
         right = max((len(s.source.indices) - s.source.left for s in statements), default=0)
         numbers = {source.name: n for n, source in enumerate(self.program.statements)}
-        maps = []
+        times = {}
         for statement in statements:
             where = AffineSpace.of(statement.domain.get_space())
             own = statement.source.left
@@ -247,8 +264,8 @@ class _Builder:
             tail = values[own:]
             entries = [where.constant(numbers[statement.source.name]), *values[:own], *[zero] * (left - own)]
             entries += [phase, *tail, *[zero] * (right - len(tail))]
-            maps.append(_map_of(entries, statement.domain))
-        return maps
+            times[statement.name] = _map_of(entries, statement.domain)
+        return times
 
 
 def _guarded(domain: isl.Set, guards: tuple[Guard, ...], where: AffineSpace) -> isl.Set:

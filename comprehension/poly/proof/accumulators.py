@@ -6,12 +6,12 @@ Invariant: what is called an identity is one for the operator and the type of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from comprehension.kernel import ir, scalars
 from comprehension.lang.tree import ReduceOp
 from comprehension.poly import isl
-from comprehension.poly.proof.dataflow import Origins, Sink
+from comprehension.poly.proof.dataflow import Origins, Sink, action_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.verdict import Finding, Property, Violation
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement
@@ -37,10 +37,9 @@ def combined(value: ir.Value, op: ReduceOp) -> list[ir.Value]:
 
 def check_shapes(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
     """Updates combine their target with something else, by the operator of their reduction."""
-    statements = {s.name: s for s in scop.statements if s.role is ScopRole.UPDATE}
     for action in extraction.stores(ir.StoreRole.EXECUTE):
-        statement = statements.get(action.statement or "")
-        if statement is None:
+        statement = scop.find(action.statement)
+        if statement is None or statement.role is not ScopRole.UPDATE:
             continue
         assert action.store is not None
         own = len(statement.accesses) - 1
@@ -95,9 +94,15 @@ def passing(extraction: Extraction, sinks: list[Sink], found: Origins) -> dict[s
     There all other operands are accumulators that still hold the identity: their reductions have no updates.
     """
     result: dict[str, isl.Set] = {}
-    for action in extraction.stores(ir.StoreRole.COMBINE):
-        operands = [s for s in sinks if s.action is action]
-        filled = {s.name: _holds_something(extraction, action, s, found) for s in operands}
+    buffers = {s.access.buffer for s in sinks if s.access is not None}
+    fills = [a for a in extraction.stores(ir.StoreRole.FILL) if a.write is not None and a.write.buffer in buffers]
+    combined_by: dict[str, list[Sink]] = {}
+    for sink in sinks:
+        if sink.action is not None and sink.action.role is ir.StoreRole.COMBINE:
+            combined_by.setdefault(sink.action.name, []).append(sink)
+    for operands in combined_by.values():
+        action = action_of(operands[0])
+        filled = {s.name: _holds_something(fills, action, s, found) for s in operands}
         left = action.domain
         for operand in operands:
             assert operand.access is not None
@@ -112,14 +117,14 @@ def passing(extraction: Extraction, sinks: list[Sink], found: Origins) -> dict[s
     return result
 
 
-def _holds_something(extraction: Extraction, action: Action, operand: Sink, found: Origins) -> isl.Set:
+def _holds_something(fills: Sequence[Action], action: Action, operand: Sink, found: Origins) -> isl.Set:
     """The points of a COMBINE at which an operand is more than the identity, for one of the points folded into it."""
     assert action.store is not None and operand.access is not None
     op = op_of_combination(action.store)
     space = action.domain.set_tuple_name(operand.name).get_space()
     reads = isl.UnionSet.from_set(isl.Set.universe(space))
     makers = found.makers.intersect_domain(reads)
-    for fill in extraction.stores(ir.StoreRole.FILL):
+    for fill in fills:
         assert fill.store is not None
         if op is not None and is_identity(fill.store, op):
             makers = makers.subtract_range(isl.UnionSet.from_set(fill.domain))

@@ -15,7 +15,7 @@ from comprehension.poly import isl
 from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
 from comprehension.poly.proof.verdict import NotDecided
-from comprehension.poly.scop import Scop, ScopStatement
+from comprehension.poly.scop import Scop
 
 MAX_COPIES = 6
 
@@ -64,7 +64,7 @@ class Sink:
 def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
     """The reads of `buffers`, and an exit for each output among them."""
     sinks = []
-    for action in extraction.stores():
+    for action in _stores_touching(extraction, buffers):
         for number, access in enumerate(action.reads):
             if access.buffer not in buffers:
                 continue
@@ -72,9 +72,8 @@ def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
             relation = cells(extraction, action, access).set_tuple_name(isl.dim_type.in_, name)
             time = access.time.set_tuple_name(isl.dim_type.in_, name)
             sinks.append(Sink(name, Timed(relation, time), action, access))
-    for buffer in extraction.kernel.buffers:
-        if buffer.name in buffers and buffer.space is ir.Space.OUTPUT:
-            sinks.append(_exit(extraction, buffer))
+    for buffer in sorted(buffers & extraction.outputs):
+        sinks.append(_exit(extraction, extraction.buffer(buffer)))
     return sinks
 
 
@@ -105,16 +104,22 @@ def _whole_at_the_end(tensor: str, rank: int, times: isl.Space, first: int, cont
 def writes_of(extraction: Extraction, buffers: set[str]) -> list[Timed]:
     return [
         Timed(cells(extraction, action, action.write), action.time)
-        for action in extraction.stores()
+        for action in _stores_touching(extraction, buffers)
         if action.write is not None and action.write.buffer in buffers
     ]
+
+
+def _stores_touching(extraction: Extraction, buffers: Iterable[str]) -> list[Action]:
+    """The stores that read or write some of the buffers, in program order."""
+    found = {action.number: action for buffer in buffers for action in extraction.touching(buffer)}
+    return [found[number] for number in sorted(found) if found[number].store is not None]
 
 
 def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
     """Points -> memory cells: those of a private buffer are told apart by stage and unit."""
     if access.free:
         raise NotDecided(f"{action.place}: {access.buffer} is copied, and has a subscript that is not affine")
-    if extraction.kernel.buffer(access.buffer).space not in PRIVATE:
+    if extraction.buffer(access.buffer).space not in PRIVATE:
         return access.relation
     unit = isl.Map.identity(action.domain.get_space().map_from_set())
     kept = set(action.parallel)
@@ -200,29 +205,25 @@ def _role(sink: Sink) -> ir.StoreRole | None:
 # --- scops -------------------------------------------------------------------------------------------------
 
 
-def read_name(statement: ScopStatement, number: int) -> str:
-    return f"{statement.name}r{number}"
+def read_name(statement: str, number: int) -> str:
+    return f"{statement}r{number}"
 
 
 def scop_sources(scop: Scop, tensors: set[str], outputs: Iterable[str]) -> Sources:
     """Reads `S0r1` (and exits `exit_T`) -> the instances whose values they see in the original order."""
-    order = {m.get_tuple_name(isl.dim_type.in_): m for m in isl.maps_of(scop.order)}
     reads, writes = [], []
-    for statement in scop.statements:
-        for access in statement.accesses:
-            if access.tensor not in tensors:
-                continue
-            if not access.exact:
-                raise NotDecided(f"{access.tensor} is copied, and {statement.name} reaches it by an indirect subscript")
-            time = order[statement.name]
-            if access.is_write:
-                writes.append(Timed(access.relation, time))
-            else:
-                name = read_name(statement, access.number)
-                renamed = (m.set_tuple_name(isl.dim_type.in_, name) for m in (access.relation, time))
-                reads.append(Timed(*renamed))
-    for tensor in outputs if order else ():
-        times = next(iter(order.values())).get_space().range()
+    for access in (access for tensor in sorted(tensors) for access in scop.accesses_to(tensor)):
+        if not access.exact:
+            raise NotDecided(f"{access.tensor} is copied, and {access.statement} reaches it by an indirect subscript")
+        time = scop.times[access.statement]
+        if access.is_write:
+            writes.append(Timed(access.relation, time))
+        else:
+            name = read_name(access.statement, access.number)
+            renamed = (m.set_tuple_name(isl.dim_type.in_, name) for m in (access.relation, time))
+            reads.append(Timed(*renamed))
+    for tensor in outputs if scop.times else ():
+        times = next(iter(scop.times.values())).get_space().range()
         rank = len(scop.program.tensor(tensor).shape)
         reads.append(_whole_at_the_end(tensor, rank, times, len(scop.program.statements), scop.context))
     return last_writers(reads, writes, scop.context.get_space())

@@ -9,7 +9,7 @@ defined, whatever store uses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -48,6 +48,7 @@ class Action:
     """
 
     name: str
+    number: int  # its place in the program
     stage: int
     domain: isl.Set
     time: isl.Map
@@ -66,6 +67,11 @@ class Action:
     def role(self) -> ir.StoreRole | None:
         return None if self.store is None else self.store.role
 
+    @property
+    def accesses(self) -> tuple[Access, ...]:
+        """What it writes, and what it reads."""
+        return self.reads if self.write is None else (self.write, *self.reads)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
@@ -73,10 +79,40 @@ class Extraction:
     context: isl.Set  # what is known of the sizes
     actions: tuple[Action, ...]
     times: isl.Space
+    _executing: Mapping[str, tuple[Action, ...]] = field(init=False, repr=False)
+    _touching: Mapping[str, tuple[Action, ...]] = field(init=False, repr=False)
+    _buffers: Mapping[str, ir.Buffer] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        executing: dict[str, list[Action]] = {}
+        touching: dict[str, list[Action]] = {}
+        for action in self.actions:
+            if action.role is ir.StoreRole.EXECUTE:
+                executing.setdefault(action.statement or "", []).append(action)
+            for buffer in dict.fromkeys(access.buffer for access in action.accesses):
+                touching.setdefault(buffer, []).append(action)
+        object.__setattr__(self, "_executing", {name: tuple(found) for name, found in executing.items()})
+        object.__setattr__(self, "_touching", {name: tuple(found) for name, found in touching.items()})
+        object.__setattr__(self, "_buffers", {buffer.name: buffer for buffer in self.kernel.buffers})
 
     def stores(self, *roles: ir.StoreRole) -> Iterator[Action]:
         """The actions that write, in program order; all roles unless some are given."""
         return (a for a in self.actions if a.store is not None and (not roles or a.store.role in roles))
+
+    def executing(self, statement: str) -> tuple[Action, ...]:
+        """The stores that run instances of a statement, in program order."""
+        return self._executing.get(statement, ())
+
+    def touching(self, buffer: str) -> tuple[Action, ...]:
+        """The actions that read or write a buffer, in program order."""
+        return self._touching.get(buffer, ())
+
+    def buffer(self, name: str) -> ir.Buffer:
+        return self._buffers[name]
+
+    @property
+    def outputs(self) -> set[str]:
+        return {buffer.name for buffer in self.kernel.buffers if buffer.space is ir.Space.OUTPUT}
 
 
 def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
@@ -120,7 +156,16 @@ class _Maker:
         reader = _Reader(self, scope, place, domain, time)
         reader.read_value(node.value, domain, time)
         action = Action(
-            name, place.stage, domain, time, (), str(place), scope, parallel=place.parallel, tile_axes=place.tile_axes
+            name,
+            number,
+            place.stage,
+            domain,
+            time,
+            (),
+            str(place),
+            scope,
+            parallel=place.parallel,
+            tile_axes=place.tile_axes,
         )
         if isinstance(node, ir.Store):
             for subscript in node.subscripts:

@@ -7,7 +7,7 @@ others (padding) may only write to private buffers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
@@ -32,18 +32,17 @@ def meaning_of(read: Access, statement: ScopStatement) -> ScopAccess | None:
 
 def check_instances(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
     """Every instance runs exactly once; what runs besides writes private buffers only."""
-    known = {s.name for s in scop.statements}
     for action in extraction.stores(ir.StoreRole.EXECUTE):
-        if action.statement not in known:
+        if scop.find(action.statement) is None:
             yield Violation(Property.INSTANCES, f"{action.place}: runs {action.statement}, which the program has not")
     for statement in scop.statements:
-        actions = [a for a in extraction.stores(ir.StoreRole.EXECUTE) if a.statement == statement.name]
+        actions = extraction.executing(statement.name)
         yield from _once(scop, statement, actions)
         for action in actions:
-            yield from _padding(extraction.kernel, statement, action)
+            yield from _padding(extraction, statement, action)
 
 
-def _once(scop: Scop, statement: ScopStatement, actions: list[Action]) -> Iterator[Finding]:
+def _once(scop: Scop, statement: ScopStatement, actions: Sequence[Action]) -> Iterator[Finding]:
     missing = statement.domain.intersect_params(scop.context)
     for action in actions:
         missing = missing.subtract(inside(action, statement).range())
@@ -53,9 +52,9 @@ def _once(scop: Scop, statement: ScopStatement, actions: list[Action]) -> Iterat
         yield Violation(Property.INSTANCES, f"an instance of {statement.name} runs twice", sample(pairs))
 
 
-def _padding(kernel: ir.Kernel, statement: ScopStatement, action: Action) -> Iterator[Finding]:
+def _padding(extraction: Extraction, statement: ScopStatement, action: Action) -> Iterator[Finding]:
     assert action.instance is not None and action.write is not None
-    if kernel.buffer(action.write.buffer).space in PRIVATE:
+    if extraction.buffer(action.write.buffer).space in PRIVATE:
         return
     outside = action.instance.subtract(isl.Map.from_domain_and_range(action.domain, statement.domain))
     what = f"{action.place}: runs {statement.name} outside of its domain and writes {action.write.buffer}"
@@ -67,27 +66,26 @@ def _padding(kernel: ir.Kernel, statement: ScopStatement, action: Action) -> Ite
 
 def check_addresses(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
     """Each access to a tensor touches the element that its statement names (private buffers: property 5)."""
-    statements = {s.name: s for s in scop.statements}
     for action in extraction.stores(ir.StoreRole.EXECUTE):
-        statement = statements.get(action.statement or "")
+        statement = scop.find(action.statement)
         if statement is None:
             continue  # a violation of property 2 already
         assert action.write is not None
         points = inside(action, statement)
-        yield from _same_element(extraction.kernel, action, action.write, statement.write, points)
+        yield from _same_element(extraction, action, action.write, statement.write, points)
         for read in action.reads:
             meant = meaning_of(read, statement)
             if meant is None:
                 what = f"{action.place}: a read of {read.buffer} is no access of {statement.name} ({read.number})"
                 yield Violation(Property.DEPENDENCES, what)
             else:
-                yield from _same_element(extraction.kernel, action, read, meant, points)
+                yield from _same_element(extraction, action, read, meant, points)
 
 
 def _same_element(
-    kernel: ir.Kernel, action: Action, access: Access, meant: ScopAccess, points: isl.Map
+    extraction: Extraction, action: Action, access: Access, meant: ScopAccess, points: isl.Map
 ) -> Iterator[Finding]:
-    if kernel.buffer(access.buffer).space in PRIVATE:
+    if extraction.buffer(access.buffer).space in PRIVATE:
         return
     verb = "writes" if meant.is_write else "reads"
     if access.buffer != meant.tensor:
@@ -100,7 +98,9 @@ def _same_element(
         return
     touched = access.relation.intersect_domain(points.domain())
     if access.free:  # both then stand for "some element of the buffer": checked at launch
-        touched = touched.intersect_range(elements(kernel.buffer(access.buffer), access.relation.range().get_space()))
+        touched = touched.intersect_range(
+            elements(extraction.buffer(access.buffer), access.relation.range().get_space())
+        )
     wrong = touched.subtract(points.apply_range(meant.relation))
     what = f"{action.place}: {verb} another element of {access.buffer} than {meant.statement} does"
     yield from must_be_empty(Property.DEPENDENCES, wrong, what)
@@ -114,8 +114,8 @@ def check_bounds(scop: Scop, extraction: Extraction) -> Iterator[Finding]:
     inexact = {(s.name, a.number) for s in scop.statements for a in s.accesses if not a.exact}
     outside: dict[tuple[str, tuple[int, ...]], isl.Set] = {}
     for action in extraction.actions:
-        for access in (*([action.write] if action.write else []), *action.reads):
-            buffer, key = extraction.kernel.buffer(access.buffer), (access.buffer, access.free)
+        for access in action.accesses:
+            buffer, key = extraction.buffer(access.buffer), (access.buffer, access.free)
             if access.free:
                 yield _guarded(action, access, (action.statement or "", access.number or 0) in inexact)
             if key not in outside:

@@ -9,9 +9,7 @@ math="fast" the pairs inside one declared reduction may run in any order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
-from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import inside
@@ -30,20 +28,19 @@ def is_reorderable(statement: ScopStatement) -> bool:
 def check_order(scop: Scop, extraction: Extraction, tensors: set[str], *, fast: bool) -> Iterator[Finding]:
     """The dependences through `tensors`."""
     keeper = _Order(scop, extraction, fast=fast)
-    for first, second in product(scop.statements, repeat=2):
-        for a, b in product(first.accesses, second.accesses):
-            if a.tensor == b.tensor and a.tensor in tensors and (a.is_write or b.is_write):
-                yield from keeper.violations(first, a, second, b)
+    for tensor in sorted(tensors):
+        accesses = scop.accesses_to(tensor)
+        writes = [a for a in accesses if a.is_write]
+        for a in accesses:
+            for b in accesses if a.is_write else writes:
+                yield from keeper.violations(scop.statement(a.statement), a, scop.statement(b.statement), b)
 
 
 class _Order:
     def __init__(self, scop: Scop, extraction: Extraction, *, fast: bool) -> None:
         self.fast = fast
-        self.order = {m.get_tuple_name(isl.dim_type.in_): m for m in isl.maps_of(scop.order)}
-        self.actions: dict[str, list[Action]] = {s.name: [] for s in scop.statements}
-        for action in extraction.stores(ir.StoreRole.EXECUTE):
-            if action.statement in self.actions:
-                self.actions[action.statement].append(action)
+        self.order = scop.times
+        self.extraction = extraction
         self.times: dict[tuple[str, int], isl.Map | None] = {}
 
     def violations(
@@ -68,7 +65,7 @@ class _Order:
         target = statement.accesses[-1]
         return all(
             read.time.is_equal(action.time)
-            for action in self.actions[statement.name]
+            for action in self.extraction.executing(statement.name)
             for read in performed_by(action, target)
         )
 
@@ -77,7 +74,7 @@ class _Order:
         key = (statement.name, access.number)
         if key not in self.times:
             total: isl.Map | None = None
-            for action in self.actions[statement.name]:
+            for action in self.extraction.executing(statement.name):
                 instances = inside(action, statement).reverse()
                 for performed in performed_by(action, access):
                     part = instances.apply_range(performed.time)

@@ -9,7 +9,6 @@ write of them), and none reads what another writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
@@ -19,31 +18,29 @@ from comprehension.poly.proof.verdict import Finding, Property, Violation, must_
 
 
 def check_parallel(extraction: Extraction) -> Iterator[Finding]:
-    for _, actions in groupby(extraction.actions, key=lambda a: a.stage):
-        yield from _units(extraction, list(actions))
+    yield from _units(extraction)
     for action in extraction.stores():
         yield from _lanes(action)
 
 
 def check_barriers(extraction: Extraction) -> Iterator[Finding]:
     """Property 6, on a GPU: no thread depends on another one of its stage, so that none needs to wait."""
-    for _, actions in groupby(extraction.actions, key=lambda a: a.stage):
-        yield from _units(extraction, list(actions), Property.BARRIERS)
+    yield from _units(extraction, Property.BARRIERS)
     for buffer in extraction.kernel.buffers:
         if buffer.space is ir.Space.SHARED:
             yield Violation(Property.BARRIERS, f"not proved: threads of a block share {buffer.name}")
 
 
-def _units(extraction: Extraction, actions: list[Action], of: Property = Property.PARALLEL) -> Iterator[Finding]:
-    shared = {b.name for b in extraction.kernel.buffers if b.space not in PRIVATE}
-    writes = [(a, a.write) for a in actions if a.write is not None and a.write.buffer in shared]
-    for writer, write in writes:
-        for other in actions:
-            if not (writer.parallel and other.parallel):
-                continue
-            for access in (*([other.write] if other.write else []), *other.reads):
-                if access.buffer == write.buffer:
-                    yield from _between_units(of, writer, write, other, access)
+def _units(extraction: Extraction, of: Property = Property.PARALLEL) -> Iterator[Finding]:
+    for writer in extraction.actions:
+        write = writer.write
+        if write is None or not writer.parallel or extraction.buffer(write.buffer).space in PRIVATE:
+            continue
+        for other in extraction.touching(write.buffer):
+            if other.stage == writer.stage and other.parallel:
+                for access in other.accesses:
+                    if access.buffer == write.buffer:
+                        yield from _between_units(of, writer, write, other, access)
 
 
 def _between_units(of: Property, writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:

@@ -41,26 +41,26 @@ def families(scop: Scop, extraction: Extraction) -> list[Family]:
     """
     joined: dict[str, set[str]] = {}
     for action in extraction.stores():
-        for first, *others in _together(scop, extraction.kernel, action):
+        for first, *others in _together(scop, extraction, action):
             _join(joined, [first, *others])
     groups = {frozenset(group) for group in joined.values()}
     tensors = {t.name for t in scop.program.tensors}
     return [Family(g, g & tensors) for g in sorted(groups, key=sorted)]
 
 
-def _together(scop: Scop, kernel: ir.Kernel, action: Action) -> Iterator[list[str]]:
+def _together(scop: Scop, extraction: Extraction, action: Action) -> Iterator[list[str]]:
     assert action.write is not None
     if action.role is not ir.StoreRole.EXECUTE:
         yield [action.write.buffer, *(read.buffer for read in action.reads)]
         return
-    statement = next((s for s in scop.statements if s.name == action.statement), None)
+    statement = scop.find(action.statement)
     if statement is None:
         return
-    if kernel.buffer(action.write.buffer).space in PRIVATE:
+    if extraction.buffer(action.write.buffer).space in PRIVATE:
         yield [action.write.buffer, statement.write.tensor]
     for read in action.reads:
         meant = meaning_of(read, statement)
-        if meant is not None and kernel.buffer(read.buffer).space in PRIVATE:
+        if meant is not None and extraction.buffer(read.buffer).space in PRIVATE:
             yield [read.buffer, meant.tensor]
 
 
@@ -79,9 +79,10 @@ def check_family(scop: Scop, extraction: Extraction, family: Family, *, fast: bo
     outputs = [s.tensor for s in sinks if s.action is None]
     found = origins(extraction, sinks, buffers, partial(passing, extraction, sinks))
     expected = scop_sources(scop, set(family.tensors), outputs)
-    reduced = [s for s in scop.statements if fast and s.write.tensor in family.tensors and is_reorderable(s)]
+    writers = [scop.statement(a.statement) for t in sorted(family.tensors) for a in scop.accesses_to(t) if a.is_write]
+    reduced = [statement for statement in writers if fast and is_reorderable(statement)]
     trees = [build_tree(scop, extraction, statement, sinks, found) for statement in reduced]
-    comparison = _Comparison(scop, extraction, found, expected, trees)
+    comparison = _Comparison(scop, extraction, family, found, expected, trees)
     for tree in trees:
         others = [t for t in trees if t is not tree]
         yield from check_tree(extraction, tree, others, comparison.runs, expected)
@@ -93,17 +94,28 @@ class _Comparison:
     """Reads of finished values, and final contents."""
 
     def __init__(
-        self, scop: Scop, extraction: Extraction, found: Origins, expected: Sources, trees: list[Tree]
+        self,
+        scop: Scop,
+        extraction: Extraction,
+        family: Family,
+        found: Origins,
+        expected: Sources,
+        trees: list[Tree],
     ) -> None:
         self.parameters = scop.context.get_space()
-        self.statements = {s.name: s for s in scop.statements}
-        self.kernel = extraction.kernel
+        self.scop = scop
+        self.extraction = extraction
         self.found = found
         self.expected = expected
         self.trees = trees
-        executed = [a for a in extraction.stores(ir.StoreRole.EXECUTE) if a.statement in self.statements]
-        runs = (inside(a, self.statements[a.statement or ""]) for a in executed)
-        self.runs = isl.union_map(self.parameters, runs)
+        runs = {
+            action.name: inside(action, statement)
+            for buffer in family.buffers
+            for action in extraction.touching(buffer)
+            if action.write is not None and action.write.buffer == buffer
+            if action.role is ir.StoreRole.EXECUTE and (statement := scop.find(action.statement)) is not None
+        }
+        self.runs = isl.union_map(self.parameters, runs.values())
 
     def findings(self, sink: Sink) -> Iterator[Finding]:
         meaning = self._meaning(sink)
@@ -111,7 +123,7 @@ class _Comparison:
             return
         reads, element = meaning
         of = Property.DEPENDENCES
-        if sink.access is not None and self.kernel.buffer(sink.access.buffer).space in PRIVATE:
+        if sink.access is not None and self.extraction.buffer(sink.access.buffer).space in PRIVATE:
             of = Property.BUFFERS
         makers = self.found.makers.intersect_domain(reads.domain())
         for tree in self.trees:
@@ -135,7 +147,7 @@ class _Comparison:
         if sink.action.role is not ir.StoreRole.EXECUTE:
             return None  # copies are looked through, combinations belong to their tree
         assert sink.access is not None
-        statement = self.statements.get(sink.action.statement or "")
+        statement = self.scop.find(sink.action.statement)
         meant = None if statement is None else meaning_of(sink.access, statement)
         if statement is None or meant is None:
             return None  # a violation already
@@ -143,7 +155,7 @@ class _Comparison:
             return None  # the target of an update: a node of its tree
         points = inside(sink.action, statement).set_tuple_name(isl.dim_type.in_, sink.name)
         points = points.intersect_domain(sink.timed.relation.domain())
-        reads = points.set_tuple_name(isl.dim_type.out, read_name(statement, meant.number))
+        reads = points.set_tuple_name(isl.dim_type.out, read_name(meant.statement, meant.number))
         element = points.apply_range(meant.relation)
         return isl.UnionMap.from_map(reads), isl.UnionMap.from_map(element)
 
@@ -160,7 +172,7 @@ class _Comparison:
         yield from must_be_empty(of, unfinished, f"{_named(sink)}: sees a partial result of {name}")
         wrong = writes.apply_range(tree.element).subtract(element)
         yield from must_be_empty(of, wrong, f"{_named(sink)}: sees another element of {name}")
-        members = isl.union_set(self.parameters, (self.statements[m].domain for m in tree.members))
+        members = isl.union_set(self.parameters, (self.scop.statement(m).domain for m in tree.members))
         meant = self.expected.writers.intersect_range(members).domain()
         early = partial.apply_domain(reads).subtract_domain(meant)
         yield from must_be_empty(of, early, f"{_named(sink)}: sees {name}, the program another value")

@@ -90,7 +90,7 @@ def _check_prior(
 def _before(tree: Tree, expected: Sources) -> tuple[isl.UnionMap, isl.UnionMap]:
     """Element -> the instance that wrote it last before the reduction; element -> itself where nobody did."""
     statement, own = tree.statement, tree.statement.accesses[-1]
-    meant_by = own.relation.set_tuple_name(isl.dim_type.in_, read_name(statement, own.number))
+    meant_by = own.relation.set_tuple_name(isl.dim_type.in_, read_name(statement.name, own.number))
     element = isl.UnionMap.from_map(meant_by)
     itself = isl.UnionSet.from_set(statement.domain)
     writers = expected.writers.intersect_domain(element.domain()).subtract_range(itself)

@@ -78,9 +78,9 @@ class _Builder:
         self.members = {s.name: s for s in scop.statements if s.source is statement.source}
         self.actions = {a.name: a for a in extraction.stores()}
         self.points: dict[str, isl.Set] = {}  # of the actions that make partial results, by their names
-        for action in extraction.stores(ir.StoreRole.EXECUTE):
-            if action.statement in self.members:
-                self.points[action.name] = inside(action, self.members[action.statement]).domain()
+        for name, member in self.members.items():
+            for action in extraction.executing(name):
+                self.points[action.name] = inside(action, member).domain()
         self._add_combinations(extraction)
 
     def build(self) -> Tree:

@@ -28,9 +28,8 @@ _COMMUTATIVE = ("+", "*", "min", "max", "==", "!=", "&&", "||")
 
 def check_values(scop: Scop, extraction: Extraction, *, fast: bool) -> Iterator[Finding]:
     """Every store that executes an instance stores what the instance computes."""
-    statements = {s.name: s for s in scop.statements}
     for action in extraction.stores(ir.StoreRole.EXECUTE):
-        statement = statements.get(action.statement or "")
+        statement = scop.find(action.statement)
         if statement is not None and not computes(scop, statement, action, fast=fast):
             what = f"{action.place}: computes something else than {statement.name} does"
             yield Violation(Property.INSTANCES, what)

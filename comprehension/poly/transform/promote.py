@@ -26,21 +26,15 @@ from comprehension.poly.scop import Scop, ScopAccess
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
 
 
-def accesses_of(tensor: str, scop: Scop) -> list[ScopAccess]:
-    """All accesses to a tensor, in the order of the text."""
-    return [a for s in scop.statements for a in s.accesses if a.tensor == tensor]
-
-
 def is_private(tensor: str, members: Sequence[Member], names: Collection[str], scop: Scop, deps: Dependences) -> bool:
     """Whether each iteration of `members`, around the statements `names`, may have a temporary of its own."""
     if scop.program.tensor(tensor).role is not Role.TEMPORARY:
         return False
-    if any(a.statement not in names or not a.exact for a in accesses_of(tensor, scop)):
+    if any(a.statement not in names or not a.exact for a in scop.accesses_to(tensor)):
         return False
     return all(
         at_distance_zero(edge.relation, member.dim(edge.source), member.dim(edge.sink))
-        for edge in deps.edges
-        if edge.tensor == tensor
+        for edge in deps.through(tensor)
         for member in members
     )
 
@@ -118,7 +112,7 @@ def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
 
 def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | None:
     """A scratch buffer for what one iteration of the loops above `node` touches of a private temporary."""
-    accesses = accesses_of(tensor, scop)
+    accesses = scop.accesses_to(tensor)
     touched = footprint(node, accesses)
     if touched is None:
         return None
@@ -187,7 +181,7 @@ def register_tile(
 
     `node` stands below the tile loops, `names` are the statements below it; `members` are all loops around.
     """
-    accesses = [a for a in accesses_of(tensor, scop) if a.statement in names]
+    accesses = [a for a in scop.accesses_to(tensor) if a.statement in names]
     touched = _union(_by_members(access, members) for access in accesses)
     if touched is None or not touched.is_single_valued():
         return None
@@ -206,11 +200,11 @@ def register_tile(
         Space.REGISTER,
         (isl.Aff.zero_on_domain(isl.LocalSpace.from_space(touched.get_space().domain())),) * len(extents),
         tuple(extents),
-        frozenset({*names, *copies}),
+        frozenset({*(access.statement for access in accesses), *copies}),
         kept,
     )
     points = tuple(CopyLoop(axis, point=t.extent, lower=t.lower) for axis, t in zip(kept, tile, strict=True))
-    stays = scop.program.tensor(tensor).role is Role.TEMPORARY and len(accesses) == len(accesses_of(tensor, scop))
+    stays = scop.program.tensor(tensor).role is Role.TEMPORARY and len(accesses) == len(scop.accesses_to(tensor))
     writes = [a for a in accesses if a.is_write]
     copied_in = footprint(node, accesses) if reads_before_writing(accesses, members, scop) else None
     copied_out = None if stays else footprint(node, writes)
