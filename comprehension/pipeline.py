@@ -34,7 +34,9 @@ from comprehension.stages import (
     describe_cuda,
     find_order,
     infer_ranges,
+    locality_text,
     map_to_threads,
+    mind_caches,
     print_cpu,
     print_cuda,
     prove,
@@ -52,6 +54,7 @@ FRONT: tuple[Stage, ...] = (
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
+_PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before the proof, which reads the kernel as if it were well formed.
 _VERIFY = Stage("verify", verify_loops)
 # Of the final kernel: no pass may change it after its certificate.
@@ -59,7 +62,7 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
-    "cpu": (_SCHEDULE, _BUILD, _VERIFY, _PROVE),
+    "cpu": (_SCHEDULE, _BUILD, _PLACE, _VERIFY, _PROVE),
     # Threads come after the loops are known to be well formed; the mapped kernel is printed in their place.
     "cuda": (
         _SCHEDULE,

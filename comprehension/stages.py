@@ -23,6 +23,7 @@ from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram
@@ -59,6 +60,7 @@ class Compilation:
     _generated: GeneratedSource | None = None
     _cuda: GeneratedCuda | None = None
     resources: dict[str, Resources] = field(default_factory=dict)
+    locality: tuple[str, ...] = ()
 
     @property
     def program(self) -> LoopProgram:
@@ -141,6 +143,12 @@ def build_loops(c: Compilation) -> None:
     c._kernel = build_kernel(c.scop, c.tree, c.request.math)
 
 
+def mind_caches(c: Compilation) -> None:
+    """Which accesses go past the caches or are asked for ahead."""
+    placed = place_accesses(c.kernel, c.request.machine)
+    c._kernel, c.locality = placed.kernel, placed.notes
+
+
 def verify_loops(c: Compilation) -> None:
     """KernelIR is well formed, or an exception says where not."""
     verify_kernel(c.kernel)
@@ -210,6 +218,10 @@ def scop_text(c: Compilation) -> str:
             kind = "writes" if access.is_write else "reads"
             lines.append(f"    {kind} {access.relation}" + ("" if access.exact else "    (over-approximated)"))
     return "\n".join(lines) + "\n"
+
+
+def locality_text(c: Compilation) -> str:
+    return "".join(f"{note}\n" for note in c.locality) + "\n"
 
 
 def dependences_text(c: Compilation) -> str:

@@ -125,6 +125,8 @@ def _new_function(kernel: ir.Kernel, name: str, checked: bool, messages: list[st
 
 def _finish(function: Function, name: str) -> None:
     """Adds the head, now that it is known what the body uses."""
+    if "stream" in function.imports:
+        function.line(f"{function.use('settle')}()")
     function.line("return 0")
     function.lines[:0] = [f"def {name}(buffers, dims, scratch, lo, hi):", *_bindings(function)]
 
@@ -244,7 +246,8 @@ def _store(printer: Printer, store: ir.Store) -> None:
     if by_rows == by_lanes == "0" and not printer.tile.is_limited:
         function.line(f"{name}[{start}] = {value}")
         return
-    function.line(f"{function.use('store')}({region}, {name}, {start}, {by_rows}, {by_lanes}, {value})")
+    how = function.use("stream" if store.streaming else "store")
+    function.line(f"{how}({region}, {name}, {start}, {by_rows}, {by_lanes}, {value})")
 
 
 def _store_register(printer: Printer, buffer: ir.Buffer, store: ir.Store) -> None:

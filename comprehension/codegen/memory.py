@@ -127,6 +127,24 @@ class Memory:
         typed = self.builder.bitcast(address, stored.type.as_pointer())
         self._mark(self.builder.store(stored, typed, align=self.buffer.bytes))
 
+    def write_around(self, address: ir.Value, value: ir.Value) -> None:
+        """Writes past the caches: whole lines reach memory without being read first.
+
+        The address is a multiple of the value's size.  Who ends a stage that did this calls `settle`.
+        """
+        stored = self.to_memory(value)
+        typed = self.builder.bitcast(address, stored.type.as_pointer())
+        size = self.buffer.bytes * (stored.type.count if isinstance(stored.type, ir.VectorType) else 1)
+        instruction = self.builder.store(stored, typed, align=size)
+        self._mark(instruction)
+        instruction.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+
+    def prefetch(self, address: ir.Value) -> None:
+        """Asks for the line at an address (any address: nothing faults) in all caches."""
+        pointer = self.builder.bitcast(address, BYTES)
+        arguments = [pointer, *(ir.Constant(ir.IntType(32), n) for n in (0, 3, 1))]  # a read, of data, to be kept
+        call_intrinsic(self.builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
     def write_masked(self, address: ir.Value, value: ir.Value, mask: ir.Value) -> None:
         self._masked("store", ir.VoidType(), [self.to_memory(value), address], mask)
 

@@ -288,11 +288,10 @@ def load_where(
     return _typed_load(region, types.unliteral(condition), source, offset, row_stride, lane_stride)
 
 
-@literal_intrinsic
-def store(
-    typing_context: Any, region: Any, target: Any, offset: Any, row_stride: Any, lane_stride: Any, value: Any
-) -> Any:
-    """target[offset + row * row_stride + lane * lane_stride] = value at each active point."""
+def typed_store(
+    region: RegionType, target: Any, row_stride: Any, lane_stride: Any, value: Any
+) -> tuple[types.Type, list[types.Type]]:
+    """The shape that is stored, and the types of the arguments."""
     value = types.unliteral(value)
     by_rows, by_lanes = literal(row_stride) != 0, literal(lane_stride) != 0
     if dtype_of(value) != target.dtype:
@@ -300,16 +299,30 @@ def store(
     if isinstance(value, TileType) and (value.by_rows > by_rows or value.by_lanes > by_lanes):
         raise errors.TypingError("the value varies along an axis along which the target does not")
     shape = tile_or_scalar(target.dtype, region.rows, region.lanes, by_rows, by_lanes)
+    return shape, [region, target, types.int64, count_type(row_stride), count_type(lane_stride), value]
+
+
+def place_at(
+    builder: ir.IRBuilder, start: ir.Value, row_stride: Any, lane_stride: Any, steps: Sequence[ir.Value]
+) -> Place:
+    return Place(builder, start, _strides(row_stride, lane_stride, steps))
+
+
+@literal_intrinsic
+def store(
+    typing_context: Any, region: Any, target: Any, offset: Any, row_stride: Any, lane_stride: Any, value: Any
+) -> Any:
+    """target[offset + row * row_stride + lane * lane_stride] = value at each active point."""
+    shape, arguments = typed_store(region, target, row_stride, lane_stride, value)
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         region_value, base, start, row_step, lane_step, data = args
-        place = Place(builder, start, _strides(row_stride, lane_stride, (row_step, lane_step)))
+        place = place_at(builder, start, row_stride, lane_stride, (row_step, lane_step))
         memory, mask = Memory(builder, target, base), Mask(builder, region, region_value)
-        emit_store(builder, shape, Reader(builder, value, data), memory, place, mask)
+        emit_store(builder, shape, Reader(builder, types.unliteral(value), data), memory, place, mask)
         return context.get_dummy_value()
 
-    steps = [count_type(row_stride), count_type(lane_stride)]
-    return signature(types.none, region, target, types.int64, *steps, value), generate
+    return signature(types.none, *arguments), generate
 
 
 @intrinsic

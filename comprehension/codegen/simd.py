@@ -44,9 +44,11 @@ from comprehension.codegen.region import (
     tile,
     tile_within,
 )
+from comprehension.codegen.stream import ahead, settle, stream
 
 __all__ = [
     "afresh",
+    "ahead",
     "buffer",
     "convert",
     "floor_div",
@@ -71,10 +73,12 @@ __all__ = [
     "scatter",
     "scratch_buffer",
     "select",
+    "settle",
     "spread",
     "spread_lanes",
     "spread_rows",
     "store",
+    "stream",
     "sum_lanes",
     "sum_rows",
     "tile",

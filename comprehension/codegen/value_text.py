@@ -256,9 +256,9 @@ class Printer:
         offset, name = offset_of(buffer, load.subscripts), self.function.buffer(load.buffer)
         if self.tile is None:
             return Expr(f"{name}[{self.index(offset).text}]")
-        return self._tile_load(name, offset)
+        return self._tile_load(name, offset, load.ahead)
 
-    def _tile_load(self, name: str, offset: ir.IntExpr) -> Expr:
+    def _tile_load(self, name: str, offset: ir.IntExpr, ahead: int) -> Expr:
         assert self.tile is not None
         guard = self._guard or Expr("")
         arguments = [self.tile.region] + ([guard.text] if guard.text else []) + [name]
@@ -271,6 +271,9 @@ class Printer:
         start, by_rows, by_lanes = (self.index(part).text for part in regular)
         if by_rows == by_lanes == "0" and not guard.text and not self.tile.is_limited:
             return Expr(f"{name}[{start}]")
+        if ahead and not guard.text and by_lanes == "1":
+            arguments_ahead = f"{self.tile.region}, {name}, {start}, {by_rows}, {ahead}"
+            self.function.line(f"{self.function.use('ahead')}({arguments_ahead})")
         if self._slides(regular):
             start = f"{self.function.use('afresh')}({start})"
         text = f"{self.function.use('load' + suffix)}({', '.join([*arguments, start, by_rows, by_lanes])})"

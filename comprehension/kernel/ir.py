@@ -88,12 +88,16 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Reads one element.  `access` is the number of the statement's access in its Scop (None in copies)."""
+    """Reads one element.  `access` is the number of the statement's access in its Scop (None in copies).
+
+    `ahead`: in a tile, also asks the caches for the lines this many elements further on (0: does not).
+    """
 
     buffer: str
     subscripts: tuple[IntExpr, ...]
     dtype: ScalarType
     access: int | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +223,17 @@ class Define:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Writes one element.  Reductions are spelt out: the value loads the target and combines."""
+    """Writes one element.  Reductions are spelt out: the value loads the target and combines.
+
+    `streaming`: the tile's lines go to memory past the caches, where they are whole.
+    """
 
     buffer: str
     subscripts: tuple[IntExpr, ...]
     value: Value
     role: StoreRole = StoreRole.EXECUTE
     instance: Instance | None = None
+    streaming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def _axis(axis: ir.Axis) -> str:
 
 def _store(store: ir.Store) -> str:
     role = "" if store.role is ir.StoreRole.EXECUTE else f"  # {store.role.value}"
+    role = f"{role}  # past the caches" if store.streaming else role
     if store.instance is not None:
         role += f"  # {store.instance.statement}({', '.join(index_text(p) for p in store.instance.point)})"
     return f"{store.buffer}({', '.join(index_text(s) for s in store.subscripts)}) = {value_text(store.value)}{role}"
@@ -131,8 +132,8 @@ def value_text(value: ir.Value) -> str:
     match value:
         case ir.Const(number, dtype):
             return f"{dtype} {number!r}"
-        case ir.Load(buffer, subscripts, _, access):
-            number_text = "" if access is None else f"#{access}"
+        case ir.Load(buffer, subscripts, _, access, ahead):
+            number_text = ("" if access is None else f"#{access}") + (f"+{ahead}" if ahead else "")
             return f"{buffer}({', '.join(index_text(s) for s in subscripts)}){number_text}"
         case ir.Local(name) | ir.ScalarArg(name):
             return name

@@ -34,11 +34,11 @@ def compiled(source: GeneratedSource) -> LoadedObject:
     return _LOADED[key]
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array of zeros that begins at a multiple of 64 bytes."""
+def aligned(shape: tuple[int, ...], dtype: Any, past: int = 0) -> Array:
+    """An array of zeros that begins at a multiple of 64 bytes, or so many bytes past one."""
     count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(count + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    raw = np.zeros(count + 64 + past, np.uint8)
+    start = -raw.ctypes.data % 64 + past
     return raw[start : start + count].view(dtype).reshape(shape)
 
 
@@ -71,12 +71,17 @@ class Native:
     def shape(self, buffer: ir.Buffer) -> tuple[int, ...]:
         return tuple(evaluate(extent, self.sizes) for extent in buffer.shape)
 
-    def bind(self, arrays: Mapping[str, Array], scalars: Mapping[str, Any] | None = None) -> dict[str, Array]:
-        """Sets the arguments; returns every slot's array (contiguous copies, workspaces included)."""
+    def bind(
+        self, arrays: Mapping[str, Array], scalars: Mapping[str, Any] | None = None, past: int = 0
+    ) -> dict[str, Array]:
+        """Sets the arguments; returns every slot's array (contiguous copies, workspaces included).
+
+        They begin `past` bytes after a multiple of 64.
+        """
         self.memory: dict[str, Array] = {}
         for buffer in self.kernel.buffers:
             if buffer.name in slot_names(self.kernel):
-                memory = aligned(self.shape(buffer), buffer.dtype.numpy)
+                memory = aligned(self.shape(buffer), buffer.dtype.numpy, past)
                 if buffer.name in arrays:
                     memory[...] = arrays[buffer.name]
                 self.memory[buffer.name] = memory

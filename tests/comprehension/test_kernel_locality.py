@@ -1,0 +1,143 @@
+"""Accesses past the caches and ahead: which are marked, and that they write what plain ones write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import loop_programs as programs
+import numpy as np
+import pytest
+from native_kernels import Native, aligned
+from test_poly_kernels import AVX512, compile_program, inputs_for
+
+from comprehension.kernel import ir
+from comprehension.kernel.locality import place_accesses
+from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.verify import verify_kernel
+from comprehension.kernel.walk import accesses_in
+from comprehension.lang.loops import LoopProgram
+
+SMALL = replace(AVX512, l2_bytes=256, l3_bytes=512)  # nearly everything goes past these caches
+CHAIN = programs.pointwise_chain(5, 128, 3)
+
+
+def marked(program: LoopProgram) -> tuple[ir.Kernel, tuple[str, ...]]:
+    placed = place_accesses(compile_program(program), SMALL)
+    verify_kernel(placed.kernel)
+    return placed.kernel, placed.notes
+
+
+def streamed(kernel: ir.Kernel) -> set[str]:
+    return {store.buffer for store in nodes_of(kernel.stages, ir.Store) if store.streaming}
+
+
+def asked(kernel: ir.Kernel) -> set[str]:
+    return {load.buffer for load in nodes_of(kernel.stages, ir.Load) if load.ahead}
+
+
+# --- what is marked -----------------------------------------------------------------------------------------
+
+
+def test_what_fits_the_cache_stays_plain() -> None:
+    kernel = compile_program(CHAIN)
+    placed = place_accesses(kernel, AVX512)
+    assert placed.kernel == kernel
+    assert "fit half of the last cache" in placed.notes[0]
+
+
+def test_a_large_output_is_streamed_and_its_input_asked_for() -> None:
+    kernel, notes = marked(CHAIN)
+    outputs = {b.name for b in kernel.buffers if b.space is ir.Space.OUTPUT}
+    assert streamed(kernel) == outputs
+    assert asked(kernel) == {"X"}  # the bias is read again for each row
+    assert "written past the caches" in notes[0]
+    assert "ahead" in notes[0]
+
+
+def test_only_the_first_read_of_a_row_asks_ahead() -> None:
+    kernel, _ = marked(programs.softmax(64, 128))
+    assert len([load for load in nodes_of(kernel.stages, ir.Load) if load.ahead]) == 1
+
+
+def test_what_a_stage_reads_again_is_not_streamed() -> None:
+    kernel, _ = marked(programs.scan(40, 128))
+    read = {access.buffer for stage in kernel.stages for access in accesses_in(stage) if isinstance(access, ir.Load)}
+    assert not streamed(kernel) & read
+
+
+def test_a_small_result_stays_in_the_caches() -> None:
+    kernel, _ = marked(programs.column_sum(500, 64))
+    assert streamed(kernel) == set()
+    assert len(asked(kernel)) == 1
+
+
+def test_unknown_sizes_are_left_plain() -> None:
+    kernel, notes = marked(programs.pointwise_chain("I", "J", 2))
+    assert streamed(kernel) == asked(kernel) == set()
+    assert "not known" in notes[0]
+
+
+def test_a_window_is_not_walked_once() -> None:
+    kernel, _ = marked(programs.conv2d(2, 2, 24, 40, 3, 3))
+    assert asked(kernel) == set()
+
+
+# --- what is written ------------------------------------------------------------------------------------------
+
+PROGRAMS = {
+    "whole rows": CHAIN,
+    "ragged rows": programs.pointwise_chain(5, 100, 3),
+    "softmax": programs.softmax(7, 64),
+    "transpose": programs.transpose(48, 64),
+    "column sum": programs.column_sum(500, 128),
+    "product": programs.matmul(24, 64, 40),
+}
+
+
+@cache
+def versions(name: str) -> tuple[Native, Native]:
+    """A program's kernel with plain accesses and with marked ones."""
+    return Native(compile_program(PROGRAMS[name])), Native(marked(PROGRAMS[name])[0])
+
+
+@pytest.mark.parametrize("past", [0, 4, 16, 32, 60])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_same_bytes_are_written_at_every_alignment(name: str, past: int) -> None:
+    arrays = inputs_for(PROGRAMS[name])
+    results = []
+    for native in versions(name):
+        memory = native.bind(arrays, past=past)
+        assert native.run() == 0
+        results.append({b.name: memory[b.name] for b in native.kernel.buffers if b.space is ir.Space.OUTPUT})
+    plain, special = results
+    for output, expected in plain.items():
+        np.testing.assert_array_equal(special[output], expected)
+
+
+@pytest.mark.parametrize("dtype", [ir.ScalarType.FLOAT64, ir.ScalarType.INT8, ir.ScalarType.FLOAT16])
+def test_every_width_of_element_is_streamed(dtype: ir.ScalarType) -> None:
+    """A copy of 3 rows of 128, written by hand: rows begin 0, 16 and 1 bytes past a line."""
+    i, j = ir.Var("i"), ir.Var("j")
+    tile = ir.Tile(
+        None,
+        ir.Axis("j", ir.Int(0), 128),
+        (ir.Store("Y", (i, j), ir.Load("X", (i, j), dtype), ir.StoreRole.COPY, streaming=True),),
+    )
+    shape = (ir.Int(3), ir.Int(128))
+    kernel = ir.Kernel(
+        "copy",
+        (),
+        (),
+        (ir.Buffer("X", dtype, shape, ir.Space.INPUT), ir.Buffer("Y", dtype, shape, ir.Space.OUTPUT)),
+        (ir.Stage("s", (tile,), ir.Loop("i", ir.Int(0), ir.Int(3), ())),),
+    )
+    native = Native(kernel)
+    values = aligned((3, 128), dtype.numpy)
+    values[...] = np.arange(3 * 128).reshape(3, 128) % 100
+    for past in (0, 16, 2 if dtype.bits < 64 else 8):
+        memory = native.bind({"X": values}, past=past)
+        assert native.run() == 0
+        np.testing.assert_array_equal(memory["Y"], values)
+    assert "stream(" in native.source.text
+    assert "settle()" in native.source.text
