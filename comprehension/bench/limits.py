@@ -22,7 +22,7 @@ from comprehension.machine import host
 Bits = Literal[32, 64]
 
 _CHAINS = 12  # independent accumulators: above latency × throughput of any fma unit, below the registers
-_ITERATIONS = 100_000
+_ITERATIONS = 400_000
 _COPIED = 2_000_000  # bytes a timed call copies at least
 
 

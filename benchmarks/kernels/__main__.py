@@ -1,0 +1,128 @@
+"""`python -m benchmarks.kernels`: measures the table, or a part of it, on one or more threads.
+
+In: options.  Out: lines on the terminal; of the whole table also benchmarks/results/kernels-THREADS.json.
+Invariant: a run that was ended goes on where it stopped (rows are kept after each case), as long as neither the
+packages nor the benchmark changed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.kernels.case import Case
+from benchmarks.kernels.cases import CASES, chosen
+from benchmarks.kernels.formulations import SIDES
+from benchmarks.kernels.measure import Side, measure
+from benchmarks.kernels.summary import COLUMNS, goals, line, markdown, read
+from benchmarks.timing import RESULTS, machine
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Kept:
+    """Rows of an unfinished run of the whole table."""
+
+    def __init__(self, threads: int) -> None:
+        self._path = RESULTS / f"kernels-{threads}.partial.json"
+        sources = sorted((*ROOT.glob("comprehension/**/*.py"), *ROOT.glob("benchmarks/**/*.py")))
+        self._key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        self.rows: dict[str, Any] = {}
+        if self._path.exists():
+            found = json.loads(self._path.read_text())
+            if found["key"] == self._key:
+                self.rows = found["rows"]
+
+    def add(self, name: str, row: dict[str, Any]) -> None:
+        self.rows[name] = row
+        self._path.write_text(json.dumps({"key": self._key, "rows": self.rows}))
+
+    def finish(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _save(threads: int, rows: dict[str, Any], about: dict[str, Any]) -> Path:
+    """One line a case: diffs of two runs can be read."""
+    path = RESULTS / f"kernels-{threads}.json"
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    head = json.dumps({"threads": threads, "sides": about}, indent=1)[1:-1].strip("\n")
+    path.write_text(f'{{\n "machine": {json.dumps(machine())},\n{head},\n "results": {{\n{lines}\n }}\n}}\n')
+    return path
+
+
+def _run(
+    cases: Sequence[Case],
+    names: Sequence[str],
+    columns: Sequence[str],
+    threads: int,
+    seconds: float,
+    rounds: int | None,
+) -> None:
+    whole = len(cases) == len(CASES) and set(names) == set(SIDES) and set(columns) == set(COLUMNS) and rounds is None
+    kept = _Kept(threads) if whole else None
+    rows: dict[str, Any] = dict(kept.rows) if kept else {}
+    cpus = sorted(os.sched_getaffinity(0))[-threads:]
+    os.sched_setaffinity(0, cpus)  # the limits are measured where the sides run
+    sides = [Side(name, threads, cpus) for name in names]
+    start = time.perf_counter()
+    try:
+        about = {side.name: side.ask("about") for side in sides}
+        for case in cases:
+            if case.name not in rows:
+                rows[case.name] = measure(case, sides, columns, threads, seconds, rounds)
+                if kept:
+                    kept.add(case.name, rows[case.name])
+            click.echo(line(case.name, rows[case.name]))
+    finally:
+        for side in sides:
+            side.close()
+    click.echo(f"{len(cases)} cases on {threads} threads in {time.perf_counter() - start:.0f} s")
+    click.echo(goals(rows, two_fmas=_has_two_fmas(rows)))
+    if kept:
+        click.echo(_save(threads, rows, about))
+        kept.finish()
+
+
+def _has_two_fmas(rows: dict[str, Any]) -> bool:
+    """Whether a core finished more than one 512-bit multiply-add a cycle (more than 150 GFLOP/s at usual clocks)."""
+    threads_peak = [
+        case.flops / rows[case.name]["limit"]["fma_seconds"] for case in CASES if case.flops and case.name in rows
+    ]
+    return bool(threads_peak) and max(threads_peak) > 1.5e11
+
+
+@click.command()
+@click.option("--threads", "-t", type=int, multiple=True, default=(1,), help="may be given several times")
+@click.option("--cases", "-c", multiple=True, help="a part of a case's name or family; may be given several times")
+@click.option("--sides", "-s", multiple=True, type=click.Choice(SIDES), default=SIDES, show_default="all")
+@click.option("--columns", multiple=True, type=click.Choice(COLUMNS), default=COLUMNS, show_default="both")
+@click.option("--seconds", type=float, default=9.0, show_default=True, help="of sampling per case, about")
+@click.option("--rounds", type=int, help="instead of the number that follows from --seconds")
+@click.option("--list", "listed", is_flag=True, help="print the cases' names and texts")
+@click.option("--summary", is_flag=True, help="print goals and tables of the saved results")
+def main(
+    threads: tuple[int, ...], cases: tuple[str, ...], sides: tuple[str, ...], columns: tuple[str, ...],
+    seconds: float, rounds: int | None, listed: bool, summary: bool,
+) -> None:  # fmt: skip
+    """Measure the kernel table (or parts of it) side by side."""
+    if listed:
+        for case in chosen(cases):
+            click.echo(f"{case.name}\n    {case.text.strip()}")
+        return
+    for count in threads:
+        if summary:
+            rows = read((RESULTS / f"kernels-{count}.json").read_text())
+            click.echo(f"{goals(rows, _has_two_fmas(dict(rows)))}\n\n{markdown(rows)}")
+        else:
+            _run(chosen(cases), sides, columns, count, seconds, rounds)
+
+
+if __name__ == "__main__":
+    main()

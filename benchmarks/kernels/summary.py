@@ -1,0 +1,215 @@
+"""The goals and the tables, from the rows that were measured.
+
+In: rows by case (limit, samples by side, column and round).  Out: text.
+Invariant: like against like: a ratio compares the same column (fresh outputs, or outputs held already) of the same
+rounds; its interval is the 95 % bootstrap interval of the median over rounds.  A goal is met when the lower end of
+the interval is within 3 % of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.kernels.cases import CASES
+from benchmarks.kernels.formulations import SIDES
+
+Row = Mapping[str, Any]
+Array = np.ndarray[Any, Any]
+
+COLUMNS = ("fresh", "into")
+PEERS = tuple(side for side in SIDES if side != "ours")
+_DRAWS = 400
+_WITHIN = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A median with its 95 % interval."""
+
+    low: float
+    middle: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.middle:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+    def meets(self, goal: float) -> bool:
+        return self.low >= _WITHIN * goal
+
+
+def samples(row: Row, side: str, column: str) -> Array | None:
+    found = row["sides"].get(side, {}).get(column)
+    return None if not found else np.asarray(found)
+
+
+def _medians(values: Array) -> Array:
+    """Bootstrap medians; the same seed for all, so that figures do not change when they are printed again."""
+    drawn = np.random.default_rng(0).integers(0, len(values), (_DRAWS, len(values)))
+    return np.median(values[drawn], axis=1)
+
+
+def _figure(middle: float, drawn: Array) -> Figure:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Figure(float(low), middle, float(high))
+
+
+def _pairs(slower: Array, faster: Array) -> Array:
+    count = min(len(slower), len(faster))
+    return slower[:count] / faster[:count]
+
+
+def fraction(row: Row, side: str, column: str) -> float | None:
+    found = samples(row, side, column)
+    return None if found is None else row["limit"]["seconds"] / float(np.median(found))
+
+
+def best_peer(row: Row, column: str) -> str | None:
+    """The peer with the shortest median in this column."""
+    medians = {p: float(np.median(s)) for p in PEERS if (s := samples(row, p, column)) is not None}
+    return min(medians, key=lambda p: medians[p]) if medians else None
+
+
+def faster_than(row: Row, peer: str, column: str) -> Figure | None:
+    """The peer's time over ours."""
+    theirs, ours = samples(row, peer, column), samples(row, "ours", column)
+    if theirs is None or ours is None:
+        return None
+    pairs = _pairs(theirs, ours)
+    return _figure(float(np.median(pairs)), _medians(pairs))
+
+
+def geometric_mean(values: Sequence[Array]) -> Figure:
+    """Over cases, of the median over rounds; rounds are drawn again within each case."""
+    logs = np.array([np.log(np.median(each)) for each in values])
+    drawn = np.mean([np.log(_medians(each)) for each in values], axis=0)
+    return _figure(float(np.exp(logs.mean())), np.exp(drawn))
+
+
+def _of_limit(rows: Mapping[str, Row], side: str, column: str | None, kind: str = "seconds") -> dict[str, Array]:
+    """Limit over time by case; without a column the outputs held already, or else the fresh ones."""
+    found = {}
+    for name, row in rows.items():
+        for each in (column,) if column else ("into", "fresh"):
+            taken = samples(row, side, each)
+            if taken is not None and kind in row["limit"]:
+                found[name] = row["limit"][kind] / taken
+                break
+    return found
+
+
+def _against(rows: Mapping[str, Row], column: str, peer: Callable[[Row], str | None]) -> dict[str, Array]:
+    found = {}
+    for name, row in rows.items():
+        chosen = peer(row)
+        theirs = samples(row, chosen, column) if chosen else None
+        ours = samples(row, "ours", column)
+        if theirs is not None and ours is not None:
+            found[name] = _pairs(theirs, ours)
+    return found
+
+
+def _judged(what: str, goal: float, values: Mapping[str, Array]) -> str:
+    if not values:
+        return f"{what}: no case measured"
+    mean = geometric_mean(list(values.values()))
+    return f"{'met ' if mean.meets(goal) else 'open'}  {what} ≥ {goal}: {mean}, {len(values)} cases"
+
+
+def _each(what: str, goal: float, values: Mapping[str, Array]) -> str:
+    """A goal for every case; names those that miss it."""
+    figures = {name: _figure(float(np.median(v)), _medians(v)) for name, v in values.items()}
+    missing = [f"{name} {figure}" for name, figure in figures.items() if not figure.meets(goal)]
+    return (
+        f"{'open' if missing else 'met '}  {what} ≥ {goal}: {len(figures) - len(missing)} of {len(figures)}"
+        + "".join(f"\n        {line}" for line in missing)
+    )
+
+
+_LARGE_PRODUCTS = ("tmm 128×1024×1024", "tmm 128×16384×4096", "C3")
+_CONVOLUTIONS = ("gconv C8 28²", "gconv C16 14²", "gconv C32 7²")
+
+
+def goals(rows: Mapping[str, Row], two_fmas: bool) -> str:
+    """One line a goal, `met` or `open`, and below it the cases that miss it."""
+    order = [case.name for case in CASES if case.name in rows]
+    rows = {name: rows[name] for name in order}
+    memory = {case.name: rows[case.name] for case in CASES if not case.flops and not case.lines and case.name in rows}
+    tables = {case.name: rows[case.name] for case in CASES if case.lines and case.name in rows}
+    lines = [_judged("of the limit, geometric mean", 0.6, _of_limit(rows, "ours", None))]
+    for column, what in (("fresh", "fresh outputs"), ("into", "outputs held")):
+        best = _against(rows, column, lambda row, c=column: best_peer(row, c))  # type: ignore[misc]
+        lines.append(_judged(f"best peer ÷ ours, {what}, geometric mean", 1.3, best))
+        eager = _against(rows, column, lambda row: "torch")
+        lines.append(_judged(f"PyTorch eager ÷ ours, {what}, geometric mean", 2.0 if two_fmas else 1.5, eager))
+        lines.append(_each(f"best peer ÷ ours, {what}, every case", 0.8, best))
+    products = {name: rows[name] for name in _LARGE_PRODUCTS if name in rows}
+    lines.append(_each("products of the peak", 0.75, _of_limit(products, "ours", None)))
+    convolutions = {name: rows[name] for name in _CONVOLUTIONS if name in rows}
+    lines.append(
+        _each("convolutions of the lane-adjusted limit", 0.75, _of_limit(convolutions, "ours", None, "lane_seconds"))
+    )
+    lines.append(_each("memory-bound cases of copy bandwidth", 0.85, _of_limit(memory, "ours", None)))
+    lines.append(_each("lookup tables of the lines' limit", 0.85, _of_limit(tables, "ours", None)))
+    for side in SIDES:
+        found = _of_limit(rows, side, None)
+        if found:
+            lines.append(f"      {side}: {geometric_mean(list(found.values()))} of the limit over {len(found)} cases")
+    return "\n".join(lines)
+
+
+def line(name: str, row: Row) -> str:
+    """One row for the terminal: milliseconds and fraction of the limit by side (fresh, held), and our ratios."""
+    limit = row["limit"]["seconds"]
+    parts = [f"{name}: limit {limit * 1e3:.4g} ms"]
+    for side in SIDES:
+        known = row["sides"].get(side)
+        if known is None:
+            continue
+        if "error" in known:
+            parts.append(f"{side} failed: {known['error']}")
+            continue
+        medians = [float(np.median(s)) for c in COLUMNS if (s := samples(row, side, c)) is not None]
+        parts.append(f"{side} " + " / ".join(f"{m * 1e3:.4g} ms {limit / m:.2f}" for m in medians))
+    for column in COLUMNS:
+        peer = best_peer(row, column)
+        ratio = faster_than(row, peer, column) if peer else None
+        if ratio:
+            parts.append(f"{column}: {ratio} × {peer}")
+    return "\n    ".join(parts)
+
+
+def _cell(row: Row, side: str) -> str:
+    if "error" in row["sides"].get(side, {}):
+        return "failed"
+    values = [fraction(row, side, column) for column in COLUMNS]
+    return " / ".join("–" if value is None else f"{value:.2f}" for value in values)
+
+
+def markdown(rows: Mapping[str, Row]) -> str:
+    """The table for docs/performance.md: fractions of the limit, fresh / held, and the best peer's time over ours."""
+    head = ("case", "limit, ms", *SIDES, "best peer ÷ ours, fresh", "best peer ÷ ours, held")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for case in CASES:
+        row = rows.get(case.name)
+        if row is None:
+            continue
+        ratios = []
+        for column in COLUMNS:
+            peer = best_peer(row, column)
+            ratio = faster_than(row, peer, column) if peer else None
+            ratios.append(f"{ratio} {peer}" if ratio else "–")
+        limit = f"{row['limit']['seconds'] * 1e3:.3g}"
+        if "lane_seconds" in row["limit"]:
+            limit += f" (lanes {row['limit']['lane_seconds'] * 1e3:.3g})"
+        lines.append(f"| {case.name} | {limit} | {' | '.join(_cell(row, s) for s in SIDES)} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
+def read(text: str) -> dict[str, Row]:
+    found: dict[str, Row] = json.loads(text)["results"]
+    return found
