@@ -2,7 +2,7 @@
 
 In: a LoopProgram (counted statement by statement) and the pipeline's timings.  Out: a JSON-able `Report`.
 Invariant: counts are exact for rectangular loops of static size; a loop whose bound depends on another index
-counts at the middle of its range, a symbolic size as `TYPICAL_SIZE`, and `exact` says which it was.
+counts at the middle of its range, a symbolic size as what `poly.typical` takes it to be, and `exact` says which it was.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role
 from comprehension.machine import Machine
+from comprehension.poly.typical import SCALAR, typical_sizes
 
-TYPICAL_SIZE = 256
 _BUILTIN_FLOPS = 1  # as everybody counts: one call, one operation
 # What one core moves from memory and computes, for telling the two limits apart (not for predicting times).
 _BYTES_PER_CYCLE = 8.0
@@ -81,8 +81,8 @@ def report_of(program: LoopProgram, machine: Machine, seconds: Mapping[str, floa
     >>> report_of(LoopProgram("empty", (), (), (), ()), host(), {}).flops
     0
     """
-    known: dict[str, float] = dict.fromkeys(program.sizes, TYPICAL_SIZE)
-    known |= {scalar.name: TYPICAL_SIZE for scalar in program.scalars}
+    known: dict[str, float] = {scalar.name: SCALAR for scalar in program.scalars}
+    known.update(typical_sizes(program))
     counts = [_points(statement, dict(known)) for statement in program.statements]
     flops = sum(points * _operations(s) for (points, _), s in zip(counts, program.statements, strict=True))
     footprints = {t.name: _elements(t.shape, known) * t.dtype.bits // 8 for t in program.tensors}

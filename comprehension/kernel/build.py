@@ -273,7 +273,7 @@ class _Walker:
             source,
             dict(zip(statement.dims, point, strict=True)),
             scope.ranges,
-            place=lambda tensor, subscripts: scope.place(name, tensor, subscripts),
+            place=lambda tensor, subscripts, access: scope.place(name, tensor, subscripts, access),
             contract=self.contract,
         )
         if statement.role is ScopRole.INIT:
@@ -298,7 +298,7 @@ class _Walker:
     def _copy(self, copy: CopyStatement, element: tuple[ir.IntExpr, ...], scope: Scope) -> ir.Store:
         """One element between a tensor and its local buffer; the mark around it says where the buffer stands."""
         dtype = self.program.tensor(copy.tensor).dtype
-        buffer, local = scope.place(copy.name, copy.tensor, element)
+        buffer, local = scope.place_in(copy.buffer, element)
         if copy.fill:
             return ir.Store(buffer, local, ir.Const(0.0 if dtype.is_float else 0, dtype), ir.StoreRole.FILL)
         if copy.into_buffer:

@@ -28,7 +28,7 @@ class Scope:
     iterators: tuple[str, ...] = ()
     names: Mapping[str, ir.IntExpr] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
-    promoted: Mapping[tuple[str, str], tuple[Promotion, Subscripts]] = field(default_factory=dict)
+    promoted: Mapping[tuple[str, str, int | None], tuple[Promotion, Subscripts]] = field(default_factory=dict)
     accumulators: Mapping[str, str] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     tile_axes: tuple[str, ...] = ()
@@ -53,18 +53,28 @@ class Scope:
 
     def promoting(self, promotions: Sequence[tuple[Promotion, Subscripts]]) -> Scope:
         """Below a promote mark: buffers with the offsets of their boxes."""
-        new = {(name, held.tensor): (held, offsets) for held, offsets in promotions for name in held.statements}
+        new = {
+            (name, held.tensor, held.access): (held, offsets)
+            for held, offsets in promotions
+            for name in held.statements
+        }
         return replace(self, promoted={**self.promoted, **new})
 
     def accumulating(self, statement: str, buffer: str) -> Scope:
         """Below an accumulate mark; `targets` learns where the statement would have stored."""
         return replace(self, accumulators={**self.accumulators, statement: buffer}, targets={})
 
-    def place(self, statement: str, tensor: str, subscripts: Subscripts) -> Target:
-        """Where the statement finds the element: in the tensor or in a local buffer that stands for it."""
-        if (statement, tensor) not in self.promoted:
-            return tensor, subscripts
-        promotion, offsets = self.promoted[statement, tensor]
+    def place(self, statement: str, tensor: str, subscripts: Subscripts, access: int | None = None) -> Target:
+        """Where an access of the statement finds the element: in the tensor or in a local buffer that stands for it."""
+        found = self.promoted.get((statement, tensor, access)) or self.promoted.get((statement, tensor, None))
+        return (tensor, subscripts) if found is None else self._local_place(*found, subscripts)
+
+    def place_in(self, buffer: str, subscripts: Subscripts) -> Target:
+        """Where an element of a tensor stands in the local buffer."""
+        found = next(held for held in self.promoted.values() if held[0].buffer == buffer)
+        return self._local_place(*found, subscripts)
+
+    def _local_place(self, promotion: Promotion, offsets: Subscripts, subscripts: Subscripts) -> Target:
         if promotion.space is ir.Space.REGISTER:
             return promotion.buffer, tuple(self._on_tile(subscripts[axis]) for axis in promotion.axes)
         box = [simplify(ir.IntOp("-", s, o), self.ranges) for s, o in zip(subscripts, offsets, strict=True)]

@@ -17,11 +17,11 @@ from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.lang.types import ScalarType
 
-Place = Callable[[str, tuple[ir.IntExpr, ...]], tuple[str, tuple[ir.IntExpr, ...]]]
-"""Where an element of a tensor is to be found: the tensor itself, or a local buffer that stands for it."""
+Place = Callable[[str, tuple[ir.IntExpr, ...], int], tuple[str, tuple[ir.IntExpr, ...]]]
+"""Where an access finds an element of a tensor: in the tensor itself, or in a local buffer that stands for it."""
 
 
-def in_memory(tensor: str, subscripts: tuple[ir.IntExpr, ...]) -> tuple[str, tuple[ir.IntExpr, ...]]:
+def in_memory(tensor: str, subscripts: tuple[ir.IntExpr, ...], access: int) -> tuple[str, tuple[ir.IntExpr, ...]]:
     return tensor, subscripts
 
 
@@ -124,7 +124,7 @@ class ValueBuilder:
                 number = self.next_access
                 self.next_access += 1
                 where = tuple(self.integer(s) for s in subscripts)
-                buffer, local = self.place(tensor, where)
+                buffer, local = self.place(tensor, where, number)
                 return ir.Load(buffer, local, dtype, number)
             case tree.Unary(op=op, operand=operand):
                 return ir.UnaryOp(op, self.value(operand), dtype)

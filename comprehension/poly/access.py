@@ -1,8 +1,8 @@
 """Strides: how the address of an access moves with each index of its statement.
 
 In: statements of a Scop.  Out: per access and index the step in elements, or IRREGULAR.
-Invariant: for an access without IRREGULAR the address is a constant plus the sum of stride * index; sizes
-that are symbolic count as `TYPICAL_SIZE`, so strides over them are estimates (0 and 1 are always exact).
+Invariant: for an access without IRREGULAR the address is a constant plus the sum of stride * index; symbolic
+sizes count as what `typical` takes them to be, so strides over them are estimates (0 and 1 are always exact).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, linear, varies_with
-from comprehension.kernel.values import ValueBuilder, shape_of
+from comprehension.kernel.values import ValueBuilder
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
-from comprehension.poly.extents import TYPICAL_SIZE
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
+from comprehension.poly.typical import typical_sizes, typical_value
 
 IRREGULAR = None
 
@@ -105,12 +105,13 @@ def _constant(statement: ScopStatement, form: Linear) -> int | None:
 
 
 def dense_strides(program: LoopProgram, tensor: str) -> tuple[int, ...]:
-    """Elements between neighbours along each axis of a dense row-major tensor."""
+    """Elements between neighbours along each axis of a dense row-major tensor, at typical sizes."""
+    sizes = typical_sizes(program)
     strides: list[int] = []
     step = 1
-    for size in reversed(shape_of(program, program.tensor(tensor).shape)):
+    for size in reversed(program.tensor(tensor).shape):
         strides.append(step)
-        step *= size.value if isinstance(size, ir.Int) else TYPICAL_SIZE
+        step *= typical_value(size, sizes)
     return tuple(reversed(strides))
 
 

@@ -1,17 +1,19 @@
 """How long loops are: the range of an index, and a number to reckon with where sizes are symbolic.
 
 In: statements of a Scop.  Out: ranges as isl sets and typical extents as ints.
-Invariant: exact for static programs; a symbolic size counts as `TYPICAL_SIZE`.
+Invariant: exact for static programs; a symbolic size counts as what `typical` takes it to be.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from comprehension.poly import isl
-from comprehension.poly.scop import Scop
+from comprehension.poly.scop import Scop, products_of_sizes
+from comprehension.poly.typical import typical_sizes
 
-TYPICAL_SIZE = 256
+UNBOUNDED = 1024  # where isl finds no number
 
 
 @dataclass(slots=True)
@@ -19,9 +21,15 @@ class Extents:
     """Ranges and extents of the indices of a Scop's statements, computed once each."""
 
     scop: Scop
+    typical: dict[str, int] = field(default_factory=dict)
     _ranges: dict[tuple[str, int], isl.Set] = field(default_factory=dict)
     _extents: dict[tuple[str, int], int] = field(default_factory=dict)
     _boxes: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.typical = typical_sizes(self.scop.program)
+        for name, factors in products_of_sizes(self.scop.program).items():
+            self.typical[name] = prod(self.typical[factor] for factor in factors)
 
     def range_of(self, statement: str, dim: int) -> isl.Set:
         """{ [x] : x is a value of the index }, over the sizes."""
@@ -40,13 +48,14 @@ class Extents:
         if key not in self._extents:
             line = self.range_of(statement, dim)
             for position in range(line.dim(isl.dim_type.param)):
-                line = line.fix_val(isl.dim_type.param, position, isl.Val(TYPICAL_SIZE, line.get_ctx()))
+                size = self.typical[line.get_dim_name(isl.dim_type.param, position)]
+                line = line.fix_val(isl.dim_type.param, position, isl.Val(size, line.get_ctx()))
             if line.is_empty():
                 self._extents[key] = 0
             else:
                 first, last = line.dim_min_val(0), line.dim_max_val(0)
                 bounded = first.is_int() and last.is_int()
-                self._extents[key] = int(last.to_python()) - int(first.to_python()) + 1 if bounded else TYPICAL_SIZE
+                self._extents[key] = int(last.to_python()) - int(first.to_python()) + 1 if bounded else UNBOUNDED
         return self._extents[key]
 
     def lower_bound(self, statement: str, dim: int) -> isl.PwAff:

@@ -55,6 +55,7 @@ class Mapper:
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     promoted: set[str] = field(default_factory=set)
+    packed: dict[str, int] = field(default_factory=dict)  # how many panels each tensor has
     _order_of_tensors: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -219,7 +220,12 @@ class Mapper:
             for name in nest.statements()
             for a in self.scop.statement(name).accesses
         )
-        return None if written else pack(node, plan.statement, operand, extent, self._lower(member), self.scop)
+        if written:
+            return None
+        number = self.packed.get(operand.tensor, 0) + 1
+        self.packed[operand.tensor] = number
+        suffix = "" if number == 1 else f"_{number}"
+        return pack(node, plan.statement, operand, extent, self._lower(member), self.scop, suffix)
 
     def _packed(self, node: isl.ScheduleNode, packing: Packing | None) -> isl.ScheduleNode:
         """`node` below a promote mark and behind the copy into panels; the mark stands where `node` stood."""
@@ -229,7 +235,7 @@ class Mapper:
         self.decisions[f"tile {packing.copy.name}"] = packing.mark
         promotion = packing.promotion
         self.steps.append(f"{promotion.tensor} packed into {promotion.buffer}{list(promotion.extents)}")
-        mark = f"pack {packing.copy.tensor}"
+        mark = packing.copy.name
         node = self._mark(node, mark, PromoteMark((packing.promotion,))).child(0)
         return packing.graft(node).parent()
 

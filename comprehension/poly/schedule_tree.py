@@ -50,6 +50,7 @@ class Promotion:
     offset is an affine function of the prefix schedule's dimensions; an extent of None is the whole axis.
     `axes`: those axes of the tensor that the buffer has, in its order.  `panel` says that axis `panel[0]` of the
     box is laid out in panels of `panel[1]`: outermost the panel (if there are several), innermost the place in it.
+    `access`: the one access of each statement that is redirected (None: all that it has to the tensor).
     """
 
     tensor: str
@@ -61,6 +62,7 @@ class Promotion:
     axes: tuple[int, ...]
     settled: tuple[isl.Aff | None, ...] = ()  # prefix dimensions that those before them determine: no loop is made
     panel: tuple[int, int] | None = None
+    access: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

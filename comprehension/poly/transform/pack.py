@@ -42,9 +42,18 @@ class Packing:
 
 
 def pack(
-    node: isl.ScheduleNode, statement: str, operand: Operand, extent: int, lower: isl.PwAff, scop: Scop
+    node: isl.ScheduleNode,
+    statement: str,
+    operand: Operand,
+    extent: int,
+    lower: isl.PwAff,
+    scop: Scop,
+    suffix: str = "",
 ) -> Packing | None:
-    """Panels of `extent` along the operand's axis, for what is touched below `node`."""
+    """Panels of `extent` along the operand's axis, for what is touched below `node`.
+
+    `suffix` tells the panels of one tensor apart where several accesses have their own.
+    """
     access = scop.statement(statement).accesses[operand.access]
     touched = footprint(node, [access])
     if touched is None:
@@ -53,18 +62,20 @@ def pack(
     strides = dense_strides(scop.program, operand.tensor)
     axis = operand.axis
     rest = [a for a in range(len(strides)) if a != axis and extents[a] != 1]
+    name = f"pack {operand.tensor}{suffix}"
     promotion = Promotion(
         operand.tensor,
-        f"{operand.tensor}_packed",
+        f"{operand.tensor}_packed{suffix}",
         Space.SCRATCH,
         offsets,
         extents,
-        frozenset({statement, f"pack {operand.tensor}"}),
+        frozenset({statement}),
         (*rest, axis),
         settled_dimensions(node),
         panel=(axis, extent),
+        access=operand.access,
     )
-    copy = CopyStatement(f"pack {operand.tensor}", promotion.buffer, operand.tensor, into_buffer=True)
+    copy = CopyStatement(name, promotion.buffer, operand.tensor, into_buffer=True)
     lanes = CopyLoop(axis, point=extent, lower=lower)
     tiles = CopyLoop(axis, tile=extent, lower=lower)
     contiguous = len(strides) - 1
