@@ -184,13 +184,13 @@ def map_to_threads(c: Compilation) -> None:
 
 def print_cuda(c: Compilation) -> None:
     """KernelIR to Python for numba.cuda."""
-    c._cuda = generate_cuda(c.kernel)
+    c._cuda = generate_cuda(c.kernel, checked=c.request.checked)
 
 
 def describe_cuda(c: Compilation) -> None:
     """What a launch must know: the manifest, and each kernel's own parameters and threads."""
     names = [entry.name for entry in c.cuda.entries]
-    c.files[MANIFEST] = manifest_of(c.kernel, c.program, "cuda", names, 0).to_json().encode()
+    c.files[MANIFEST] = manifest_of(c.kernel, c.program, "cuda", names, 0, c.cuda.errors).to_json().encode()
     c.files[CUDA_ENTRIES] = json.dumps([asdict(entry) for entry in c.cuda.entries], indent=1).encode()
 
 

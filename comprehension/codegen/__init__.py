@@ -13,6 +13,9 @@ Invariant: the text is made from the IR alone; names of the user reach it only t
 | `tile`, `lanes`, `memory`, `region`, `transpose`, `fold`, `arithmetic` | the types and LLVM code behind `simd` |
 | `vecmath`, `elementary`, `trigonometric`, `special` | the builtins |
 | `symbols` | the C functions that an object may call |
+| `cuda` | CUDA: a kernel for each stage, its parameters, its grid and blocks; `generate_cuda` |
+| `cuda_source`, `cuda_text`, `cuda_value_text` | the function being printed; statements; expressions |
+| `cuda_functions` | what generated text imports, on a GPU (`cuda_intrinsics`, `cuda_libm`) and in the simulator |
 
 ## Which IR is fast
 

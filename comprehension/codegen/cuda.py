@@ -1,41 +1,57 @@
 """KernelIR to readable Python for numba.cuda: one kernel per stage.
 
 In: a verified kernel whose stages were mapped (`poly.transform.map_gpu`).  Out: `GeneratedCuda`: text, and for each
-entry its parameters and how many threads it wants.
-Invariant: arguments are flat pointers and int64s (no array descriptors: whoever launches needs no numba); a thread's
-number is divided into the mapped loops, the last one fastest; every name went through `names.Scope`.
+entry its parameters and the shapes of its grid and blocks.
+Invariant: arguments are flat pointers and int64s (no array descriptors: whoever launches needs no numba); every
+mapped loop is strided by the number of its threads or blocks, so that the text is right for every shape, and the
+shapes of an entry are 1 in every dimension that it does not use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from comprehension.codegen.abi import dim_names
-from comprehension.codegen.cuda_text import NUMPY, Body, Source
+from comprehension.codegen.checks import ScanLoop, ScanNode, scan_of
+from comprehension.codegen.cuda_source import Source
+from comprehension.codegen.cuda_text import Body, print_scan, storage
+from comprehension.codegen.cuda_value_text import Values
 from comprehension.codegen.function import CodegenError
 from comprehension.codegen.names import identifier
-from comprehension.codegen.subscript import elements_of, simplified
+from comprehension.codegen.subscript import elements_of, simplified, variables
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.size_text import text_of
+from comprehension.kernel.walk import accesses_in
 from comprehension.lang.types import ScalarType
 
 BLOCK = 128
-"""Threads of a block."""
+"""Threads of a block, where the options name none."""
+MOST_THREADS = (1024, 1024, 64)
+MOST_BLOCKS = ((1 << 31) - 1, 65_535, 65_535)
+"""What the hardware allows of either, x first; beyond that, a thread takes several points."""
+BLOCKS_WITH_SCRATCH = 2048
+"""Blocks of a grid whose threads have scratch memory of their own: about as many as a large GPU runs at a time."""
 LOCAL_ELEMENTS = 1024
 """A larger local buffer is given to each thread in global memory."""
+SHARED_BYTES = 48 << 10
+"""What a block may have of shared memory; what does not fit is given to each block in global memory."""
 
-ParameterKind = Literal["buffer", "scalar", "size", "scratch"]
+ParameterKind = Literal["buffer", "scalar", "size", "thread scratch", "block scratch", "errors"]
+Shape = tuple[str, str, str]
+_ALONE: Shape = ("1", "1", "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """An argument of a kernel.
 
-    buffer: pointer to the tensor; scalar: the value; size: int64; scratch: pointer to `elements` (Python text over
-    sizes) for each thread of the grid.
+    buffer: pointer to the tensor; scalar: the value; size: int64; thread scratch, block scratch: pointer to
+    `elements` (Python text over sizes) for each thread or block of the grid; errors: pointer to three int64 that are
+    0 (code of the message, subscript seen, how many elements there are).
     """
 
     name: str
@@ -46,65 +62,210 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class CudaEntry:
-    """`threads` (Python text over sizes) have work; they are launched in blocks of `block`."""
+    """One kernel: `threads` of a block and `blocks` of the grid, x first (Python texts over sizes and scalars)."""
 
     name: str
     parameters: tuple[Parameter, ...]
-    threads: str
-    block: int = BLOCK
+    threads: Shape
+    blocks: Shape
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedCuda:
-    """Python text and its kernels in the order in which they run."""
+    """Python text and its kernels in the order in which they run; `errors` are the messages of their checks.
+
+    The first `checks` kernels look at indirect subscripts before anything is written.  A kernel that finds a report
+    in `errors` does nothing.
+    """
 
     text: str
     entries: tuple[CudaEntry, ...]
+    checks: int = 0
+    errors: tuple[str, ...] = ()
 
 
-def generate_cuda(kernel: ir.Kernel) -> GeneratedCuda:
+def generate_cuda(kernel: ir.Kernel, checked: bool = True, shared: bool = True) -> GeneratedCuda:
     """Source of all stages.
 
-    Raises CodegenError for what no thread can run: float16 arithmetic, shared memory, stages that are not mapped.
+    With `checked`, indirect subscripts are checked: those that depend on inputs alone by kernels that run first,
+    others where they are used.  With `shared`, what the threads of a block share is kept in shared memory.
+    Raises CodegenError for stages that are not mapped.
     """
-    stages = [_stage(kernel, stage) for stage in kernel.stages]
+    messages: list[str] = []
+    stages = [_Function(kernel, stage.name, messages, checked, shared) for stage in kernel.stages]
+    for function, stage in zip(stages, kernel.stages, strict=True):
+        function.print_stage(stage)
+    scans = [scan for stage in kernel.stages if (scan := scan_of(kernel, stage))] if checked else []
+    checks = [_Function(kernel, f"check{number}", messages, checked, shared) for number in range(len(scans))]
+    for function, scan in zip(checks, scans, strict=True):
+        function.print_scan(scan)
+    functions = [*checks, *stages]
+    reported = False  # whether a kernel before may have reported an error
+    for function in functions:
+        function.finish(reported)
+        reported = reported or function.source.reports
     head = "import numpy as np\nfrom numba import cuda\n"
-    names = sorted(set().union(*(source.imports for source, _ in stages)))
+    names = sorted(set().union(*(function.source.imports for function in functions)))
     if names:
         head += f"from comprehension.codegen.cuda_functions import {', '.join(names)}\n"
-    text = head + "".join("\n\n" + "\n".join(source.lines) + "\n" for source, _ in stages)
-    return GeneratedCuda(text, tuple(entry for _, entry in stages))
+    text = head + "".join("\n\n" + "\n".join(function.source.lines) + "\n" for function in functions)
+    return GeneratedCuda(text, tuple(f.entry for f in functions), len(checks), tuple(messages))
 
 
-def _stage(kernel: ir.Kernel, stage: ir.Stage) -> tuple[Source, CudaEntry]:
-    if stage.parallel is not None:
-        raise CodegenError(f"{stage.name} has a parallel range: map it to threads first")
-    name = identifier(f"{kernel.name}_{stage.name}")
-    source = Source(kernel, frozenset({name}))
-    nest, body = _mapped_nest(stage)
-    source.line("thread = cuda.grid(1)")
-    threads = _threads(nest)
-    with source.block(f"if thread < {source.integer(threads)}:"):
-        _divide(source, nest)
-        local = [b for b in kernel.buffers if _is_used(stage, b.name) and _is_local(b)]
-        for buffer in local:
-            _declare(source, buffer)
-        Body(source).nodes(body)
-    parameters = _parameters(kernel, source, [b for b in local if _is_large(b)])
-    listed = ", ".join(source.names[p.kind, p.name] for p in parameters)
-    source.lines.insert(0, f"def {name}({listed}):")
-    return source, CudaEntry(name, parameters, text_of(threads))
+class _Function:
+    """One kernel function: printed by `print_stage` or `print_scan`, then finished."""
+
+    def __init__(self, kernel: ir.Kernel, name: str, messages: list[str], checked: bool, shared: bool) -> None:
+        self.kernel = kernel
+        self.source = Source(kernel, identifier(f"{kernel.name}_{name}"), messages, checked)
+        self.shared_left = SHARED_BYTES if shared else 0
+        self.scratch: list[Parameter] = []
+        self.threads, self.blocks = _ALONE, _ALONE
+
+    @property
+    def entry(self) -> CudaEntry:
+        return CudaEntry(self.source.function, self._parameters(), self.threads, self.blocks)
+
+    def print_stage(self, stage: ir.Stage) -> None:
+        if stage.parallel is not None:
+            raise CodegenError(f"{stage.name} has a parallel range: map it to threads first")
+        nest, body = _flat_nest(stage)
+        used = {access.buffer for access in accesses_in(stage.body)}
+        for buffer in self.kernel.buffers:
+            if buffer.name in used:
+                self._declare(buffer, flat=bool(nest))
+        if nest:
+            self.threads, self.blocks = _flat_shape(nest, bool(self.scratch))
+            with self._points(nest):
+                Body(self.source).nodes(body)
+        else:
+            self.threads = _shape(self.kernel, stage, "thread", stage.threads, MOST_THREADS)
+            self.blocks = _shape(self.kernel, stage, "block", stage.blocks, MOST_BLOCKS)
+            Body(self.source).nodes(body)
+
+    def print_scan(self, nodes: Sequence[ScanNode]) -> None:
+        """A thread for each point of the loops around all checks; one thread where there are none."""
+        nest: list[ir.Loop] = []
+        while len(nodes) == 1 and isinstance(loop := nodes[0], ScanLoop):
+            if (variables(loop.lower) | variables(loop.upper)) & {outer.variable for outer in nest}:
+                break
+            nest.append(ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step))
+            nodes = loop.body
+        if not nest:
+            print_scan(self.source, nodes)
+            return
+        self.threads, self.blocks = _flat_shape(nest, False)
+        with self._points(nest):
+            print_scan(self.source, nodes)
+
+    def finish(self, reported: bool) -> None:
+        """Adds the head, now that it is known what the body uses; `reported`: an earlier kernel may have failed."""
+        source = self.source
+        self.takes_errors = reported or source.reports
+        head = [f"def {source.function}({', '.join(source.names[p.kind, p.name] for p in self._parameters())}):"]
+        if reported:
+            head += ["    if errors[0] != 0:", "        return"]
+        source.lines[:0] = head
+
+    # --- points ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _points(self, nest: Sequence[ir.Loop]) -> Iterator[None]:
+        """Each thread runs some of the points of a nest of loops; their number is divided into the variables."""
+        source, values = self.source, Values(self.source)
+        total = values.integer(_points_of(nest))
+        simple = len(nest) == 1 and nest[0].lower == ir.Int(0) and nest[0].step == 1
+        point = source.variable(nest[0].variable) if simple else "point"
+        with source.block(f"for {point} in range(cuda.grid(1), {total}, cuda.gridsize(1)):"):
+            if simple:
+                yield
+                return
+            rest, indices = point, {}
+            for loop in reversed(nest[1:]):
+                extent = values.integer(_extent(loop))
+                extent = extent if extent.isidentifier() or extent.isdigit() else f"({extent})"
+                index = source.scope.fresh(f"{loop.variable}_index")
+                source.line(f"{index} = {rest} % {extent}")
+                source.line(f"rest = {rest} // {extent}")
+                rest, indices[loop.variable] = "rest", index
+            for loop in nest:  # outer ones first: an inner lower bound may depend on them
+                index = indices.get(loop.variable, rest)
+                step = index if loop.step == 1 else f"{index} * {loop.step}"
+                lower = values.integer(loop.lower)
+                source.line(f"{source.variable(loop.variable)} = {step if lower == '0' else f'{lower} + {step}'}")
+            yield
+
+    # --- buffers and parameters -------------------------------------------------------------------------------------
+
+    def _declare(self, buffer: ir.Buffer, *, flat: bool) -> None:
+        """Memory of a thread or block: an array of its own, or its part of an array in global memory."""
+        elements = elements_of(buffer)
+        dtype = storage(self.source, buffer.dtype)
+        match buffer.space:
+            case ir.Space.SCRATCH | ir.Space.REGISTER:
+                if isinstance(elements, ir.Int) and elements.value <= LOCAL_ELEMENTS:
+                    size = max(elements.value, 1)
+                    self.source.line(f"{self.source.buffer(buffer.name)} = cuda.local.array({size}, {dtype})")
+                else:
+                    self._part_of_scratch(buffer, "thread scratch", elements, flat)
+            case ir.Space.SHARED:
+                size = max(elements.value, 1) if isinstance(elements, ir.Int) else SHARED_BYTES
+                if size * buffer.dtype.bits // 8 <= self.shared_left:
+                    self.shared_left -= size * buffer.dtype.bits // 8
+                    self.source.line(f"{self.source.buffer(buffer.name)} = cuda.shared.array({size}, {dtype})")
+                else:
+                    self._part_of_scratch(buffer, "block scratch", elements, flat)
+            case ir.Space.INPUT | ir.Space.OUTPUT | ir.Space.WORKSPACE:
+                pass
+
+    def _part_of_scratch(
+        self,
+        buffer: ir.Buffer,
+        kind: Literal["thread scratch", "block scratch"],
+        elements: ir.IntExpr,
+        flat: bool,
+    ) -> None:
+        source = self.source
+        self.scratch.append(Parameter(buffer.name, kind, _stored(buffer.dtype), text_of(elements)))
+        source.names["buffer", buffer.name] = source.name(kind, buffer.name)
+        owner = "thread" if kind == "thread scratch" else "block"
+        if not any(line.strip().startswith(f"{owner} = ") for line in source.lines):
+            source.line(f"{owner} = {_NUMBERS[owner] if not flat else 'cuda.grid(1)'}")
+        source.offsets[buffer.name] = f"{owner} * ({Values(source).integer(elements)})"
+
+    def _parameters(self) -> tuple[Parameter, ...]:
+        """What the body used, in a fixed order: buffers, scratch, scalars, sizes, errors."""
+        names = self.source.names
+        found = [
+            Parameter(buffer.name, "buffer", _stored(buffer.dtype))
+            for buffer in self.kernel.buffers
+            if ("buffer", buffer.name) in names and buffer.space in _ARGUMENTS
+        ]
+        found += self.scratch
+        found += [Parameter(n, "scalar", _stored(dtype)) for n, dtype in self.kernel.scalars if ("scalar", n) in names]
+        found += [Parameter(n, "size", "int64") for n in dim_names(self.kernel) if ("size", n) in names]
+        if self.takes_errors:
+            names["errors", "errors"] = "errors"
+            found.append(Parameter("errors", "errors", "int64"))
+        return tuple(found)
 
 
-def _mapped_nest(stage: ir.Stage) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
-    """The mapped loops, outermost first, and what each thread runs."""
+_ARGUMENTS = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
+_BLOCK_NUMBER = "(cuda.blockIdx.z * cuda.gridDim.y + cuda.blockIdx.y) * cuda.gridDim.x + cuda.blockIdx.x"
+_THREAD_IN_BLOCK = "(cuda.threadIdx.z * cuda.blockDim.y + cuda.threadIdx.y) * cuda.blockDim.x + cuda.threadIdx.x"
+_BLOCK_SIZE = "(cuda.blockDim.x * cuda.blockDim.y * cuda.blockDim.z)"
+_NUMBERS = {"block": _BLOCK_NUMBER, "thread": f"({_BLOCK_NUMBER}) * {_BLOCK_SIZE} + {_THREAD_IN_BLOCK}"}
+
+
+def _flat_nest(stage: ir.Stage) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
+    """The loops whose points are numbered, outermost first, and what is run at each point."""
     nest: list[ir.Loop] = []
     body = stage.body
-    while len(body) == 1 and isinstance(loop := body[0], ir.Loop) and loop.mapping is not None:
+    while len(body) == 1 and isinstance(loop := body[0], ir.Loop) and (loop.mapping or "").startswith("flat."):
         nest.append(loop)
         body = loop.body
-    if any(loop.mapping is not None for loop in nodes_of(body, ir.Loop)):
-        raise CodegenError(f"{stage.name}: a loop inside of a thread is mapped to threads")
+    if nest and any(loop.mapping is not None for loop in nodes_of(body, ir.Loop)):
+        raise CodegenError(f"{stage.name}: a loop inside of a point is mapped to threads")
     return nest, body
 
 
@@ -116,77 +277,45 @@ def _extent(loop: ir.Loop) -> ir.IntExpr:
     return span if isinstance(span, ir.Int) and span.value >= 0 else ir.IntOp("max", span, ir.Int(0))
 
 
-def _threads(nest: Sequence[ir.Loop]) -> ir.IntExpr:
+def _points_of(nest: Sequence[ir.Loop]) -> ir.IntExpr:
     total: ir.IntExpr = ir.Int(1)
     for loop in nest:
         total = ir.IntOp("*", total, _extent(loop))
     return simplified(total)
 
 
-def _divide(source: Source, nest: Sequence[ir.Loop]) -> None:
-    """The thread's number as values of the mapped loops' variables: how far each is from its start, then the values."""
-    rest, indices = "thread", {}
-    for loop in reversed(nest[1:]):
-        extent = source.integer(_extent(loop))
-        extent = extent if extent.isidentifier() or extent.isdigit() else f"({extent})"
-        index = source.scope.fresh(f"{loop.variable}_index")
-        source.line(f"{index} = {rest} % {extent}")
-        source.line(f"rest = {rest} // {extent}")
-        rest, indices[loop.variable] = "rest", index
-    for loop in nest:  # outer ones first: an inner lower bound may depend on them
-        index = indices.get(loop.variable, rest)
-        text = index if loop.step == 1 else f"{index} * {loop.step}"
-        lower = source.integer(loop.lower)
-        source.line(f"{source.variable(loop.variable)} = {text if lower == '0' else f'{lower} + {text}'}")
+def _flat_shape(nest: Sequence[ir.Loop], has_scratch: bool) -> tuple[Shape, Shape]:
+    """A thread for each point; where each needs memory of its own, not more threads than run at a time."""
+    wanted = ir.IntOp("/", ir.IntOp("+", _points_of(nest), ir.Int(BLOCK - 1)), ir.Int(BLOCK))
+    most = BLOCKS_WITH_SCRATCH if has_scratch else MOST_BLOCKS[0]
+    return (str(BLOCK), "1", "1"), (_at_least_one(wanted, most), "1", "1")
 
 
-# --- buffers and parameters -------------------------------------------------------------------------------------
+def _shape(
+    kernel: ir.Kernel, stage: ir.Stage, level: str, wanted: tuple[int, ...], most: tuple[int, int, int]
+) -> Shape:
+    """Blocks or threads along x, y, z: as many as wanted, not more than there is work for; 1 where none is used."""
+    known = {*kernel.sizes, *(name for name, _ in kernel.scalars)}
+    shape = []
+    for number, dimension in enumerate("xyz"):
+        loops = [loop for loop in nodes_of(stage, ir.Loop) if loop.mapping == f"{level}.{dimension}"]
+        limit = min(wanted[number], most[number]) if number < len(wanted) else most[number]
+        extents = [_extent(loop) for loop in loops]
+        if not loops:
+            shape.append("1")
+        elif all(variables(extent) <= known for extent in extents):
+            total = extents[0]
+            for extent in extents[1:]:
+                total = simplified(ir.IntOp("max", total, extent))
+            shape.append(_at_least_one(total, limit))
+        else:
+            shape.append(str(limit))
+    return shape[0], shape[1], shape[2]
 
 
-def _is_local(buffer: ir.Buffer) -> bool:
-    if buffer.space is ir.Space.SHARED:
-        raise CodegenError(f"{buffer.name}: shared memory is for blocks that work together, which these do not")
-    return buffer.space in (ir.Space.SCRATCH, ir.Space.REGISTER)
-
-
-def _is_used(stage: ir.Stage, name: str) -> bool:
-    loads, stores = nodes_of(stage, ir.Load), nodes_of(stage, ir.Store)
-    return any(n.buffer == name for n in loads) or any(n.buffer == name for n in stores)
-
-
-def _is_large(buffer: ir.Buffer) -> bool:
-    elements = elements_of(buffer)
-    return not isinstance(elements, ir.Int) or elements.value > LOCAL_ELEMENTS
-
-
-def _declare(source: Source, buffer: ir.Buffer) -> None:
-    """A local array, or the thread's part of a scratch array in global memory."""
-    name = source.buffer(buffer.name)
-    elements = elements_of(buffer)
-    if _is_large(buffer):
-        whole = source.name("scratch", buffer.name)
-        source.line(f"{name} = {whole}")
-        source.offsets[buffer.name] = f"thread * ({source.integer(elements)})"
-    else:
-        assert isinstance(elements, ir.Int)
-        source.line(f"{name} = cuda.local.array({max(elements.value, 1)}, {NUMPY[buffer.dtype]})")
-
-
-def _parameters(kernel: ir.Kernel, source: Source, large: Sequence[ir.Buffer]) -> tuple[Parameter, ...]:
-    """What the body used, in a fixed order: buffers, scratch, scalars, sizes."""
-    found: list[Parameter] = []
-    for buffer in kernel.buffers:
-        if not _is_local(buffer) and ("buffer", buffer.name) in source.names:
-            found.append(Parameter(buffer.name, "buffer", _stored(buffer.dtype)))
-    for buffer in large:
-        found.append(Parameter(buffer.name, "scratch", _stored(buffer.dtype), text_of(elements_of(buffer))))
-    for name, dtype in kernel.scalars:
-        if ("scalar", name) in source.names:
-            found.append(Parameter(name, "scalar", _stored(dtype)))
-    for name in dim_names(kernel):
-        if ("size", name) in source.names:
-            found.append(Parameter(name, "size", "int64"))
-    return tuple(found)
+def _at_least_one(count: ir.IntExpr, most: int) -> str:
+    clamped = simplified(ir.IntOp("max", ir.Int(1), simplified(ir.IntOp("min", simplified(count), ir.Int(most)))))
+    return text_of(clamped)
 
 
 def _stored(dtype: ScalarType) -> str:

@@ -8,11 +8,12 @@ which numba reads once, when it is imported; the caller's own numba is not touch
 from __future__ import annotations
 
 import io
+import math
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Any, Self
@@ -20,11 +21,15 @@ from typing import IO, Any, Self
 import numpy as np
 
 from comprehension.codegen.cuda import CudaEntry, GeneratedCuda, Parameter
+from comprehension.errors import ComprehensionError
 from comprehension.jit.expression import evaluate
 from comprehension.jit.protocol import Message, read_message, write_message
 
 Array = np.ndarray[Any, Any]
-BLOCK = 16  # a simulated thread is a Python thread: small blocks are faster
+Shape = tuple[int, int, int]
+THREADS: Shape = (4, 2, 2)
+BLOCKS: Shape = (3, 2, 2)
+"""The largest block and grid that are simulated: a thread is a Python thread, and kernels are right for any shape."""
 
 
 class SimulationError(Exception):
@@ -34,7 +39,8 @@ class SimulationError(Exception):
 class CudaSimulator:
     """A simulator process; use it as a context.
 
-    `run` answers with every array, changed or not.  Raises SimulationError if a kernel raises.
+    `run` answers with every array, changed or not.
+    Raises SimulationError if a kernel raises, ComprehensionError if one reports a subscript out of range.
     """
 
     def __enter__(self) -> Self:
@@ -57,9 +63,16 @@ class CudaSimulator:
         arrays: Mapping[str, Array],
         sizes: Mapping[str, int] | None = None,
         scalars: Mapping[str, Any] | None = None,
+        *,
+        threads: Shape = THREADS,
+        blocks: Shape = BLOCKS,
     ) -> dict[str, Array]:
-        """Runs all stages on copies of `arrays`, which has every tensor and workspace."""
-        header = {"entries": [asdict(entry) for entry in generated.entries], "sizes": dict(sizes or {})}
+        """Runs all stages on copies of `arrays`, which has every tensor and workspace.
+
+        A block has `threads`, the grid `blocks` at most, x first.
+        """
+        header: dict[str, Any] = {"entries": [asdict(entry) for entry in generated.entries]}
+        header |= {"sizes": dict(sizes or {}), "threads": threads, "blocks": blocks}
         files = {f"array {name}": _packed(array) for name, array in arrays.items()}
         files |= {f"scalar {name}": _packed(np.asarray(value)) for name, value in (scalars or {}).items()}
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -70,6 +83,9 @@ class CudaSimulator:
             raise SimulationError("the simulator process ended")
         if answer.header["error"]:
             raise SimulationError(answer.header["error"])
+        code, seen, extent = answer.header["report"]
+        if code:
+            raise ComprehensionError(f"{generated.errors[code - 1]}: {seen}, where 0 to {extent - 1} are allowed")
         return {name: _unpacked(data) for name, data in answer.files.items()}
 
 
@@ -92,44 +108,58 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
     while (request := read_message(requests)) is not None:
         try:
-            files = {name: _packed(array) for name, array in _simulate(request).items()}
-            write_message(answers, Message({"error": None}, files))
+            arrays, report = _simulate(request)
+            files = {name: _packed(array) for name, array in arrays.items()}
+            write_message(answers, Message({"error": None, "report": report}, files))
         except Exception:  # whatever the kernel did, the caller is told
             write_message(answers, Message({"error": traceback.format_exc()}))
 
 
-def _simulate(request: Message) -> dict[str, Array]:
+def _simulate(request: Message) -> tuple[dict[str, Array], list[int]]:
+    """The arrays after all kernels ran, and what a check reported."""
     arrays = {n.removeprefix("array "): _unpacked(d) for n, d in request.files.items() if n.startswith("array ")}
     scalars = {n.removeprefix("scalar "): _unpacked(d) for n, d in request.files.items() if n.startswith("scalar ")}
-    sizes: dict[str, int] = request.header["sizes"]
+    known = {**request.header["sizes"], **{name: value[()] for name, value in scalars.items()}}
     flat = {name: np.ascontiguousarray(array).reshape(-1).copy() for name, array in arrays.items()}
+    errors = np.zeros(3, np.int64)
     namespace: dict[str, Any] = {}
     exec(compile(request.files["text"].decode(), "<generated CUDA>", "exec"), namespace)
     for record in request.header["entries"]:
         entry = CudaEntry(**{**record, "parameters": tuple(Parameter(**p) for p in record["parameters"])})
-        _launch(namespace[entry.name], entry, flat, sizes, scalars)
-    return {name: flat[name].reshape(array.shape) for name, array in arrays.items()}
+        threads = _shape(entry.threads, known, request.header["threads"])
+        blocks = _shape(entry.blocks, known, request.header["blocks"])
+        _launch(namespace[entry.name], entry, threads, blocks, {**flat, "errors": errors}, known)
+    return {name: flat[name].reshape(array.shape) for name, array in arrays.items()}, errors.tolist()
+
+
+def _shape(texts: Sequence[str], known: Mapping[str, Any], largest: Sequence[int]) -> tuple[int, ...]:
+    return tuple(min(_evaluated(text, known), most) for text, most in zip(texts, largest, strict=True))
 
 
 def _launch(
-    function: Any, entry: CudaEntry, flat: Mapping[str, Array], sizes: Mapping[str, int], scalars: Mapping[str, Array]
+    function: Any,
+    entry: CudaEntry,
+    threads: tuple[int, ...],
+    blocks: tuple[int, ...],
+    flat: Mapping[str, Array],
+    known: Mapping[str, Any],
 ) -> None:
     from numba import cuda
 
-    known = {**sizes, **{name: value[()] for name, value in scalars.items()}}
-    blocks = -(-_evaluated(entry.threads, known) // BLOCK)
-    arguments = [_argument(p, flat, known, blocks * BLOCK) for p in entry.parameters]
-    if blocks:
-        cuda.jit(function)[blocks, BLOCK](*arguments)
+    owners = {"block scratch": math.prod(blocks), "thread scratch": math.prod(blocks) * math.prod(threads)}
+    arguments = [_argument(p, flat, known, owners) for p in entry.parameters]
+    cuda.jit(function)[blocks, threads](*arguments)
 
 
-def _argument(parameter: Parameter, flat: Mapping[str, Array], known: Mapping[str, Any], threads: int) -> Any:
+def _argument(
+    parameter: Parameter, flat: Mapping[str, Array], known: Mapping[str, Any], owners: Mapping[str, int]
+) -> Any:
     match parameter.kind:
-        case "buffer":
+        case "buffer" | "errors":
             array = flat[parameter.name]
             return array.view(np.uint8) if array.dtype == np.bool_ else array
-        case "scratch":
-            return np.empty(threads * _evaluated(parameter.elements, known), parameter.dtype)
+        case "thread scratch" | "block scratch":
+            return np.empty(owners[parameter.kind] * _evaluated(parameter.elements, known), parameter.dtype)
         case "scalar" | "size":
             return np.dtype(parameter.dtype).type(known[parameter.name])
 

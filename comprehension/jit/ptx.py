@@ -69,8 +69,8 @@ def _ptx(function: Any, entry: CudaEntry, capability: Capability) -> str:
 def _type(parameter: Parameter) -> Any:
     from numba import types
 
-    scalar = getattr(types, parameter.dtype)
-    return types.CPointer(scalar) if parameter.kind in ("buffer", "scratch") else scalar
+    scalar = types.uint16 if parameter.dtype == "float16" else getattr(types, parameter.dtype)
+    return scalar if parameter.kind in ("scalar", "size") else types.CPointer(scalar)
 
 
 def _symbol(ptx: str) -> str:

@@ -240,7 +240,9 @@ class Store:
 class Loop:
     """`for variable in range(lower, upper, step)`; `unroll` is a request to LLVM, without effect on meaning.
 
-    `mapping` names a CUDA block or thread dimension that runs the loop ("block.x", "thread.y"), else None.
+    `mapping`, on CUDA: "block.x|y|z" or "thread.x|y|z" divides the iterations among blocks of the grid or threads of
+    a block; loops "flat.0", "flat.1", ... divide the points of their nest among all threads.  Iterations may run in
+    any order, and each has local buffers of its own.
     """
 
     variable: str
@@ -285,7 +287,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """CUDA only: all threads of the block meet."""
+    """CUDA only: all threads of the block meet.  Stands where all of them come: in no loop that threads divide."""
 
 
 Node = Define | Store | Loop | If | Tile | Barrier
@@ -299,7 +301,7 @@ class Space(Enum):
     WORKSPACE = "workspace"  # whole temporaries, provided by the caller, shared by all workers
     SCRATCH = "scratch"  # private to the worker running a chunk: packed panels, private rows (64-byte aligned)
     REGISTER = "register"  # private, constant shape, indexed only by tile axes: lives in vector registers
-    SHARED = "shared"  # CUDA: per block
+    SHARED = "shared"  # CUDA: private to the block
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,12 +325,15 @@ class Stage:
 
     With `parallel` the worker runs `body` for `variable` = lower + i * step, i in [lo, hi) of
     [0, ceil((upper - lower) / step)), `grain` of them at least per chunk.  Without it, once.
+    On CUDA, `threads` of a block and `blocks` of the grid, x first, at most; empty: as many as there is work for.
     """
 
     name: str
     body: tuple[Node, ...]
     parallel: Loop | None = None  # body of this Loop is empty; Stage.body is what it runs
     grain: int = 1
+    threads: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def test_rows_lanes_and_loops_between_become_threads():
     (stage,) = lowered("matmul")[0].kernel.stages
     loop, depth = stage.body[0], 0
     while isinstance(loop, ir.Loop) and loop.mapping is not None:
-        assert loop.mapping == f"grid.{depth}"
+        assert loop.mapping == f"flat.{depth}"
         loop, depth = loop.body[0], depth + 1
     assert depth >= 1
     assert stage.parallel is None
@@ -128,10 +128,10 @@ def test_kernels_scheduled_for_the_cpu_can_be_mapped_too(name, simulator):
 def test_threads_that_depend_on_each_other_are_refused():
     source, kernel = hw.scan_lanes(5, 19)
     steps = hw.loop("t", 1, 5, *kernel.stages[0].body[1].body)
-    across = ir.Loop("t", INT(1), INT(5), steps.body, mapping="grid.1")
+    across = ir.Loop("t", INT(1), INT(5), steps.body, mapping="flat.1")
     stage = kernel.stages[0]
-    units = ir.Loop("dt", INT(0), INT(19), (stage.body[0],), step=8, mapping="grid.0")
-    later = ir.Loop("dt", INT(0), INT(19), (across,), step=8, mapping="grid.0")
+    units = ir.Loop("dt", INT(0), INT(19), (stage.body[0],), step=8, mapping="flat.0")
+    later = ir.Loop("dt", INT(0), INT(19), (across,), step=8, mapping="flat.0")
     stages = (ir.Stage("stage0", (units,)), ir.Stage("stage1", (later,)))
     found = certify(build_scop(source), None, ir.Kernel("scan", (), (), kernel.buffers, stages))
     assert not found.properties["barriers"]
@@ -147,7 +147,7 @@ def pointwise(dtype, value, *, result=None, scalars=()):
     buffers = [ir.Buffer(n, dtype, (VAR("N"),), ir.Space.INPUT) for n in "XY"]
     buffers.append(ir.Buffer("R", result, (VAR("N"),), ir.Space.OUTPUT))
     store = ir.Store("R", (VAR("i"),), value)
-    loop = ir.Loop("i", INT(0), VAR("N"), (store,), mapping="grid.0")
+    loop = ir.Loop("i", INT(0), VAR("N"), (store,), mapping="flat.0")
     return ir.Kernel("point", ("N",), tuple(scalars), tuple(buffers), (ir.Stage("s", (loop,)),))
 
 
@@ -213,10 +213,10 @@ def test_large_local_buffers_live_in_global_memory(simulator):
     kernel = pointwise(f32, ir.Load("row", (VAR("i"),), f32))
     fill = ir.Loop("j", INT(0), VAR("N"), (ir.Store("row", (VAR("j"),), ir.Load("X", (VAR("j"),), f32)),))
     loop = kernel.stages[0].body[0]
-    loop = ir.Loop("i", loop.lower, loop.upper, (fill, *loop.body), mapping="grid.0")
+    loop = ir.Loop("i", loop.lower, loop.upper, (fill, *loop.body), mapping="flat.0")
     kernel = ir.Kernel("point", ("N",), (), (*kernel.buffers, row), (ir.Stage("s", (loop,)),))
     generated = generate_cuda(kernel)
-    (scratch,) = [p for p in generated.entries[0].parameters if p.kind == "scratch"]
+    (scratch,) = [p for p in generated.entries[0].parameters if p.kind == "thread scratch"]
     assert scratch.elements == "(N * 2)"
     check_pointwise(simulator, kernel, f32)
 
@@ -227,7 +227,7 @@ def test_hostile_names_stay_names(simulator):
     buffers = [ir.Buffer(n, f32, (INT(4),), ir.Space.INPUT) for n in (names["X"], names["Y"])]
     buffers.append(ir.Buffer(names["R"], f32, (INT(4),), ir.Space.OUTPUT))
     total = ir.BinaryOp("+", ir.Load("cuda", (VAR("np"),), f32), ir.Load("__import__", (VAR("np"),), f32), f32)
-    loop = ir.Loop("np", INT(0), INT(4), (ir.Store("lambda", (VAR("np"),), total),), mapping="grid.0")
+    loop = ir.Loop("np", INT(0), INT(4), (ir.Store("lambda", (VAR("np"),), total),), mapping="flat.0")
     kernel = ir.Kernel("exec", (), (), tuple(buffers), (ir.Stage("thread", (loop,)),))
     arrays = {"cuda": np.ones(4, np.float32), "__import__": np.ones(4, np.float32)}
     out = simulator.run(generate_cuda(kernel), memory(kernel, arrays))

@@ -1,8 +1,8 @@
 """Mapping to a GPU: the units of a stage, the loops around its body and the lanes of its tiles become threads.
 
-    parallel i in 0:M                       for i in 0:M            on grid.0
-      for j in 0:N:                           for j in 0:N          on grid.1
-        tile r in 0+4 x l in s+8 below L: ->    for lane in 0:8     on grid.2
+    parallel i in 0:M                       for i in 0:M            on flat.0
+      for j in 0:N:                           for j in 0:N          on flat.1
+        tile r in 0+4 x l in s+8 below L: ->    for lane in 0:8     on flat.2
           C(r, l) = ...                           if s + lane < L:
                                                     for r in 0:4:
                                                       C(r, s + lane) = ...
@@ -77,7 +77,7 @@ def _candidates(kernel: ir.Kernel, number: int) -> Iterator[ir.Kernel]:
 def _mapped(kernel: ir.Kernel, number: int, nest: Sequence[ir.Loop], body: tuple[ir.Node, ...]) -> ir.Kernel:
     """The stage as a nest of mapped loops around `body`."""
     for position, loop in reversed(list(enumerate(nest))):
-        body = (replace(loop, body=body, mapping=f"grid.{position}"),)
+        body = (replace(loop, body=body, mapping=f"flat.{position}"),)
     stage = replace(kernel.stages[number], parallel=None, body=body)
     stages = (*kernel.stages[:number], stage, *kernel.stages[number + 1 :])
     return narrowed(replace(kernel, stages=stages), [loop.variable for loop in nest])
