@@ -25,6 +25,7 @@ from comprehension.jit.kernel import Kernel as Kernel
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
 from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
+from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.frontend import analyse
 from comprehension.lang.loops import LoopProgram, Role
@@ -63,11 +64,11 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
         program, source = text, None
     else:
         raise ComprehensionError(f"define: expected the text of a comprehension, found a {type(text).__name__}")
-    checked = analyse(program, source)
+    canonical = to_text(program)
+    checked = check(program, source) if client.is_analysed(canonical) else analyse(program, source)
     for definition in checked.values():
         for warning in definition.warnings:
             warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
-    canonical = to_text(program)
     return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked.values()))
 
 
@@ -190,7 +191,7 @@ class Comprehension:
             except BaseException as error:  # cancelled, or any failure: it belongs to who waits
                 future.set_exception(error)
 
-        client.submit(request).add_done_callback(settle)
+        self._artifact(request).add_done_callback(settle)
         return future
 
     def reference(self, *inputs: Any, out: Any = None) -> Any:
@@ -278,7 +279,6 @@ class Comprehension:
             raise ComprehensionError(f'compile: target must be "cpu" or "cuda", not {target!r}')
         if math not in ("fast", "strict"):
             raise ComprehensionError(f'compile: math must be "fast" or "strict", not {math!r}')
-        infer(self.definition, specs, _sizes_of(specs))  # what is wrong with the sizes is said here, with its place
         return ComprehensionRequest(
             name=self.name,
             text=self.text,
@@ -293,7 +293,11 @@ class Comprehension:
 
     def _compile(self, request: ComprehensionRequest) -> Kernel:
         known = self._kernels.get(_settings(request))
-        return known if known is not None else self._made(request, client.submit(request, urgent=True).result())
+        return known if known is not None else self._made(request, self._artifact(request, urgent=True).result())
+
+    def _artifact(self, request: ComprehensionRequest, urgent: bool = False) -> Future[Artifact]:
+        """From the cache or the compiler; before it compiles, what is wrong with the sizes is said with its place."""
+        return client.submit(request, urgent, lambda: infer(self.definition, request.specs, request.sizes))
 
     def _made(self, request: ComprehensionRequest, artifact: Artifact) -> Kernel:
         """The kernel of an artifact; two threads that made one at once get the same."""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
@@ -35,10 +35,18 @@ from comprehension.jit.failure import (
 )
 from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
-from comprehension.jit.request import Request, SourceRequest, fingerprint, key_of
+from comprehension.jit.request import (
+    ComprehensionRequest,
+    Request,
+    SourceRequest,
+    fingerprint,
+    key_of,
+    key_of_text,
+)
 from comprehension.machine import host
 
 OBJECT = "kernel.o"
+ANALYSED = "analysed"
 ALARM_FACTOR = 2.0  # the process's own alarm comes later than our kill, for the case that we are gone
 _THEIRS: Mapping[str, type[ComprehensionError]] = {
     "ComprehensionError": ComprehensionError,
@@ -140,10 +148,13 @@ class Client:
         self._caches: dict[Path, Cache | None] = {}
         self._closed = False
 
-    def submit(self, request: Request, urgent: bool = False) -> Future[Artifact]:
+    def submit(
+        self, request: Request, urgent: bool = False, on_miss: Callable[[], object] | None = None
+    ) -> Future[Artifact]:
         """The future artifact of `request`; `urgent` ones (someone waits) go before the others.
 
-        The cache is looked up here, on the caller's thread: a hit is a finished future.
+        The cache is looked up here, on the caller's thread: a hit is a finished future.  `on_miss` is called where
+        something will have to be compiled; what it raises goes to the caller.
         """
         key = key_of(request)
         with self._lock:
@@ -155,6 +166,8 @@ class Client:
         found = self._load(key) if waiting is None else None
         if found is not None:
             return _finished(found)
+        if waiting is None and on_miss is not None:
+            on_miss()
         with self._lock:
             future = self._in_flight.setdefault(key, Future())
             self._queue.put((0 if urgent else 1, next(self._numbers), key, request))
@@ -217,6 +230,8 @@ class Client:
         statistics.compiled += 1
         if response.header["fingerprint"] == fingerprint(request.header()["kind"]):
             self._store(key, response.files)
+            if isinstance(request, ComprehensionRequest):
+                self._store(key_of_text(request.text), {ANALYSED: b""})
         else:
             log.warning("the compiler's files changed since this program began: its artifacts are not cached")
         return response.files
@@ -237,6 +252,11 @@ class Client:
             process, self._process = self._process, None
             process.close()
             raise
+
+    def is_analysed(self, text: str) -> bool:
+        """Whether a kernel of this canonical text was made before: then nothing is wrong with it at any size."""
+        cache = self._cache()
+        return cache is not None and cache.load(key_of_text(text)) is not None
 
     def _load(self, key: str) -> Artifact | None:
         cache = self._cache()
@@ -264,9 +284,14 @@ class Client:
         return self._caches[root]
 
 
-def submit(request: Request, urgent: bool = False) -> Future[Artifact]:
+def submit(request: Request, urgent: bool = False, on_miss: Callable[[], object] | None = None) -> Future[Artifact]:
     """The artifact of a request, from this process's client (made at first use)."""
-    return _client().submit(request, urgent)
+    return _client().submit(request, urgent, on_miss)
+
+
+def is_analysed(text: str) -> bool:
+    """Whether the cache knows that a canonical text is right, whatever the sizes."""
+    return _client().is_analysed(text)
 
 
 def compile_source(

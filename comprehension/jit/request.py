@@ -113,6 +113,12 @@ def key_of(request: Request) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def key_of_text(text: str) -> str:
+    """The cache key of what is known of a canonical text alone."""
+    content = json.dumps([FORMAT, fingerprint("comprehension"), "text", text])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 @functools.cache
 def fingerprint(kind: str) -> str:
     """A hash of what turns a request of this kind into code: Python, libraries, the compiler's own files."""

@@ -60,7 +60,9 @@ class Linear:
     @property
     def names(self) -> frozenset[str]:
         """Every name that the form depends on."""
-        return frozenset().union(*(atom.names for atom, _ in self.terms))
+        if len(self.terms) == 1:
+            return self.terms[0][0].names
+        return frozenset().union(*[atom.names for atom, _ in self.terms])
 
     @property
     def value(self) -> int | None:
@@ -72,25 +74,34 @@ class Linear:
         return next((c for atom, c in self.terms if atom.op == "name" and atom.key == name), 0)
 
     def __add__(self, other: Linear | int) -> Linear:
-        if isinstance(other, int):
-            return Linear(self.terms, self.constant + other)
-        if not other.terms:
-            return Linear(self.terms, self.constant + other.constant)
-        sums = dict(self.terms)
-        for atom, coefficient in other.terms:
-            sums[atom] = sums.get(atom, 0) + coefficient
-        return _linear(sums, self.constant + other.constant)
+        return self._plus(other, 1)
 
     def __neg__(self) -> Linear:
         return self * -1
 
     def __sub__(self, other: Linear | int) -> Linear:
-        return self + (-other)
+        return self._plus(other, -1)
+
+    def _plus(self, other: Linear | int, factor: int) -> Linear:
+        """`self + factor * other`."""
+        if isinstance(other, int):
+            return Linear(self.terms, self.constant + factor * other)
+        constant = self.constant + factor * other.constant
+        if not other.terms:
+            return Linear(self.terms, constant)
+        if not self.terms:
+            return Linear(other.terms if factor == 1 else tuple([(a, factor * c) for a, c in other.terms]), constant)
+        sums = dict(self.terms)
+        for atom, coefficient in other.terms:
+            sums[atom] = sums.get(atom, 0) + factor * coefficient
+        return _linear(sums, constant)
 
     def __mul__(self, factor: int) -> Linear:
         if factor == 0:
             return number(0)
-        return Linear(tuple((atom, c * factor) for atom, c in self.terms), self.constant * factor)
+        if not self.terms:
+            return Linear((), self.constant * factor)
+        return Linear(tuple([(atom, c * factor) for atom, c in self.terms]), self.constant * factor)
 
     def __str__(self) -> str:
         return to_text(to_expr(self))
@@ -210,9 +221,14 @@ def _flattened(op: Op, form: Linear) -> tuple[Linear, ...]:
 
 
 def _linear(terms: Mapping[Atom, int], constant: int) -> Linear:
-    kept = [(atom, c) for atom, c in terms.items() if c]
-    kept.sort(key=lambda term: term[0].key)
+    kept = [term for term in terms.items() if term[1]]
+    if len(kept) > 1:
+        kept.sort(key=_key)
     return Linear(tuple(kept), constant)
+
+
+def _key(term: tuple[Atom, int]) -> str:
+    return term[0].key
 
 
 def _opaque(op: Op, *args: Linear) -> Linear:
