@@ -20,16 +20,23 @@ def same_scalar(left: ScalarValue, right: ScalarValue) -> bool:
     return type(left) is type(right) and repr(left) == repr(right)
 
 
+_PLAIN = frozenset((int, str, bool, type(None)))
+
+
 def value_key(value: Any) -> Any:
     """A hashable key of one attribute value, with the types of the numbers inside."""
-    if isinstance(value, tuple):
-        return tuple([value_key(part) for part in value])
-    if isinstance(value, bool | int | str | type(None)):
-        return (type(value).__name__, value)
+    kind = type(value)
+    if kind in _PLAIN:
+        return (kind, value)
+    if kind is tuple:
+        for part in value:
+            if type(part) is not int:
+                return tuple([value_key(part) for part in value])
+        return (int, value)  # an axis, a shape: most attributes
     if isinstance(value, float | complex):
-        return (type(value).__name__, repr(value))
-    if isinstance(value, slice):
-        return ("slice", value_key(value.start), value_key(value.stop), value_key(value.step))
+        return (kind, repr(value))
+    if kind is slice:
+        return (slice, value_key(value.start), value_key(value.stop), value_key(value.step))
     return value
 
 
@@ -39,4 +46,29 @@ def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
     >>> attribute_key({"axis": 1}) == attribute_key({"axis": True})
     False
     """
+    if not attributes:
+        return ()
     return tuple([(name, value_key(attributes[name])) for name in sorted(attributes)])
+
+
+def same_attributes(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    """Whether two operations' attributes have the same key (False also where only their keys can tell).
+
+    >>> same_attributes({"axis": (1,)}, {"axis": (1,)}), same_attributes({"axis": (1,)}, {"axis": (True,)})
+    (True, False)
+    """
+    if not left and not right:
+        return True
+    return left == right and all(_same_kind(value, right[name]) for name, value in left.items())
+
+
+def _same_kind(left: Any, right: Any) -> bool:
+    """Of two equal values: whether they are also of the same types, down to the last number."""
+    kind = type(left)
+    if kind is not type(right):
+        return False
+    if kind is tuple:
+        return all(map(_same_kind, left, right))
+    if kind is int or kind is str or kind is bool or left is None:
+        return True
+    return bool(value_key(left) == value_key(right))

@@ -11,6 +11,9 @@ from __future__ import annotations
 import dis
 import itertools
 import sys
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from weakref import ref
@@ -20,17 +23,34 @@ Location = tuple[int, ...]  # code number and instruction offset of each frame, 
 _HERE = f"{Path(__file__).parent}/"
 _PACKAGES = tuple(f"{Path(__file__).parent.parent / name}/" for name in ("coexec", "minitensor", "comprehension"))
 
-# The number of a piece of code, and its call instructions that have a part before (CPython 3.11): once a call site is
-# specialised, a builtin is called from the first part, until then from the second, a few bytes on.
-_Code = tuple[int, dict[int, int]]
 
-_numbers: dict[tuple[str, str, int, int], int] = {}
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What stays of a piece of code: its number, its file, and the line of each instruction from an offset on.
+
+    `two_part`: call instructions that have a part before (CPython 3.11): once a call site is specialised, a builtin is
+    called from the first part, until then from the second, a few bytes on.
+    """
+
+    number: int
+    two_part: dict[int, int]
+    file: str
+    offsets: list[int]
+    lines: list[int]
+
+
+_codes: dict[tuple[str, str, int, int], _Code] = {}
+_by_number: list[_Code] = []
 _by_identity: dict[int, tuple[ref[CodeType], _Code]] = {}  # a code object's hash reads all its bytecode: too slow a key
+_stacks: dict[tuple[int, ...], Location] = {}  # from identities of code and offsets; empty again once one of them dies
+_locations: dict[Location, Location] = {}  # one object for each, so that comparing them is cheap
+_MOST_STACKS = 100_000  # beyond this many the tables start again
+_lock = threading.Lock()  # numbers are given once
 
 
 def code_number(code: CodeType) -> int:
     """A number for a piece of code: equal for code objects made again from the same source."""
-    return _known(code)[0]
+    return _known(code).number
 
 
 def _known(code: CodeType) -> _Code:
@@ -38,28 +58,64 @@ def _known(code: CodeType) -> _Code:
     if known is not None and known[0]() is code:
         return known[1]
     key = (code.co_filename, code.co_qualname, code.co_firstlineno, hash(code.co_code))
-    found = (_numbers.setdefault(key, len(_numbers)), _two_part_calls(code))
+    with _lock:
+        found = _codes.get(key)
+        if found is None:
+            found = _codes[key] = _describe(code, len(_by_number))
+            _by_number.append(found)
     identity = id(code)
-    _by_identity[identity] = (ref(code, lambda _: _by_identity.pop(identity, None)), found)
+    _by_identity[identity] = (ref(code, lambda _: _forget(identity)), found)
     return found
 
 
-def _two_part_calls(code: CodeType) -> dict[int, int]:
-    """From the offset of a call's first part to that of its second."""
+def _forget(identity: int) -> None:
+    """The code object is gone: its identity will be another's."""
+    _by_identity.pop(identity, None)
+    _stacks.clear()
+
+
+def _describe(code: CodeType, number: int) -> _Code:
     instructions = list(dis.get_instructions(code))
     pairs = itertools.pairwise(instructions)
-    return {first.offset: second.offset for first, second in pairs if first.opname == "PRECALL"}
+    starts = list(dis.findlinestarts(code))
+    return _Code(
+        number=number,
+        two_part={first.offset: second.offset for first, second in pairs if first.opname == "PRECALL"},
+        file=code.co_filename,
+        offsets=[offset for offset, _ in starts],
+        lines=[line or 0 for _, line in starts],
+    )
 
 
 def location(frame: FrameType | None, root: FrameType | None) -> Location:
-    """The location of `frame` inside the call made by `root`."""
+    """The location of `frame` inside the call made by `root`.
+
+    Every operation recorded asks for one, mostly from a stack seen before: that costs one look at each frame.
+    """
+    stack: list[int] = []
+    inner = frame
+    while frame is not None and frame is not root:
+        stack.append(id(frame.f_code))
+        stack.append(frame.f_lasti)
+        frame = frame.f_back
+    key = tuple(stack)
+    found = _stacks.get(key)
+    return _locate(inner, root, key) if found is None else found
+
+
+def _locate(frame: FrameType | None, root: FrameType | None, stack: tuple[int, ...]) -> Location:
     parts: list[int] = []
     while frame is not None and frame is not root:
-        number, two_part = _known(frame.f_code)
-        parts.append(number)
-        parts.append(two_part.get(frame.f_lasti, frame.f_lasti))
+        known = _known(frame.f_code)
+        parts.append(known.number)
+        parts.append(known.two_part.get(frame.f_lasti, frame.f_lasti))
         frame = frame.f_back
-    return tuple(parts)
+    if len(_stacks) >= _MOST_STACKS:
+        _stacks.clear()
+        _locations.clear()
+    here = tuple(parts)
+    found = _stacks[stack] = _locations.setdefault(here, here)
+    return found
 
 
 def callers_frame() -> FrameType | None:
@@ -77,3 +133,12 @@ def users_line(frame: FrameType | None = None) -> str:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGES):
         frame = frame.f_back
     return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def line_of(here: Location) -> str:
+    """The same of a location, when its frames are long gone."""
+    for number, offset in zip(here[::2], here[1::2], strict=True):
+        code = _by_number[number]
+        if not code.file.startswith(_PACKAGES):
+            return f"{code.file}:{code.lines[bisect_right(code.offsets, offset) - 1]}"
+    return "?"

@@ -13,6 +13,7 @@ keeps the values of every round.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -35,7 +36,8 @@ class Loop:
 
 def find_loops(records: Sequence[OpRecord]) -> list[Loop]:
     """The innermost loops of at least two rounds, in the order of the trace."""
-    keys = [_key(record) for record in records]
+    times = Counter([id(record.location) for record in records])
+    keys = [_key(record) if times[id(record.location)] > 1 else record for record in records]
     following: list[int | None] = [None] * len(keys)  # the next record with the same key
     last: dict[Any, int] = {}
     for i in reversed(range(len(keys))):
@@ -56,8 +58,9 @@ def find_loops(records: Sequence[OpRecord]) -> list[Loop]:
 def _key(record: OpRecord) -> Any:
     if record.forward is not None:
         return record  # the gradient of one operation: like no other
-    specs = tuple([(spec.shape, spec.dtype) if spec else None for spec in record.input_specs])
-    return (record.op.name, attribute_key(record.attributes), record.location, specs)
+    attributes = attribute_key(record.attributes) if record.attributes else ()
+    # Locations and specs are one object each while the records hold them (`location`, `spec_of`).
+    return (id(record.op), id(record.location), tuple(map(id, record.input_specs)), attributes)
 
 
 def _rounds(keys: Sequence[Any], begin: int, period: int) -> int:

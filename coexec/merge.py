@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coexec.dims import Unifier
-from coexec.keys import attribute_key, same_scalar
+from coexec.keys import attribute_key, same_attributes, same_scalar
 from coexec.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.opaque import has_comprehension
 from coexec.prune import prune, symbolic_feeds
@@ -68,10 +68,12 @@ def _is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     place = (record.op.name, record.location)
     counts = graph.trip_counts.setdefault(place, set())
     counts.add(loop.rounds)
-    foldable = is_foldable(trace, loop)
-    if foldable and (len(counts) > MOST_TRIP_COUNTS or max(counts) > MOST_UNROLLED):
+    restless = len(counts) > MOST_TRIP_COUNTS or max(counts) > MOST_UNROLLED
+    if not (restless or place in graph.folded) or not is_foldable(trace, loop):
+        return False
+    if restless:
         graph.foldable.add(place)
-    return foldable and place in graph.folded
+    return place in graph.folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class _Merger:
         self.feeds = dict(trace.feeds)
         self.symbols = dict(trace.symbols)
         self.generalised = False  # a dimension became a symbol
-        self.places = {_place(node.key) for node in self.path if node.key is not None}
+        self._places: set[Place | None] = set()  # of the first so many nodes of the path
+        self._placed = 0
 
     def output(self, produced: Produced) -> TraceOutput:
         return self.path[produced.index].outputs[produced.output]
@@ -131,17 +134,70 @@ class _Merger:
 
     def take(self, record: OpRecord) -> None:
         """Moves the pointer to the node of `record`, which is made if there is none."""
+        known = self._known_child(record)
+        if known is not None:
+            self._arrive(known)
+            return
         key = self._key(record)
         match = self._best_child(key, record) or self._best_join(key, record)
         node = self._new_node(key, record) if match is None else self._commit(match)
         self.graph.add_edge(self.pointer, node)
-        self.places.add(_place(key))
         self._arrive(node)
 
     def _arrive(self, node: TraceNode) -> None:
         self.place[node] = len(self.path)
         self.path.append(node)
         self.pointer = node
+
+    def _known_child(self, record: OpRecord) -> TraceNode | None:
+        """The child that covers the record just as it stands.
+
+        What `_best_child` finds for most records of most traces, at a small part of the price; None also where that
+        takes a closer look.
+        """
+        if self.graph.symbols.origins:
+            return None
+        found = [node for node in self.pointer.children if self._is_as_before(node, record)]
+        return min(found, key=lambda node: node.number, default=None)
+
+    def _is_as_before(self, node: TraceNode, record: OpRecord) -> bool:
+        """Whether nothing tells the record from the one that the node was made for, wiring included."""
+        first, key = node.first, node.key
+        if first is None or key is None or first.op is not record.op or first.location != record.location:
+            return False
+        if first.input_specs != record.input_specs or first.output_specs != record.output_specs:
+            return False
+        if not same_attributes(first.attributes, record.attributes):
+            return False
+        if key.forward != (None if record.forward is None else self.path[record.forward].number):
+            return False
+        fresh: dict[TraceFeed, int] = {}
+        for wiring, x in zip(node.inputs, record.inputs, strict=True):
+            if not self._is_wired(wiring, x, fresh):
+                return False
+        self.feeds.update(fresh)
+        return True
+
+    def _is_wired(self, wiring: Wiring, x: InputRef, fresh: dict[TraceFeed, int]) -> bool:
+        """Whether the wiring covers the input without any change; `fresh` gets a feed that this path has not met."""
+        if type(wiring) is FromNodes and type(x) is Produced:
+            producer = self.path[x.index]
+            if len(wiring.alternatives) != 1 or self.place[producer] != x.index:
+                return False
+            only = wiring.alternatives[0]
+            return only.node is producer and only.index == x.output
+        if type(wiring) is FromFeed and type(x) is External:
+            known = self.feeds.get(wiring.feed)
+            return (fresh.setdefault(wiring.feed, x.number) if known is None else known) == x.number
+        if type(wiring) is FromScalar and type(x) is Scalar:
+            return same_scalar(wiring.value, x.value) if not wiring.varies else type(x.value) is type(wiring.value)
+        return False
+
+    def _was_here(self, place: Place | None) -> bool:
+        """Whether the path has been at that place of the program."""
+        self._places.update([node.place for node in self.path[self._placed :]])
+        self._placed = len(self.path)
+        return place in self._places
 
     def _key(self, record: OpRecord) -> NodeKey:
         attributes = dict(record.attributes)
@@ -240,7 +296,7 @@ class _Merger:
         )
         if unifier.changes == 0 or _has_symbolic_form(taken):
             return taken
-        self.graph.rigid.add(_place(key))
+        self.graph.rigid.add((key.op, key.location))
         return None
 
     def _commit(self, match: _Match) -> TraceNode:
@@ -262,10 +318,10 @@ class _Merger:
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
         wirings = [self._wiring(reference) for reference in record.inputs]
         inputs, outputs, attributes = self._specs(record, wirings)
-        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where)
+        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
         node.inputs = wirings
-        place = _place(key)
-        if place not in self.places:  # later iterations of a loop are no restlessness
+        place = (key.op, key.location)
+        if not self._was_here(place):  # later iterations of a loop are no restlessness
             self.graph.restless[place] = self.graph.restless.get(place, 0) + 1
         return node
 
@@ -319,10 +375,6 @@ class _Merger:
                 feed = self.graph.add_feed()
                 self.feeds[feed] = number
                 return FromFeed(feed)
-
-
-def _place(key: NodeKey) -> Place:
-    return (key.op, key.location)
 
 
 def _only_source(wiring: Wiring) -> SymbolicSpec | None:

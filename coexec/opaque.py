@@ -10,32 +10,48 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from coexec.keys import attribute_key
 from minitensor.errors import NoComprehension
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
-_answers: dict[
-    tuple[Any, ...], str | None
-] = {}  # one entry for each operation, operand types and attributes ever asked
-_MOST_ANSWERS = 100_000  # beyond this many the table starts again
+_specs: dict[tuple[tuple[int, ...], np.dtype[Any]], TensorSpec] = {}
+_answers: dict[tuple[Any, ...], tuple[str | None, tuple[Operand, ...]]] = {}  # with what their keys' identities are of
+_MOST_ENTRIES = 100_000  # of either table; beyond this many it starts again
 
 
-def why_opaque(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> str | None:
-    """Why no kernel can do this operation on these operands (Values and Python scalars); None if one can."""
+def spec_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> TensorSpec:
+    """The spec of these, the same object each time: comparisons then end at the identity."""
+    key = (shape, dtype)
+    found = _specs.get(key)
+    if found is None:
+        if len(_specs) >= _MOST_ENTRIES:
+            _specs.clear()
+        found = _specs[key] = TensorSpec(shape, dtype)
+    return found
+
+
+def operands_of(inputs: Iterable[Any]) -> tuple[Operand, ...]:
+    """The specs of Values; Python scalars as they are."""
+    return tuple([spec_of(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs])
+
+
+def why_opaque(op: OpDef, operands: tuple[Operand, ...], attributes: dict[str, Any]) -> str | None:
+    """Why no kernel can do this operation on these operands (made by `operands_of`); None if one can."""
     if op.comprehension is None:
         return op.opaque_because
     if op.effect is Effect.HOST:
         return "it acts outside the tensors"
-    signature = tuple([(x.shape, x.dtype) if isinstance(x, Value) else type(x) for x in inputs])
-    key = (op.name, signature, attribute_key(attributes))
-    answer = _answers.get(key, "")  # no reason is empty
-    if answer == "":
-        operands = [TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs]
-        if len(_answers) >= _MOST_ANSWERS:
+    signature = tuple([id(x) if type(x) is TensorSpec else type(x) for x in operands])
+    key = (op, signature, attribute_key(attributes))
+    known = _answers.get(key)
+    if known is None:
+        if len(_answers) >= _MOST_ENTRIES:
             _answers.clear()
-        answer = _answers[key] = _refusal(op, operands, attributes)
-    return answer
+        known = _answers[key] = (_refusal(op, operands, attributes), operands)
+    return known[0]
 
 
 def has_comprehension(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from coexec.location import callers_frame, location, users_line
-from coexec.opaque import values_to_check, why_opaque
+from coexec.opaque import operands_of, values_to_check, why_opaque
 from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
@@ -230,7 +230,7 @@ class PythonRunner(Validator):
 
     def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
-        volatile, because = self.walk.volatile, why_opaque(op, inputs, attributes)
+        volatile, because = self.walk.volatile, why_opaque(op, operands_of(inputs), attributes)
         if volatile and because is None and (op.name, location(callers_frame(), self.root)) in volatile:
             because = "its attributes or sizes vary more than a graph can follow"
         if because is not None:

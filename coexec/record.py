@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from coexec.location import Location, callers_frame, location, users_line
-from coexec.opaque import values_to_check, why_opaque
-from coexec.promise import StepLog, make_promise, origin
+from coexec.location import Location, callers_frame, line_of, location
+from coexec.opaque import operands_of, spec_of, values_to_check, why_opaque
+from coexec.promise import Promise, StepLog, make_promise, origin
 from coexec.symbolic import ScalarValue
 from coexec.trace_graph import Place, TraceFeed, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, local
 
+# Not frozen, which would triple the price of making them: a step makes some for every operation it records.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Produced:
     """Output `output` of operation number `index` of the trace."""
 
@@ -31,14 +33,14 @@ class Produced:
     output: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class External:
     """A tensor from outside; equal numbers are the same contents."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scalar:
     value: ScalarValue
 
@@ -46,7 +48,7 @@ class Scalar:
 InputRef = Produced | External | Scalar
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class OpRecord:
     """One operation.  `forward`: the operation whose gradient was being taken, by number in the trace."""
 
@@ -57,7 +59,11 @@ class OpRecord:
     output_specs: tuple[TensorSpec, ...]
     location: Location
     forward: int | None
-    where: str
+
+    @property
+    def where(self) -> str:
+        """file:line, for messages."""
+        return line_of(self.location)
 
 
 @dataclass(slots=True)
@@ -100,30 +106,40 @@ class Recorder:
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule and records it."""
-        here = location(frame := callers_frame(), self.root)
-        if why_opaque(op, inputs, attributes) or (op.name, here) in self.volatile:
+        here = location(callers_frame(), self.root)
+        operands = operands_of(inputs)
+        if why_opaque(op, operands, attributes) or (self.volatile and (op.name, here) in self.volatile):
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
             return run_eager(op, inputs, attributes)
-        for x in values_to_check(op, inputs):
-            self.on_read(x)
+        if op.may_raise:
+            for x in values_to_check(op, inputs):
+                self.on_read(x)
         outputs = run_eager(op, inputs, attributes)
-        index = len(self.trace.prefix) + len(self.trace.records)
-        self.trace.records.append(
+        records, log = self.trace.records, self.log
+        index = len(self.trace.prefix) + len(records)
+        references: list[InputRef] = []
+        for x in inputs:
+            if type(x) is not Value:
+                references.append(Scalar(x))
+            elif type(promise := x.pending) is Promise and promise.owner is log:
+                references.append(Produced(promise.index, promise.output))
+            else:
+                references.append(self._external(x))
+        records.append(
             OpRecord(
-                op=op,
-                attributes=attributes,
-                inputs=tuple([self._reference(x) for x in inputs]),
-                input_specs=tuple([TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else None for x in inputs]),
-                output_specs=tuple([TensorSpec(x.shape, x.dtype) for x in outputs]),
-                location=here,
-                forward=forward_index(self.log),
-                where=users_line(frame),
+                op,
+                attributes,
+                tuple(references),
+                tuple([x if type(x) is TensorSpec else None for x in operands]),
+                tuple([spec_of(x.shape, x.dtype) for x in outputs]),
+                here,
+                None if local.differentiating is None else forward_index(log),
             )
         )
         for i, value in enumerate(outputs):
-            make_promise(value, self.log, index, i)
+            make_promise(value, log, index, i)
         return outputs
 
     def on_read(self, value: Value) -> None:
@@ -146,12 +162,7 @@ class Recorder:
         self.root = None  # the frame holds this recorder: no cycle may outlive the call
         return self.trace
 
-    def _reference(self, x: Any) -> InputRef:
-        if not isinstance(x, Value):
-            return Scalar(x)
-        promise = origin(x, self.log)
-        if promise is not None:
-            return Produced(promise.index, promise.output)
+    def _external(self, x: Value) -> External:
         number = self._numbers.get(id(x))
         if number is None:
             number = self._numbers[id(x)] = len(self.externals)

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coexec.dims import Symbols
 from coexec.errors import MalformedGraph
 from coexec.location import Location
 from coexec.symbolic import ScalarValue, SymbolicSpec
 from minitensor.ops.opdef import OpDef
+
+if TYPE_CHECKING:
+    from coexec.record import OpRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +81,12 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None).
 
     `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
+    `first`: the record that it was made for.
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "input_specs", "inputs", "kept", "key", "loops", "number", "op",
-        "output_specs", "outputs", "parents", "reads", "where",
+        "attributes", "children", "fetched", "first", "input_specs", "inputs", "kept", "key", "loops", "number", "op",
+        "output_specs", "outputs", "parents", "place", "reads", "where",
     )  # fmt: skip
 
     def __init__(
@@ -94,10 +98,13 @@ class TraceNode:
         input_specs: tuple[SymbolicSpec | None, ...],
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
+        first: OpRecord | None = None,
     ) -> None:
         self.number = number
         self.op = op
         self.key = key
+        self.place: Place | None = None if key is None else (key.op, key.location)
+        self.first = first
         self.attributes = attributes
         self.inputs: list[Wiring] = []
         self.input_specs = input_specs  # None for scalars
@@ -151,8 +158,9 @@ class TraceGraph:
         input_specs: tuple[SymbolicSpec | None, ...],
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
+        first: OpRecord | None = None,
     ) -> TraceNode:
-        node = TraceNode(len(self.nodes) + 2, op, key, attributes, input_specs, output_specs, where)
+        node = TraceNode(len(self.nodes) + 2, op, key, attributes, input_specs, output_specs, where, first)
         self.nodes.append(node)
         self.by_key.setdefault(key, []).append(node)
         self.version += 1

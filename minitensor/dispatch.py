@@ -137,11 +137,19 @@ def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) 
 
     Raises as `apply` does.
     """
-    arrays = [filled(x) if isinstance(x, Value) else x for x in contents]
+    arrays = []
+    for x in contents:
+        if type(x) is Value:
+            array = x.array
+            arrays.append(filled(x) if array is None else array)
+        else:
+            arrays.append(x)
     try:
         results = op.eager(*arrays, **attributes)
     except Exception as error:
         explain_failure(error, op, contents, attributes)
+    if type(results) is _ndarray and results.base is None:
+        return (Value(results),)
     several = results if isinstance(results, tuple) else (results,)
     return tuple(Value(settle(result, contents)) for result in several)
 
