@@ -19,6 +19,7 @@ from numba import types
 
 from comprehension.codegen.arithmetic import emit_convert
 from comprehension.codegen.lanes import Lanes, integer_of
+from comprehension.codegen.target import scaled_by_power
 
 LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.4286068203094173e-06
 LN2_HIGH_64, LN2_LOW_64 = 0.693147180559663, 2.8235290563031577e-13
@@ -67,8 +68,13 @@ def nearest_integer(x: Lanes) -> tuple[Lanes, Lanes]:
 
     Adding 1.5 * 2**23 leaves the integer in the low bits of the sum.
     """
+    return _rounded_product(x, 1.0)
+
+
+def _rounded_product(x: Lanes, factor: float) -> tuple[Lanes, Lanes]:
+    """`nearest_integer` of x * factor, the product not rounded before."""
     magic = x.const(1.5 * 2.0**23 if is_single(x) else 1.5 * 2.0**52)
-    shifted = x + magic
+    shifted = x + magic if factor == 1.0 else x.fma(factor, magic)
     integer = integer_of(x.dtype)
     return shifted - magic, shifted.bits(integer) - magic.bits(integer)
 
@@ -85,9 +91,15 @@ def scaled(value: Lanes, n: Lanes) -> Lanes:
     return value * power_of_two(half, value.dtype) * power_of_two(n - half, value.dtype)
 
 
+def times_power_of_two(value: Lanes, whole: Lanes, n: Lanes) -> Lanes:
+    """value * 2**n, rounded once; `whole` is n as a float."""
+    found = scaled_by_power(value, whole)
+    return scaled(value, n) if found is None else found
+
+
 def _reduced(x: Lanes, scale: float, high: float, low: float) -> tuple[Lanes, Lanes, Lanes]:
     """(r, n, n as integer) with x = n * (high + low) + r."""
-    n, integer = nearest_integer(x * scale)
+    n, integer = _rounded_product(x, scale)
     return n.fma(-low, n.fma(-high, x)), n, integer
 
 
@@ -100,29 +112,34 @@ def _expm1_near_zero(r: Lanes) -> Lanes:
     return polynomial(r, _EXP_32 if is_single(r) else _EXP_64).fma(r * r, r)
 
 
+def _exp_near_zero(r: Lanes) -> Lanes:
+    """exp(r) for |r| <= ln(2) / 2."""
+    return polynomial(r, (1.0, 1.0, *(_EXP_32 if is_single(r) else _EXP_64)))
+
+
 def exp(x: Lanes) -> Lanes:
     low, high = (-104.0, 89.0) if is_single(x) else (-746.0, 710.0)
-    r, _, n = _reduced(clamp(x, low, high), 1.0 / math.log(2.0), *_ln2(x))
-    return scaled(_expm1_near_zero(r) + 1.0, n)
+    r, whole, n = _reduced(clamp(x, low, high), 1.0 / math.log(2.0), *_ln2(x))
+    return times_power_of_two(_exp_near_zero(r), whole, n)
 
 
 def exp2(x: Lanes) -> Lanes:
     low, high = (-151.0, 129.0) if is_single(x) else (-1076.0, 1025.0)
     bounded = clamp(x, low, high)
     whole, n = nearest_integer(bounded)
-    return scaled(_expm1_near_zero((bounded - whole) * math.log(2.0)) + 1.0, n)
+    return times_power_of_two(_exp_near_zero((bounded - whole) * math.log(2.0)), whole, n)
 
 
 def exp10(x: Lanes) -> Lanes:
     single = is_single(x)
     low, high = (-46.0, 39.0) if single else (-324.0, 309.0)
     parts = (LOG10_2_HIGH_32, LOG10_2_LOW_32) if single else (LOG10_2_HIGH_64, LOG10_2_LOW_64)
-    r, _, n = _reduced(clamp(x, low, high), math.log2(10.0), *parts)
+    r, whole, n = _reduced(clamp(x, low, high), math.log2(10.0), *parts)
     # r * ln(10) with the constant's rounding error put back: the remainder is as exact as r
     ln10 = math.log(10.0)
     head = float(np.float32(ln10)) if single else ln10
     tail = ln10 - head if single else -2.1707562233822494e-16
-    return scaled(_expm1_near_zero(r.fma(head, r * tail)) + 1.0, n)
+    return times_power_of_two(_exp_near_zero(r.fma(head, r * tail)), whole, n)
 
 
 def expm1(x: Lanes) -> Lanes:

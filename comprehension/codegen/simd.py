@@ -33,6 +33,7 @@ from comprehension.codegen.fold import (
     sum_rows,
 )
 from comprehension.codegen.memory import buffer, scratch_buffer
+from comprehension.codegen.quotient import quotient
 from comprehension.codegen.region import (
     afresh,
     gather,
@@ -69,6 +70,7 @@ __all__ = [
     "minimum",
     "product_lanes",
     "product_rows",
+    "quotient",
     "ramp",
     "scatter",
     "scratch_buffer",

@@ -158,6 +158,8 @@ class Printer:
                 return self._called(value.op + "imum", [left, right], value.dtype)
             case "/" if not operand_type.is_float:
                 return self._called("floor_div", [left, right], value.dtype)
+            case "/" if left.by_lanes and not right.by_lanes and self._multiplies_instead(value.right):
+                return self._called("quotient", [left, right], value.dtype)
             case "%":
                 return self._called("floor_mod", [left, right], value.dtype)
             case "&&" | "||":
@@ -166,6 +168,11 @@ class Printer:
             case op:
                 found = varying(f"({left.text} {op} {right.text})", left, right)
                 return found if op in _COMPARISONS else self._rounded(found, value.dtype)
+
+    def _multiplies_instead(self, divisor: ir.Value) -> bool:
+        """Whether division by one value for all lanes is better done by multiply-adds (`codegen.quotient`)."""
+        wide = self.function.vector_bits >= 512 and divisor.dtype in (ScalarType.FLOAT32, ScalarType.FLOAT64)
+        return wide and not _is_power_of_two(divisor)
 
     def _index_value(self, index: ir.IntExpr, dtype: ScalarType) -> Expr:
         regular = self.steps(index)
@@ -333,6 +340,17 @@ class Printer:
             if simplified(ir.IntOp("-", subscript, ir.IntOp("-", ir.Var(axis), start))) == ir.Int(0):
                 return axis
         return None
+
+
+def _is_power_of_two(value: ir.Value) -> bool:
+    """A constant whose reciprocal is exact: LLVM multiplies by it without being told."""
+    match value:
+        case ir.Convert(operand=operand):
+            return _is_power_of_two(operand)
+        case ir.Const(value=number) | ir.IndexValue(index=ir.Int(value=number)):
+            return number != 0 and math.isfinite(number) and abs(math.frexp(number)[0]) == 0.5
+        case _:
+            return False
 
 
 def literal_text(number: Any, dtype: ScalarType) -> str:

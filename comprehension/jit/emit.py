@@ -21,6 +21,7 @@ import llvmlite.binding as llvm
 from numba import cfunc
 from numba.core import types
 
+from comprehension.codegen.target import generating_for
 from comprehension.machine import Machine
 
 RAISES = "comprehension_raises_in_native_code"  # defined nowhere, on no list of allowed symbols
@@ -35,8 +36,9 @@ def emit_object(name: str, text: str, entries: Mapping[str, str], machine: Machi
     _initialise()
     module = load_module(name, text)
     linked = llvm.parse_assembly("")  # a kernel of empty sizes has no stage at all
-    for entry, signature in entries.items():
-        linked.link_in(_llvm_module(module[entry], entry, signature))
+    with generating_for(machine):
+        for entry, signature in entries.items():
+            linked.link_in(_llvm_module(module[entry], entry, signature))
     _internalise(linked, frozenset(entries))
     return bytes(_target_machine(machine).emit_object(linked))
 

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from comprehension.kernel import ir
-from comprehension.kernel.rewrite import rewrite
+from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, varies_with
 from comprehension.kernel.walk import accesses_in
 from comprehension.machine import Machine
 
 AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
+BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
 KEPT_SHARE = 2  # the last cache serves other cores, too: half of it counts
 
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
@@ -49,10 +50,14 @@ def place_accesses(kernel: ir.Kernel, machine: Machine) -> Placed:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """The loops and then the tile axes around a place, with how often each runs (None: unknown)."""
+    """The loops and then the tile axes around a place, with how often each runs (None: unknown).
+
+    `nodes` tell loops apart that have one name.
+    """
 
     loops: tuple[tuple[str, int | None], ...] = ()
     axes: tuple[tuple[str, int | None], ...] = ()
+    nodes: tuple[int, ...] = ()
     ranges: Ranges = field(default_factory=dict)
 
     def loop(self, loop: ir.Loop) -> _Around:
@@ -60,7 +65,7 @@ class _Around:
         _, high = bounds_of(linear(loop.upper), self.ranges)
         count = None if low is None or high is None else max(0, -(-(high - low) // loop.step))
         ranges = {**self.ranges, loop.variable: (low, None if high is None else high - 1)}
-        return _Around((*self.loops, (loop.variable, count)), (), ranges)
+        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), ranges)
 
     def tile(self, tile: ir.Tile) -> _Around:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]
@@ -68,6 +73,21 @@ class _Around:
 
     def all(self) -> tuple[tuple[str, int | None], ...]:
         return (*self.loops, *self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """A load that the loops walk through: what it asks of its tile, and the work done there for each vector."""
+
+    load: ir.Load
+    tile: ir.Tile
+    around: _Around
+    offset: Linear
+    work: float
+
+    def step(self, variable: str) -> int:
+        """Elements that an iteration of a loop moves it by."""
+        return abs(self.offset.coefficient(ir.Var(variable)))
 
 
 @dataclass(slots=True)
@@ -78,8 +98,10 @@ class _Marker:
     machine: Machine
     _bytes: dict[str, int | None] = field(default_factory=dict)  # by buffer, what the stage touches of it
     _read: set[str] = field(default_factory=set)
+    _sweeps: dict[str, list[_Sweep]] = field(default_factory=dict)  # by buffer, in program order
     _streamed: set[str] = field(default_factory=set)
-    _ahead: dict[str, int] = field(default_factory=dict)  # by buffer, the distance in bytes
+    _ahead: dict[int, list[tuple[ir.Load, int]]] = field(default_factory=dict)  # by tile: loads and distances
+    _notes: list[str] = field(default_factory=list)
 
     def stage(self, stage: ir.Stage) -> tuple[ir.Stage, str]:
         around = _Around() if stage.parallel is None else _Around().loop(stage.parallel)
@@ -88,19 +110,18 @@ class _Marker:
         if len(sizes) < len(self._bytes):
             return stage, "plain accesses: sizes are not known yet"
         footprint, kept = sum(sizes), self.machine.l3_bytes // KEPT_SHARE
-        if footprint <= kept:
-            return stage, f"plain accesses: {_size(footprint)} fit half of the last cache ({_size(kept)})"
-        body = tuple(self._marked(node, around) for node in stage.body)
-        return replace(stage, body=body), self._note(footprint, kept)
-
-    def _note(self, footprint: int, kept: int) -> str:
-        parts = [f"{_size(footprint)} do not fit half of the last cache ({_size(kept)})"]
+        if footprint <= self.machine.l2_bytes:
+            return stage, f"plain accesses: {_size(footprint)} fit the second cache ({_size(self.machine.l2_bytes)})"
+        for buffer, sweeps in self._sweeps.items():
+            self._ask_ahead(buffer, sweeps)
+        body = tuple(self._marked(node, footprint > kept, around) for node in stage.body)
         if self._streamed:
-            parts.append(f"{', '.join(sorted(self._streamed))} written past the caches")
-        parts += [f"{name} asked for {_size(far)} ahead" for name, far in sorted(self._ahead.items())]
-        return "; ".join(parts)
+            self._notes.insert(0, f"{', '.join(sorted(self._streamed))} written past the caches")
+        fits = "fit" if footprint <= kept else "do not fit"
+        note = f"{_size(footprint)} {fits} half of the last cache ({_size(kept)})"
+        return replace(stage, body=body), "; ".join([note, *self._notes])
 
-    # --- the footprint -------------------------------------------------------------------------------
+    # --- what the stage touches ------------------------------------------------------------------------
 
     def _measure(self, body: Sequence[ir.Node], around: _Around) -> None:
         for node in body:
@@ -112,7 +133,9 @@ class _Marker:
                     self._measure_values(node.condition, around)
                     self._measure(node.body, around)
                 case ir.Tile():
-                    self._measure(node.body, around.tile(node))
+                    inside = around.tile(node)
+                    self._measure(node.body, inside)
+                    self._find_sweeps(node, inside)
                 case ir.Define() | ir.Store():
                     self._measure_values(node, around)
                 case ir.Barrier():
@@ -139,69 +162,111 @@ class _Marker:
         visits = prod(known) if len(known) == len(moving) else whole
         return min(whole, visits) * buffer.dtype.bits // 8
 
-    # --- marks ---------------------------------------------------------------------------------------
+    def _find_sweeps(self, tile: ir.Tile, around: _Around) -> None:
+        work = _work(tile)
+        for load in nodes_of(tile.body, ir.Load):
+            offset = self._walked(load, around)
+            if offset is not None:
+                self._sweeps.setdefault(load.buffer, []).append(_Sweep(load, tile, around, offset, work))
 
-    def _marked(self, node: ir.Node, around: _Around) -> ir.Node:
+    def _walked(self, access: ir.Load | ir.Store, around: _Around) -> Linear | None:
+        """The element's number where the loops come to each element once, whole vectors at a time."""
+        buffer = self.kernel.buffer(access.buffer)
+        if buffer.space not in _SHARED or buffer.strides is not None:
+            return None
+        if not all(isinstance(extent, ir.Int) for extent in buffer.shape):
+            return None
+        offset = _offset(buffer, access)
+        lane, _ = around.axes[-1]
+        moves = [(offset.coefficient(ir.Var(name)), count) for name, count in around.all() if count != 1]
+        if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
+            return None
+        reach = 0  # elements that the shorter moves cover
+        for step, count in sorted(moves, key=lambda move: abs(move[0])):
+            if count is None or abs(step) <= reach:
+                return None
+            reach += abs(step) * (count - 1)
+        return offset
+
+    # --- decisions -------------------------------------------------------------------------------------
+
+    def _ask_ahead(self, buffer: str, sweeps: list[_Sweep]) -> None:
+        """A buffer walked once: a little ahead.  Row after row, each several times: a row ahead, where most is done."""
+        size = self.kernel.buffer(buffer).dtype.bits // 8
+        chosen, distance = sweeps[0], self._soon(sweeps[0], size)
+        row = self._shared_row(sweeps)
+        if row is not None and 0 < row * size <= self.machine.l2_bytes // 4:
+            chosen, distance = max(sweeps, key=lambda sweep: sweep.work), row
+        self._ahead.setdefault(id(chosen.tile), []).append((chosen.load, distance))
+        self._notes.append(f"{buffer} asked for {_size(distance * size)} ahead")
+
+    def _soon(self, sweep: _Sweep, size: int) -> int:
+        """Some way ahead, in whole iterations of the innermost loop."""
+        steps = [sweep.step(name) for name, count in sweep.around.loops if count != 1]
+        return -(-AHEAD_BYTES // (steps[-1] * size)) * steps[-1] if steps else AHEAD_BYTES // size
+
+    def _shared_row(self, sweeps: list[_Sweep]) -> int | None:
+        """How far apart the rows begin that several sweeps below one loop go through, all in the same way."""
+        first, *others = sweeps
+        nodes = first.around.nodes
+        for sweep in others:
+            common = [a for a, b in zip(nodes, sweep.around.nodes, strict=False) if a == b]
+            nodes = nodes[: len(common)]
+        shared = [name for name, count in first.around.loops[: len(nodes)] if count != 1]
+        if not shared or all(sweep.tile is first.tile for sweep in others):
+            return None
+        rows = {sweep.step(shared[-1]) for sweep in sweeps}
+        return rows.pop() if len(rows) == 1 else None
+
+    # --- marks -----------------------------------------------------------------------------------------
+
+    def _marked(self, node: ir.Node, streams: bool, around: _Around) -> ir.Node:
         match node:
             case ir.Loop():
                 inside = around.loop(node)
-                return replace(node, body=tuple(self._marked(part, inside) for part in node.body))
+                return replace(node, body=tuple(self._marked(part, streams, inside) for part in node.body))
             case ir.If():
-                return replace(node, body=tuple(self._marked(part, around) for part in node.body))
+                return replace(node, body=tuple(self._marked(part, streams, around) for part in node.body))
             case ir.Tile():
-                return self._marked_tile(node, around.tile(node))
+                return self._marked_tile(node, streams, around.tile(node))
             case _:
                 return node
 
-    def _marked_tile(self, tile: ir.Tile, around: _Around) -> ir.Tile:
+    def _marked_tile(self, tile: ir.Tile, streams: bool, around: _Around) -> ir.Tile:
+        wanted = dict(self._ahead.get(id(tile), ()))
+
         def load(found: ir.Load) -> ir.Load:
-            if found.buffer in self._ahead or not self._is_walked(found, around):
-                return found
-            distance = self._distance(found, around)
-            self._ahead[found.buffer] = distance * self.kernel.buffer(found.buffer).dtype.bits // 8
-            return replace(found, ahead=distance)
+            return replace(found, ahead=wanted.pop(found)) if found in wanted else found
 
         def store(found: ir.Store) -> ir.Store:
             small = (self._bytes.get(found.buffer) or 0) <= self.machine.l2_bytes  # it does not crowd anything out
-            if small or found.buffer in self._read or not self._is_walked(found, around):
+            if small or found.buffer in self._read or self._walked(found, around) is None:
                 return found
             self._streamed.add(found.buffer)
             return replace(found, streaming=True)
 
-        return rewrite(rewrite(tile, ir.Load, load), ir.Store, store)
+        marked = rewrite(tile, ir.Load, load)
+        return rewrite(marked, ir.Store, store) if streams else marked
 
-    def _is_walked(self, access: ir.Load | ir.Store, around: _Around) -> bool:
-        """Whether the loops come to each element once, whole vectors at a time."""
-        buffer = self.kernel.buffer(access.buffer)
-        if buffer.space not in _SHARED or buffer.strides is not None:
-            return False
-        offset = self._offset(buffer, access)
-        lane, _ = around.axes[-1]
-        moves = [(offset.coefficient(ir.Var(name)), count) for name, count in around.all() if count != 1]
-        if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
-            return False
-        reach = 0  # elements that the shorter moves cover
-        for step, count in sorted(moves, key=lambda move: abs(move[0])):
-            if count is None or abs(step) <= reach:
-                return False
-            reach += abs(step) * (count - 1)
-        return True
 
-    def _offset(self, buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:
-        """The element's number as a linear form, for a buffer of known shape."""
-        total, step = Linear(0, ()), 1
-        for subscript, extent in zip(reversed(access.subscripts), reversed(buffer.shape), strict=True):
-            assert isinstance(extent, ir.Int)
-            total = total.plus(linear(subscript), step)
-            step *= extent.value
-        return total
+def _offset(buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:
+    """An element's number as a linear form, in a dense buffer of known shape."""
+    total, step = Linear(0, ()), 1
+    for subscript, extent in zip(reversed(access.subscripts), reversed(buffer.shape), strict=True):
+        assert isinstance(extent, ir.Int)
+        total = total.plus(linear(subscript), step)
+        step *= extent.value
+    return total
 
-    def _distance(self, load: ir.Load, around: _Around) -> int:
-        """How far ahead to ask, in elements: as far as the innermost loop comes in whole iterations."""
-        buffer = self.kernel.buffer(load.buffer)
-        offset, wanted = self._offset(buffer, load), AHEAD_BYTES * 8 // buffer.dtype.bits
-        steps = [abs(offset.coefficient(ir.Var(name))) for name, count in around.loops if count != 1]
-        return -(-wanted // steps[-1]) * steps[-1] if steps else wanted
+
+def _work(tile: ir.Tile) -> float:
+    """Vector operations of a tile's statements; what is the same for all lanes is computed once."""
+    total = 0.0
+    for value in nodes_of(tile.body, object):
+        computes = isinstance(value, ir.BinaryOp | ir.Fma | ir.UnaryOp | ir.Builtin | ir.SelectValue)
+        if computes and varies_with(value, tile.lanes.variable):
+            total += BUILTIN_WORK if isinstance(value, ir.Builtin) else 1.0
+    return total
 
 
 def _size(count: int) -> str:

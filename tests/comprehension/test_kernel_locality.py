@@ -32,6 +32,10 @@ def streamed(kernel: ir.Kernel) -> set[str]:
     return {store.buffer for store in nodes_of(kernel.stages, ir.Store) if store.streaming}
 
 
+def asked_in(tile: ir.Tile) -> list[tuple[str, int]]:
+    return [(load.buffer, load.ahead) for load in nodes_of(tile, ir.Load) if load.ahead]
+
+
 def asked(kernel: ir.Kernel) -> set[str]:
     return {load.buffer for load in nodes_of(kernel.stages, ir.Load) if load.ahead}
 
@@ -43,7 +47,13 @@ def test_what_fits_the_cache_stays_plain() -> None:
     kernel = compile_program(CHAIN)
     placed = place_accesses(kernel, AVX512)
     assert placed.kernel == kernel
-    assert "fit half of the last cache" in placed.notes[0]
+    assert "fit the second cache" in placed.notes[0]
+
+
+def test_what_fits_half_of_the_last_cache_is_asked_for_and_not_streamed() -> None:
+    placed = place_accesses(compile_program(CHAIN), replace(AVX512, l2_bytes=256))
+    assert streamed(placed.kernel) == set()
+    assert asked(placed.kernel) == {"X"}
 
 
 def test_a_large_output_is_streamed_and_its_input_asked_for() -> None:
@@ -55,9 +65,19 @@ def test_a_large_output_is_streamed_and_its_input_asked_for() -> None:
     assert "ahead" in notes[0]
 
 
-def test_only_the_first_read_of_a_row_asks_ahead() -> None:
-    kernel, _ = marked(programs.softmax(64, 128))
-    assert len([load for load in nodes_of(kernel.stages, ir.Load) if load.ahead]) == 1
+def test_rows_that_are_read_again_are_asked_for_a_row_ahead_where_most_is_computed() -> None:
+    placed = place_accesses(compile_program(programs.softmax(64, 128)), replace(AVX512, l2_bytes=4096))
+    (tile,) = [tile for tile in nodes_of(placed.kernel.stages, ir.Tile) if asked_in(tile)]
+    assert asked_in(tile) == [("X", 128)]
+    assert list(nodes_of(tile, ir.Builtin))
+    assert "0.5 KiB ahead" in placed.notes[0]
+
+
+def test_rows_too_long_to_be_kept_are_asked_for_where_they_are_first_read() -> None:
+    placed = place_accesses(compile_program(programs.softmax(4, 4096)), replace(AVX512, l2_bytes=4096))
+    (tile,) = [tile for tile in nodes_of(placed.kernel.stages, ir.Tile) if asked_in(tile)]
+    assert asked_in(tile) == [("X", 512)]
+    assert not list(nodes_of(tile, ir.Builtin))
 
 
 def test_what_a_stage_reads_again_is_not_streamed() -> None:
