@@ -318,7 +318,7 @@ class _Builder:
     def kernel(self, number: int, kernel: CompiledCluster) -> list[int]:
         """The kernel's row; its stages' rows go to the frame, its operands are added by its `Launch`."""
         manifest, names = kernel.manifest, tuple((f"N{k}", s) for k, s in enumerate(kernel.lowered.sizes))
-        if any(slot.strided for slot in manifest.slots):
+        if any(slot.layout is not None for slot in manifest.slots):
             raise CompilationFailed(f"kernel {manifest.name} asks for strides, and a plan's buffers are dense")
         first = self.word(STAGE_WIDTH * len(manifest.stages))
         group = self.group(frozenset(kernel.lowered.sizes))

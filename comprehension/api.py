@@ -18,7 +18,7 @@ import numpy as np
 
 from comprehension.errors import ComprehensionError, ComprehensionWarning
 from comprehension.jit import client
-from comprehension.jit.arguments import Arguments, is_scalar, specs_of, take_arguments
+from comprehension.jit.arguments import Arguments, is_scalar, layouts_of, specs_of, take_arguments
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate
 from comprehension.jit.kernel import Kernel as Kernel
@@ -34,6 +34,7 @@ from comprehension.lang.printer import to_text, type_text
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.types import Spec
+from comprehension.layout import Layouts
 from comprehension.machine import host
 from comprehension.options import MappingOptions, options_of
 
@@ -147,7 +148,7 @@ class Comprehension:
         kernel = self._by_arrays.get(key)
         if kernel is None:
             arguments = take_arguments(self.definition, inputs)
-            kernel = self._kernel(arguments.specs)
+            kernel = self._kernel(arguments.specs, layouts_of(self.definition, arguments.views, out))
             if all(type(v) is np.ndarray or isinstance(v, (bool, int, float)) for v in inputs):
                 self._remember(self._by_arrays, key, kernel)
             return kernel.launcher.launch(arguments.views, arguments.family, out)
@@ -163,9 +164,11 @@ class Comprehension:
     ) -> Kernel:
         """The kernel for inputs like these (arrays, or `Spec`s; a dimension's name makes it symbolic).
 
+        It is compiled for the strides of the arrays; called with others, it makes itself a variant for them.
+
         Raises ComprehensionError for specs that do not fit, CompilationError where no kernel came about.
         """
-        return self._compile(self._request(specs_of(self.definition, inputs), target, options, math, checked))
+        return self._compile(self._requested(inputs, target, options, math, checked))
 
     def compile_async(
         self,
@@ -176,7 +179,7 @@ class Comprehension:
         checked: bool = True,
     ) -> Future[Kernel]:
         """Like `compile`, in the background: arguments are checked here, everything else fails in the future."""
-        request = self._request(specs_of(self.definition, inputs), target, options, math, checked)
+        request = self._requested(inputs, target, options, math, checked)
         future: Future[Kernel] = Future()
         known = self._kernels.get(_settings(request))
         if known is not None:
@@ -257,15 +260,23 @@ class Comprehension:
         specs = specs_of(self.definition, inputs)
         return infer(self.definition, specs, _sizes_of(specs))
 
-    def _kernel(self, specs: tuple[Spec, ...]) -> Kernel:
-        """The kernel of a plain call."""
+    def _kernel(self, specs: tuple[Spec, ...], layouts: Layouts) -> Kernel:
+        """The kernel of a plain call; made for arrays of these layouts if there is none yet."""
         if self.sizes == "symbolic":
             specs = symbolic(self.definition, specs)
         kernel = self._by_specs.get(specs)
         if kernel is None:
-            kernel = self._compile(self._request(specs, "cpu", None, "fast", True))
+            kernel = self._compile(self._request(specs, "cpu", None, "fast", True, layouts))
             self._remember(self._by_specs, specs, kernel)
         return kernel
+
+    def _requested(
+        self, inputs: Sequence[Any], target: Target, options: MappingOptions | str | None, math: Math, checked: bool
+    ) -> ComprehensionRequest:
+        """The request for a kernel for inputs like these."""
+        specs = specs_of(self.definition, inputs)
+        layouts = layouts_of(self.definition, inputs) if target == "cpu" else ()
+        return self._request(specs, target, options, math, checked, layouts)
 
     def _request(
         self,
@@ -274,6 +285,7 @@ class Comprehension:
         options: MappingOptions | str | None,
         math: Math,
         checked: bool,
+        layouts: Layouts = (),
     ) -> ComprehensionRequest:
         if target not in ("cpu", "cuda"):
             raise ComprehensionError(f'compile: target must be "cpu" or "cuda", not {target!r}')
@@ -289,6 +301,7 @@ class Comprehension:
             math=math,
             checked=bool(checked),
             machine=host(),
+            layouts=layouts,
         )
 
     def _compile(self, request: ComprehensionRequest) -> Kernel:
@@ -339,7 +352,7 @@ def _sizes_of(specs: Sequence[Spec]) -> Sizes:
 
 
 def _settings(request: ComprehensionRequest) -> tuple[Any, ...]:
-    return (request.specs, request.target, request.options, request.math, request.checked)
+    return (request.specs, request.layouts, request.target, request.options, request.math, request.checked)
 
 
 def _extent(dim: tree.Expr, known: dict[str, Any]) -> int | str:

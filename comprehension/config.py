@@ -82,6 +82,7 @@ class Config:
 class Statistics:
     """What has happened in this process so far; counts only grow.
 
+    `copied_arguments` counts inputs and outputs that no kernel could address where they were.
     `fallbacks` counts, by reason, each time that something slower was done than what was asked for.
     """
 
@@ -92,6 +93,7 @@ class Statistics:
     cache_rejected: int = 0
     processes_started: int = 0
     processes_lost: int = 0
+    copied_arguments: int = 0
     fallbacks: Counter[str] = field(default_factory=Counter)
 
 

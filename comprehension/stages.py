@@ -118,7 +118,7 @@ def infer_ranges(c: Compilation) -> None:
     """Text to loops: parsed, checked, ranges inferred."""
     program = parse(c.request.text)
     definition = check(program, c.request.text)[c.request.name]
-    c._program = infer(definition, c.request.specs, c.request.sizes)
+    c._program = infer(definition, c.request.specs, c.request.sizes).with_layouts(c.request.layouts)
 
 
 def build_polyhedra(c: Compilation) -> None:

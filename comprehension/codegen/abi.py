@@ -21,12 +21,12 @@ def slot_names(kernel: ir.Kernel) -> tuple[str, ...]:
 
 
 def dim_names(kernel: ir.Kernel) -> tuple[str, ...]:
-    """What `dims` holds, in order: sizes, then the strides of each strided slot, in elements."""
+    """What `dims` holds, in order: sizes, then the strides that only the call knows, in elements."""
     strides = [
         stride.name
         for buffer in kernel.buffers
         if buffer.space in _ARGUMENTS
-        for stride in buffer.strides or ()
-        if isinstance(stride, ir.Var)
+        for axis, stride in enumerate(buffer.strides or ())
+        if isinstance(stride, ir.Var) and stride == ir.stride_variable(buffer.name, axis)
     ]
     return (*kernel.sizes, *strides)

@@ -3,8 +3,8 @@
 In: `t = tile(6, 16)` or `t = tile_within(6, 16, rows_left, lanes_left)`, a buffer, the offset of the first
 point and the strides along rows and lanes, in elements.  Out: tiles, or what they wrote.
 Invariant: points outside the limits of `t` touch no memory.  The literal stride 0 means "does not vary
-along this axis", the literal 1 "contiguous"; anything else is gathered, or, where rows are contiguous
-instead of lanes, moved by lanes and transposed in registers.
+along this axis", the literals 1 and -1 "contiguous", forwards or backwards; anything else is gathered, or, where
+rows are contiguous instead of lanes, moved by lanes and transposed in registers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.core import errors
 from numba.core.typing.templates import signature
 
 from comprehension.codegen.extension import intrinsic, literal_intrinsic
-from comprehension.codegen.lanes import I64, constant_vector, splat
+from comprehension.codegen.lanes import I64, constant_vector, shuffle, splat
 from comprehension.codegen.memory import BufferType, Memory, redirected
 from comprehension.codegen.tile import (
     Reader,
@@ -154,9 +154,24 @@ class Place:
         return self.builder.add(splat(self.builder, self.of(row, 0), width), moves)
 
     @property
+    def is_contiguous(self) -> bool:
+        """Lanes are neighbours in memory, one way or the other."""
+        return self.lane_literal in (1, -1)
+
+    def first(self, row: int, lane: int, width: int) -> ir.Value:
+        """Where the block of memory that holds `width` contiguous lanes from `lane` on begins."""
+        return self.of(row, lane if self.lane_literal == 1 else lane + width - 1)
+
+    def in_order(self, vector: ir.Value) -> ir.Value:
+        """Contiguous lanes in the order of memory, or back: turned round where they run backwards."""
+        if self.lane_literal == 1:
+            return vector
+        return shuffle(self.builder, vector, None, range(vector.type.count - 1, -1, -1))
+
+    @property
     def is_transposed(self) -> bool:
         """Rows are contiguous, lanes are not."""
-        return self.row_literal == 1 and self.lane_literal not in (0, 1)
+        return self.row_literal == 1 and self.lane_literal not in (0, 1, -1)
 
 
 def all_lanes(width: int) -> ir.Constant:
@@ -175,9 +190,11 @@ def emit_load(builder: ir.IRBuilder, result: types.Type, memory: Memory, place: 
         active = mask.at(row, chunk, width)
         if not width:
             return read_scalar(builder, memory, place.of(row, 0), active)
-        if place.lane_literal == 1:
-            address = memory.address(place.of(row, chunk * width))
-            return memory.read(address, width) if active is None else memory.read_masked(address, active)
+        if place.is_contiguous:
+            address = memory.address(place.first(row, chunk * width, width))
+            if active is None:
+                return place.in_order(memory.read(address, width))
+            return place.in_order(memory.read_masked(address, place.in_order(active)))
         addresses = memory.addresses(place.vector(row, chunk * width, width))
         return memory.gather(addresses, all_lanes(width) if active is None else active)
 
@@ -200,12 +217,12 @@ def emit_store(
         data = value.at(row, chunk, width).value
         if not width:
             write_scalar(builder, memory, place.of(row, 0), data, active)
-        elif place.lane_literal == 1:
-            address = memory.address(place.of(row, chunk * width))
+        elif place.is_contiguous:
+            address = memory.address(place.first(row, chunk * width, width))
             if active is None:
-                memory.write(address, data)
+                memory.write(address, place.in_order(data))
             else:
-                memory.write_masked(address, data, active)
+                memory.write_masked(address, place.in_order(data), place.in_order(active))
         else:
             addresses = memory.addresses(place.vector(row, chunk * width, width))
             memory.scatter(addresses, data, all_lanes(width) if active is None else active)

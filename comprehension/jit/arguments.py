@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 
 from comprehension.errors import ComprehensionError
-from comprehension.jit.arrays import Array, Family, is_array, one_family, scalar_of, view_of
+from comprehension.jit.arrays import (
+    Array,
+    Family,
+    is_addressable,
+    is_array,
+    layout_of_array,
+    one_family,
+    scalar_of,
+    view_of,
+)
 from comprehension.lang import tree
 from comprehension.lang.checked import CheckedDef
+from comprehension.lang.loops import Role
 from comprehension.lang.types import ScalarType, Spec
+from comprehension.layout import Layout, Layouts
 
 LARGEST_SIZE = (1 << 31) - 1  # sizes are int32 values in the language
 
@@ -82,6 +93,24 @@ def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, inputs, strict=True))
     check_specs(definition, specs)
     return specs
+
+
+def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -> Layouts:
+    """The layouts of inputs and outputs that are arrays and not dense; by name.
+
+    What cannot be addressed in place counts as dense: the launch copies it.
+    """
+    outputs = [tensor.name for tensor in definition.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
+    values = [(param.name, value) for param, value in zip(definition.parameters, inputs, strict=True)]
+    values += zip(outputs, out if isinstance(out, tuple) else (out,), strict=False)
+    found: list[tuple[str, Layout]] = []
+    for name, value in values:
+        if is_array(value):
+            view = view_of(value, f"{definition.name}: {name}")[0]
+            layout = layout_of_array(view) if is_addressable(view) else None
+            if layout is not None and len(layout) == definition.tensor(name).rank:
+                found.append((name, layout))
+    return tuple(sorted(found))
 
 
 def check_count(definition: CheckedDef, inputs: Sequence[Any]) -> None:

@@ -7,6 +7,7 @@ Invariant: nothing is copied and no library is imported here: a tensor's own mod
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,9 +18,14 @@ import numpy.typing as npt
 
 from comprehension.errors import ComprehensionError
 from comprehension.lang.types import ScalarType
+from comprehension.layout import Layout, layout_of
 
 Array = npt.NDArray[Any]
+DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
+_ALIGNED = 0x0100
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
+_address: Any = ctypes.addressof
+_byte_at: Any = ctypes.c_char.from_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,31 @@ def one_family(families: Iterable[Family]) -> Family:
             )
         found = family
     return found or NUMPY
+
+
+def address_of(array: Array) -> int:
+    """The address of an array's first element (a fourth of the price of `array.ctypes.data`)."""
+    try:
+        found: int = _address(_byte_at(array))
+    except (TypeError, ValueError, BufferError):  # read-only, strided or empty
+        found = int(array.ctypes.data)
+    return found
+
+
+def is_addressable(array: Array) -> bool:
+    """Whether elements lie whole numbers of elements apart, each at an address that its type allows."""
+    flags = array.flags.num
+    if not flags & _ALIGNED or not array.dtype.isnative:
+        return False
+    return flags & DENSE == DENSE or not any(stride % array.itemsize for stride in array.strides)
+
+
+def layout_of_array(array: Array) -> Layout | None:
+    """The layout of an addressable array; None for dense rows."""
+    if array.flags.c_contiguous:
+        return None
+    size = array.itemsize
+    return layout_of(array.shape, tuple([stride // size for stride in array.strides]))
 
 
 def scalar_of(value: Any, dtype: ScalarType, name: str) -> np.ndarray[Any, Any]:

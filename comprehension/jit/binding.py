@@ -50,7 +50,8 @@ class Binding:
     workspace: tuple[int, ...]  # byte offsets in one block
     workspace_bytes: int
     scratch_bytes: int
-    dims: Array
+    sizes: tuple[int, ...]
+    dims: Array  # the sizes: all there is of dense arguments
     table: Array
     dims_address: int
     table_address: int
@@ -149,10 +150,11 @@ class Bindings:
         scratch = int(evaluate(manifest.scratch_bytes, environment))
         rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
         table = np.array(rows, np.int64).reshape(len(rows), 5)
-        dims = np.array([*self._dims(environment), 0], np.int64)
+        sizes = tuple(int(environment[name]) for name in manifest.sizes)
+        dims = np.array([*sizes, 0], np.int64)
         alone = int(table[0, 1]) if len(rows) == 1 and not table[0, 4] else None
         return Binding(
-            outputs, tuple(offsets), size, scratch, dims, table, dims.ctypes.data, table.ctypes.data, alone,
+            outputs, tuple(offsets), size, scratch, sizes, dims, table, dims.ctypes.data, table.ctypes.data, alone,
             config.threads, config.parallel_ns,
         )  # fmt: skip
 
@@ -167,15 +169,6 @@ class Bindings:
         work = float(evaluate(stage.work, environment)) * extent
         parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
         return [self._addresses[stage.symbol], extent, stage.grain, scratch, int(parallel)]
-
-    def _dims(self, environment: Environment) -> list[int]:
-        """Sizes, then the strides of strided slots: those of dense rows, since launches make arguments dense."""
-        dims = [int(environment[name]) for name in self._manifest.sizes]
-        for slot in self._manifest.slots:
-            if slot.strided:
-                shape = _shape(slot, environment)
-                dims += [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        return dims
 
 
 def rounded(size: int) -> int:

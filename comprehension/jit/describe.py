@@ -57,13 +57,14 @@ def manifest_of(
 
 def _buffer_slots(kernel: ir.Kernel, program: LoopProgram) -> list[BufferSlot]:
     roles = {tensor.name: tensor.role for tensor in program.tensors}
+    layouts = {tensor.name: tensor.layout for tensor in program.tensors}
     return [
         BufferSlot(
             name=buffer.name,
             kind=_KINDS[buffer.space],
             dtype=buffer.dtype.value,
             shape=tuple(_number_or_text(extent) for extent in buffer.shape),
-            strided=buffer.strides is not None,
+            layout=layouts.get(buffer.name),
             reads_initial=roles.get(buffer.name) is Role.ACCUMULATED,
             accumulates=roles.get(buffer.name) is Role.ACCUMULATED and _accumulates(program, buffer.name),
         )

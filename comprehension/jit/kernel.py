@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
 from comprehension.explain import CERTIFICATE, MANIFEST, REPORT, Explanation, explanation_of, write_dump
+from comprehension.jit import client
 from comprehension.jit.cache import Artifact
 from comprehension.jit.failure import note_fallback
 from comprehension.jit.launch import Launcher
@@ -22,7 +24,9 @@ from comprehension.jit.load import load_object
 from comprehension.jit.manifest import Manifest
 from comprehension.jit.report import Report
 from comprehension.jit.request import ComprehensionRequest, key_of
+from comprehension.jit.runner import Runner
 from comprehension.kernel.certificate import Certificate
+from comprehension.layout import Layouts
 
 OBJECT = "kernel.o"
 SOURCE, SCHEDULE = "70-kernel.py", "40-schedule.txt"
@@ -39,12 +43,13 @@ class Kernel:
         self.name = request.name
         self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
         self._artifact = artifact
+        self._parameters = tuple(parameters)
         self.addresses: dict[str, int] = {}
         self._launcher: Launcher | None = None
         if self.manifest.target == "cpu":
             loaded = load_object(self.name, artifact[OBJECT], [stage.symbol for stage in self.manifest.stages])
             self.addresses = loaded.addresses
-            self._launcher = Launcher(self.manifest, loaded, parameters)
+            self._launcher = Launcher(Runner(self.manifest, loaded, parameters), parameters, self._variant)
         for reason in self.report.fallbacks:
             note_fallback("schedule not proved", f"{self.name}: {reason}; a simpler schedule is used")
         if config.dump is not None:
@@ -54,6 +59,11 @@ class Kernel:
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Runs the kernel; arguments of other specs than it was made for are refused."""
         return self.launcher(inputs, out)
+
+    def _variant(self, layouts: Layouts) -> Runner:
+        """The same kernel for arguments of other layouts."""
+        request = replace(self.request, layouts=layouts)
+        return Kernel(request, client.submit(request, urgent=True).result(), self._parameters).launcher.runner
 
     @property
     def launcher(self) -> Launcher:

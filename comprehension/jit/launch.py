@@ -1,56 +1,66 @@
 """Launches: from a caller's arrays to a kernel's machine code and back.
 
-In: a manifest, its loaded object, arrays and scalars.  Out: the outputs, allocated here or the caller's own.
-Invariant: nothing is written before every check has passed; what a kernel is promised (dense rows, no overlap,
-sizes, preconditions, aligned scratch) holds when it runs; an error code becomes a ComprehensionError.
+In: a kernel's runner, arrays and scalars.  Out: the outputs, allocated here or the caller's own.
+Invariant: nothing is written before every check has passed; what a kernel is promised (strides of its layouts, no
+overlap, sizes, preconditions) holds when it runs; arrays are used where they are, whatever their strides.
 
-All that follows from the shapes alone is computed once per tuple of shapes and kept (`jit.binding`).
+Dense arrays take a short way.  Others are run by a variant of the kernel that was compiled for their layouts, made
+at first need.  Only what no kernel can address (an element across a word boundary, a foreign byte order) is copied,
+and counted in `statistics.copied_arguments`.
 """
 
 from __future__ import annotations
 
-import ctypes
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from comprehension.config import statistics
 from comprehension.errors import ComprehensionError
-from comprehension.jit import pool
-from comprehension.jit.arrays import NUMPY, Array, Family, one_family, scalar_of, view_of
-from comprehension.jit.binding import ALIGNMENT, Binding, Bindings, rounded
+from comprehension.jit.arrays import (
+    DENSE,
+    NUMPY,
+    Array,
+    Family,
+    address_of,
+    is_addressable,
+    layout_of_array,
+    one_family,
+    scalar_of,
+    view_of,
+)
+from comprehension.jit.binding import Binding
 from comprehension.jit.failure import CompilationError, note_fallback
-from comprehension.jit.load import LoadedObject
-from comprehension.jit.manifest import BufferSlot, Manifest
 from comprehension.jit.memory import allocate, allocate_zeroed
+from comprehension.jit.overlap import overlap, overlaps_itself
+from comprehension.jit.runner import Runner, tensors_of
 from comprehension.lang.types import ScalarType
+from comprehension.layout import MOST_LAYOUTS, Layouts, any_strides
 
-ERROR_WORDS = 8
-_WRITABLE = 0x0501  # and NPY_ARRAY_WRITEABLE
-_DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAYALIGNMENTED: what generated loads rely on
-_Stage = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)
-_address = ctypes.addressof
-_byte_at: Any = ctypes.c_char.from_buffer
+_WRITABLE = DENSE | 0x0400  # and NPY_ARRAY_WRITEABLE
+Variant = Callable[[Layouts], Runner]
 
 
 class Launcher:
-    """Calls one kernel.  `parameters` names the inputs in the caller's order, scalars among them."""
+    """Calls one kernel.  `parameters` names the inputs in the caller's order, scalars among them.
 
-    def __init__(self, manifest: Manifest, loaded: LoadedObject, parameters: Sequence[str]) -> None:
+    `variant` compiles the kernel for other layouts; without it, arrays of other layouts are copied.
+    """
+
+    def __init__(self, runner: Runner, parameters: Sequence[str], variant: Variant | None = None) -> None:
+        manifest = runner.manifest
         self.manifest = manifest
-        self.loaded = loaded
+        self.runner = runner
         slots = {slot.name: slot for slot in manifest.slots}
         self._inputs = tuple(slots[name] for name in parameters)
         self._outputs = tuple(slot for slot in manifest.slots if slot.kind == "output")
-        self._workspaces = tuple(slot for slot in manifest.slots if slot.kind == "workspace")
         self._dtypes = tuple(ScalarType(slot.dtype).numpy for slot in self._inputs)
-        self._only_arrays = all(slot.kind == "input" for slot in self._inputs)
-        self._order = tuple(self._position(slot, parameters) for slot in manifest.slots)
-        self._addresses_type = ctypes.c_int64 * (len(manifest.slots) + 1)
-        self._stages = tuple(_Stage(loaded.addresses[stage.symbol]) for stage in manifest.stages)
-        self._bindings = Bindings(manifest, loaded.addresses, self._inputs)
-        self._local = threading.local()
+        self._may_be_plain = all(slot.kind == "input" for slot in self._inputs) and not runner.layouts
+        self._bindings = runner.bindings
+        self._variant = variant
+        self._runners: dict[Layouts, Runner] = {runner.layouts: runner}
 
     def __call__(self, inputs: Sequence[Any], out: Any = None) -> Any:
         """Runs the kernel.
@@ -59,51 +69,86 @@ class Launcher:
         an output that overlaps, and what the kernel's own checks find.
         """
         if self._are_plain(inputs):
-            return self._launch(inputs, NUMPY, out)
+            return self._launch_dense(inputs, NUMPY, out)
         views, family = self._views(inputs)
         return self.launch(views, family, out)
 
     def launch(self, views: Sequence[Array], family: Family, out: Any = None) -> Any:
         """Runs the kernel on views of the right number and types (scalars: arrays of one element)."""
-        return self._launch([view if _is_dense(view) else _dense_copy(view) for view in views], family, out)
+        arrays = [view if is_addressable(view) else _copied(view) for view in views]
+        if not self.runner.layouts and all(array.flags.c_contiguous for array in arrays):
+            return self._launch_dense(arrays, family, out)
+        return self._launch_strided(arrays, family, out)
 
-    def _launch(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
-        shapes = tuple([array.shape for array in arrays])
-        binding = self._bindings.find(shapes, arrays)
-        sources = [_address_of(array) for array in arrays]
+    def _launch_dense(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
+        """Inputs are dense, as is the kernel."""
+        binding = self._bindings.find(tuple([array.shape for array in arrays]), arrays)
+        sources = [address_of(array) for array in arrays]
         if out is None:
             outputs = self._fresh_outputs(binding)
-            self._run(binding, sources, [_address_of(output) for output in outputs])
-            results = outputs if family is NUMPY else [family.wrap(output) for output in outputs]
-            return results[0] if len(results) == 1 else tuple(results)
+            self.runner.run(binding, sources, [address_of(output) for output in outputs], binding.dims_address)
+            return _results(outputs, family)
         quick = self._quick_target(binding, out, arrays, sources, family)
         if quick:
-            self._run(binding, sources, [quick])
+            self.runner.run(binding, sources, [quick], binding.dims_address)
             return out
-        targets = self._targets(binding, out, arrays, family)
-        outputs = [t if _is_dense(t) else _dense_copy(t) for t in targets]
-        self._run(binding, sources, [_address_of(output) for output in outputs])
+        return self._launch_strided(arrays, family, out)
+
+    def _launch_strided(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
+        """Inputs and outputs of any layout."""
+        shapes = tuple([array.shape for array in arrays])
+        binding = self._bindings.find(shapes, arrays)
+        targets = self._fresh_outputs(binding) if out is None else self._targets(binding, out, arrays, family)
+        outputs = [target if is_addressable(target) else _copied(target) for target in targets]
+        runner = self._runner_for(arrays, outputs)
+        if runner is None:  # no kernel for these strides came about
+            arrays, outputs = [_dense(array) for array in arrays], [_dense(output) for output in outputs]
+            runner = self._runner_for(arrays, outputs) or self.runner
+        runner.run_strided(runner.bindings.find(shapes, arrays), arrays, outputs)
         for target, output in zip(targets, outputs, strict=True):
             if target is not output:
                 np.copyto(target, output)
-        return out
+        return _results(outputs, family) if out is None else out
+
+    # --- variants -------------------------------------------------------------------------------------------------
+
+    def _runner_for(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Runner | None:
+        """The runner for arrays of these layouts, compiled at first need; None where that is not possible."""
+        layouts = sorted(
+            (slot.name, layout)
+            for slot, array in zip(chain(self._inputs, self._outputs), chain(inputs, outputs), strict=True)
+            if (layout := layout_of_array(array)) is not None
+        )
+        found = self._runners.get(tuple(layouts))
+        return found if found is not None else self._find_variant(tuple(layouts))
+
+    def _find_variant(self, layouts: Layouts) -> Runner | None:
+        if self._variant is None:
+            return None
+        if len(self._runners) >= MOST_LAYOUTS:
+            statistics.fallbacks["strides left open"] += 1
+            layouts = tuple(
+                sorted((slot.name, any_strides(len(slot.shape))) for slot in tensors_of(self.manifest) if slot.shape)
+            )
+            if layouts in self._runners:
+                return self._runners[layouts]
+        try:
+            runner = self._variant(layouts)
+        except CompilationError as reason:
+            if not layouts:
+                raise
+            note_fallback("no kernel for these strides", f"{reason}; strided arguments are copied")
+            return None
+        return self._runners.setdefault(layouts, runner)
 
     # --- inputs -----------------------------------------------------------------------------------------------
 
-    def _position(self, slot: BufferSlot, parameters: Sequence[str]) -> tuple[str, int]:
-        """Where a slot's address comes from: ("input" | "output" | "workspace", number)."""
-        if slot.kind == "output":
-            return ("output", self._outputs.index(slot))
-        if slot.kind == "workspace":
-            return ("workspace", self._workspaces.index(slot))
-        return ("input", tuple(parameters).index(slot.name))
-
     def _are_plain(self, inputs: Sequence[Any]) -> bool:
         """Whether all are dense NumPy arrays of the right types (the usual case, checked quickly)."""
-        if len(inputs) != len(self._dtypes) or not self._only_arrays:
+        if len(inputs) != len(self._dtypes) or not self._may_be_plain:
             return False
         for value, dtype in zip(inputs, self._dtypes):  # noqa: B905 - lengths were compared
-            if type(value) is not np.ndarray or value.dtype is not dtype or value.flags.num & _DENSE != _DENSE:
+            if type(value) is not np.ndarray or value.dtype is not dtype or value.flags.num & DENSE != DENSE:
                 return False
         return True
 
@@ -153,7 +198,7 @@ class Launcher:
         plan = binding.outputs[0]
         if out.shape != plan.shape or out.dtype is not plan.dtype or out.flags.num & _WRITABLE != _WRITABLE:
             return 0
-        start = _address_of(out)
+        start = address_of(out)
         end = start + out.nbytes
         for array, source in zip(arrays, sources):  # noqa: B905 - made from each other
             if source < end and start < source + array.nbytes:
@@ -180,115 +225,33 @@ class Launcher:
             if not target.flags.writeable:
                 raise ComprehensionError(f"{label} is read-only")
             targets.append(target)
-        self._check_overlap(targets, arrays)
+        self._checkoverlap(targets, arrays)
         return targets
 
-    def _check_overlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
+    def _checkoverlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
         for number, target in enumerate(targets):
             names = [slot.name for slot in self._inputs] + [slot.name for slot in self._outputs[:number]]
             for name, other in zip(names, [*arrays, *targets[:number]], strict=True):
-                if _overlap(target, other):
+                if overlap(target, other):
                     raise ComprehensionError(
                         f"{self.manifest.name}: out={self._outputs[number].name} overlaps {name}; pass a copy of one"
                     )
-            if 0 in target.strides and target.size > 1 and _overlaps_itself(target):
+            if overlaps_itself(target):
                 raise ComprehensionError(f"{self.manifest.name}: out={self._outputs[number].name} overlaps itself")
 
-    # --- running --------------------------------------------------------------------------------------------------
 
-    def _run(self, binding: Binding, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Runs the stages on inputs and outputs at these addresses."""
-        workspace = 0
-        if binding.workspace_bytes:
-            block = allocate((binding.workspace_bytes + ALIGNMENT,), np.uint8)
-            workspace = rounded(_address_of(block))
-        record = (ctypes.c_int64 * ERROR_WORDS)()
-        addresses: list[int] = []
-        for kind, number in self._order:
-            if kind == "input":
-                addresses.append(sources[number])
-            elif kind == "output":
-                addresses.append(targets[number])
-            else:
-                addresses.append(workspace + binding.workspace[number])
-        buffers = self._addresses_type(*addresses, _address(record))
-        scratch = self._scratch(binding.scratch_bytes) if binding.scratch_bytes else 0
-        extent = binding.serial_extent
-        if extent is not None:
-            stage = self._stages[0]
-            code = stage(_address(buffers), binding.dims_address, scratch, 0, extent) if extent > 0 else 0
-        elif len(binding.table) == 0:  # empty sizes
-            code = 0
-        else:
-            code = self._run_stages(binding, _address(buffers), scratch)
-        if code:
-            raise ComprehensionError(self._message(code & 0xFFFFFFFF, list(record)))
-
-    def _run_stages(self, binding: Binding, buffers: int, scratch: int) -> int:
-        try:
-            workers = pool.current()
-        except CompilationError as reason:
-            note_fallback("no worker pool", f"{reason}; stages run one after the other on one thread")
-            return self._run_without_pool(binding, buffers, scratch)
-        return int(
-            workers.run_stages(
-                workers.address, binding.table_address, len(binding.table), buffers, binding.dims_address, scratch
-            )
-        )
-
-    def _run_without_pool(self, binding: Binding, buffers: int, scratch: int) -> int:
-        for stage, row in zip(self._stages, binding.table, strict=True):
-            code: int = stage(buffers, binding.dims_address, scratch, 0, int(row[1])) if row[1] > 0 else 0
-            if code:
-                return code
-        return 0
-
-    def _scratch(self, size: int) -> int:
-        """This thread's scratch memory, grown to `size` and kept."""
-        if getattr(self._local, "size", 0) < size:
-            self._local.block = allocate((size + ALIGNMENT,), np.uint8)
-            self._local.start = rounded(_address_of(self._local.block))
-            self._local.size = size
-        start: int = self._local.start
-        return start
-
-    def _message(self, code: int, record: Sequence[int]) -> str:
-        """What a check found: its message, the subscript and the size that it had to stay below."""
-        errors = self.manifest.errors
-        if not 0 < code <= len(errors):
-            return f"{self.manifest.name}: the kernel returned code {code}, which its manifest does not know"
-        return f"{self.manifest.name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed"
+def _results(outputs: Sequence[Array], family: Family) -> Any:
+    results = outputs if family is NUMPY else [family.wrap(output) for output in outputs]
+    return results[0] if len(results) == 1 else tuple(results)
 
 
-def _address_of(array: Array) -> int:
-    """The address of an array's first element (a fourth of the price of `array.ctypes.data`)."""
-    try:
-        return _address(_byte_at(array))
-    except (TypeError, ValueError, BufferError):  # read-only or empty
-        return int(array.ctypes.data)
+def _dense(array: Array) -> Array:
+    return array if array.flags.c_contiguous else _copied(array)
 
 
-def _is_dense(array: Array) -> bool:
-    return array.flags.num & _DENSE == _DENSE and array.dtype.isnative
-
-
-def _dense_copy(array: Array) -> Array:
-    """A C-contiguous native copy from the caching allocator (strided inputs are rare, kernels' rows are dense)."""
+def _copied(array: Array) -> Array:
+    """A dense native copy from the caching allocator, counted: no argument is copied silently."""
+    statistics.copied_arguments += 1
     copy = allocate(array.shape, array.dtype.newbyteorder("="))
     np.copyto(copy, array)
     return copy
-
-
-def _overlap(first: Array, second: Array) -> bool:
-    """Whether two arrays share an element; interleaved views do not."""
-    if not np.may_share_memory(first, second):
-        return False
-    try:
-        # Exact within this much work (NumPy's stubs know two of its values only).
-        return np.shares_memory(first, second, max_work=100_000)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:
-        return True
-
-
-def _overlaps_itself(array: Array) -> bool:
-    return any(stride == 0 and extent > 1 for stride, extent in zip(array.strides, array.shape, strict=True))

@@ -8,7 +8,8 @@ Invariant: `from_json(to_json(m)) == m`; every entry point has the one C signatu
 
 `buffers`: one pointer per `BufferSlot`, in order (a scalar parameter: pointer to its one element), then the
 error record (8 int64, written before a nonzero return: code, code, subscript seen, size it must stay below).
-`dims`: the symbolic sizes in order, then for each strided slot its strides in elements.
+`dims`: the symbolic sizes in order, then for each slot with a layout
+the strides of its open axes, in elements.
 `scratch`: `scratch_bytes` of 64-byte aligned memory, private to the calling worker.
 `lo, hi`: the chunk of the stage's range to run.  Returns 0, or an index into `errors` plus 1.
 A kernel calls nothing outside itself but the functions on `load.ALLOWED_SYMBOLS`.
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from comprehension.layout import Layout, layout_from_data
 
 SlotKind = Literal["input", "output", "workspace", "scalar"]
 
@@ -35,7 +38,7 @@ class BufferSlot:
     kind: SlotKind
     dtype: str
     shape: tuple[int | str, ...]
-    strided: bool = False  # strides come from dims; otherwise row major and dense
+    layout: Layout | None = None  # what is known of the strides; None: dense rows
     reads_initial: bool = False  # an output whose incoming contents matter
     accumulates: bool = False  # and are the caller's: there is no result without `out=`
 
@@ -74,9 +77,14 @@ class Manifest:
             name=raw["name"],
             target=raw["target"],
             sizes=tuple(raw["sizes"]),
-            slots=tuple(BufferSlot(**{**s, "shape": tuple(s["shape"])}) for s in raw["slots"]),
+            slots=tuple(_slot(slot) for slot in raw["slots"]),
             stages=tuple(StageEntry(**s) for s in raw["stages"]),
             scratch_bytes=raw["scratch_bytes"],
             preconditions=tuple((a, b) for a, b in raw["preconditions"]),
             errors=tuple(raw["errors"]),
         )
+
+
+def _slot(raw: dict[str, Any]) -> BufferSlot:
+    layout = None if raw["layout"] is None else layout_from_data(raw["layout"])
+    return BufferSlot(**{**raw, "shape": tuple(raw["shape"]), "layout": layout})

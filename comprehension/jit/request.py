@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from comprehension.lang.types import Spec
+from comprehension.layout import Layouts, layout_from_data, layout_to_data
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
 
-FORMAT = 1  # of the artifacts: raise it when their files change meaning
+FORMAT = 2  # of the artifacts: raise it when their files change meaning
 
 Math = Literal["fast", "strict"]
 Target = Literal["cpu", "cuda"]
@@ -30,7 +31,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _EMITTER = ("jit/emit.py", "jit/native.py", "jit/request.py", "codegen/**/*.py")
 _COMPILER = (
     *_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "stages.py", "machine.py", "options.py",
-    "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",
+    "layout.py", "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",
 )  # fmt: skip
 
 
@@ -55,7 +56,10 @@ class SourceRequest:
 
 @dataclass(frozen=True, slots=True)
 class ComprehensionRequest:
-    """Compile the def `name` of the canonical text `text` for inputs of the given `specs`."""
+    """Compile the def `name` of the canonical text `text` for inputs of the given `specs`.
+
+    `layouts`: of the inputs and outputs that are not dense.
+    """
 
     name: str
     text: str
@@ -66,6 +70,7 @@ class ComprehensionRequest:
     math: Math
     checked: bool
     machine: Machine
+    layouts: Layouts = ()
 
     def header(self) -> dict[str, Any]:
         return {
@@ -79,6 +84,7 @@ class ComprehensionRequest:
             "math": self.math,
             "checked": self.checked,
             "machine": self.machine.to_json(),
+            "layouts": [[name, layout_to_data(layout)] for name, layout in self.layouts],
         }
 
 
@@ -103,6 +109,7 @@ def request_from_header(header: dict[str, Any]) -> Request:
         math=header["math"],
         checked=header["checked"],
         machine=machine,
+        layouts=tuple((str(name), layout_from_data(layout)) for name, layout in header["layouts"]),
     )
 
 

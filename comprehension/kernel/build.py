@@ -17,7 +17,7 @@ from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.scope import Scope, box_subscripts
 from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
 from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, stored_under_masks, upper_bound
-from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of
+from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of, strides_of
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
@@ -70,7 +70,7 @@ def build_kernel(scop: Scop, tree: ScheduleTree, math: Math = "fast") -> ir.Kern
 def _buffers(program: LoopProgram, used: set[str]) -> Sequence[ir.Buffer]:
     """All arguments; temporaries only if something of them is left in memory."""
     return [
-        ir.Buffer(t.name, t.dtype, shape_of(program, t.shape), _SPACES[t.role])
+        ir.Buffer(t.name, t.dtype, shape_of(program, t.shape), _SPACES[t.role], strides_of(program, t))
         for t in program.tensors
         if t.role is not Role.TEMPORARY or t.name in used
     ]

@@ -308,7 +308,7 @@ class Space(Enum):
 class Buffer:
     """`shape` in elements, row major unless `strides` (elements; None: dense) says otherwise.
 
-    A tensor whose strides are only known at launch has `strides` of Vars named `<buffer>.stride<axis>`.
+    A stride that is only known at launch is `stride_variable(name, axis)`.
     """
 
     name: str
@@ -346,3 +346,8 @@ class Kernel:
 
     def buffer(self, name: str) -> Buffer:
         return next(b for b in self.buffers if b.name == name)
+
+
+def stride_variable(buffer: str, axis: int) -> Var:
+    """The stride of a buffer along an axis, where only the call knows it."""
+    return Var(f"{buffer}.stride{axis}")

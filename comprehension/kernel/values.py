@@ -7,15 +7,16 @@ Invariant: accesses are met in the order of `poly.scop.reads_in_order`, which nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import NO_RANGES, Ranges, simplify
 from comprehension.lang import tree
-from comprehension.lang.loops import LoopProgram, LoopStatement
+from comprehension.lang.loops import LoopProgram, LoopStatement, TensorInfo
 from comprehension.lang.types import ScalarType
+from comprehension.layout import Step
 
 Place = Callable[[str, tuple[ir.IntExpr, ...], int], tuple[str, tuple[ir.IntExpr, ...]]]
 """Where an access finds an element of a tensor: in the tensor itself, or in a local buffer that stands for it."""
@@ -205,3 +206,21 @@ def shape_of(program: LoopProgram, shape: tuple[tree.Expr, ...]) -> tuple[ir.Int
     names: Mapping[str, ir.IntExpr] = {}
     builder = ValueBuilder(program, program.statements[0], dict(names))
     return tuple(builder.integer(size) for size in shape)
+
+
+def strides_of(program: LoopProgram, tensor: TensorInfo) -> tuple[ir.IntExpr, ...] | None:
+    """The strides of a tensor in elements; None for dense rows."""
+    if tensor.layout is None:
+        return None
+    shape = shape_of(program, tensor.shape)
+    return tuple(
+        _stride(step, shape) if step.exact else ir.stride_variable(tensor.name, axis)
+        for axis, step in enumerate(tensor.layout)
+    )
+
+
+def _stride(step: Step, shape: Sequence[ir.IntExpr]) -> ir.IntExpr:
+    stride: ir.IntExpr = ir.Int(step.sign)
+    for axis in step.over if step.sign else ():
+        stride = ir.IntOp("*", stride, shape[axis])
+    return simplify(stride)

@@ -58,8 +58,8 @@ def _check_buffer(kernel: ir.Kernel, buffer: ir.Buffer, faults: list[str]) -> No
             faults.append(f"{where}: a {buffer.space.value} buffer has a constant shape, not {index_text(extent)}")
     if buffer.strides is not None and len(buffer.strides) != len(buffer.shape):
         faults.append(f"{where}: {len(buffer.strides)} strides for {len(buffer.shape)} dimensions")
-    for stride in buffer.strides or ():
-        if not (isinstance(stride, ir.Var) and stride.name.startswith(f"{buffer.name}.stride")):
+    for axis, stride in enumerate(buffer.strides or ()):
+        if stride != ir.stride_variable(buffer.name, axis):
             checker.index(stride)
     # A temporary that lives in local buffers alone has no buffer of its own: what stands for it may be all there is.
     for tensor in kernel.buffers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.lang.printer import to_text
 from comprehension.lang.tree import Statement
+from comprehension.layout import layout_text
 
 
 def loops_text(program: LoopProgram) -> str:
@@ -30,6 +31,7 @@ def loops_text(program: LoopProgram) -> str:
     """
     lines = [
         f"{tensor.role.value:<12}{tensor.dtype} {tensor.name}({', '.join(map(to_text, tensor.shape))})"
+        + ("" if tensor.layout is None else f" strides {layout_text(tensor.layout)}")
         for tensor in program.tensors
     ]
     for statement in program.statements:

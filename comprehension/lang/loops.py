@@ -13,11 +13,12 @@ Static programs have no `sizes`: every shape and bound is then free of size name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from comprehension.lang.tree import Expr, Let, ReduceOp, Span
 from comprehension.lang.types import ScalarType
+from comprehension.layout import Layout, Layouts
 
 
 class Role(Enum):
@@ -31,12 +32,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor: `shape` holds one expression per dimension, over sizes and scalars (Number if static)."""
+    """A tensor: `shape` holds one expression per dimension, over sizes and scalars (Number if static).
+
+    `layout` says what is known of the strides of the caller's array; None: dense rows.
+    """
 
     name: str
     dtype: ScalarType
     shape: tuple[Expr, ...]
     role: Role
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +111,8 @@ class LoopProgram:
 
     def tensor(self, name: str) -> TensorInfo:
         return self._by_name[name]
+
+    def with_layouts(self, layouts: Layouts) -> LoopProgram:
+        """The same program for arguments of these layouts."""
+        known = dict(layouts)
+        return replace(self, tensors=tuple(replace(t, layout=known.get(t.name)) for t in self.tensors))

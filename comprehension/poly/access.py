@@ -2,19 +2,22 @@
 
 In: statements of a Scop.  Out: per access and index the step in elements, or IRREGULAR.
 Invariant: for an access without IRREGULAR the address is a constant plus the sum of stride * index; symbolic
-sizes count as what `typical` takes them to be, so strides over them are estimates (0 and 1 are always exact).
+sizes count as what `typical` takes them to be, so strides over them are estimates, as are those that only the call
+knows (0, 1 and -1 are always exact).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, linear, varies_with
 from comprehension.kernel.values import ValueBuilder
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
+from comprehension.layout import typical_strides
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
 from comprehension.poly.typical import typical_sizes, typical_value
 
@@ -25,7 +28,8 @@ IRREGULAR = None
 class AccessPattern:
     """`strides[d]`: elements that the address moves when index `d` grows by one; IRREGULAR if that varies.
 
-    `subscripts[a]` has the coefficient of each index in subscript `a` in the same way.
+    `subscripts[a]` has the coefficient of each index in subscript `a` in the same way; along axis `innermost`
+    elements lie closest.
     """
 
     statement: str
@@ -35,6 +39,7 @@ class AccessPattern:
     strides: tuple[int | None, ...]
     subscripts: tuple[tuple[int | None, ...], ...]
     constants: tuple[int | None, ...]  # what each subscript adds to them; None where that is no constant
+    innermost: int = -1
 
     def depends_on(self, dim: int) -> bool:
         return any(row[dim] != 0 for row in self.subscripts)
@@ -77,9 +82,9 @@ class AccessPatterns:
         forms = [affine_form(self.scop.program, statement, s) for s in subscripts]
         rows = tuple(coefficients(statement, form) for form in forms)
         constants = tuple(_constant(statement, form) for form in forms)
-        steps = dense_strides(self.scop.program, tensor)
+        steps = strides_of(self.scop.program, tensor)
         strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
-        return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants)
+        return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants, innermost_axis(steps))
 
 
 def affine_form(program: LoopProgram, statement: ScopStatement, subscript: tree.Expr) -> Linear:
@@ -104,15 +109,19 @@ def _constant(statement: ScopStatement, form: Linear) -> int | None:
     return form.constant if all(atom in indices for atom, _ in form.terms) else None
 
 
-def dense_strides(program: LoopProgram, tensor: str) -> tuple[int, ...]:
-    """Elements between neighbours along each axis of a dense row-major tensor, at typical sizes."""
-    sizes = typical_sizes(program)
-    strides: list[int] = []
-    step = 1
-    for size in reversed(program.tensor(tensor).shape):
-        strides.append(step)
-        step *= typical_value(size, sizes)
-    return tuple(reversed(strides))
+def strides_of(program: LoopProgram, tensor: str) -> tuple[int, ...]:
+    """Elements between neighbours along each axis of a tensor, at typical sizes."""
+    info, sizes = program.tensor(tensor), typical_sizes(program)
+    extents = [typical_value(size, sizes) for size in info.shape]
+    if info.layout is not None:
+        return typical_strides(info.layout, extents)
+    return tuple(prod(extents[axis + 1 :]) for axis in range(len(extents)))
+
+
+def innermost_axis(strides: tuple[int, ...]) -> int:
+    """The axis along which elements lie closest: the last of dense rows (-1 where there is none)."""
+    moving = [axis for axis, stride in enumerate(strides) if stride != 0]
+    return min(moving, key=lambda axis: (abs(strides[axis]), -axis), default=len(strides) - 1)
 
 
 def _stride(coefficients_: list[int | None], steps: tuple[int, ...]) -> int | None:

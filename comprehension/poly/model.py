@@ -25,8 +25,11 @@ from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement
 
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
+BACKWARDS_COST = 1.5  # per vector of neighbours in falling order: turned round in registers
 GATHER_COST = 1.0  # per lane
 SCATTER_COST = 1.5  # per lane
+APART = 2.0  # times as much where each lane lies on a cache line of its own
+LINE = 16  # elements of a cache line
 TRANSPOSE_COST = 3.0  # per vector of a square tile
 FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
@@ -111,7 +114,7 @@ class Model:
             row, lane = rows.dim(name), lanes.dim(name)
             each = side * operations(statement)
             for pattern in self.patterns.of(name):
-                if pattern.strides[lane] not in (0, 1) and pattern.strides[row] == 1:
+                if pattern.strides[lane] not in (0, 1, -1) and pattern.strides[row] == 1:
                     each += TRANSPOSE_COST * side
                 else:
                     each += side * _access_cost(pattern, lane, side, 1.0)
@@ -253,9 +256,12 @@ def _access_cost(pattern: AccessPattern, dim: int, lanes: int, vectors: float) -
     stride = pattern.strides[dim]
     if stride == 1:
         return vectors
+    if stride == -1:
+        return BACKWARDS_COST * vectors
     if stride == 0:
         return inf if pattern.is_write else 0.5
-    return lanes * (SCATTER_COST if pattern.is_write else GATHER_COST)
+    apart = APART if stride is not None and abs(stride) >= LINE else 1.0
+    return lanes * apart * (SCATTER_COST if pattern.is_write else GATHER_COST)
 
 
 def operations(statement: ScopStatement) -> float:

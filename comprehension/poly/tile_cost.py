@@ -104,8 +104,9 @@ class TileCost:
         """Cache lines that one row touches while `dims` move, and how long the runs along the last axis are."""
         if not read.subscripts:
             return 1, 1
-        per_row = prod(self._span(read, axis, dims) for axis in range(len(read.subscripts) - 1))
-        last = self._span(read, len(read.subscripts) - 1, dims)
+        others = (axis for axis in range(len(read.subscripts)) if axis != read.innermost)
+        per_row = prod(self._span(read, axis, dims) for axis in others)
+        last = self._span(read, read.innermost, dims)
         return per_row * -(-last // LINE), last
 
     def _rows_that_fit(self, stride: int) -> int:
@@ -116,9 +117,9 @@ class TileCost:
         """Cycles of copying panels for `count` values of index `dim` and all values of the indices `inside`."""
         axes = [axis for axis, row in enumerate(read.subscripts) if row[dim] == 0]
         elements = count * prod(self._span(read, axis, inside) for axis in axes)
-        if read.strides[dim] == 1:
+        if read.strides[dim] in (1, -1):
             return elements * COPIED
-        run = self._span(read, len(read.subscripts) - 1, inside)
+        run = self._span(read, read.innermost, inside)
         return elements * (COPIED + TURNED / run)
 
     def _span(self, read: AccessPattern, axis: int, dims: Sequence[int]) -> int:
@@ -177,11 +178,11 @@ class TileCost:
         return Varying(0.0, by_rows, by_lanes, loads)
 
     def _lane_load(self, read: AccessPattern) -> float:
-        return LOAD * self._vectors if read.strides[self.lane_dim] == 1 else GATHERED * self.lanes
+        return LOAD * self._vectors if read.strides[self.lane_dim] in (1, -1) else GATHERED * self.lanes
 
     def _memory(self, pattern: AccessPattern, each: float) -> float:
         """A whole tile between registers and memory."""
-        if pattern.strides[self.lane_dim] == 1:
+        if pattern.strides[self.lane_dim] in (1, -1):
             return self.rows * self._vectors
         if pattern.strides[self.row_dim] == 1:
             return TRANSPOSED * self.rows * self._vectors

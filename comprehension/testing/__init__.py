@@ -1,9 +1,22 @@
-"""Hypothesis strategies of comprehensions: trees, texts, runnable examples, broken texts.
+"""Hypothesis strategies of comprehensions: trees, texts, runnable examples, broken texts, arrays of any strides.
 
 Needs the extra `dev` (Hypothesis).
 """
 
 from comprehension.testing.examples import Example, Regime, examples
 from comprehension.testing.grammar import broken_texts, expressions, statements, texts, trees
+from comprehension.testing.views import broadcasts, empty_views, views
 
-__all__ = ["Example", "Regime", "broken_texts", "examples", "expressions", "statements", "texts", "trees"]
+__all__ = [
+    "Example",
+    "Regime",
+    "broadcasts",
+    "broken_texts",
+    "empty_views",
+    "examples",
+    "expressions",
+    "statements",
+    "texts",
+    "trees",
+    "views",
+]

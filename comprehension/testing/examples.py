@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from comprehension.lang.types import ScalarType
+from comprehension.testing.views import broadcasts
 
 Regime = Literal["integers", "floats", "specials"]
 
@@ -267,13 +268,7 @@ class _ExampleBuilder:
         if self.regime == "specials":
             special = random.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 0.0]), tensor.shape)
             values = np.where(random.random(tensor.shape) < 0.2, special, values).astype(tensor.dtype.numpy)
-        match self.draw(st.sampled_from(("dense", "dense", "transposed", "strided"))):
-            case "transposed":
-                return np.asfortranarray(values)
-            case "strided":
-                return np.repeat(values, 2, axis=0)[::2]
-            case _:
-                return values
+        return values if self.draw(st.booleans()) else self.draw(broadcasts(values))
 
 
 def _access(name: str, subscripts: Iterable[str]) -> str:

@@ -159,7 +159,7 @@ def preconditions_are_not_checked(patch: Patch) -> None:
 
 
 def strides_of_inputs_are_ignored(patch: Patch) -> None:
-    patch.setattr(launch, "_is_dense", lambda array: True)
+    patch.setattr(launch, "layout_of_array", lambda array: None)
 
 
 def elements_that_nobody_writes_are_left_as_they_are(patch: Patch) -> None:
@@ -171,7 +171,7 @@ def the_last_unit_of_a_stage_is_not_run(patch: Patch) -> None:
 
 
 def overlap_of_outputs_is_not_checked(patch: Patch) -> None:
-    patch.setattr(launch, "_overlap", lambda first, second: False)
+    patch.setattr(launch, "overlap", lambda first, second: False)
 
 
 def sums_start_from_one_and_every_certificate_counts_as_proved(patch: Patch) -> None:
@@ -196,6 +196,7 @@ CALLS: list[Plant] = [
     _keys_without(specs=()),
     _keys_without(math="fast"),
     _keys_without(options=tc.MappingOptions()),
+    _keys_without(layouts=()),
     preconditions_are_not_checked,
     strides_of_inputs_are_ignored,
     elements_that_nobody_writes_are_left_as_they_are,
@@ -216,6 +217,7 @@ def find_in_calls() -> None:
     np.testing.assert_array_equal(total(a[:, ::-1] * (a > 3)[:, ::-1]), (a * (a > 3)).sum(1))
     np.testing.assert_array_equal(total(np.asfortranarray(a)), a.sum(1))
     np.testing.assert_array_equal(total(a[:, :4]), a[:, :4].sum(1))
+    np.testing.assert_array_equal(total(a[:, :4].copy()), a[:, :4].sum(1))
     assert total.compile(a).certificate
     part = tc.define("def part(float(N) A) -> (B) { B(i) = A(i) where i in 2:N }").part
     np.testing.assert_array_equal(part(a[0]), [0, 0, *a[0, 2:]])

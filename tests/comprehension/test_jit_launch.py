@@ -13,6 +13,7 @@ from comprehension.jit.client import compile_source
 from comprehension.jit.launch import Launcher
 from comprehension.jit.load import ALLOWED_SYMBOLS
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.jit.runner import Runner
 
 STAGES = """
 from numba import carray
@@ -81,7 +82,8 @@ MANIFEST = Manifest(
 @pytest.fixture(scope="module")
 def launcher() -> Launcher:
     entries = dict.fromkeys(("add", "double", "check"), SIGNATURE)
-    return Launcher(MANIFEST, compile_source(STAGES, entries, "launch_test", ALLOWED_SYMBOLS), ("A", "s", "B"))
+    loaded = compile_source(STAGES, entries, "launch_test", ALLOWED_SYMBOLS)
+    return Launcher(Runner(MANIFEST, loaded, ("A", "s", "B")), ("A", "s", "B"))
 
 
 def arrays(m: int = 5, n: int = 7) -> tuple[np.ndarray, float, np.ndarray]:

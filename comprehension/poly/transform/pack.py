@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from comprehension.kernel.ir import Space
 from comprehension.poly import isl
-from comprehension.poly.access import dense_strides
+from comprehension.poly.access import innermost_axis, strides_of
 from comprehension.poly.contraction import Operand
 from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
 from comprehension.poly.scop import Scop
@@ -59,7 +59,7 @@ def pack(
     if touched is None:
         return None
     offsets, extents = box_of(touched)
-    strides = dense_strides(scop.program, operand.tensor)
+    strides = strides_of(scop.program, operand.tensor)
     axis = operand.axis
     rest = [a for a in range(len(strides)) if a != axis and extents[a] != 1]
     name = f"pack {operand.tensor}{suffix}"
@@ -78,7 +78,7 @@ def pack(
     copy = CopyStatement(name, promotion.buffer, operand.tensor, into_buffer=True)
     lanes = CopyLoop(axis, point=extent, lower=lower)
     tiles = CopyLoop(axis, tile=extent, lower=lower)
-    contiguous = len(strides) - 1
+    contiguous = innermost_axis(strides)
     if contiguous == axis or contiguous not in rest:
         loops = (tiles, *(CopyLoop(a) for a in rest))
         return Packing(promotion, copy, touched, loops, (lanes,), TileMark(extent))
