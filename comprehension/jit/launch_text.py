@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from comprehension.jit.manifest import Manifest, StageEntry
 from comprehension.jit.report import Report
 from comprehension.kernel.certificate import Certificate
+from comprehension.layout import layout_text
 
-ALWAYS = "the number of arguments, their types and shapes; that no output overlaps anything else"
+ALWAYS = "the number of arguments, their types, shapes and strides; that no output overlaps itself or anything else"
 
 
 def launch_text(manifest: Manifest, certificate: Certificate, report: Report) -> str:
@@ -54,7 +55,7 @@ def _buffers(manifest: Manifest) -> Iterator[str]:
     for slot in manifest.slots:
         shape = f"({', '.join(map(str, slot.shape))})" if slot.shape else ""
         notes = [
-            *(["strides of its own"] if slot.strided else []),
+            *([f"strides ({layout_text(slot.layout)})"] if slot.layout is not None else []),
             *(["adds to what out= holds"] if slot.accumulates else []),
         ]
         yield f"{slot.kind:<10}{slot.dtype} {slot.name}{shape}{'    ' + ', '.join(notes) if notes else ''}"

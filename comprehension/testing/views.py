@@ -42,13 +42,21 @@ def empty_views(draw: st.DrawFn, shape: tuple[int, ...], dtype: npt.DTypeLike) -
         for step, extent, margin in zip(steps, shape, margins, strict=True)
     ]
     block = np.ones([room[axis] for axis in order], dtype).transpose(np.argsort(order) if shape else ())
-    view = block[(*(slice(None, None, step) for step in steps), ...)]
-    return view[(*(slice(0, extent) for extent in shape), ...)]
+    for axis, (step, extent) in enumerate(zip(steps, shape, strict=True)):
+        block = _cut(_cut(block, axis, slice(None, None, step)), axis, slice(0, extent))
+    return block
 
 
 @st.composite
 def broadcasts(draw: st.DrawFn, contents: Array) -> Array:
     """Like `views`, but along some axes every element is the first one, and is there only once."""
     repeated = [draw(st.sampled_from((False, False, True))) and extent > 0 for extent in contents.shape]
-    few = contents[(*(slice(0, 1) if once else slice(None) for once in repeated), ...)]
+    few = contents
+    for axis, once in enumerate(repeated):
+        few = _cut(few, axis, slice(0, 1)) if once else few
     return np.broadcast_to(draw(views(few)), contents.shape)
+
+
+def _cut(array: Array, axis: int, part: slice) -> Array:
+    """A part along one axis, as a view."""
+    return array[(slice(None),) * axis + (part,)]
