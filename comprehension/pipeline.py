@@ -41,6 +41,7 @@ from comprehension.stages import (
     print_cuda,
     prove,
     scop_text,
+    split_tiles,
     verify_loops,
 )
 
@@ -54,6 +55,7 @@ FRONT: tuple[Stage, ...] = (
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
+_SPLIT = Stage("edges", split_tiles, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
 _PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before the proof, which reads the kernel as if it were well formed.
 _VERIFY = Stage("verify", verify_loops)
@@ -62,7 +64,7 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
-    "cpu": (_SCHEDULE, _BUILD, _PLACE, _VERIFY, _PROVE),
+    "cpu": (_SCHEDULE, _BUILD, _SPLIT, _PLACE, _VERIFY, _PROVE),
     # Threads come after the loops are known to be well formed; the mapped kernel is printed in their place.
     "cuda": (
         _SCHEDULE,

@@ -23,6 +23,7 @@ from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.edges import split_edges
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.check import check
@@ -147,6 +148,11 @@ def mind_caches(c: Compilation) -> None:
     """Which accesses go past the caches or are asked for ahead."""
     placed = place_accesses(c.kernel, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
+
+
+def split_tiles(c: Compilation) -> None:
+    """Tiles that are whole apart from those at an edge."""
+    c._kernel = split_edges(c.kernel)
 
 
 def verify_loops(c: Compilation) -> None:

@@ -1,0 +1,84 @@
+"""Whole tiles apart from ragged ones: the same instances, proved again, and no mask where a tile is whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import loop_programs as programs
+import numpy as np
+import pytest
+from test_poly_kernels import AVX512, PROGRAMS, SIZES, inputs_for
+
+from comprehension.kernel import ir
+from comprehension.kernel.build import build_kernel
+from comprehension.kernel.edges import split_edges
+from comprehension.kernel.interpret import interpret
+from comprehension.kernel.rewrite import nodes_of, rewrite
+from comprehension.kernel.verify import verify_kernel
+from comprehension.lang.frontend import load
+from comprehension.lang.loops import LoopProgram
+from comprehension.lang.ranges import infer
+from comprehension.poly.certificate import certify
+from comprehension.poly.dependence import find_dependences
+from comprehension.poly.scheduler import schedule
+from comprehension.poly.scop import Scop, build_scop
+
+
+def built(program: LoopProgram) -> tuple[Scop, ir.Kernel]:
+    scop = build_scop(program)
+    tree = schedule(scop, find_dependences(scop), machine=AVX512)
+    return scop, build_kernel(scop, tree)
+
+
+def sizes_of(program: LoopProgram) -> dict[str, int]:
+    return {name: SIZES[name] for name in program.sizes}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: f"{p.name}{'-symbolic' * bool(p.sizes)}")
+def test_split_kernels_do_the_same_and_are_proved(program: LoopProgram) -> None:
+    scop, kernel = built(program)
+    split = split_edges(kernel)
+    if not {t.name for t in program.tensors} & set(program.sizes):  # some programs call a size and a tensor B
+        verify_kernel(split)
+    assert certify(scop, None, split)
+    arrays = inputs_for(program)
+    plain, apart = (interpret(k, arrays, sizes_of(program)) for k in (kernel, split))
+    for name, wanted in plain.items():
+        np.testing.assert_array_equal(apart[name], wanted)
+
+
+def test_a_tile_of_lanes_stands_once_whole_and_once_masked() -> None:
+    _, kernel = built(programs.pointwise_chain("I", "J", 1))
+    (tile,) = nodes_of(kernel.stages, ir.Tile)
+    whole, ragged = nodes_of(split_edges(kernel).stages, ir.If)
+    assert [t.lanes.limit for t in nodes_of((whole, ragged), ir.Tile)] == [None, tile.lanes.limit]
+
+
+def test_registers_are_branched_around_as_a_whole() -> None:
+    text = "def f(float(C,H,W) I, float(F,C,P,Q) K) -> (O) { O(f,h,w) +=! I(c,h+p,w+q) * K(f,c,p,q) }"
+    _, kernel = built(infer(load(text)["f"], None, "symbolic"))
+    loops = list(nodes_of(split_edges(kernel).stages, ir.Loop))
+    reducing = [loop for loop in loops if {store.buffer for store in nodes_of(loop, ir.Store)} == {"O_tile"}]
+    assert len(reducing) == 6  # three loops, whole and ragged
+    assert not list(nodes_of(tuple(reducing), ir.If))
+
+
+def test_static_tiles_that_are_whole_or_always_ragged_stay_one() -> None:
+    for program in (programs.softmax(4, 64), programs.pointwise_chain(4, 7, 1)):
+        _, kernel = built(program)
+        assert split_edges(kernel) == kernel
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["whole", "ragged"])
+def test_a_side_that_is_lost_is_an_instance_that_never_runs(side: int) -> None:
+    scop, kernel = built(programs.pointwise_chain("I", "J", 1))
+    split = split_edges(kernel)
+    lost = list(nodes_of(split.stages, ir.If))[side]
+    broken = rewrite(split, ir.If, lambda branch: replace(branch, body=()) if branch == lost else branch)
+    assert any("never runs" in example for example in certify(scop, None, broken).counterexamples)
+
+
+def test_a_whole_tile_beyond_its_limit_is_refused() -> None:
+    scop, kernel = built(programs.pointwise_chain("I", "J", 1))
+    everywhere = rewrite(split_edges(kernel), ir.Axis, lambda axis: replace(axis, limit=None))
+    assert not certify(scop, None, everywhere)
