@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coexec.drawing import Arrow, Box, Interval, draw_graph, draw_timeline
 from coexec.report import Report
 from coexec.symbolic import Block, Case, Feed, Fetch, Item, OpNode, Output, Phi, Select, SymbolicGraph, successors
 from coexec.trace_graph import FromNodes, TraceGraph, TraceNode
+from comprehension.drawing.graph import Arrow, Box, draw_graph
+from comprehension.drawing.timeline import Interval, draw_timeline
 
 
 def draw_traces(graph: TraceGraph) -> str:

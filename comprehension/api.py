@@ -106,6 +106,11 @@ class Module:
     def __repr__(self) -> str:
         return f"<module of comprehensions: {', '.join(self.defs)}>"
 
+    def _repr_html_(self) -> str:
+        from comprehension.page import module_fragment  # pages are rare, and a program that only computes stays small
+
+        return module_fragment(self)
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRange:
@@ -251,8 +256,18 @@ class Comprehension:
             for i in statement.indices
         )
 
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels made so far, in order."""
+        return tuple(self._kernels.values())
+
     def __repr__(self) -> str:
         return f"<comprehension {self.name}({', '.join(self._parameters)})>"
+
+    def _repr_html_(self) -> str:
+        from comprehension.page import comprehension_fragment
+
+        return comprehension_fragment(self)
 
     # --- making kernels ---------------------------------------------------------------------------------------
 

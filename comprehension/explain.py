@@ -6,7 +6,6 @@ Invariant: nothing is computed here: what is shown is what the compiler wrote wh
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from comprehension.jit.launch_text import launch_text
 from comprehension.jit.manifest import Manifest
 from comprehension.jit.report import Report
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.portrait import Portrait
 
-MANIFEST, CERTIFICATE, REPORT = "manifest.json", "certificate.json", "report.json"
+MANIFEST, CERTIFICATE, REPORT, PORTRAIT = "manifest.json", "certificate.json", "report.json", "portrait.json"
 _STAGE_FILE = re.compile(r"(\d\d)-([a-z-]+)\.(tc|txt|py)")
 _TITLES = {
     "source": "The comprehension",
@@ -26,6 +26,7 @@ _TITLES = {
     "dependences": "Dependences that every schedule must keep",
     "schedule": "Schedule",
     "kernel-ir": "Kernel: the loop nest",
+    "mapped-ir": "Kernel: the loop nest on a grid of threads",
     "certificate": "Certificate",
     "kernel": "Generated source",
 }
@@ -46,17 +47,31 @@ class Section:
 
 
 class Explanation(str):
-    """All stages in order, as one text; `sections` has them one by one, and notebooks show a page."""
+    """All stages in order, as one text; `sections` has them one by one, and notebooks show a page with pictures.
 
-    __slots__ = ("name", "sections")
+    `heading` says which kernel; `portrait` is what the pictures show (None where the compiler wrote none).
+    """
+
+    __slots__ = ("certificate", "heading", "name", "portrait", "sections")
     name: str
+    heading: str
     sections: tuple[Section, ...]
+    portrait: Portrait | None
+    certificate: Certificate | None
 
-    def __new__(cls, name: str, sections: tuple[Section, ...]) -> Explanation:
+    def __new__(
+        cls,
+        name: str,
+        sections: tuple[Section, ...],
+        portrait: Portrait | None = None,
+        certificate: Certificate | None = None,
+        heading: str = "",
+    ) -> Explanation:
         rule = "=" * 100
         parts = (f"{rule}\n{s.title}  [{s.file}]\n{rule}\n{s.text.rstrip()}\n" for s in sections)
         explanation = super().__new__(cls, "\n".join(parts))
-        explanation.name, explanation.sections = name, sections
+        explanation.name, explanation.sections, explanation.heading = name, sections, heading or name
+        explanation.portrait, explanation.certificate = portrait, certificate
         return explanation
 
     def stage(self, stage: str) -> str:
@@ -74,20 +89,18 @@ class Explanation(str):
         raise KeyError(f"no stage {stage!r}; there are {', '.join(s.stage for s in self.sections)}")
 
     def page(self) -> str:
-        """The same as one HTML document: nothing is loaded from anywhere, no scripts."""
-        title = html.escape(self.name)
-        return f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{self._repr_html_()}\n'
+        """The same as one HTML document, with pictures: nothing is loaded from anywhere, no scripts."""
+        from comprehension.page import document  # pages are rare, and a program that only computes stays small
+
+        return document(self.heading, self._repr_html_())
 
     def _repr_html_(self) -> str:
-        parts = [
-            f"<details{' open' if s.file.endswith('.py') else ''}><summary>{html.escape(s.title)}</summary>"
-            f'<pre style="font-size:85%;overflow-x:auto">{html.escape(s.text)}</pre></details>'
-            for s in self.sections
-        ]
-        return f"<div><h4>{html.escape(self.name)}</h4>{''.join(parts)}</div>"
+        from comprehension.page import kernel_fragment
+
+        return kernel_fragment(self)
 
 
-def explanation_of(name: str, artifact: Mapping[str, bytes]) -> Explanation:
+def explanation_of(name: str, artifact: Mapping[str, bytes], heading: str = "") -> Explanation:
     """The stages among an artifact's files, and last what a launch does.
 
     >>> print(explanation_of("f", {"00-source.tc": b"def f", "kernel.o": b""}).sections[0].title)
@@ -98,14 +111,13 @@ def explanation_of(name: str, artifact: Mapping[str, bytes]) -> Explanation:
         if match := _STAGE_FILE.fullmatch(file):
             title = _TITLES.get(match.group(2), match.group(2).replace("-", " ").capitalize())
             sections.append(Section(file, title, artifact[file].decode()))
-    if {MANIFEST, CERTIFICATE, REPORT} <= artifact.keys():
-        text = launch_text(
-            Manifest.from_json(artifact[MANIFEST].decode()),
-            Certificate.from_json(artifact[CERTIFICATE].decode()),
-            Report.from_json(artifact[REPORT].decode()),
-        )
+    certificate = Certificate.from_json(artifact[CERTIFICATE].decode()) if CERTIFICATE in artifact else None
+    portrait = Portrait.from_json(artifact[PORTRAIT].decode()) if PORTRAIT in artifact else None
+    if certificate is not None and {MANIFEST, REPORT} <= artifact.keys():
+        manifest = Manifest.from_json(artifact[MANIFEST].decode())
+        text = launch_text(manifest, certificate, Report.from_json(artifact[REPORT].decode()))
         sections.append(Section("80-launch.txt", "A launch: what is run, checked and counted", text))
-    return Explanation(name, tuple(sections))
+    return Explanation(name, tuple(sections), portrait, certificate, heading)
 
 
 def write_dump(folder: Path, name: str, key: str, file: str, text: str) -> None:

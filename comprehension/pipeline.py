@@ -32,6 +32,7 @@ from comprehension.stages import (
     dependences_text,
     describe_cpu,
     describe_cuda,
+    draw,
     find_order,
     infer_ranges,
     locality_text,
@@ -74,13 +75,16 @@ MIDDLE: dict[Target, tuple[Stage, ...]] = {
         _PROVE,
     ),
 }
+_DRAW = Stage("draw", draw)
 BACK: dict[Target, tuple[Stage, ...]] = {
     "cpu": (
+        _DRAW,
         Stage("generate", print_cpu, SOURCE, lambda c: c.generated.text),
         Stage("describe", describe_cpu),
         Stage("compile", assemble_cpu),
     ),
     "cuda": (
+        _DRAW,
         Stage("generate", print_cuda, SOURCE, lambda c: c.cuda.text),
         Stage("describe", describe_cuda),
         Stage("compile", assemble_cuda),

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from comprehension.codegen.cpu import GeneratedSource, generate
 from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
-from comprehension.explain import MANIFEST
+from comprehension.explain import MANIFEST, PORTRAIT
 from comprehension.jit.describe import manifest_of
 from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
 from comprehension.jit.ptx import compile_cuda
@@ -33,6 +33,7 @@ from comprehension.lang.ranges import infer
 from comprehension.options import MappingOptions
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import Dependences, find_dependences
+from comprehension.poly.portrait import portrait_of
 from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
@@ -163,6 +164,11 @@ def verify_loops(c: Compilation) -> None:
 def prove(c: Compilation) -> None:
     """The certificate of the kernel as it stands."""
     c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
+
+
+def draw(c: Compilation) -> None:
+    """What pictures of the kernel show, as data."""
+    c.files[PORTRAIT] = portrait_of(c.scop, c.dependences, c.tree).to_json().encode()
 
 
 def print_cpu(c: Compilation) -> None:

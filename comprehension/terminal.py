@@ -6,21 +6,23 @@ Invariant: colour carries nothing: without it the same characters are printed; n
 
 from __future__ import annotations
 
+from pygments.lexers import PythonLexer
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
 from comprehension.errors import ComprehensionError
 from comprehension.explain import Section
+from comprehension.highlight import ComprehensionLexer
 
-_LEXERS = {"py": "python", "tc": "c"}
+_LEXERS = {"py": PythonLexer, "tc": ComprehensionLexer}
 
 
 def print_text(console: Console, text: str, file: str = "") -> None:
     """A text as it is, coloured by the language that `file`'s name tells."""
     lexer = _LEXERS.get(file.rpartition(".")[2])
     if lexer is not None and console.is_terminal:
-        console.print(Syntax(text.rstrip("\n"), lexer, background_color="default", word_wrap=True))
+        console.print(Syntax(text.rstrip("\n"), lexer(), background_color="default", word_wrap=True))
     else:
         console.print(Text(text.rstrip("\n")), soft_wrap=True)
 

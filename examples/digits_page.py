@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from coexec.drawing import PALETTE, draw_curves
 from coexec.graph_runner import NativeGraph
 from coexec.pictures import draw_runners, draw_symbolic, draw_traces
 from coexec.session import Session
+from comprehension.drawing.curves import draw_curves
+from comprehension.drawing.theme import PALETTE
 
 if TYPE_CHECKING:
     from examples.digits import Run

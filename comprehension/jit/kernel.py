@@ -99,12 +99,13 @@ class Kernel:
         return Report.from_json(self._artifact[REPORT].decode())
 
     def explain(self) -> Explanation:
-        """Every stage as text; shows as a page in notebooks."""
-        return explanation_of(self.name, self._artifact)
+        """Every stage as text; shows as a page with pictures in notebooks, `.page()` gives it as a document."""
+        return explanation_of(self.name, self._artifact, repr(self)[1:-1])
 
     def _repr_html_(self) -> str:
         return self.explain()._repr_html_()
 
     def __repr__(self) -> str:
         specs = ", ".join(f"{spec.dtype}{json.dumps(list(spec.shape))}" for spec in self.request.specs)
-        return f"<kernel {self.name}({specs}) for {self.request.target}: {len(self.manifest.stages)} stages>"
+        count = f"{len(self.manifest.stages)} stage{'s' if len(self.manifest.stages) != 1 else ''}"
+        return f"<kernel {self.name}({specs}) for {self.request.target}: {count}>"

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from comprehension.poly import isl
 from comprehension.poly.scop import Scop, ScopAccess, ScopRole, ScopStatement
 
 Key = TypeVar("Key")
+Kind = Literal["raw", "war", "waw"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class Dependence:
     source: str
     sink: str
     tensor: str
-    kind: str  # "raw", "war" or "waw"
+    kind: Kind
     relation: isl.Map
     is_reduction: bool = False  # between updates of one declared reduction, through its target
 
@@ -123,7 +124,7 @@ def _edges_between(source: ScopStatement, sink: ScopStatement, times: Mapping[st
                     relation = relation.intersect(before)
                 relation = relation.coalesce()
                 if not relation.is_empty():
-                    kind = "waw" if b.is_write and a.is_write else "raw" if a.is_write else "war"
+                    kind: Kind = "waw" if b.is_write and a.is_write else "raw" if a.is_write else "war"
                     reduction = _inside_reduction(first, second, a, b)
                     edges.append(Dependence(first.name, second.name, a.tensor, kind, relation, reduction))
     return edges

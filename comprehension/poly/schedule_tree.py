@@ -8,10 +8,11 @@ which order instances run, decisions say how a loop or a tensor is realised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from comprehension.kernel.ir import Space
+from comprehension.kernel.portrait import Node, NodeKind
 from comprehension.lang.tree import ReduceOp
 from comprehension.poly import isl
 
@@ -117,7 +118,11 @@ class ScheduleTree:
 
     def __str__(self) -> str:
         """The loops as a tree, and below it the steps that led to them."""
-        return "\n".join([*_drawn(self.schedule.get_root().child(0), self.decisions, 0), "", *self.steps])
+        return "\n".join([*(line for node in self.nodes() for line in node.lines()), "", *self.steps])
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The tree without isl, for printing and drawing."""
+        return _nodes(self.schedule.get_root().child(0), self.decisions)
 
     def with_decisions(self, decisions: Mapping[str, Decision]) -> ScheduleTree:
         return replace(self, decisions=decisions)
@@ -139,27 +144,29 @@ def coincident_dimensions(node: isl.ScheduleNode) -> int:
     return count
 
 
-def _drawn(node: isl.ScheduleNode, decisions: Mapping[str, Decision], depth: int) -> Iterator[str]:
-    """One line a node, indented by depth."""
-    indent = "  " * depth
+def _nodes(node: isl.ScheduleNode, decisions: Mapping[str, Decision]) -> tuple[Node, ...]:
+    """What stands at and below an isl node; those that say nothing to a reader are passed over."""
+    below = tuple(n for position in range(node.n_children()) for n in _nodes(node.child(position), decisions))
     match node.get_type():
         case isl.schedule_node_type.band:
             schedule = node.band_get_partial_schedule()
-            for position in range(node.band_n_member()):
-                word = "for all" if node.band_member_get_coincident(position) else "for"
-                yield f"{indent}{'  ' * position}{word} {_member(schedule.get_union_pw_aff(position))}:"
-            depth += node.band_n_member()
+            for position in reversed(range(node.band_n_member())):
+                kind: NodeKind = "parallel loop" if node.band_member_get_coincident(position) else "loop"
+                below = (Node(kind, _member(schedule.get_union_pw_aff(position)), children=below),)
         case isl.schedule_node_type.mark:
             name = node.mark_get_id().get_name()
-            yield f"{indent}{name}: {decisions[name]}"
-            depth += 1
+            below = (Node(_KINDS[type(decisions[name])], name, str(decisions[name]), below),)
         case isl.schedule_node_type.filter:
-            yield f"{indent}{', '.join(_spaces(node.filter_get_filter()))}:"
-            depth += 1
-        case isl.schedule_node_type.leaf:
-            return
-    for position in range(node.n_children()):
-        yield from _drawn(node.child(position), decisions, depth)
+            below = (Node("statements", ", ".join(_spaces(node.filter_get_filter())), children=below),)
+    return below
+
+
+_KINDS: dict[type, NodeKind] = {
+    StageMark: "stage",
+    TileMark: "tile",
+    PromoteMark: "buffers",
+    AccumulateMark: "accumulators",
+}
 
 
 def _member(member: isl.UnionPwAff) -> str:

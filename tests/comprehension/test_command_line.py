@@ -13,6 +13,7 @@ from rich.console import Console
 from comprehension import ComprehensionError, Spec, define
 from comprehension.__main__ import main
 from comprehension.config import config
+from comprehension.jit.cache import VERSION
 from comprehension.terminal import print_error
 
 TEXT = """
@@ -147,7 +148,7 @@ def test_the_source_that_show_prints_is_the_kernels(file: str) -> None:
 def test_show_for_cuda_with_a_preset_and_strict_arithmetic(file: str) -> None:
     done = run("show", file, "--def", "twice", "--target", "cuda", "--options", "naive", "--math", "strict")
     assert done.exit_code == 0, done.output
-    assert "55-mapped-ir.txt" in done.output and "c0 = thread" in done.output
+    assert "55-mapped-ir.txt" in done.output and "from numba import cuda" in done.output
 
 
 def test_show_writes_a_page(file: str, tmp_path: Path) -> None:
@@ -193,8 +194,9 @@ def test_misuse(file: str, arguments: tuple[str, ...], code: int, message: str) 
 def test_cache_info_and_clear(file: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(config, "cache_dir", tmp_path / "cache")
     run("show", file, "--def", "twice", "--sizes", "N=7")
-    assert "entries   1" in run("cache", "info").output
-    assert "removed 1 entry" in run("cache", "clear").output
+    held = sum(1 for path in (tmp_path / "cache" / VERSION).iterdir() if not path.name.startswith("."))
+    assert held >= 1 and f"entries   {held}\n" in run("cache", "info").output
+    assert f"removed {held} " in run("cache", "clear").output
     assert "entries   0" in run("cache", "info").output
 
 
