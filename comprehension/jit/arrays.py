@@ -24,8 +24,24 @@ Array = npt.NDArray[Any]
 DENSE = 0x0101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED
 _ALIGNED = 0x0100
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost
-_address: Any = ctypes.addressof
-_byte_at: Any = ctypes.c_char.from_buffer
+_word: Any = ctypes.c_size_t.from_address
+
+
+def _data_at() -> int:
+    """Where in an array object CPython's NumPy keeps the address of its first element; 0 where that is not found.
+
+    Found by looking, so that another layout of objects costs time and nothing else.
+    """
+    if sys.implementation.name != "cpython":
+        return 0
+    probes = [np.empty(number + 1) for number in range(3)]
+    for at in range(object.__basicsize__, np.ndarray.__basicsize__, ctypes.sizeof(ctypes.c_size_t)):
+        if all(_word(id(probe) + at).value == probe.ctypes.data for probe in probes):
+            return at
+    return 0
+
+
+_DATA_AT = _data_at()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +104,8 @@ def one_family(families: Iterable[Family]) -> Family:
 
 
 def address_of(array: Array) -> int:
-    """The address of an array's first element (a fourth of the price of `array.ctypes.data`)."""
-    try:
-        found: int = _address(_byte_at(array))
-    except (TypeError, ValueError, BufferError):  # read-only, strided or empty
-        found = int(array.ctypes.data)
+    """The address of an array's first element (a tenth of the price of `array.ctypes.data`)."""
+    found: int = _word(id(array) + _DATA_AT).value if _DATA_AT else array.ctypes.data
     return found
 
 
@@ -101,7 +114,10 @@ def is_addressable(array: Array) -> bool:
     flags = array.flags.num
     if not flags & _ALIGNED or not array.dtype.isnative:
         return False
-    return flags & DENSE == DENSE or not any(stride % array.itemsize for stride in array.strides)
+    if flags & DENSE == DENSE:
+        return True
+    size = array.itemsize
+    return not any(stride % size for stride in array.strides)
 
 
 def layout_of_array(array: Array) -> Layout | None:

@@ -11,7 +11,7 @@ and counted in `statistics.copied_arguments`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -26,30 +26,27 @@ from comprehension.jit.arrays import (
     Family,
     address_of,
     is_addressable,
-    layout_of_array,
     one_family,
     scalar_of,
     view_of,
 )
-from comprehension.jit.binding import Binding
-from comprehension.jit.failure import CompilationError, note_fallback
+from comprehension.jit.binding import Binding, OutputPlan
 from comprehension.jit.memory import allocate, allocate_zeroed
 from comprehension.jit.overlap import overlap, overlaps_itself
-from comprehension.jit.runner import Runner, tensors_of
+from comprehension.jit.runner import Runner
+from comprehension.jit.variants import Compile, Variants
 from comprehension.lang.types import ScalarType
-from comprehension.layout import MOST_LAYOUTS, Layouts, any_strides
 
 _WRITABLE = DENSE | 0x0400  # and NPY_ARRAY_WRITEABLE
-Variant = Callable[[Layouts], Runner]
 
 
 class Launcher:
     """Calls one kernel.  `parameters` names the inputs in the caller's order, scalars among them.
 
-    `variant` compiles the kernel for other layouts; without it, arrays of other layouts are copied.
+    `compile` makes the kernel for other layouts; without it, arrays of other layouts are copied.
     """
 
-    def __init__(self, runner: Runner, parameters: Sequence[str], variant: Variant | None = None) -> None:
+    def __init__(self, runner: Runner, parameters: Sequence[str], compile: Compile | None = None) -> None:
         manifest = runner.manifest
         self.manifest = manifest
         self.runner = runner
@@ -57,10 +54,10 @@ class Launcher:
         self._inputs = tuple(slots[name] for name in parameters)
         self._outputs = tuple(slot for slot in manifest.slots if slot.kind == "output")
         self._dtypes = tuple(ScalarType(slot.dtype).numpy for slot in self._inputs)
-        self._may_be_plain = all(slot.kind == "input" for slot in self._inputs) and not runner.layouts
+        self._only_arrays = all(slot.kind == "input" for slot in self._inputs)
+        self._is_dense = not runner.layouts
         self._bindings = runner.bindings
-        self._variant = variant
-        self._runners: dict[Layouts, Runner] = {runner.layouts: runner}
+        self._variants = Variants(runner, (*self._inputs, *self._outputs), compile)
 
     def __call__(self, inputs: Sequence[Any], out: Any = None) -> Any:
         """Runs the kernel.
@@ -68,17 +65,19 @@ class Launcher:
         Raises ComprehensionError for arguments that it was not made for, a precondition that does not hold,
         an output that overlaps, and what the kernel's own checks find.
         """
-        if self._are_plain(inputs):
+        plain = self._plain(inputs)
+        if plain == DENSE and self._is_dense:
             return self._launch_dense(inputs, NUMPY, out)
+        if plain:
+            return self._launch_strided(inputs, NUMPY, out)
         views, family = self._views(inputs)
         return self.launch(views, family, out)
 
     def launch(self, views: Sequence[Array], family: Family, out: Any = None) -> Any:
         """Runs the kernel on views of the right number and types (scalars: arrays of one element)."""
-        arrays = [view if is_addressable(view) else _copied(view) for view in views]
-        if not self.runner.layouts and all(array.flags.c_contiguous for array in arrays):
-            return self._launch_dense(arrays, family, out)
-        return self._launch_strided(arrays, family, out)
+        if self._is_dense and all(view.flags.num & DENSE == DENSE and view.dtype.isnative for view in views):
+            return self._launch_dense(views, family, out)
+        return self._launch_strided(views, family, out)
 
     def _launch_dense(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
         """Inputs are dense, as is the kernel."""
@@ -94,63 +93,36 @@ class Launcher:
             return out
         return self._launch_strided(arrays, family, out)
 
-    def _launch_strided(self, arrays: Sequence[Array], family: Family, out: Any) -> Any:
-        """Inputs and outputs of any layout."""
-        shapes = tuple([array.shape for array in arrays])
-        binding = self._bindings.find(shapes, arrays)
-        targets = self._fresh_outputs(binding) if out is None else self._targets(binding, out, arrays, family)
-        outputs = [target if is_addressable(target) else _copied(target) for target in targets]
-        runner = self._runner_for(arrays, outputs)
+    def _launch_strided(self, views: Sequence[Array], family: Family, out: Any) -> Any:
+        """Inputs and outputs of any strides."""
+        shapes = tuple([view.shape for view in views])
+        binding = self._bindings.find(shapes, views)
+        targets = self._fresh_outputs(binding) if out is None else self._targets(binding, out, views, family)
+        arrays = [array if is_addressable(array) else _copied(array) for array in chain(views, targets)]
+        runner = self._variants.find(arrays)
         if runner is None:  # no kernel for these strides came about
-            arrays, outputs = [_dense(array) for array in arrays], [_dense(output) for output in outputs]
-            runner = self._runner_for(arrays, outputs) or self.runner
-        runner.run_strided(runner.bindings.find(shapes, arrays), arrays, outputs)
+            arrays = [array if array.flags.c_contiguous else _copied(array) for array in arrays]
+            runner = self._variants.find(arrays) or self.runner
+        inputs, outputs = arrays[: len(views)], arrays[len(views) :]
+        runner.run_strided(runner.bindings.find(shapes, inputs), inputs, outputs)
         for target, output in zip(targets, outputs, strict=True):
             if target is not output:
                 np.copyto(target, output)
         return _results(outputs, family) if out is None else out
 
-    # --- variants -------------------------------------------------------------------------------------------------
-
-    def _runner_for(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Runner | None:
-        """The runner for arrays of these layouts, compiled at first need; None where that is not possible."""
-        layouts = sorted(
-            (slot.name, layout)
-            for slot, array in zip(chain(self._inputs, self._outputs), chain(inputs, outputs), strict=True)
-            if (layout := layout_of_array(array)) is not None
-        )
-        found = self._runners.get(tuple(layouts))
-        return found if found is not None else self._find_variant(tuple(layouts))
-
-    def _find_variant(self, layouts: Layouts) -> Runner | None:
-        if self._variant is None:
-            return None
-        if len(self._runners) >= MOST_LAYOUTS:
-            statistics.fallbacks["strides left open"] += 1
-            layouts = tuple(
-                sorted((slot.name, any_strides(len(slot.shape))) for slot in tensors_of(self.manifest) if slot.shape)
-            )
-            if layouts in self._runners:
-                return self._runners[layouts]
-        try:
-            runner = self._variant(layouts)
-        except CompilationError as reason:
-            if not layouts:
-                raise
-            note_fallback("no kernel for these strides", f"{reason}; strided arguments are copied")
-            return None
-        return self._runners.setdefault(layouts, runner)
-
     # --- inputs -----------------------------------------------------------------------------------------------
 
-    def _are_plain(self, inputs: Sequence[Any]) -> bool:
-        """Whether all are dense NumPy arrays of the right types (the usual case, checked quickly)."""
-        if len(inputs) != len(self._dtypes) or not self._may_be_plain:
-            return False
+    def _plain(self, inputs: Sequence[Any]) -> int:
+        """DENSE where all are dense NumPy arrays of the right types (the usual case), another value where all are
+        such arrays of any strides, 0 otherwise."""
+        if len(inputs) != len(self._dtypes) or not self._only_arrays:
+            return 0
+        found = DENSE
         for value, dtype in zip(inputs, self._dtypes):  # noqa: B905 - lengths were compared
-            if type(value) is not np.ndarray or value.dtype is not dtype or value.flags.num & DENSE != DENSE:
-                return False
-        return True
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                return 0
+            found &= value.flags.num
+        return found
 
     def _views(self, inputs: Sequence[Any]) -> tuple[list[Array], Family]:
         name = self.manifest.name
@@ -213,6 +185,9 @@ class Launcher:
             raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(self._outputs)}")
         targets: list[Array] = []
         for slot, value, plan in zip(self._outputs, values, binding.outputs, strict=True):
+            if type(value) is np.ndarray and family is NUMPY and _fits(value, plan):
+                targets.append(value)
+                continue
             label = f"{name}: out={slot.name}"
             target, kind = (value, NUMPY) if type(value) is np.ndarray else view_of(value, label)
             if kind.name != family.name and arrays:
@@ -225,10 +200,10 @@ class Launcher:
             if not target.flags.writeable:
                 raise ComprehensionError(f"{label} is read-only")
             targets.append(target)
-        self._checkoverlap(targets, arrays)
+        self._check_overlap(targets, arrays)
         return targets
 
-    def _checkoverlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
+    def _check_overlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
         for number, target in enumerate(targets):
             names = [slot.name for slot in self._inputs] + [slot.name for slot in self._outputs[:number]]
             for name, other in zip(names, [*arrays, *targets[:number]], strict=True):
@@ -245,8 +220,8 @@ def _results(outputs: Sequence[Array], family: Family) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def _dense(array: Array) -> Array:
-    return array if array.flags.c_contiguous else _copied(array)
+def _fits(value: Array, plan: OutputPlan) -> bool:
+    return value.dtype is plan.dtype and value.shape == plan.shape and value.flags.writeable
 
 
 def _copied(array: Array) -> Array:

@@ -19,7 +19,7 @@ from comprehension.jit.arrays import Array, address_of
 from comprehension.jit.binding import ALIGNMENT, Binding, Bindings, rounded
 from comprehension.jit.failure import CompilationError, note_fallback
 from comprehension.jit.load import LoadedObject
-from comprehension.jit.manifest import BufferSlot, Manifest
+from comprehension.jit.manifest import Manifest
 from comprehension.jit.memory import allocate
 from comprehension.layout import Layouts, open_axes
 
@@ -48,6 +48,7 @@ class Runner:
             if slot.layout is not None
             for axis in open_axes(slot.layout)
         )
+        self._dims_type = ctypes.c_int64 * (len(manifest.sizes) + len(self._open) + 1)
         self._addresses_type = ctypes.c_int64 * (len(manifest.slots) + 1)
         self._stages = tuple(_Stage(loaded.addresses[stage.symbol]) for stage in manifest.stages)
         self._local = threading.local()
@@ -56,7 +57,7 @@ class Runner:
         """Runs the stages on arrays of this runner's layouts."""
         arrays = {"input": inputs, "output": outputs}
         strides = [arrays[of][number].strides[axis] // arrays[of][number].itemsize for of, number, axis in self._open]
-        dims = (ctypes.c_int64 * (len(binding.sizes) + len(strides) + 1))(*binding.sizes, *strides)
+        dims = self._dims_type(*binding.sizes, *strides)
         self.run(binding, [address_of(a) for a in inputs], [address_of(a) for a in outputs], _address(dims))
 
     def run(self, binding: Binding, sources: Sequence[int], targets: Sequence[int], dims: int) -> None:
@@ -118,8 +119,3 @@ class Runner:
         if not 0 < code <= len(errors):
             return f"{self.manifest.name}: the kernel returned code {code}, which its manifest does not know"
         return f"{self.manifest.name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed"
-
-
-def tensors_of(manifest: Manifest) -> tuple[BufferSlot, ...]:
-    """The slots that hold a caller's arrays."""
-    return tuple(slot for slot in manifest.slots if slot.kind in ("input", "output"))

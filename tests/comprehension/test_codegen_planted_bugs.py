@@ -28,7 +28,7 @@ import comprehension as tc
 from comprehension import pipeline, stages
 from comprehension.codegen import arithmetic, checks, elementary, fold
 from comprehension.config import config
-from comprehension.jit import cache, client, describe, launch
+from comprehension.jit import cache, client, describe, launch, variants
 from comprehension.kernel import build, ir
 from comprehension.kernel.certificate import Certificate
 from comprehension.lang.frontend import load
@@ -159,7 +159,7 @@ def preconditions_are_not_checked(patch: Patch) -> None:
 
 
 def strides_of_inputs_are_ignored(patch: Patch) -> None:
-    patch.setattr(launch, "layout_of_array", lambda array: None)
+    patch.setattr(variants, "layout_of_array", lambda array: None)
 
 
 def elements_that_nobody_writes_are_left_as_they_are(patch: Patch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import comprehension as tc
 from comprehension.config import statistics
-from comprehension.jit import launch
+from comprehension.jit import variants
 from comprehension.jit.arrays import layout_of_array
 from comprehension.jit.overlap import overlap, overlaps_itself
 from comprehension.layout import any_strides, layout_of, layout_text, open_axes, typical_strides
@@ -220,7 +220,7 @@ def test_what_cannot_be_addressed_is_copied_and_counted() -> None:
 
 
 def test_after_many_layouts_one_kernel_serves_all_strides(fresh_cache: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "MOST_LAYOUTS", 3)
+    monkeypatch.setattr(variants, "MOST_LAYOUTS", 3)
     function = tc.define("def f(float(A,B,C) X) -> (Y) { Y(i,j,k) = X(i,j,k) + 1 }").f
     block = integers((4, 4, 4, 4, 4, 4))
     before, left_open = statistics.compiled, statistics.fallbacks["strides left open"]
@@ -244,7 +244,7 @@ def test_a_variant_that_does_not_compile_is_replaced_by_copies(monkeypatch: pyte
     def fail(layouts: object) -> None:
         raise tc.CompilationError("no compiler today")
 
-    monkeypatch.setattr(kernel.launcher, "_variant", fail)
+    monkeypatch.setattr(kernel.launcher._variants, "_compile", fail)
     copied, noted = statistics.copied_arguments, statistics.fallbacks["no kernel for these strides"]
     out = np.full((4, 6), -1, np.float32).T
     assert (kernel(a[::-1], b, out=out) == 2 * a[::-1] + b).all()
