@@ -28,7 +28,8 @@ from comprehension.lang import tree
 from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.frontend import analyse
-from comprehension.lang.loops import LoopProgram, Role
+from comprehension.lang.limits import check_shape
+from comprehension.lang.loops import LoopProgram, Role, TensorInfo
 from comprehension.lang.parser import parse
 from comprehension.lang.printer import to_text, type_text
 from comprehension.lang.ranges import infer
@@ -225,8 +226,11 @@ class Comprehension:
         program = self._program(inputs)
         values = {p.name: v for p, v in zip(self.definition.parameters, inputs, strict=True) if is_scalar(p)}
         known = {name: np.asarray(value).item() for name, value in values.items() if not isinstance(value, Spec)}
+        for precondition in program.preconditions:
+            if _value(precondition.condition, known) == 0:
+                raise ComprehensionError(f"{self.name}: {precondition.message}")
         found = tuple(
-            Spec(tuple(_extent(dim, known) for dim in tensor.shape), tensor.dtype)
+            _spec(f"{self.name}: {tensor.name}", tensor, known)
             for tensor in program.tensors
             if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)
         )
@@ -370,12 +374,20 @@ def _settings(request: ComprehensionRequest) -> tuple[Any, ...]:
     return (request.specs, request.layouts, request.target, request.options, request.math, request.checked)
 
 
-def _extent(dim: tree.Expr, known: dict[str, Any]) -> int | str:
-    text = text_of_tree(dim)
+def _spec(name: str, tensor: TensorInfo, known: dict[str, Any]) -> Spec:
+    """The spec of a tensor; an extent that is not `known` is its text."""
+    shape = [_value(dim, known) for dim in tensor.shape]
+    check_shape(name, [int(extent) for extent in shape if extent is not None], tensor.dtype)
+    pairs = zip(tensor.shape, shape, strict=True)
+    return Spec(tuple(text_of_tree(dim) if extent is None else int(extent) for dim, extent in pairs), tensor.dtype)
+
+
+def _value(expr: tree.Expr, known: dict[str, Any]) -> float | None:
+    """What an expression over sizes and scalars is, or None where one of them is not `known`."""
     try:
-        return int(evaluate(text, known))
+        return evaluate(text_of_tree(expr), known)
     except KeyError:
-        return text
+        return None
 
 
 def _named_outputs(name: str, outputs: Sequence[str], out: Any) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ from comprehension.poly.portrait import portrait_of
 from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
+from comprehension.poly.straighten import straighten
 from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
 
 OBJECT = "kernel.o"
@@ -117,10 +118,11 @@ class Stage:
 
 
 def infer_ranges(c: Compilation) -> None:
-    """Text to loops: parsed, checked, ranges inferred."""
+    """Text to loops: parsed, checked, ranges inferred, bounds made affine."""
     program = parse(c.request.text)
     definition = check(program, c.request.text)[c.request.name]
-    c._program = infer(definition, c.request.specs, c.request.sizes).with_layouts(c.request.layouts)
+    found = infer(definition, c.request.specs, c.request.sizes)
+    c._program = straighten(found.with_layouts(c.request.layouts))
 
 
 def build_polyhedra(c: Compilation) -> None:

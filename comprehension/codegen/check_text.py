@@ -30,6 +30,10 @@ def print_scan(function: Function, nodes: Sequence[ScanNode]) -> None:
                 bounds = [printer.index(lower).text, printer.index(upper).text] + ([str(step)] if step != 1 else [])
                 with function.block(f"for {function.variable(variable)} in range({', '.join(bounds)}):"):
                     print_scan(function, body)
+            case ir.Define(name, value):
+                target = function.scope.fresh(name)
+                function.line(f"{target} = {printer.value(value).text}")
+                function.locals[name] = Expr(target)
             case ScanIf(condition, body):
                 with function.block(f"if {condition_text(printer, condition).text}:"):
                     print_scan(function, body)

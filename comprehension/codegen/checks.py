@@ -4,7 +4,8 @@ In: a Kernel whose subscripts may come from the values of tensors (`FromValue`).
 Out: a scan, the kernel's loops with checks for statements, for subscripts that depend on inputs alone; and per
 statement the checks of subscripts that the kernel itself computes, which can only be made in place.
 Invariant: a check reads nothing that an earlier check has not found to be in range; a guard of `?:` around an
-access is a guard around its check; loops in which no check varies are scanned once.
+access is a guard around its check; loops in which no check varies are scanned once.  Values with names (lets) keep
+them, here too: written out where they are used, lets that use lets would grow exponentially.
 """
 
 from __future__ import annotations
@@ -46,24 +47,31 @@ class ScanIf:
     body: tuple[ScanNode, ...]
 
 
-ScanNode = Check | ScanLoop | ScanIf
+ScanNode = Check | ScanLoop | ScanIf | ir.Define
 Definitions = Mapping[str, ir.Value]
 
 
 def checks_in_place(kernel: ir.Kernel, statement: ir.Define | ir.Store, definitions: Definitions) -> list[Check]:
     """The checks of a statement that no scan can make beforehand; they name the locals in force."""
-    return [
-        check
-        for check in checks_of(kernel, statement, {})
-        if is_computed(kernel, replace(check, subscript=_inlined_index(check.subscript, definitions)))
-        or any(is_computed(kernel, replace(check, guards=(inlined(g, definitions),))) for g in check.guards)
-    ]
+    return [check for check in checks_of(kernel, statement) if is_computed(kernel, check, definitions)]
 
 
-def is_computed(kernel: ir.Kernel, check: Check) -> bool:
+def is_computed(kernel: ir.Kernel, check: Check, definitions: Definitions) -> bool:
     """Whether a check reads what the kernel itself writes."""
-    loads = [node for part in (check.subscript, *check.guards) for node in nodes_of(part, ir.Load)]
-    return any(kernel.buffer(load.buffer).space is not ir.Space.INPUT for load in loads)
+    return _reads_computed(kernel, (check.subscript, *check.guards), definitions)
+
+
+def _reads_computed(kernel: ir.Kernel, expressions: tuple[object, ...], definitions: Definitions) -> bool:
+    waiting, seen = list(expressions), set[str]()
+    while waiting:
+        expression = waiting.pop()
+        loads = nodes_of(expression, ir.Load)
+        if any(kernel.buffer(load.buffer).space is not ir.Space.INPUT for load in loads):
+            return True
+        for name in {local.name for local in nodes_of(expression, ir.Local)} - seen:
+            seen.add(name)
+            waiting.append(definitions[name])
+    return False
 
 
 def scan_of(kernel: ir.Kernel, stage: ir.Stage) -> tuple[ScanNode, ...]:
@@ -81,15 +89,27 @@ def _scan_body(kernel: ir.Kernel, body: Sequence[ir.Node], outer: Definitions) -
     for node in body:
         found += [n for n in _scan_node(kernel, node, definitions) if n not in found]
         if isinstance(node, ir.Define):
-            definitions[node.name] = inlined(node.value, definitions)
-    return tuple(found)
+            definitions[node.name] = node.value
+            found.append(node)
+    return _needed(found)
+
+
+def _needed(nodes: Sequence[ScanNode]) -> tuple[ScanNode, ...]:
+    """The nodes without values that no check after them uses."""
+    kept: list[ScanNode] = []
+    used: set[str] = set()
+    for node in reversed(nodes):
+        if isinstance(node, ir.Define) and node.name not in used:
+            continue
+        kept.append(node)
+        used |= {local.name for local in nodes_of(node, ir.Local)}
+    return tuple(reversed(kept))
 
 
 def _scan_node(kernel: ir.Kernel, node: ir.Node, definitions: Definitions) -> tuple[ScanNode, ...]:
     match node:
         case ir.Define() | ir.Store():
-            checks = checks_of(kernel, node, definitions)
-            return tuple(check for check in checks if not is_computed(kernel, check))
+            return tuple(check for check in checks_of(kernel, node) if not is_computed(kernel, check, definitions))
         case ir.Loop(variable, lower, upper, body, step):
             return _around(ScanLoop(variable, lower, upper, step, _scan_body(kernel, body, definitions)))
         case ir.If(condition, body):
@@ -124,6 +144,8 @@ def _scan_variables(node: ScanNode) -> frozenset[str]:
     match node:
         case Check(subscript, extent, _, guards):
             return variables(subscript) | variables(extent) | frozenset().union(*map(variables, guards))
+        case ir.Define(value=value):
+            return variables(value)
         case ScanLoop(_, lower, upper, _, body):
             return variables(lower) | variables(upper) | frozenset().union(*map(_scan_variables, body))
         case ScanIf(condition, body):
@@ -135,16 +157,14 @@ def _scan_variables(node: ScanNode) -> frozenset[str]:
 # --- the checks of one statement ----------------------------------------------------------------------------------
 
 
-def checks_of(kernel: ir.Kernel, statement: ir.Define | ir.Store, definitions: Definitions) -> list[Check]:
-    """The checks of a statement, innermost subscripts first, definitions written out."""
+def checks_of(kernel: ir.Kernel, statement: ir.Define | ir.Store) -> list[Check]:
+    """The checks of a statement, innermost subscripts first; those of the values that it names stand at their own."""
     found: list[Check] = []
-    value = inlined(statement.value, definitions)
-    for check in _of_value(kernel, value, ()):
+    for check in _of_value(kernel, statement.value, ()):
         if check not in found:
             found.append(check)
     if isinstance(statement, ir.Store):
-        subscripts = tuple(_inlined_index(s, definitions) for s in statement.subscripts)
-        for check in _of_access(kernel, statement.buffer, subscripts, ()):
+        for check in _of_access(kernel, statement.buffer, statement.subscripts, ()):
             if check not in found:
                 found.append(check)
         if statement.instance is not None:
@@ -194,43 +214,3 @@ def operands(value: ir.Value) -> tuple[ir.Value, ...]:
             return ()
         case _:
             assert_never(value)
-
-
-def inlined(value: ir.Value, definitions: Definitions) -> ir.Value:
-    """The value with locals replaced by what they were defined as."""
-    match value:
-        case ir.Local(name):
-            return definitions.get(name, value)
-        case ir.Load(subscripts=subscripts):
-            return replace(value, subscripts=tuple(_inlined_index(s, definitions) for s in subscripts))
-        case ir.UnaryOp(operand=operand) | ir.Convert(operand=operand):
-            return replace(value, operand=inlined(operand, definitions))
-        case ir.BinaryOp(left=left, right=right):
-            return replace(value, left=inlined(left, definitions), right=inlined(right, definitions))
-        case ir.Fma(a, b, c):
-            return replace(value, a=inlined(a, definitions), b=inlined(b, definitions), c=inlined(c, definitions))
-        case ir.SelectValue(condition, then, otherwise):
-            parts = [inlined(part, definitions) for part in (condition, then, otherwise)]
-            return ir.SelectValue(parts[0], parts[1], parts[2], value.dtype)
-        case ir.Builtin(arguments=arguments):
-            return replace(value, arguments=tuple(inlined(a, definitions) for a in arguments))
-        case ir.Fold(value=folded):
-            return replace(value, value=inlined(folded, definitions))
-        case ir.Const() | ir.ScalarArg() | ir.IndexValue():
-            return value
-        case _:
-            assert_never(value)
-
-
-def _inlined_index(expression: ir.IntExpr, definitions: Definitions) -> ir.IntExpr:
-    match expression:
-        case ir.FromValue(value):
-            return ir.FromValue(inlined(value, definitions))
-        case ir.IntOp(op, left, right):
-            return ir.IntOp(op, _inlined_index(left, definitions), _inlined_index(right, definitions))
-        case ir.IntSelect(condition, then, otherwise):
-            return ir.IntSelect(condition, _inlined_index(then, definitions), _inlined_index(otherwise, definitions))
-        case ir.Int() | ir.Var():
-            return expression
-        case _:
-            assert_never(expression)

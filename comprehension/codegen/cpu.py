@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from comprehension.codegen.abi import dim_names, slot_names
 from comprehension.codegen.check_text import print_check, print_scan
-from comprehension.codegen.checks import ScanNode, checks_in_place, inlined, scan_of
+from comprehension.codegen.checks import ScanNode, checks_in_place, scan_of
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function
 from comprehension.codegen.index_text import condition_text
 from comprehension.codegen.liveness import overwritable
@@ -218,7 +218,7 @@ def _check(printer: Printer, statement: ir.Define | ir.Store) -> None:
 
 def _define(printer: Printer, name: str, value: ir.Value) -> None:
     _check(printer, ir.Define(name, value))
-    printer.function.definitions[name] = inlined(value, printer.function.definitions)
+    printer.function.definitions[name] = value
     found = printer.value(value)
     target = printer.function.scope.fresh(name)
     printer.function.line(f"{target} = {found.text}")

@@ -34,7 +34,7 @@ class Source:
     imports: set[str] = field(default_factory=set)
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     offsets: dict[str, str] = field(default_factory=dict)  # of a thread's part in a buffer that all threads share
-    definitions: dict[str, ir.Value] = field(default_factory=dict)  # of locals, written out
+    definitions: dict[str, ir.Value] = field(default_factory=dict)  # of locals
     reports: bool = False  # whether the function reports errors
     scope: Scope = field(init=False)
 

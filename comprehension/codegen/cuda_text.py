@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from comprehension.codegen.checks import Check, ScanIf, ScanLoop, ScanNode, checks_in_place, inlined
+from comprehension.codegen.checks import Check, ScanIf, ScanLoop, ScanNode, checks_in_place
 from comprehension.codegen.cuda_source import Source
 from comprehension.codegen.cuda_value_text import Values
 from comprehension.codegen.function import CodegenError
@@ -45,7 +45,7 @@ class Body:
         match node:
             case ir.Define(name=name, value=value):
                 self._checks(node)
-                source.definitions[name] = inlined(value, source.definitions)
+                source.definitions[name] = value
                 source.line(f"{source.name('value', name)} = {values.value(value, added=True)}")
             case ir.Store():
                 self._checks(node)
@@ -152,6 +152,8 @@ def print_scan(source: Source, nodes: Sequence[ScanNode]) -> None:
         match node:
             case Check():
                 print_check(source, node)
+            case ir.Define(name=name, value=value):
+                source.line(f"{source.name('value', name)} = {values.value(value, added=True)}")
             case ScanLoop(variable, lower, upper, step, body):
                 bounds = [values.integer(lower), values.integer(upper), *([str(step)] if step != 1 else [])]
                 with source.block(f"for {source.variable(variable)} in range({', '.join(bounds)}):"):

@@ -20,6 +20,7 @@ from comprehension.jit.arrays import Array
 from comprehension.jit.expression import Number, evaluate
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
 from comprehension.kernel.size_text import escaped
+from comprehension.lang.limits import check_shape
 from comprehension.lang.types import ScalarType
 
 ALIGNMENT = 64
@@ -145,7 +146,9 @@ class Bindings:
         for slot in manifest.slots:
             if slot.kind == "workspace":
                 offsets.append(size)
-                elements = prod(max(0, extent) for extent in _shape(slot, environment))
+                shape = _shape(slot, environment)
+                check_shape(f"{manifest.name}: temporary {slot.name}", shape, ScalarType(slot.dtype))
+                elements = prod(max(0, extent) for extent in shape)
                 size += rounded(elements * ScalarType(slot.dtype).numpy.itemsize)
         scratch = int(evaluate(manifest.scratch_bytes, environment))
         rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
@@ -162,6 +165,7 @@ class Bindings:
         shape = _shape(slot, environment)
         if any(extent < 0 for extent in shape):
             raise ComprehensionError(f"{self._manifest.name}: {slot.name} would have shape {shape}")
+        check_shape(f"{self._manifest.name}: {slot.name}", shape, ScalarType(slot.dtype))
         return OutputPlan(shape, ScalarType(slot.dtype).numpy, slot.reads_initial)
 
     def _row(self, stage: StageEntry, environment: Environment, scratch: int) -> list[int]:

@@ -21,7 +21,8 @@ from comprehension.kernel.values import ValueBuilder, combine, identity, shape_o
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.poly import isl
-from comprehension.poly.ast import aff_expr, condition_of, generate_ast, int_expr, iterator_name
+from comprehension.poly.ast import aff_expr, condition_of, free_prefix, generate_ast, int_expr, iterator_names
+from comprehension.poly.parameters import parameters_of
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     CopyStatement,
@@ -31,7 +32,7 @@ from comprehension.poly.schedule_tree import (
     StageMark,
     TileMark,
 )
-from comprehension.poly.scop import Scop, ScopRole, products_of_sizes
+from comprehension.poly.scop import Scop, ScopRole
 
 Math = Literal["fast", "strict"]
 AST_BUDGET = 100_000_000  # isl operations
@@ -53,7 +54,7 @@ def build_kernel(scop: Scop, tree: ScheduleTree, math: Math = "fast") -> ir.Kern
     walker = _Walker(scop, tree, math)
     context = scop.context.get_ctx()
     try:
-        root = isl.bounded(context, AST_BUDGET, lambda: generate_ast(tree, scop.context))
+        root = isl.bounded(context, AST_BUDGET, lambda: generate_ast(tree, scop.context, walker.loop_names))
     except isl.OutOfBudget as spent:
         raise ComprehensionError(f"'{program.name}' is too involved to compile: its loops take {spent}") from spent
     stages = walker.stages(root)
@@ -83,14 +84,17 @@ class _Walker:
         self.program = scop.program
         self.contract = math == "fast"
         self.locals: dict[str, ir.Buffer] = {}
+        outside = {*self.program.sizes, *(s.name for s in self.program.scalars)}
+        self.loop_names = iterator_names(outside)
+        self.axis_prefixes = free_prefix("lane", outside), free_prefix("row", outside)
         self.padded: set[str] = set()  # local buffers whose tiles are whole even at the edges
 
     # --- stages -------------------------------------------------------------------------------------
 
     def stages(self, root: isl.AstNode) -> list[ir.Stage]:
         """One stage per stage mark at the top of the AST, in order."""
-        products = {name: _product(factors) for name, factors in products_of_sizes(self.program).items()}
-        scope = Scope(names=products, ranges=dict.fromkeys(self.program.sizes, (0, None)))
+        ranges = dict.fromkeys(self.program.sizes, (0, None))
+        scope = Scope(self.loop_names, names=parameters_of(self.program), ranges=ranges)
         return [
             self._stage(f"stage{position}", guards, mark, scope) for position, (guards, mark) in enumerate(_marks(root))
         ]
@@ -100,7 +104,7 @@ class _Walker:
         assert isinstance(decision, StageMark)
         body = tuple(self.nodes(mark.mark_get_node(), scope))
         header: ir.Loop | None = None
-        outermost = {iterator_name(position) for position in range(decision.coincident)}
+        outermost = self.loop_names[: decision.coincident]
         only = body[0] if len(body) == 1 else None
         if decision.parallel and isinstance(loop := only, ir.Loop) and loop.variable in outermost:
             header = ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step)
@@ -162,6 +166,8 @@ class _Walker:
 
     def _tile(self, decision: TileMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         """The loops of the band as a tile's axes; as plain loops where isl put conditions among the statements."""
+        if not scope.tiled:
+            return self.nodes(node, scope)
         extents = [e for e in (decision.rows, decision.lanes) if e is not None]
         axes: list[ir.Axis] = []
         inner, inside = node, scope
@@ -219,25 +225,27 @@ class _Walker:
         """accumulators = identity; the loops; target = target op fold(accumulators)."""
         source = self.scop.statement(decision.statement).source
         dtype = self.program.tensor(source.target).dtype
-        inside = scope.accumulating(decision.statement, decision.buffer)
+        partial = self.local_name(decision.buffer)
+        inside = scope.accumulating(decision.statement, partial)
         body = self.nodes(node, inside)
-        if not is_lane_wise(body, decision.buffer):
-            return self.nodes(node, scope)
-        self.locals[decision.buffer] = ir.Buffer(
-            decision.buffer, dtype, (ir.Int(decision.lanes),), ir.Space.REGISTER, promoted_from=source.target
+        if not is_lane_wise(body, partial):
+            return self.nodes(node, scope.in_plain_loops())  # a tile would store all its points to one element
+        self.locals[partial] = ir.Buffer(
+            partial, dtype, (ir.Int(decision.lanes),), ir.Space.REGISTER, promoted_from=source.target
         )
         buffer, subscripts = inside.targets[decision.statement]
-        lane = ir.Axis(f"lane{len(scope.iterators)}", ir.Int(0), decision.lanes)
+        lane = ir.Axis(f"{self.axis_prefixes[0]}{len(scope.iterators)}", ir.Int(0), decision.lanes)
         own = (ir.Var(lane.variable),)
-        fill = ir.Store(decision.buffer, own, identity(decision.op, dtype), ir.StoreRole.FILL)
-        folded = ir.Fold(decision.op, ir.Load(decision.buffer, own, dtype), lane.variable, dtype)
+        fill = ir.Store(partial, own, identity(decision.op, dtype), ir.StoreRole.FILL)
+        folded = ir.Fold(decision.op, ir.Load(partial, own, dtype), lane.variable, dtype)
         total = ir.BinaryOp(decision.op, ir.Load(buffer, subscripts, dtype), folded, dtype)
         combined = ir.Store(buffer, subscripts, total, ir.StoreRole.COMBINE)
         return [ir.Tile(None, lane, (fill,)), *body, ir.Tile(None, lane, (combined,))]
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         held: list[tuple[Promotion, tuple[ir.IntExpr, ...]]] = []
-        for promotion in decision.promotions:
+        promotions = [replace(p, buffer=self.local_name(p.buffer)) for p in decision.promotions]
+        for promotion in promotions:
             dims = scope.prefix(promotion.settled)
             offsets = tuple(simplify(aff_expr(o, dims, scope.names), scope.ranges) for o in promotion.offsets)
             held.append((promotion, offsets))
@@ -247,8 +255,15 @@ class _Walker:
                 self.padded.add(promotion.buffer)
         body = self.nodes(node, scope.promoting(held))
         masked = stored_under_masks(body)
-        registers = [p.buffer for p in decision.promotions if p.space is ir.Space.REGISTER and p.buffer in masked]
-        return [*(cleared(self.locals[name], len(scope.iterators)) for name in registers), *body]
+        registers = [p.buffer for p in promotions if p.space is ir.Space.REGISTER and p.buffer in masked]
+        axes = [f"{prefix}{len(scope.iterators)}" for prefix in self.axis_prefixes]
+        return [*(cleared(self.locals[name], axes) for name in registers), *body]
+
+    def local_name(self, wish: str) -> str:
+        """The name of a local buffer: a tensor of the text may be called as the schedule calls it."""
+        while any(tensor.name == wish for tensor in self.program.tensors):
+            wish += "_"
+        return wish
 
     def _local(self, promotion: Promotion) -> ir.Buffer:
         info = self.program.tensor(promotion.tensor)
@@ -278,9 +293,7 @@ class _Walker:
         )
         if statement.role is ScopRole.INIT:
             assert source.reduction is not None
-            for let in source.lets:
-                values.define_let(let, f"{let.name}_{name}")
-            subscripts = tuple(values.integer(s) for s in source.subscripts)
+            subscripts = tuple(values.integer(s) for s in source.subscripts)  # lets do not stand on the left
             value: ir.Value = identity(source.reduction, dtype)
         else:
             subscripts, value = values.statement(f"_{name}")
@@ -298,7 +311,7 @@ class _Walker:
     def _copy(self, copy: CopyStatement, element: tuple[ir.IntExpr, ...], scope: Scope) -> ir.Store:
         """One element between a tensor and its local buffer; the mark around it says where the buffer stands."""
         dtype = self.program.tensor(copy.tensor).dtype
-        buffer, local = scope.place_in(copy.buffer, element)
+        buffer, local = scope.place_in(self.local_name(copy.buffer), element)
         if copy.fill:
             return ir.Store(buffer, local, ir.Const(0.0 if dtype.is_float else 0, dtype), ir.StoreRole.FILL)
         if copy.into_buffer:
@@ -321,13 +334,6 @@ def _marks(
             yield from _marks(node.if_get_then_node(), (*guards, node.if_get_cond()))
         case _:
             raise ValueError(f"a statement outside of every stage: {node.to_C_str()}")
-
-
-def _product(factors: Sequence[str]) -> ir.IntExpr:
-    total: ir.IntExpr = ir.Var(factors[0])
-    for factor in factors[1:]:
-        total = ir.IntOp("*", total, ir.Var(factor))
-    return total
 
 
 def _panels(extent: ir.IntExpr, size: int) -> ir.IntExpr:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, Ranges, expression, linear, simplify
 from comprehension.poly import isl
-from comprehension.poly.ast import aff_expr, iterator_name
+from comprehension.poly.ast import aff_expr
 from comprehension.poly.schedule_tree import Promotion
 
 Bounds = tuple[int | None, int | None]
@@ -23,8 +23,9 @@ Target = tuple[str, Subscripts]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Loops around (outer first; schedule dimension i is called ci), their ranges, local buffers in force."""
+    """Loops around (outer first; `loop_names` has the schedule dimensions'), their ranges, local buffers in force."""
 
+    loop_names: tuple[str, ...]
     iterators: tuple[str, ...] = ()
     names: Mapping[str, ir.IntExpr] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Scope:
     accumulators: Mapping[str, str] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     tile_axes: tuple[str, ...] = ()
+    tiled: bool = True  # whether tile marks below become tiles
 
     def inside(self, iterator: str, value: ir.IntExpr, bounds: Bounds | None) -> Scope:
         """Below a loop; a degenerate one has its only `value`."""
@@ -43,7 +45,7 @@ class Scope:
         """The schedule dimensions here: loops, and what those before them determine where isl made no loop."""
         dims: list[ir.IntExpr] = []
         for position, value in enumerate(settled):
-            name = iterator_name(position)
+            name = self.loop_names[position]
             if name in self.names:
                 dims.append(self.names[name])
             else:
@@ -63,6 +65,10 @@ class Scope:
     def accumulating(self, statement: str, buffer: str) -> Scope:
         """Below an accumulate mark; `targets` learns where the statement would have stored."""
         return replace(self, accumulators={**self.accumulators, statement: buffer}, targets={})
+
+    def in_plain_loops(self) -> Scope:
+        """Below a mark that cannot be realised: neither are the tiles that belong to it."""
+        return replace(self, tiled=False)
 
     def place(self, statement: str, tensor: str, subscripts: Subscripts, access: int | None = None) -> Target:
         """Where an access of the statement finds the element: in the tensor or in a local buffer that stands for it."""

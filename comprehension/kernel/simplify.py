@@ -8,7 +8,7 @@ Before: `(24 * t + r - 24 * (t / 1)) / 24` with 0 <= r < 24.   After: `0`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import assert_never
 
@@ -112,27 +112,6 @@ def truth(condition: Condition, ranges: Ranges = NO_RANGES) -> bool | None:
                 return decisive
             return None if None in values else not decisive
     assert_never(condition)
-
-
-def product_name(factors: Iterable[str]) -> str:
-    """What a product of sizes is called as one isl parameter.
-
-    >>> product_name(["N", "M"])
-    'M*N'
-    """
-    return "*".join(sorted(factors))
-
-
-def product_of_variables(expr: IntExpr) -> tuple[str, ...] | None:
-    """The names of a product of variables, or None if it is anything else."""
-    match expr:
-        case Var(name=name):
-            return (name,)
-        case IntOp(op="*", left=left, right=right):
-            first, second = product_of_variables(left), product_of_variables(right)
-            return None if first is None or second is None else (*first, *second)
-        case _:
-            return None
 
 
 def varies_with(node: object, name: str) -> bool:

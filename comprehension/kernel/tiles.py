@@ -15,8 +15,6 @@ from comprehension.kernel.walk import walk_nodes
 from comprehension.poly import isl
 from comprehension.poly.ast import int_expr
 
-_AXES = ("lane", "row")
-
 
 def axis_of(node: isl.AstNode, extent: int, scope: Scope) -> tuple[ir.Axis, Scope]:
     """The loop `for v in start : min(start + extent, limit)` as a tile axis."""
@@ -55,11 +53,9 @@ def stored_under_masks(nodes: Sequence[ir.Node]) -> set[str]:
     }
 
 
-def cleared(buffer: ir.Buffer, depth: int) -> ir.Node:
-    """The whole register buffer set to zero: masked stores then change a defined value."""
-    axes = [
-        ir.Axis(f"{kind}{depth}", ir.Int(0), _int_of(e)) for kind, e in zip(_AXES, buffer.shape[::-1], strict=False)
-    ]
+def cleared(buffer: ir.Buffer, names: Sequence[str]) -> ir.Node:
+    """The whole register buffer set to zero, by lanes and rows of these names: masked stores change a defined value."""
+    axes = [ir.Axis(name, ir.Int(0), _int_of(e)) for name, e in zip(names, buffer.shape[::-1], strict=False)]
     subscripts = tuple(ir.Var(axis.variable) for axis in reversed(axes))
     zero = ir.Const(0.0 if buffer.dtype.is_float else 0, buffer.dtype)
     fill = ir.Store(buffer.name, subscripts, zero, ir.StoreRole.FILL)

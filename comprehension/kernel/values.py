@@ -50,8 +50,8 @@ class ValueBuilder:
     def define_let(self, let: tree.Let, name: str) -> None:
         dtype = let.value.dtype
         assert dtype is not None
-        reads = any(isinstance(node, tree.Access) for node in tree.walk(let.value))
-        if dtype.is_integer and dtype.bits >= 32 and not reads:  # an index: substituted, so that subscripts stay affine
+        if dtype.is_integer and dtype.bits >= 32 and not self._reads_memory(let.value):
+            # an index: substituted, so that subscripts stay affine
             self.names[let.name] = self.integer(let.value)
             return
         self.defines.append(ir.Define(name, self.value(let.value)))
@@ -63,6 +63,8 @@ class ValueBuilder:
         return simplify(self._integer(expr), self.ranges)
 
     def _integer(self, expr: tree.Expr) -> ir.IntExpr:
+        if not isinstance(expr, tree.Name | tree.Number) and self._reads_memory(expr):
+            return self._integer_from_memory(expr)
         match expr:
             case tree.Number(value=value):
                 return ir.Int(int(value))
@@ -85,6 +87,24 @@ class ValueBuilder:
                 if chosen is None:
                     return ir.FromValue(self.value(expr))
                 return ir.IntSelect(chosen, self._integer(then), self._integer(otherwise))
+            case _:
+                return ir.FromValue(self.value(expr))
+
+    def _reads_memory(self, expr: tree.Expr) -> bool:
+        return any(
+            isinstance(node, tree.Access) or (isinstance(node, tree.Name) and node.id in self.locals)
+            for node in tree.walk(expr)
+        )
+
+    def _integer_from_memory(self, expr: tree.Expr) -> ir.IntExpr:
+        """An indirect subscript: computed as a value, so that it wraps in its own type.
+
+        Sums and differences of int32 and wider are taken apart, so that the address is seen to move with an index:
+        where one of them wrapped, the subscript is outside of its tensor in any case.
+        """
+        match expr:
+            case tree.Binary(op="+" | "-" as op, left=left, right=right, dtype=dtype) if dtype and dtype.bits >= 32:
+                return ir.IntOp(op, self._integer(left), self._integer(right))
             case _:
                 return ir.FromValue(self.value(expr))
 

@@ -123,13 +123,16 @@ class Reader:
         return None
 
     def distances(self, subscripts: Sequence[Expr]) -> Iterator[Linear | None]:
-        """read - write for each left index, in the order of the loops; None for one that is no plain subscript."""
+        """How far before this instance the one ran that wrote the element, for each left index in loop order.
+
+        None for an index that is no plain subscript.
+        """
         by_index: dict[str, Linear] = {}
         for read, write in zip(subscripts, self.node.subscripts, strict=True):
             a, b = from_expr(read, self.where), from_expr(write, self.where)
             if a is None or b is None:
                 continue
             indices = [name for name in self.ranges if name in b.names]
-            if len(indices) == 1 and b.coefficient(indices[0]) == 1:
-                by_index[indices[0]] = a - b
+            if len(indices) == 1 and abs(sign := b.coefficient(indices[0])) == 1:
+                by_index[indices[0]] = (a - b) * sign
         return (by_index.get(name) for name in list(self.ranges)[: self.left])

@@ -6,7 +6,7 @@ Invariant: None exactly where an expression reads a tensor; numbers stay within 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from comprehension.lang.expressions import Fault
 from comprehension.lang.linear import (
@@ -29,10 +29,14 @@ from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Numb
 
 @dataclass(slots=True)
 class Environment:
-    """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None."""
+    """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None.
+
+    `conditions` are the bool lets.
+    """
 
     names: dict[str, Linear | None]
     shapes: dict[str, tuple[Linear, ...]]
+    conditions: dict[str, Expr] = field(default_factory=dict)
 
 
 def from_expr(node: Expr, where: Environment) -> Linear | None:

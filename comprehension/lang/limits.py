@@ -6,7 +6,12 @@ Invariant: a statement that passes `is_too_large` can be walked by plain recursi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+from comprehension.errors import ComprehensionError
 from comprehension.lang.tree import Expr, Range, Statement, children
+from comprehension.lang.types import ScalarType
 
 MAX_TEXT = 300_000  # characters of one text
 MAX_STATEMENTS = 10_000  # of one text, and of one def after its calls are expanded
@@ -33,3 +38,17 @@ def is_too_large(statement: Statement) -> bool:
             return True
         level = [child for node in level for child in children(node)]
     return bool(level)
+
+
+def check_shape(name: str, shape: Sequence[int], dtype: ScalarType) -> None:
+    """Refuses what no array of the language can be: scalar parameters may ask for it at a call.
+
+    >>> check_shape("f: B", (1 << 31,), ScalarType.FLOAT32)
+    Traceback (most recent call last):
+    comprehension.errors.ComprehensionError: f: B would have a dimension of 2147483648; sizes are below 2**31
+    """
+    longest, size = max(shape, default=0), math.prod(shape) * dtype.bits // 8
+    if longest > MAX_INT:
+        raise ComprehensionError(f"{name} would have a dimension of {longest}; sizes are below 2**31")
+    if size > MAX_BYTES:
+        raise ComprehensionError(f"{name} would take {size} bytes; the limit is {MAX_BYTES}")

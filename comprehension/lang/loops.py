@@ -72,7 +72,7 @@ class LoopStatement:
     With `reduction` None it stores `value`; otherwise it combines `value` into the target.  With
     `initialise` the identity of the reduction is stored first, for each point of the left indices,
     before that point's reduction loops run (even if those are empty).
-    `lets` are evaluated in order at each point before `value`; subscripts may name them.
+    `lets` are evaluated in order at each point before `value`; the target's subscripts do not name them.
     """
 
     name: str  # "S0", "S1", ...

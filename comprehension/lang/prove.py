@@ -16,7 +16,7 @@ from comprehension.lang.bounds import Ranges
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Atom, Linear, number, quotient
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Binary, Expr, Unary
+from comprehension.lang.tree import Binary, Expr, Name, Select, Unary
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
 MAX_CASES = 64  # disjuncts of a guard
@@ -40,16 +40,24 @@ def never(
         assert index is not None, "indices are forms"
         domain += [index - lower, upper - 1 - index]
     cases: list[Case] = [[]]
+    known: dict[tuple[str, bool], list[Case]] = {}
     for condition, value in guards:
-        cases = _both(cases, cases_of(condition, value, where))
+        cases = _both(cases, cases_of(condition, value, where, known))
     return all(infeasible([*domain, *case, *forms]) for case in cases)
 
 
 def is_affine(guard: Guard, where: Environment) -> bool:
     """Whether `cases_of` loses nothing of a guard: it compares integers that read no tensor."""
     stack: list[Expr] = [guard[0]]
+    seen: set[str] = set()
     while stack:
         match stack.pop():
+            case Name(id=name) if name in where.conditions:
+                if name not in seen:
+                    seen.add(name)
+                    stack.append(where.conditions[name])
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                stack += (condition, then, otherwise)
             case Unary(op="!", operand=operand):
                 stack.append(operand)
             case Binary(op="&&" | "||", left=left, right=right):
@@ -62,14 +70,28 @@ def is_affine(guard: Guard, where: Environment) -> bool:
     return True
 
 
-def cases_of(condition: Expr, value: bool, where: Environment) -> list[Case]:
-    """`condition == value` as a union of cases; what is not known of integers holds everywhere."""
+def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple[str, bool], list[Case]]) -> list[Case]:
+    """`condition == value` as a union of cases; what is not known of integers holds everywhere.
+
+    `known` keeps the cases of bool lets: each is taken apart once, however often others use it.
+    """
+
+    def inner(part: Expr, wanted: bool) -> list[Case]:
+        return cases_of(part, wanted, where, known)
+
     match condition:
+        case Name(id=name) if name in where.conditions:
+            if (name, value) not in known:
+                known[name, value] = inner(where.conditions[name], value)
+            return known[name, value]
         case Unary(op="!", operand=operand):
-            return cases_of(operand, not value, where)
+            return inner(operand, not value)
         case Binary(op="&&" | "||" as op, left=left, right=right):
-            first, second = cases_of(left, value, where), cases_of(right, value, where)
-            return _both(first, second) if (op == "&&") == value else first + second
+            first, second = inner(left, value), inner(right, value)
+            return _both(first, second) if (op == "&&") == value else _either(first, second)
+        case Select(condition=choice, then=then, otherwise=otherwise):
+            chosen = _both(inner(choice, True), inner(then, value))
+            return _either(chosen, _both(inner(choice, False), inner(otherwise, value)))
         case Binary(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
             if left.dtype is None or not left.dtype.is_integer:
                 return [[]]
@@ -101,7 +123,12 @@ def _comparison(op: str, a: Linear, b: Linear) -> list[Case]:
 def _both(first: list[Case], second: list[Case]) -> list[Case]:
     if len(first) * len(second) > MAX_CASES:
         return first
-    return [a + b for a in first for b in second]
+    return [a + [form for form in b if form not in a] for a in first for b in second]
+
+
+def _either(first: list[Case], second: list[Case]) -> list[Case]:
+    union = first + [case for case in second if case not in first]
+    return union if len(union) <= MAX_CASES else [[]]
 
 
 # --- Fourier-Motzkin ---------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment, choice, from_expr
-from comprehension.lang.injective import is_injective
-from comprehension.lang.limits import MAX_BYTES, MAX_INT
+from comprehension.lang.injective import conditions_to_be_injective
+from comprehension.lang.limits import MAX_INT, check_shape
 from comprehension.lang.linear import Linear, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.printer import to_text
@@ -128,6 +128,8 @@ class _Inference:
             if isinstance(clause, Let):
                 integral = clause.value.dtype is not None and clause.value.dtype.is_integer
                 names[clause.name] = from_expr(clause.value, where) if integral else None
+                if clause.value.dtype is BOOL:
+                    where.conditions[clause.name] = clause.value
         return where
 
     def given_ranges(self, node: Statement, order: Sequence[str], where: Environment) -> dict[str, Given]:
@@ -201,10 +203,16 @@ class _Inference:
     def check_injective(self, checked: CheckedStatement, ranges: Ranges, where: Environment) -> None:
         """An assignment through expressions writes each element once (section 10, statements, rule 4)."""
         node = checked.node
-        assigns = node.reduction is None or node.initialise
-        if assigns and not is_injective(node.subscripts, checked.left, ranges, where, self.requirements.facts):
-            message = f"several points may write one element of '{shorten(node.target)}' through these subscripts"
+        if node.reduction is not None and not node.initialise:
+            return
+        facts = self.requirements.facts
+        conditions = conditions_to_be_injective(node.subscripts, checked.left, ranges, where, facts)
+        message = f"several points may write one element of '{shorten(node.target)}' through these subscripts"
+        if conditions is None:
             raise Fault(f"{message}; use a reduction such as += if that is meant", node.span)
+        extents = [greatest(ranges[name][1] - ranges[name][0], ranges) for name in checked.left]
+        for condition in conditions:
+            self.requirements.require(condition, f"{message}, unless {condition + 1} is positive", node.span, extents)
 
     def check_defined(self, checked: CheckedStatement, ranges: Ranges, where: Environment) -> None:
         """What the statement reads has been written, or is the caller's."""
@@ -266,13 +274,11 @@ class _Inference:
                     wanted = number(dim) if isinstance(dim, int) else self.sizes[dim]
                     message = f"dimension {axis} of '{tensor.name}' is annotated {dim}"
                     self.requirements.require_equal(extent, wanted, message, last)
-            count = tensor.dtype.bits // 8
-            for extent in shape:
-                count *= extent.value or 1
-                if extent.value is not None and extent.value > MAX_INT:
-                    raise Fault(f"'{tensor.name}' would have a dimension of {extent}; sizes are below 2**31", last)
-            if count > MAX_BYTES and all(extent.value != 0 for extent in shape):
-                raise Fault(f"'{tensor.name}' would take {count} bytes; the limit is {MAX_BYTES}", last)
+            known = [1 if extent.value is None else extent.value for extent in shape]
+            try:
+                check_shape(f"'{tensor.name}'", known, tensor.dtype)
+            except ComprehensionError as error:
+                raise Fault(str(error), last) from None
 
     def tensor_info(self, tensor: Declared, partial: Set[str]) -> TensorInfo:
         role = Role.ACCUMULATED if tensor.role is Role.OUTPUT and tensor.name in partial else tensor.role
@@ -287,7 +293,8 @@ class _Inference:
         for statement in self.statements:
             if statement.target in unfilled:
                 tensor = unfilled.pop(statement.target)
-                fill = zero_fill(tensor, self.where.shapes[tensor.name], statement, taken)
+                shape = [to_expr(extent) for extent in self.where.shapes[tensor.name]]
+                fill = zero_fill(tensor.name, tensor.dtype, shape, statement, taken)
                 yield dataclasses.replace(fill, name=f"S{next(number_of)}")
             yield dataclasses.replace(statement, name=f"S{next(number_of)}")
 
@@ -302,15 +309,17 @@ def guarded(runs: Sequence[Linear], extent: Linear) -> Linear:
     return choice(condition, largest((extent, number(0))), number(0))
 
 
-def zero_fill(tensor: Declared, shape: Sequence[Linear], before: LoopStatement, taken: Set[str]) -> LoopStatement:
+def zero_fill(
+    name: str, dtype: ScalarType, shape: Sequence[Expr], before: LoopStatement, taken: Set[str]
+) -> LoopStatement:
     """`T(T_0, T_1) = 0` over the whole of a temporary, with index names that are not `taken`."""
-    names = [f"{tensor.name}_{axis}" for axis in range(tensor.rank)]
+    names = [f"{name}_{axis}" for axis in range(len(shape))]
     while not taken.isdisjoint(names):
-        names = [f"{name}_" for name in names]
+        names = [f"{each}_" for each in names]
     indices = tuple(
-        Index(name, Number(0, dtype=INT32), to_expr(extent), f"zeros of '{tensor.name}'")
-        for name, extent in zip(names, shape, strict=True)
+        Index(each, Number(0, dtype=INT32), extent, f"zeros of '{name}'")
+        for each, extent in zip(names, shape, strict=True)
     )
-    zero = Cast(tensor.dtype, Number(0, dtype=INT32), dtype=tensor.dtype)
-    subscripts = tuple(Name(name, dtype=INT32) for name in names)
-    return LoopStatement("", tensor.name, subscripts, zero, indices, len(indices), span=before.span)
+    zero = Cast(dtype, Number(0, dtype=INT32), dtype=dtype)
+    subscripts = tuple(Name(each, dtype=INT32) for each in names)
+    return LoopStatement("", name, subscripts, zero, indices, len(indices), span=before.span)

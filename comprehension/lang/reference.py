@@ -15,9 +15,10 @@ import numpy as np
 
 from comprehension.errors import ComprehensionError
 from comprehension.lang.builtins import BUILTINS, evaluate
+from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role, TensorInfo
-from comprehension.lang.scalars import Value, arithmetic, convert, from_storage, identity, negate
-from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary
+from comprehension.lang.scalars import EXACT, Value, arithmetic, convert, from_storage, identity, negate
+from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary, walk
 from comprehension.lang.types import ScalarType
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +51,7 @@ def run(
     with np.errstate(all="ignore"):
         machine = _Machine(program, names)
         for precondition in program.preconditions:
-            if not machine.compile(precondition.condition)(names):
+            if not machine.exact(precondition.condition)(names):
                 raise ComprehensionError(f"{program.name}: {precondition.message}")
         for tensor in program.tensors:
             machine.arrays[tensor.name] = machine.storage(tensor, arrays, out or {})
@@ -78,17 +79,18 @@ class _Machine:
         self.program = program
         self.names = names
         self.arrays: dict[str, Array] = {}
+        self.lets: dict[str, Expr] = {}  # of the statement that runs
 
     def storage(self, tensor: TensorInfo, arrays: Mapping[str, Array], out: Mapping[str, Array]) -> Array:
         """The array of a tensor: the caller's, or a new one of zeros."""
-        shape = tuple(max(0, int(self.compile(dim)(self.names))) for dim in tensor.shape)
+        shape = tuple(max(0, int(self.exact(dim)(self.names))) for dim in tensor.shape)
         given = arrays[tensor.name] if tensor.role is Role.INPUT else out.get(tensor.name)
         if given is None:
             if tensor.role is Role.ACCUMULATED and accumulates(self.program, tensor.name):
                 raise ComprehensionError(
                     f"{self.program.name}: '{tensor.name}' accumulates into the caller's buffer; pass it by out="
                 )
-            return np.zeros(shape, tensor.dtype.numpy)
+            return self.fresh(tensor, shape)
         if given.shape != shape or given.dtype != tensor.dtype.numpy:
             wanted = f"{tensor.dtype} of shape {shape}"
             raise ComprehensionError(
@@ -96,7 +98,17 @@ class _Machine:
             )
         return given
 
+    def fresh(self, tensor: TensorInfo, shape: tuple[int, ...]) -> Array:
+        """Zeros, or a ComprehensionError where a scalar parameter asks for what cannot be."""
+        name = f"{self.program.name}: {tensor.name}"
+        check_shape(name, shape, tensor.dtype)
+        try:
+            return np.zeros(shape, tensor.dtype.numpy)
+        except MemoryError:
+            raise ComprehensionError(f"{name}: no memory for an array of shape {shape}") from None
+
     def run(self, statement: LoopStatement) -> None:
+        self.lets = {let.name: let.value for let in statement.lets}
         store = self.store(statement)
         body = self.nest(statement, statement.left, len(statement.indices), store)
         if statement.initialise:
@@ -108,7 +120,7 @@ class _Machine:
     ) -> Callable[[Names], None]:
         """The loops of indices `first` to `last`, around `body`."""
         for index in reversed(statement.indices[first:last]):
-            body = self.loop(index.name, self.compile(index.lower), self.compile(index.upper), body)
+            body = self.loop(index.name, self.exact(index.lower), self.exact(index.upper), body)
         return body
 
     @staticmethod
@@ -152,7 +164,7 @@ class _Machine:
     def place(self, tensor: str, subscripts: tuple[Expr, ...]) -> Callable[[Names], tuple[int, ...]]:
         """The checked subscripts of an access."""
         shape = self.arrays[tensor].shape
-        parts = [self.compile(s) for s in subscripts]
+        parts = [self.exact(s) for s in subscripts]
 
         def checked(names: Names) -> tuple[int, ...]:
             where = tuple(part(names) for part in parts)
@@ -167,6 +179,30 @@ class _Machine:
         return checked
 
     # --- expressions -------------------------------------------------------------------------------------------------
+
+    def exact(self, node: Expr) -> Evaluate:
+        """A bound, a size, a subscript or a condition on them: of indices, sizes and scalars they do not wrap.
+
+        What reads a tensor is a value like any other, in its own type.
+        """
+        if any(isinstance(part, Access) for part in walk(node)):
+            return self.compile(node)
+        match node:
+            case Name(id=name) if name in self.lets and node.dtype is not ScalarType.BOOL:
+                return self.exact(self.lets[name])
+            case Unary(op="-", operand=operand):
+                inner = self.exact(operand)
+                return lambda names: -inner(names)
+            case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _dtype(operand).is_integer:
+                return self.exact(operand)
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                choose, yes, no = self.exact(condition), self.exact(then), self.exact(otherwise)
+                return lambda names: yes(names) if choose(names) else no(names)
+            case Binary(op=op, left=left, right=right) | Call(function="min" | "max" as op, arguments=(left, right)):
+                if _dtype(left).is_integer and op in EXACT:
+                    compute, a, b = EXACT[op], self.exact(left), self.exact(right)
+                    return lambda names: compute(a(names), b(names))
+        return self.compile(node)
 
     def compile(self, node: Expr) -> Evaluate:
         """A Python function of the names for a typed expression."""
@@ -205,11 +241,11 @@ class _Machine:
                 assert_never(node)
 
     def compile_logic(self, node: Binary) -> Evaluate:
-        """`&&` and `||`; the right side is evaluated only where it decides."""
+        """`&&` and `||`; both sides are evaluated, and read what they read: `?:` alone guards."""
         left, right = self.compile(node.left), self.compile(node.right)
         if node.op == "&&":
-            return lambda names: left(names) and right(names)
-        return lambda names: left(names) or right(names)
+            return lambda names: left(names) & right(names)
+        return lambda names: left(names) | right(names)
 
     def compile_pair(self, op: str, left: Expr, right: Expr) -> Evaluate:
         compute, a, b = arithmetic(op, _dtype(left)), self.compile(left), self.compile(right)

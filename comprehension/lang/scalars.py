@@ -41,6 +41,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+EXACT: dict[str, Callable[[int, int], Any]] = {**_INTEGER, **_COMPARE, "min": min, "max": max}
+"""Arithmetic and comparisons of integers that do not wrap."""
 
 
 def from_storage(value: Any, dtype: ScalarType) -> Value:
@@ -78,31 +80,47 @@ def negate(value: Value, dtype: ScalarType) -> Value:
 
 
 def minimum(a: Value, b: Value) -> Value:
-    """The smaller; NaN if either is."""
-    if a != a or b != b:
-        return a if a != a else b
-    return b if b < a else a
+    """The smaller; NaN if either is; of two equal ones (zeros have signs) the second."""
+    return a if a != a or a < b else b
 
 
 def maximum(a: Value, b: Value) -> Value:
-    """The larger; NaN if either is."""
-    if a != a or b != b:
-        return a if a != a else b
-    return b if b > a else a
+    """The larger; NaN if either is; of two equal ones the second."""
+    return a if a != a or a > b else b
 
 
 def convert(value: Value, source: ScalarType, to: ScalarType) -> Value:
-    """A cast: floats truncate towards zero, integers wrap, bool is 0 or 1, anything not 0 is true."""
+    """A cast: floats truncate towards zero, integers wrap, bool is 0 or 1, anything not 0 is true.
+
+    A float beyond an integer type gives that type's nearest value, NaN gives 0, as the machines' saturating
+    conversions do.
+
+    >>> convert(np.float32(-3e9), ScalarType.FLOAT32, ScalarType.INT32)
+    -2147483648
+    >>> convert(300, ScalarType.INT32, ScalarType.UINT8)
+    44
+    """
     if to is ScalarType.BOOL:
         return bool(value != 0)
     if to.is_integer:
         if source.is_float:
-            return wrap(math.trunc(float(value)), to) if np.isfinite(value) else 0
+            return _saturated(float(value), to)
         return wrap(int(value), to)
     if source.is_float:
         return to.numpy.type(value)
     # through NumPy's 64-bit integers, so that the conversion rounds once
     return to.numpy.type(np.uint64(value) if value > 0 else np.int64(value))
+
+
+def _saturated(value: float, to: ScalarType) -> int:
+    limits = np.iinfo(to.numpy)
+    if math.isnan(value):
+        return 0
+    return (
+        max(int(limits.min), min(int(limits.max), math.trunc(value)))
+        if math.isfinite(value)
+        else (int(limits.max if value > 0 else limits.min))
+    )
 
 
 def identity(op: ReduceOp, dtype: ScalarType) -> Value:

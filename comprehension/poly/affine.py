@@ -1,7 +1,7 @@
 """Integer expressions of the language as isl functions and sets.
 
-In: typed expressions over indices, sizes, integer scalars and lets, in the space of a statement.  A product of
-sizes is a parameter of its own, named by `product_name`.
+In: typed expressions over indices, sizes, integer scalars and lets, in the space of a statement.  What is no affine
+function of sizes, such as a product, may be a parameter of its own (`poly.parameters`).
 Out: piecewise quasi-affine functions; sets for conditions; None where the expression is not affine
 (an indirect subscript, a product of indices, a division by a size).
 Invariant: what is returned equals the expression at every point: `/` floors and `%` matches it.
@@ -9,25 +9,28 @@ Invariant: what is returned equals the expression at every point: `/` floors and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
+from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.functions import ARITHMETIC, COMPARISONS, arithmetic, choice, comparison, constant
+from comprehension.poly.parameters import integer_of, name_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffineSpace:
     """The set space of a statement and what each name means in it.
 
-    `values` has the indices, sizes, integer scalars and affine lets; `conditions` the affine bool lets.
+    `values` has the indices, sizes, integer scalars and affine lets; `conditions` the affine bool lets; `possible`
+    where any bool let may be true and where it may be false.
     """
 
     space: isl.Space
     values: Mapping[str, isl.PwAff]
     conditions: Mapping[str, isl.Set]
+    possible: Mapping[tuple[str, bool], isl.Set]
 
     @classmethod
     def of(cls, space: isl.Space, lets: Sequence[tree.Let] = ()) -> AffineSpace:
@@ -38,13 +41,18 @@ class AffineSpace:
                 name = space.get_dim_name(kind, position)
                 values[name] = isl.PwAff.from_aff(isl.Aff.var_on_domain(local, kind, position))
         conditions: dict[str, isl.Set] = {}
-        where = cls(space, values, conditions)
+        possible: dict[tuple[str, bool], isl.Set] = {}
+        where = cls(space, values, conditions, possible)
+        everywhere = isl.Set.universe(space)
         for let in lets:  # in order: each once, however deeply later ones use it
             value, condition = function_of(let.value, where), set_of(let.value, where)
             if value is not None:
                 values[let.name] = value
             if condition is not None:
                 conditions[let.name] = condition
+            if let.value.dtype is ScalarType.BOOL:
+                for outcome in (True, False):
+                    possible[let.name, outcome] = where_it_may_be(outcome, let.value, everywhere, where)
         return where
 
     def constant(self, value: int) -> isl.PwAff:
@@ -64,40 +72,19 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
         case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
             return function_of(operand, where)
         case tree.Binary(op=op, left=left, right=right) if op in ARITHMETIC:
-            found = arithmetic(op, function_of(left, where), function_of(right, where))
-            if found is None and op == "*":
-                factors = product_of_names(expr)
-                return None if factors is None else where.values.get(product_name(factors))
-            return found
+            return arithmetic(op, function_of(left, where), function_of(right, where)) or _parameter(expr, where)
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
-            return arithmetic(op, function_of(left, where), function_of(right, where))
+            return arithmetic(op, function_of(left, where), function_of(right, where)) or _parameter(expr, where)
         case tree.Select(condition=condition, then=then, otherwise=otherwise):
             return choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
         case _:
             return None
 
 
-def product_of_names(expr: tree.Expr) -> tuple[str, ...] | None:
-    """The names of a product of names, or None if it is anything else."""
-    match expr:
-        case tree.Name(id=name):
-            return (name,)
-        case tree.Binary(op="*", left=left, right=right):
-            first, second = product_of_names(left), product_of_names(right)
-            return None if first is None or second is None else (*first, *second)
-        case _:
-            return None
-
-
-def products_of_names(expr: tree.Expr) -> Iterator[tuple[str, ...]]:
-    """All maximal products of two and more names in an expression."""
-    factors = product_of_names(expr)
-    if factors is not None:
-        if len(factors) > 1:
-            yield factors
-        return
-    for child in tree.children(expr):
-        yield from products_of_names(child)
+def _parameter(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
+    """The parameter that stands for the expression, if there is one."""
+    integer = integer_of(expr)
+    return None if integer is None else where.values.get(name_of(integer))
 
 
 def set_of(condition: tree.Expr, where: AffineSpace) -> isl.Set | None:
@@ -128,6 +115,8 @@ def where_it_may_be(value: bool, condition: tree.Expr, domain: isl.Set, where: A
             return first.intersect(second) if (op == "&&") == value else first.union(second)
         case tree.Unary(op="!", operand=operand):
             return where_it_may_be(not value, operand, domain, where)
+        case tree.Name(id=name) if (name, value) in where.possible:
+            return domain.intersect(where.possible[name, value])
     holds = set_of(condition, where)
     if holds is None:
         return domain

@@ -1,13 +1,13 @@
 """isl's AST of a schedule, and its expressions as KernelIR integers.
 
 In: a ScheduleTree.  Out: the root of isl's AST; `IntExpr` and `Condition` for AST expressions.
-Invariant: the loop over schedule dimension i, if there is one, is called ci; isl makes none for a dimension that
-those before it determine.
+Invariant: the loop over schedule dimension i, if there is one, has the i-th of the names given; isl makes none for a
+dimension that those before it determine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from comprehension.kernel.ir import BoolOp, Compare, Condition, Int, IntExpr, IntOp, IntSelect, Var
 from comprehension.poly import isl
@@ -16,18 +16,30 @@ from comprehension.poly.schedule_tree import ScheduleTree
 MAX_DEPTH = 64
 
 
-def iterator_name(depth: int) -> str:
-    """What the loop over a schedule dimension is called."""
-    return f"c{depth}"
+def iterator_names(taken: Collection[str]) -> tuple[str, ...]:
+    """What the loops over the schedule dimensions are called, by depth: no name that is `taken`.
+
+    >>> iterator_names(["N"])[:2], iterator_names(["c1"])[:2]
+    (('c0', 'c1'), ('c_0', 'c_1'))
+    """
+    prefix = free_prefix("c", taken)
+    return tuple(f"{prefix}{depth}" for depth in range(MAX_DEPTH))
 
 
-def generate_ast(tree: ScheduleTree, context: isl.Set) -> isl.AstNode:
-    """isl's AST of the schedule for sizes in `context`; loops are named c0, c1, ... by depth."""
+def free_prefix(wish: str, taken: Collection[str]) -> str:
+    """`wish`, lengthened until no taken name is the prefix and a number."""
+    while any(name.startswith(wish) and name[len(wish) :].isdigit() for name in taken):
+        wish += "_"
+    return wish
+
+
+def generate_ast(tree: ScheduleTree, context: isl.Set, iterators: Sequence[str]) -> isl.AstNode:
+    """isl's AST of the schedule for sizes in `context`; loops are named by depth."""
     isl_context = context.get_ctx()
     build = isl.AstBuild.from_context(context)
     names = isl.IdList.alloc(isl_context, MAX_DEPTH)
-    for depth in range(MAX_DEPTH):
-        names = names.add(isl.Id(iterator_name(depth), context=isl_context))
+    for name in iterators:
+        names = names.add(isl.Id(name, context=isl_context))
     return build.set_iterators(names).node_from_schedule(tree.schedule)
 
 

@@ -7,10 +7,12 @@ Invariant: exact for static programs; a symbolic size counts as what `typical` t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 
+from comprehension.jit.expression import evaluate
+from comprehension.kernel.size_text import text_of
 from comprehension.poly import isl
-from comprehension.poly.scop import Scop, products_of_sizes
+from comprehension.poly.parameters import parameters_of
+from comprehension.poly.scop import Scop
 from comprehension.poly.typical import typical_sizes
 
 UNBOUNDED = 1024  # where isl finds no number
@@ -28,8 +30,8 @@ class Extents:
 
     def __post_init__(self) -> None:
         self.typical = typical_sizes(self.scop.program)
-        for name, factors in products_of_sizes(self.scop.program).items():
-            self.typical[name] = prod(self.typical[factor] for factor in factors)
+        for name, value in parameters_of(self.scop.program).items():
+            self.typical[name] = int(evaluate(text_of(value), self.typical))
 
     def range_of(self, statement: str, dim: int) -> isl.Set:
         """{ [x] : x is a value of the index }, over the sizes."""

@@ -4,7 +4,8 @@ In: a `LoopProgram`.  Out: iteration domains, access relations and the original 
 `poly.dependence` adds what must be kept, `poly.scheduler` orders, `poly.certificate` proves.
 Invariant: all sets and maps live in one isl context; statement spaces are named `S0`, `S1`, ... with one
 dimension per index in the LoopStatement's order; `S0_init` (left indices only) is the initialisation of an
-initialising reduction; tensor spaces carry the tensors' names.  Sizes and integer scalars are isl parameters.
+initialising reduction; tensor spaces carry the tensors' names.  Sizes and integer scalars are isl parameters, and so
+is each bound that is no affine function of them (`poly.parameters`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from comprehension.errors import ComprehensionError
-from comprehension.kernel.simplify import product_name
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, function_of, products_of_names, set_of, where_it_may_be
+from comprehension.poly.affine import AffineSpace, function_of, set_of, where_it_may_be
+from comprehension.poly.parameters import never_negative, parameters_of
 
 
 class ScopRole(Enum):
@@ -107,15 +108,6 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
     return Scop(program, builder.sizes_context(), tuple(statements), builder.times(statements))
 
 
-def products_of_sizes(program: LoopProgram) -> dict[str, tuple[str, ...]]:
-    """The products of sizes and integer scalars in bounds and shapes, by the names of their parameters."""
-    known = {*program.sizes, *(s.name for s in program.scalars if s.dtype.is_integer)}
-    bounds = [bound for s in program.statements for index in s.indices for bound in (index.lower, index.upper)]
-    shapes = [size for tensor in program.tensors for size in tensor.shape]
-    found = {product_name(f): f for e in (*bounds, *shapes) for f in products_of_names(e) if known.issuperset(f)}
-    return dict(sorted(found.items()))
-
-
 def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:
     """The reads of a statement in the order that numbers them (from 1), with the branches they stand in.
 
@@ -152,8 +144,8 @@ class _Builder:
         self.program = program
         self.context = context
         integer_scalars = [s.name for s in program.scalars if s.dtype.is_integer]
-        self.products = products_of_sizes(program)
-        self.parameters = (*program.sizes, *integer_scalars, *self.products)
+        self.computed = parameters_of(program)
+        self.parameters = (*program.sizes, *integer_scalars, *self.computed)
         self.parameter_space = isl.named_set_space(context, self.parameters, "", ()).params()
 
     def sizes_context(self) -> isl.Set:
@@ -161,9 +153,9 @@ class _Builder:
         holds = isl.Set.universe(where.space)
         for size in self.program.sizes:
             holds = holds.intersect(where.values[size].nonneg_set())
-        for product, factors in self.products.items():
-            if all(factor in self.program.sizes for factor in factors):
-                holds = holds.intersect(where.values[product].nonneg_set())
+        for name, value in self.computed.items():
+            if never_negative(value, self.program.sizes):
+                holds = holds.intersect(where.values[name].nonneg_set())
         for precondition in self.program.preconditions:
             condition = set_of(precondition.condition, where)
             if condition is not None:

@@ -9,22 +9,28 @@ Invariant: what is returned equals the expression wherever the place is reached;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from comprehension.kernel import ir
-from comprehension.kernel.simplify import product_name, product_of_variables
 from comprehension.poly import isl
 from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
+from comprehension.poly.parameters import name_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerSpace:
-    """A set space, and what each visible integer variable is in it; `locals` are values named by `Define`."""
+    """A set space, and what each visible integer variable is in it; `locals` are values named by `Define`.
+
+    `numbers` and `truths` keep what the locals are: lets that use lets would else be followed exponentially.
+    """
 
     space: isl.Space
     variables: Mapping[str, isl.PwAff]
     locals: Mapping[str, ir.Value]
+    numbers: dict[str, isl.PwAff | None] = field(default_factory=dict)
+    truths: dict[str, isl.Set | None] = field(default_factory=dict)
+    possible: dict[tuple[str, bool], isl.Set] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: isl.Space, names: Mapping[str, int], locals: Mapping[str, ir.Value]) -> IntegerSpace:
@@ -55,8 +61,7 @@ class IntegerSpace:
                 return self.variables.get(name)
             case ir.IntOp(op=op, left=left, right=right):
                 found = arithmetic(op, self.function(left), self.function(right))
-                factors = product_of_variables(expr) if found is None else None
-                return found if factors is None else self.variables.get(product_name(factors))
+                return self.variables.get(name_of(expr)) if found is None else found
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 return choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):
@@ -89,7 +94,9 @@ class IntegerSpace:
                 inner = self.truth(operand)
                 return None if inner is None else inner.complement()
             case ir.Local(name=name) if name in self.locals:
-                return self.truth(self.locals[name])
+                if name not in self.truths:
+                    self.truths[name] = self.truth(self.locals[name])
+                return self.truths[name]
             case _:
                 return None
 
@@ -103,7 +110,10 @@ class IntegerSpace:
             case ir.UnaryOp(op="!", operand=operand):
                 return self.where_it_may_be(not wanted, operand, domain)
             case ir.Local(name=name) if name in self.locals:
-                return self.where_it_may_be(wanted, self.locals[name], domain)
+                if (name, wanted) not in self.possible:
+                    everywhere = isl.Set.universe(self.space)
+                    self.possible[name, wanted] = self.where_it_may_be(wanted, self.locals[name], everywhere)
+                return domain.intersect(self.possible[name, wanted])
         holds = self.truth(value)
         if holds is None:
             return domain
@@ -117,7 +127,9 @@ class IntegerSpace:
             case ir.IndexValue(index=index):
                 return self.function(index)
             case ir.Local(name=name, dtype=dtype) if name in self.locals and dtype.is_integer:
-                return self.number(self.locals[name])
+                if name not in self.numbers:
+                    self.numbers[name] = self.number(self.locals[name])
+                return self.numbers[name]
             case ir.ScalarArg(name=name, dtype=dtype) if dtype.is_integer:
                 return self.variables.get(name)
             case ir.Convert(operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:

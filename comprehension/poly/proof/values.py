@@ -20,6 +20,7 @@ from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, function_of, set_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import inside
+from comprehension.poly.proof.polynomials import Polynomials
 from comprehension.poly.proof.verdict import Finding, Property, Violation
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
 
@@ -89,9 +90,17 @@ class _Matcher:
     points: isl.Map
     where: AffineSpace
     lets: dict[str, tree.Expr]
+    dims: tuple[str, ...]  # the statement's indices
     numbers: dict[int, set[int]]  # of the accesses of the statement, by the identity of their node
     fast: bool
     known: dict[tuple[int, int], bool] = field(default_factory=dict)
+    integers: Polynomials = field(init=False)
+
+    def __post_init__(self) -> None:
+        store = self.action.store
+        assert store is not None and store.instance is not None, "it runs an instance"
+        point = dict(zip(self.dims, store.instance.point, strict=True))
+        self.integers = Polynomials(self.points, self.action.scope, self.where, point, self.lets, self.same)
 
     @classmethod
     def of(cls, statement: ScopStatement, action: Action, *, fast: bool) -> _Matcher:
@@ -100,7 +109,7 @@ class _Matcher:
             numbers.setdefault(id(access), set()).add(number)
         where = AffineSpace.of(statement.domain.get_space(), statement.source.lets)
         lets = {let.name: let.value for let in statement.source.lets}
-        return cls(action, inside(action, statement), where, lets, numbers, fast)
+        return cls(action, inside(action, statement), where, lets, statement.dims, numbers, fast)
 
     def stored(self, value: ir.Value, expr: tree.Expr, dtype: ScalarType) -> bool:
         """As `same`, but the value was converted to the tensor's type before it was stored."""
@@ -204,24 +213,6 @@ class _Matcher:
     def same_place(self, found: tuple[ir.IntExpr, ...], meant: tuple[tree.Expr, ...]) -> bool:
         """Whether subscripts that are not affine are the statement's; the others are compared as addresses."""
         return all(
-            self.action.scope.function(a) is not None or self._same_integer(a, b)
+            self.action.scope.function(a) is not None or self.integers.equal(a, b)
             for a, b in zip(found, meant, strict=False)
         )
-
-    def _same_integer(self, found: ir.IntExpr, meant: tree.Expr) -> bool:
-        meant = self._opened_expr(meant)
-        number, function = self.action.scope.function(found), function_of(meant, self.where)
-        if number is not None and function is not None:
-            return self._equal(number, function)
-        match found, meant:
-            case ir.FromValue(value=value), _:
-                return self.same(value, meant)
-            case ir.IntOp(op=op, left=left, right=right), tree.Binary(op=other, left=first, right=second):
-                return op == other and self._same_integer(left, first) and self._same_integer(right, second)
-            case ir.IntOp(op=op, left=left, right=right), tree.Call(function=other, arguments=(first, second)):
-                return op == other and self._same_integer(left, first) and self._same_integer(right, second)
-            case ir.IntOp(op="-", left=ir.Int(value=0), right=right), tree.Unary(op="-", operand=operand):
-                return self._same_integer(right, operand)
-            case _, tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
-                return self._same_integer(found, operand)
-        return False
