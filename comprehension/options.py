@@ -45,7 +45,8 @@ class MappingOptions:
     """How to map: sizes beyond the loops are truncated, 0 means untiled; the GPU's fields do not concern the CPU.
 
     - `tile`: tile sizes of the outermost band, outer loop first.
-    - `unroll`: product of the extents of the innermost loops to unroll: left to LLVM, as the schedule then says.
+    - `unroll`: how often the bodies of the innermost loops may be repeated: loops whose extents have a product up to
+      that are unrolled whole, the next one in steps; at most as far as the time for compiling allows.
     - `fusion`: "max", "min", or "preserve" (merge only where no parallel loop is lost).
     - `parallel`: whether the outermost parallel loop may be divided among workers.
     - `vectorize`: False, True, or a number of lanes.

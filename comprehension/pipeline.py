@@ -43,6 +43,7 @@ from comprehension.stages import (
     prove,
     scop_text,
     split_tiles,
+    unroll_loops,
     verify_loops,
 )
 
@@ -58,6 +59,8 @@ _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n"
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
 _SPLIT = Stage("edges", split_tiles, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
 _PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
+# Before accesses are placed: what is loaded once a body is then known.
+_UNROLL = Stage("unroll", unroll_loops)
 # Before the proof, which reads the kernel as if it were well formed.
 _VERIFY = Stage("verify", verify_loops)
 # Of the final kernel: no pass may change it after its certificate.
@@ -65,13 +68,15 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
-    "cpu": (_SCHEDULE, _BUILD, _SPLIT, _PLACE, _VERIFY, _PROVE),
+    "cpu": (_SCHEDULE, _BUILD, _SPLIT, _UNROLL, _PLACE, _VERIFY, _PROVE),
     # Threads come after the loops are known to be well formed; the mapped kernel is printed in their place.
+    # Loops are unrolled once it is known which of them threads run.
     "cuda": (
         _SCHEDULE,
         _BUILD,
         _VERIFY,
-        Stage("map", map_to_threads, "55-mapped-ir.txt", lambda c: kernel_text(c.kernel)),
+        Stage("map", map_to_threads),
+        Stage("unroll", unroll_loops, "55-mapped-ir.txt", lambda c: kernel_text(c.kernel)),
         _PROVE,
     ),
 }
@@ -137,7 +142,7 @@ def _attempts(options: MappingOptions) -> Iterator[MappingOptions]:
     """The options asked for, then the same without fusion, then plain loops."""
     yield options
     yield replace(options, fusion="min")
-    yield replace(options, fusion="min", vectorize=False, tile=())
+    yield replace(options, fusion="min", vectorize=False, tile=(), unroll=None)
 
 
 def _run(compilation: Compilation, stages: Sequence[Stage]) -> None:

@@ -25,6 +25,7 @@ from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.locality import place_accesses
+from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram
@@ -156,6 +157,11 @@ def mind_caches(c: Compilation) -> None:
 def split_tiles(c: Compilation) -> None:
     """Tiles that are whole apart from those at an edge."""
     c._kernel = split_edges(c.kernel)
+
+
+def unroll_loops(c: Compilation) -> None:
+    """Innermost loops repeat their bodies, as the options say."""
+    c._kernel = unroll(c.kernel, c.options.unroll or 1)
 
 
 def verify_loops(c: Compilation) -> None:

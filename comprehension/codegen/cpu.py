@@ -5,8 +5,6 @@ In: a verified `ir.Kernel` and the machine.  Out: `GeneratedSource`; each entry 
 Invariant: the text depends on the kernel alone; it names no Python object, raises nothing, allocates
 nothing, and every name in it went through `names.Scope`.
 
-`Loop.unroll` is left to LLVM, which unrolls these loops by its own cost model; numba gives no way to attach the
-request to a loop, and writing the body out several times would cost its compile time.
 Shapes of IR that are fast are listed in `comprehension.codegen`.
 """
 

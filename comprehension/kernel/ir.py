@@ -238,7 +238,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`for variable in range(lower, upper, step)`; `unroll` is a request to LLVM, without effect on meaning.
+    """`for variable in range(lower, upper, step)`; `unroll` is a request to `kernel.unroll`, without effect on meaning.
 
     `mapping`, on CUDA: "block.x|y|z" or "thread.x|y|z" divides the iterations among blocks of the grid or threads of
     a block; loops "flat.0", "flat.1", ... divide the points of their nest among all threads.  Iterations may run in

@@ -55,14 +55,17 @@ def schedule(
     except isl.OutOfBudget as spent:
         plain = plain_schedule(scop, dependences, machine=machine)
         why = f"plain loops in the order of the text: {spent}"
-        return replace(plain, steps=(why, *_not_applied(options, machine)))
-    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_not_applied(options, machine)))
+        return replace(plain, steps=(why, *_after_schedule(options, machine)))
+    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_after_schedule(options, machine)))
 
 
-def _not_applied(options: MappingOptions, machine: Machine) -> Iterator[str]:
-    """What the options ask for and no target does, with the reason; on a CPU the GPU's fields are not looked at."""
+def _after_schedule(options: MappingOptions, machine: Machine) -> Iterator[str]:
+    """What is done to the loops of the schedule, and what no target does, with the reason.
+
+    On a CPU the GPU's fields are not looked at.
+    """
     if options.unroll is not None and options.unroll > 1:
-        yield f"unroll={options.unroll} is not applied: LLVM unrolls loops by its own cost model"
+        yield f"innermost loops repeat their bodies up to {options.unroll} times, as the options say"
     if machine.architecture != "cuda":
         return
     for name, grid in (("threads", options.threads), ("blocks", options.blocks)):

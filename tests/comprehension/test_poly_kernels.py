@@ -9,6 +9,7 @@ import pytest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.interpret import interpret
+from comprehension.kernel.unroll import unroll
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.lang.reference import run
 from comprehension.lang.tree import Expr, Name, Number
@@ -64,7 +65,7 @@ def compile_program(
     scop = build_scop(program)
     dependences = find_dependences(scop)
     tree = schedule(scop, dependences, machine=machine, options=options, math=math)
-    kernel = build_kernel(scop, tree, math)
+    kernel = unroll(build_kernel(scop, tree, math), options.unroll or 1)
     certificate = certify(scop, dependences, kernel, math)
     assert certificate, f"{certificate}\n{tree}"
     return kernel
