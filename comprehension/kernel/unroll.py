@@ -80,9 +80,11 @@ class _Unroller:
         work = max(1, weight(inner.nodes))
         wanted = loop.unroll if loop.unroll > 1 else self.most // inner.repeated
         copies = min(wanted, 1 + self.left // work)
+        trips = _trips(plain)
+        whole = trips is not None and trips <= copies
+        copies = copies if whole else min(copies, self.left // work)  # the loop over the rest is one more
         if inner.loops or loop.mapping is not None or copies < 2:
             return _Part((plain,), inner.repeated, loops=True)
-        trips = _trips(plain)
         if trips is not None and trips <= copies:
             self.left -= work * max(0, trips - 1)
             nodes = tuple(node for number in range(trips) for node in _iteration(plain, plain.lower, number))
