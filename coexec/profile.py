@@ -160,7 +160,8 @@ def _is_view(node: OpNode, nodes: Specs) -> bool:
         return False
     if operands[0].dtype != node.outputs[0].dtype:
         return False
-    symbols = sorted({dim for dim in operands[0].shape if isinstance(dim, str)})
+    shapes = (*operands[0].shape, *node.outputs[0].shape)  # an attribute's symbol stands in the result's shape
+    symbols = sorted({dim for dim in shapes if isinstance(dim, str)})
     trials = [dict(zip(symbols, primes, strict=False)) for primes in _TRIALS]
     if len(symbols) > len(_TRIALS[0]):
         return False

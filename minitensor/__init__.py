@@ -11,7 +11,7 @@ tensor([[66.],
 
 from importlib import import_module
 from math import e, inf, nan, pi
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from minitensor import data, fft, functional, io, linalg, nn, optim, random
 from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
@@ -185,11 +185,17 @@ from minitensor.statistics import (
 )
 from minitensor.tensor import Tensor
 
+if TYPE_CHECKING:
+    from minitensor.operators import Operator as Operator
+    from minitensor.operators import operator as operator
 
-def __getattr__(name: str) -> ModuleType:
-    """`mt.testing` is imported at first use: it needs the comprehension language."""
+
+def __getattr__(name: str) -> Any:
+    """What needs the comprehension language is imported at first use."""
     if name == "testing":
         return import_module("minitensor.testing")
+    if name in ("operator", "Operator"):
+        return getattr(import_module("minitensor.operators"), name)
     raise AttributeError(f"module 'minitensor' has no attribute {name!r}")
 
 
@@ -211,7 +217,8 @@ __all__ = [
     "less_equal", "linalg", "linspace", "log", "log10", "log1p", "log2", "logaddexp", "logical_and",
     "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "max", "maximum", "mean",
     "meshgrid", "min", "minimum", "moveaxis", "multiply", "nan", "negative", "newaxis", "nextafter", "nn",
-    "no_grad", "nonzero", "not_equal", "ones", "ones_like", "optim", "outer", "pad", "permute_dims", "pi",
+    "no_grad", "nonzero", "not_equal", "ones", "ones_like", "operator", "Operator", "optim", "outer", "pad",
+    "permute_dims", "pi",
     "positive", "pow", "prod", "random", "real", "reciprocal", "remainder", "repeat", "reshape",
     "result_type", "roll", "round", "scatter_add", "searchsorted", "sign", "signbit", "sin", "sinh", "sort",
     "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "take", "take_along_axis", "tan", "tanh",

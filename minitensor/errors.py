@@ -57,6 +57,10 @@ class GradientError(MinitensorError, RuntimeError):
     """A gradient that cannot be had: no tape, a leaf written in place, a result that is no scalar."""
 
 
+class OperatorError(MinitensorError, ValueError):
+    """A text that is no operator, or a gradient that does not fit its operator."""
+
+
 class LinAlgError(MinitensorError, ValueError):
     """A decomposition or a solution that does not exist."""
 
