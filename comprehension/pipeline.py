@@ -42,6 +42,7 @@ from comprehension.stages import (
     print_cuda,
     prove,
     scop_text,
+    set_versions,
     split_tiles,
     unroll_loops,
     verify_loops,
@@ -57,10 +58,11 @@ FRONT: tuple[Stage, ...] = (
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
-_SPLIT = Stage("edges", split_tiles, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
 _PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before accesses are placed: what is loaded once a body is then known.
 _UNROLL = Stage("unroll", unroll_loops)
+# After they are placed: a ragged tile is no second sweep.
+_SPLIT = Stage("edges", split_tiles, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before the proof, which reads the kernel as if it were well formed.
 _VERIFY = Stage("verify", verify_loops)
 # Of the final kernel: no pass may change it after its certificate.
@@ -68,7 +70,7 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
-    "cpu": (_SCHEDULE, _BUILD, _SPLIT, _UNROLL, _PLACE, _VERIFY, _PROVE),
+    "cpu": (_SCHEDULE, _BUILD, _UNROLL, _PLACE, _SPLIT, _VERIFY, _PROVE),
     # Threads come after the loops are known to be well formed; the mapped kernel is printed in their place.
     # Loops are unrolled once it is known which of them threads run.
     "cuda": (
@@ -84,6 +86,7 @@ _DRAW = Stage("draw", draw)
 BACK: dict[Target, tuple[Stage, ...]] = {
     "cpu": (
         _DRAW,
+        Stage("versions", set_versions),
         Stage("generate", print_cpu, SOURCE, lambda c: c.generated.text),
         Stage("describe", describe_cpu),
         Stage("compile", assemble_cpu),

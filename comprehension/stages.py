@@ -24,9 +24,11 @@ from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.edges import split_edges
+from comprehension.kernel.large_sizes import place_at_launch
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
+from comprehension.kernel.versions import separate
 from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.parser import parse
@@ -40,6 +42,7 @@ from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.straighten import straighten
 from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
+from comprehension.poly.typical import typical_sizes
 
 OBJECT = "kernel.o"
 CUDA_ENTRIES = "cuda-entries.json"
@@ -150,7 +153,10 @@ def build_loops(c: Compilation) -> None:
 
 def mind_caches(c: Compilation) -> None:
     """Which accesses go past the caches or are asked for ahead."""
-    placed = place_accesses(c.kernel, c.request.machine)
+    if c.kernel.sizes:
+        placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program))
+    else:
+        placed = place_accesses(c.kernel, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
 
 
@@ -177,6 +183,11 @@ def prove(c: Compilation) -> None:
 def draw(c: Compilation) -> None:
     """What pictures of the kernel show, as data."""
     c.files[PORTRAIT] = portrait_of(c.scop, c.dependences, c.tree).to_json().encode()
+
+
+def set_versions(c: Compilation) -> None:
+    """Stages of which a launch runs one: all of them are proved."""
+    c._kernel = separate(c.kernel)
 
 
 def print_cpu(c: Compilation) -> None:

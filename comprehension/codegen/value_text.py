@@ -265,7 +265,7 @@ class Printer:
             return Expr(f"{name}[{self.index(offset).text}]")
         return self._tile_load(name, offset, load.ahead)
 
-    def _tile_load(self, name: str, offset: ir.IntExpr, ahead: int) -> Expr:
+    def _tile_load(self, name: str, offset: ir.IntExpr, ahead: int | ir.IntExpr) -> Expr:
         assert self.tile is not None
         guard = self._guard or Expr("")
         arguments = [self.tile.region] + ([guard.text] if guard.text else []) + [name]
@@ -279,7 +279,8 @@ class Printer:
         if by_rows == by_lanes == "0" and not guard.text and not self.tile.is_limited:
             return Expr(f"{name}[{start}]")
         if ahead and not guard.text and by_lanes == "1":
-            arguments_ahead = f"{self.tile.region}, {name}, {start}, {by_rows}, {ahead}"
+            distance = ahead if isinstance(ahead, int) else self.index(ahead).text
+            arguments_ahead = f"{self.tile.region}, {name}, {start}, {by_rows}, {distance}"
             self.function.line(f"{self.function.use('ahead')}({arguments_ahead})")
         if self._slides(regular):
             start = f"{self.function.use('afresh')}({start})"

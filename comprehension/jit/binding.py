@@ -44,7 +44,8 @@ class Binding:
     """What the shapes decide: outputs, workspace, dims, and each stage's range.
 
     `table` has five words a stage, as `pool_loops.run_stages` reads them: address, extent, grain, scratch bytes,
-    1 if parallel.  `serial_extent` is set where one serial call is all there is to do.
+    1 if parallel; stages without units are left out.  `serial_extent` is set where one serial call, of the stage at
+    `serial_address`, is all there is to do.
     """
 
     outputs: tuple[OutputPlan, ...]
@@ -57,6 +58,7 @@ class Binding:
     dims_address: int
     table_address: int
     serial_extent: int | None
+    serial_address: int
     threads: int  # the settings that `table` was made under
     parallel_ns: float
 
@@ -152,12 +154,14 @@ class Bindings:
                 size += rounded(elements * ScalarType(slot.dtype).numpy.itemsize)
         scratch = int(evaluate(manifest.scratch_bytes, environment))
         rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
+        rows = [row for row in rows if row[1] > 0]
         table = np.array(rows, np.int64).reshape(len(rows), 5)
         sizes = tuple(int(environment[name]) for name in manifest.sizes)
         dims = np.array([*sizes, 0], np.int64)
         alone = int(table[0, 1]) if len(rows) == 1 and not table[0, 4] else None
         return Binding(
             outputs, tuple(offsets), size, scratch, sizes, dims, table, dims.ctypes.data, table.ctypes.data, alone,
+            rows[0][0] if rows else 0,
             config.threads, config.parallel_ns,
         )  # fmt: skip
 

@@ -91,11 +91,16 @@ def _number_or_text(expr: ir.IntExpr) -> int | str:
 def _entry(symbol: str, stage: ir.Stage, work: _Work) -> StageEntry:
     loop = stage.parallel
     if loop is None:
-        return StageEntry(symbol, 1, 1, _nanoseconds(work.of(stage.body, {})))
+        return StageEntry(symbol, _when(stage, ir.Int(1)), 1, _nanoseconds(work.of(stage.body, {})))
     width = ir.IntOp("-", loop.upper, loop.lower)
     extent = ir.IntOp("max", ir.IntOp("/", ir.IntOp("+", width, ir.Int(loop.step - 1)), ir.Int(loop.step)), ir.Int(0))
     middle = {loop.variable: _middle(loop.lower, loop.upper)}
-    return StageEntry(symbol, _number_or_text(extent), stage.grain, _nanoseconds(work.of(stage.body, middle)))
+    return StageEntry(symbol, _when(stage, extent), stage.grain, _nanoseconds(work.of(stage.body, middle)))
+
+
+def _when(stage: ir.Stage, extent: ir.IntExpr) -> int | str:
+    """The units of a stage; none where another version of it runs."""
+    return _number_or_text(extent if stage.when is None else ir.IntSelect(stage.when, extent, ir.Int(0)))
 
 
 def _nanoseconds(picoseconds: ir.IntExpr) -> float | str:

@@ -50,7 +50,8 @@ class Runner:
         )
         self._dims_type = ctypes.c_int64 * (len(manifest.sizes) + len(self._open) + 1)
         self._addresses_type = ctypes.c_int64 * (len(manifest.slots) + 1)
-        self._stages = tuple(_Stage(loaded.addresses[stage.symbol]) for stage in manifest.stages)
+        addresses = [loaded.addresses[stage.symbol] for stage in manifest.stages]
+        self._stages = {address: _Stage(address) for address in addresses}
         self._local = threading.local()
 
     def run_strided(self, binding: Binding, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
@@ -79,7 +80,7 @@ class Runner:
         scratch = self._scratch(binding.scratch_bytes) if binding.scratch_bytes else 0
         extent = binding.serial_extent
         if extent is not None:
-            code = self._stages[0](_address(buffers), dims, scratch, 0, extent) if extent > 0 else 0
+            code = self._stages[binding.serial_address](_address(buffers), dims, scratch, 0, extent)
         elif len(binding.table) == 0:  # empty sizes
             code = 0
         else:
@@ -98,8 +99,8 @@ class Runner:
         )
 
     def _run_without_pool(self, binding: Binding, buffers: int, dims: int, scratch: int) -> int:
-        for stage, row in zip(self._stages, binding.table, strict=True):
-            code: int = stage(buffers, dims, scratch, 0, int(row[1])) if row[1] > 0 else 0
+        for address, extent, *_ in binding.table.tolist():
+            code: int = self._stages[address](buffers, dims, scratch, 0, extent)
             if code:
                 return code
         return 0

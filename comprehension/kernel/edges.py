@@ -32,7 +32,10 @@ def split_edges(kernel: ir.Kernel) -> ir.Kernel:
     stages = []
     for stage in kernel.stages:
         ranges = sizes if stage.parallel is None else _below(stage.parallel, sizes)
-        stages.append(replace(stage, body=splitter.nodes(stage.body, ranges)))
+        beyond = stage.beyond
+        if beyond is not None:
+            beyond = replace(beyond, body=splitter.nodes(beyond.body, ranges))
+        stages.append(replace(stage, body=splitter.nodes(stage.body, ranges), beyond=beyond))
     return replace(kernel, stages=tuple(stages))
 
 

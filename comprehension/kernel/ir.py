@@ -97,7 +97,7 @@ class Load:
     subscripts: tuple[IntExpr, ...]
     dtype: ScalarType
     access: int | None = None
-    ahead: int = 0
+    ahead: int | IntExpr = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,12 +320,22 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Beyond:
+    """The body of a stage for sizes at which its data does not fit the last cache: marks on accesses differ."""
+
+    condition: Condition  # on sizes alone
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One generated function.
 
     With `parallel` the worker runs `body` for `variable` = lower + i * step, i in [lo, hi) of
     [0, ceil((upper - lower) / step)), `grain` of them at least per chunk.  Without it, once.
     On CUDA, `threads` of a block and `blocks` of the grid, x first, at most; empty: as many as there is work for.
+    `beyond` is another body that launches of large sizes run; `when` says of one of several versions of a stage, of
+    which the first has number 0, when it runs (made from proved kernels, just before they are printed).
     """
 
     name: str
@@ -334,6 +344,9 @@ class Stage:
     grain: int = 1
     threads: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
+    beyond: Beyond | None = None
+    when: Condition | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

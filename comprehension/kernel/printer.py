@@ -38,7 +38,12 @@ def _stage(stage: ir.Stage) -> Iterator[str]:
         yield f"stage {stage.name}:"
     else:
         yield f"stage {stage.name}: parallel {_loop_head(stage.parallel)} grain {stage.grain}"
+    if stage.when is not None:
+        yield f"  runs when {condition_text(stage.when)}"
     yield from _indented(stage.body)
+    if stage.beyond is not None:
+        yield f"  the same when {condition_text(stage.beyond.condition)}:"
+        yield from _indented(stage.beyond.body)
 
 
 def _indented(body: tuple[ir.Node, ...]) -> Iterator[str]:
@@ -112,6 +117,10 @@ def index_text(expression: ir.IntExpr) -> str:
             assert_never(expression)
 
 
+def _distance(ahead: int | ir.IntExpr) -> str:
+    return str(ahead) if isinstance(ahead, int) else index_text(ahead)
+
+
 def condition_text(condition: ir.Condition) -> str:
     match condition:
         case ir.Compare(op, left, right):
@@ -133,7 +142,7 @@ def value_text(value: ir.Value) -> str:
         case ir.Const(number, dtype):
             return f"{dtype} {number!r}"
         case ir.Load(buffer, subscripts, _, access, ahead):
-            number_text = ("" if access is None else f"#{access}") + (f"+{ahead}" if ahead else "")
+            number_text = ("" if access is None else f"#{access}") + (f"+{_distance(ahead)}" if ahead else "")
             return f"{buffer}({', '.join(index_text(s) for s in subscripts)}){number_text}"
         case ir.Local(name) | ir.ScalarArg(name):
             return name

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
+from comprehension.kernel.large_sizes import unmarked
 from comprehension.kernel.printer import index_text, node_lines, value_text
 from comprehension.lang.types import ScalarType
 
@@ -78,6 +79,8 @@ def _check_stage(kernel: ir.Kernel, stage: ir.Stage, faults: list[str]) -> None:
         checker.loop(stage.parallel)
         checker = checker.inside(stage.parallel.variable)
     checker.body(stage.body)
+    if stage.beyond is not None and unmarked(stage.beyond.body) != unmarked(stage.body):
+        faults.append(f"stage {stage.name}: its body for large sizes does something else")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,82 @@
+"""Symbolic sizes and the caches: two bodies of one stage, told apart by a condition on sizes at the launch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import loop_programs as programs
+import numpy as np
+import pytest
+from test_poly_kernels import AVX512, compile_program
+
+import comprehension as tc
+from comprehension.jit.expression import evaluate
+from comprehension.kernel import ir
+from comprehension.kernel.large_sizes import place_at_launch, unmarked
+from comprehension.kernel.locality import Placed
+from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.size_text import text_of
+from comprehension.kernel.verify import KernelError, verify_kernel
+from comprehension.kernel.versions import separate
+from comprehension.lang.loops import LoopProgram
+from comprehension.poly.typical import typical_sizes
+
+KEPT = AVX512.l3_bytes // 2
+
+
+def placed(program: LoopProgram) -> Placed:
+    found = place_at_launch(compile_program(program), AVX512, typical_sizes(program))
+    verify_kernel(found.kernel)
+    return found
+
+
+def holds(condition: ir.Condition, **sizes: int) -> bool:
+    return bool(evaluate(text_of(ir.IntSelect(condition, ir.Int(1), ir.Int(0))), sizes))
+
+
+def test_the_second_body_streams_what_the_first_stores() -> None:
+    (stage,) = placed(programs.pointwise_chain("I", "J", 1)).kernel.stages
+    assert stage.beyond is not None
+    assert not any(store.streaming for store in nodes_of(stage.body, ir.Store))
+    assert any(store.streaming for store in nodes_of(stage.beyond.body, ir.Store))
+    assert unmarked(stage.body) == unmarked(stage.beyond.body)
+
+
+def test_one_of_the_two_runs_at_every_size() -> None:
+    plain, large = separate(placed(programs.pointwise_chain("I", "J", 1)).kernel).stages
+    assert plain.when is not None and large.when is not None
+    assert (plain.version, large.version) == (0, 1)
+    for rows in (0, 1, 1000, KEPT // 8192 - 1, KEPT // 8192 + 1, 10**6):
+        assert holds(plain.when, I=rows, J=1024) is not holds(large.when, I=rows, J=1024)
+    assert holds(plain.when, I=100, J=1024) and holds(large.when, I=10**4, J=1024)
+
+
+def test_a_small_result_of_a_large_reduction_has_one_body() -> None:
+    (stage,) = placed(programs.column_sum("I", "J")).kernel.stages
+    if stage.beyond is not None:  # its rows would have to exceed the second cache
+        assert not holds(stage.beyond.condition, I=10**6, J=1024)
+
+
+def test_rows_are_asked_for_by_the_stride_that_sizes_give() -> None:
+    kernel = placed(programs.column_sum("I", "J")).kernel
+    distances = {load.ahead for load in nodes_of(kernel.stages, ir.Load) if load.ahead}
+    assert distances == {ir.Var("J")}
+
+
+def test_a_second_body_that_does_something_else_is_malformed() -> None:
+    kernel = placed(programs.pointwise_chain("I", "J", 1)).kernel
+    (stage,) = kernel.stages
+    assert stage.beyond is not None
+    broken = replace(stage, beyond=replace(stage.beyond, body=()))
+    with pytest.raises(KernelError, match="large sizes does something else"):
+        verify_kernel(replace(kernel, stages=(broken,)))
+
+
+def test_one_kernel_is_right_on_both_sides_of_the_last_cache() -> None:
+    scale = tc.define("def f(float(N) X) -> (Y) { Y(i) = 2 * X(i) + 1 }", sizes="symbolic").f
+    limit = tc.machine.host().l3_bytes // 16  # elements of X and Y that fill half of it
+    for count in (1000, limit - 5, limit + 5):
+        x = np.arange(count, dtype=np.float32)
+        np.testing.assert_array_equal(scale(x), 2 * x + 1)
+    (kernel,) = scale._kernels.values()
+    assert [stage.symbol for stage in kernel.manifest.stages] == ["f_stage0", "f_stage0_large"]
