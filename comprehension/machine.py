@@ -17,12 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _CACHE_DEFAULTS = {"l1": 32 << 10, "l2": 1 << 20, "l3": 8 << 20}
+# Processors that join the halves of their two 256-bit units, or have one, for a 512-bit multiply-add.
+_ONE_WIDE_FMA = frozenset({"znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake"})
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A processor: LLVM's name and features, widest vector, caches in bytes, cores that we may use.
+
+    `fma_units`: multiply-adds on whole vectors that a core starts in one cycle.
 
     >>> Machine.from_json(host().to_json()) == host()
     True
@@ -37,6 +41,7 @@ class Machine:
     l3_bytes: int
     cores: int
     architecture: str = "x86_64"
+    fma_units: int = 2
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -59,11 +64,11 @@ def host() -> Machine:
     """
     import llvmlite.binding as llvm  # 40 ms: only once something is compiled or looked up
 
-    features = dict(llvm.get_host_cpu_features())
+    features, cpu = dict(llvm.get_host_cpu_features()), llvm.get_host_cpu_name()
     vector_bits, registers = _vectors(features)
     caches = _caches()
     return Machine(
-        cpu=llvm.get_host_cpu_name(),
+        cpu=cpu,
         features=",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items())),
         vector_bits=vector_bits,
         vector_registers=registers,
@@ -72,6 +77,7 @@ def host() -> Machine:
         l3_bytes=caches["l3"],
         cores=usable_cores(),
         architecture=platform.machine().lower() or "unknown",
+        fma_units=1 if vector_bits == 512 and cpu in _ONE_WIDE_FMA else 2,
     )
 
 

@@ -28,8 +28,8 @@ IRREGULAR = None
 class AccessPattern:
     """`strides[d]`: elements that the address moves when index `d` grows by one; IRREGULAR if that varies.
 
-    `subscripts[a]` has the coefficient of each index in subscript `a` in the same way; along axis `innermost`
-    elements lie closest.
+    `subscripts[a]` has the coefficient of each index in subscript `a` in the same way; neighbours along axis `a` lie
+    `steps[a]` elements apart.
     """
 
     statement: str
@@ -39,7 +39,7 @@ class AccessPattern:
     strides: tuple[int | None, ...]
     subscripts: tuple[tuple[int | None, ...], ...]
     constants: tuple[int | None, ...]  # what each subscript adds to them; None where that is no constant
-    innermost: int = -1
+    steps: tuple[int, ...]
 
     def depends_on(self, dim: int) -> bool:
         return any(row[dim] != 0 for row in self.subscripts)
@@ -84,7 +84,7 @@ class AccessPatterns:
         constants = tuple(_constant(statement, form) for form in forms)
         steps = strides_of(self.scop.program, tensor)
         strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
-        return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants, innermost_axis(steps))
+        return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants, steps)
 
 
 def affine_form(program: LoopProgram, statement: ScopStatement, subscript: tree.Expr) -> Linear:

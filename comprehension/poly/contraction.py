@@ -1,17 +1,18 @@
-"""Register tiles: which loops of a contraction become rows and lanes, how large, what is packed.
+"""Register tiles: which loops of a contraction become rows and lanes, how large, what is packed, what stands around.
 
 In: a nest with an update that reads two operands, one of which does not move along a loop of the nest and the
 other not along another.  Out: a `TilePlan` or None.
 Invariant: found from access strides alone: "contraction" is any update of this shape (products of matrices,
 convolutions and their gradients, batched or transposed).
 
-Every choice of rows, lanes, their extents and packing is costed by `tile_cost`; the cheapest is taken.
+Every choice of rows, lanes, their extents, packing and the loops around is costed: what a tile does by
+`tile_cost`, what its loops fetch from far caches by `tile_traffic`; the cheapest is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from comprehension.lang.loops import Role
@@ -20,40 +21,13 @@ from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole
-from comprehension.poly.tile_cost import LINE, NEAR_LINE, TileCost
+from comprehension.poly.tile_cost import FROM_L2, FROM_L3, FROM_MEMORY, LINE_BYTES, TILE, TileCost
+from comprehension.poly.tile_plan import Operand, TilePlan
+from comprehension.poly.tile_traffic import Level, fetched
 
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A read of the update, to be packed into panels along axis `axis` of its tensor."""
-
-    access: int
-    tensor: str
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class TilePlan:
-    """`rows` × `lanes` accumulators in registers, and the loops around.
-
-    for outer: [for blocks of lanes:] for blocks of `row_block` row tiles: for tiles of lanes: for inner: for rows
-    """
-
-    statement: str
-    rows: Member
-    lanes: Member
-    row_extent: int
-    lane_extent: int
-    row_block: int
-    lane_block: int | None  # lane tiles of a unit of parallel work, where rows are too few to divide
-    outer: tuple[Member, ...]
-    inner: tuple[Member, ...]
-    pack_rows: Operand | None
-    pack_lanes: Operand | None
-    cost: float
-    reason: str
+MOST_VECTORS = 6  # along the lanes of a tile
+SPARE = 1  # registers that hold neither accumulators nor lanes: the element of the row at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +42,31 @@ class _Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A choice with its extents and the loops around; `reduced` are the update's indices that are none of them."""
+    """A choice with its extents and packing; `reduced` are the update's indices that are no loops of the nest."""
 
     name: str
     nest: Nest
     choice: _Choice
     row_extent: int
     lane_extent: int
+    reduced: tuple[int, ...]
+    pack_rows: Operand | None = None
+    pack_lanes: Operand | None = None
+
+    @property
+    def packed(self) -> frozenset[int]:
+        return frozenset(o.access for o in (self.pack_rows, self.pack_lanes) if o is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """The loops around the tiles, as `TilePlan` names them."""
+
     outer: tuple[Member, ...]
     inner: tuple[Member, ...]
-    reduced: tuple[int, ...]
+    row_block: int
+    lane_block: int | None
+    reduced_block: int  # 0: the reduction is not cut
 
 
 @dataclass(slots=True)
@@ -99,21 +88,19 @@ class ContractionModel:
         if not updates or not all(self.extents.is_box(name) for name in nest.statements()):
             return []
         name = max(updates, key=self.extents.instances)
-        shapes = [
-            _Shape(
-                name,
-                nest,
-                choice,
-                rows,
-                self._lane_extent(name, choice, vectors),
-                *self._around(nest, choice),
-                self._reduced_dims(name, nest),
-            )
+        reduced = self._reduced_dims(name, nest)
+        shapes = {
+            _Shape(name, nest, choice, rows, lanes, reduced): None
             for choice in self._choices(name, nest)
-            for vectors in (1, 2)
-            for rows in self._row_extents(name, choice, vectors)
+            for lanes in self._lane_extents(name, choice)
+            for rows in self._row_extents(name, choice, lanes)
+        }
+        return [
+            self._costed(packed, around)
+            for shape in shapes
+            for packed in self._packings(shape)
+            for around in self._arounds(packed)
         ]
-        return [self._costed(shape, *packing) for shape in shapes for packing in self._packings(shape)]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
         statement = self.scop.statement(name)
@@ -136,84 +123,264 @@ class ContractionModel:
                 if by_rows and by_lanes and not both and single_axis(write, row) and single_axis(write, lane):
                     yield _Choice(rows, lanes, by_rows, by_lanes)
 
-    # --- sizes --------------------------------------------------------------------------------------
+    # --- sizes of a tile ----------------------------------------------------------------------------
 
-    def _packings(self, shape: _Shape) -> list[tuple[Operand | None, Operand | None]]:
+    def _bits(self, name: str) -> int:
+        return self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits
+
+    def _lane_extents(self, name: str, choice: _Choice) -> list[int]:
+        """One vector up to several; short loops in one tile of their own."""
+        width = self.machine.lanes(self._bits(name))
+        count = self.extents.extent(name, choice.lanes.dim(name))
+        if count <= width // 2:
+            return [1 << max(0, count - 1).bit_length()]
+        most = min(MOST_VECTORS, -(-count // width))
+        return [vectors * width for vectors in range(1, most + 1)]
+
+    def _row_extents(self, name: str, choice: _Choice, lanes: int) -> list[int]:
+        """Rows of a tile: as many as registers hold, evened out, or what divides the loop."""
+        vectors = -(-lanes // self.machine.lanes(self._bits(name)))
+        most = max(1, (self._registers(name, choice) - vectors) // vectors)
+        count = self.extents.extent(name, choice.rows.dim(name))
+        if not self.extents.is_static(name, choice.rows.dim(name)) or count == 0:
+            return [most]
+        even = -(-count // -(-count // most))
+        dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
+        return sorted({even, *dividing[-1:]} - {1}) or [most]
+
+    def _registers(self, name: str, choice: _Choice) -> int:
+        """Vector registers for accumulators and for the lanes of an operand; an update of more has more to hold."""
+        reads = len(self.patterns.of(name)) - 2
+        plain = reads == 2 and len(choice.by_rows) == len(choice.by_lanes) == 1
+        return self.machine.vector_registers - SPARE if plain else self.machine.vector_registers * 3 // 4
+
+    # --- packing --------------------------------------------------------------------------------------
+
+    def _packings(self, shape: _Shape) -> list[_Shape]:
         """Operands packed or left in place, in all combinations."""
         rows = self._packs(shape, shape.choice.rows, shape.choice.by_rows, shape.row_extent, is_rows=True)
         lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes, shape.lane_extent, is_rows=False)
-        return [(row, lane) for row in rows for lane in lanes]
+        return [replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes]
 
-    def _lane_extent(self, name: str, choice: _Choice, vectors: int) -> int:
-        width = self.machine.lanes(self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits)
-        count = self.extents.extent(name, choice.lanes.dim(name))
-        return vectors * width if count > width // 2 else 1 << max(0, count - 1).bit_length()
+    def _packs(
+        self, shape: _Shape, member: Member, reads: Sequence[AccessPattern], extent: int, *, is_rows: bool
+    ) -> list[Operand | None]:
+        """What may be done with an operand: left in place, packed into panels, or either.
 
-    def _costed(self, shape: _Shape, pack_rows: Operand | None, pack_lanes: Operand | None) -> TilePlan:
-        name, choice = shape.name, shape.choice
-        counts = self._count(choice.rows), self._count(choice.lanes)
-        tiles = -(-counts[0] // shape.row_extent), -(-counts[1] // shape.lane_extent)
-        bits = self.scop.program.tensor(self.scop.statement(name).source.target).dtype.bits
-        reduced = prod(self.extents.extent(name, d) for d in shape.reduced)
-        row_block = self._row_block(shape.row_extent, reduced * bits // 8, tiles[0], pack_lanes is not None)
+        Rows that do not fill their last tile are packed if possible: masks on rows cost more than zeros.
+        """
+        count, dim = self._count(member), member.dim(shape.name)
+        ragged = is_rows and (count % extent != 0 or not self.extents.is_static(shape.name, dim))
+        if len(reads) != 1:
+            return [None]
+        read = reads[0]
+        axis = single_axis_of(read, dim)
+        exact = self.scop.statement(shape.name).accesses[read.number].exact
+        if axis is None or not exact:
+            return [None]
+        operand = Operand(read.number, read.tensor, axis)
+        return [operand] if ragged else [None, operand]
+
+    # --- the loops around -----------------------------------------------------------------------------
+
+    def _arounds(self, shape: _Shape) -> Iterator[_Around]:
+        """What a panel depends on stands around its packing, what it does not depend on reuses it.
+
+        The outermost loop is divided among workers: a long one may be taken out of those that reuse panels.
+        """
+        others = [m for m in shape.nest.members if m is not shape.choice.rows and m is not shape.choice.lanes]
+        reads = [r for r in self.patterns.of(shape.name) if r.number in shape.packed]
+        moving = [m for m in others if not reads or any(r.depends_on(m.dim(shape.name)) for r in reads)]
+        within = [m for m in others if m not in moving]
+        for outer, inner in self._divided(moving, within):
+            for reduced_block in self._reduced_blocks(shape):
+                yield self._blocked(shape, outer, inner, reduced_block)
+
+    def _divided(
+        self, moving: list[Member], within: list[Member]
+    ) -> Iterator[tuple[tuple[Member, ...], tuple[Member, ...]]]:
+        enough = 2 * self.machine.cores
+        lengths = [self._count(m) for m in moving]
+        if not lengths or lengths[0] >= enough:
+            yield tuple(moving), tuple(within)
+        else:
+            first = lengths.index(max(lengths))
+            yield (moving[first], *moving[:first], *moving[first + 1 :]), tuple(within)
+        longest = max(within, key=self._count, default=None)
+        if longest is not None and self._count(longest) > max(lengths, default=1):
+            yield (longest, *moving), tuple(m for m in within if m is not longest)
+
+    def _reduced_blocks(self, shape: _Shape) -> list[int]:
+        """Sizes of blocks of the reduction's outermost index: 0, or what keeps the panels in the second cache."""
+        if not shape.reduced or not self._is_cut_where_it_may(shape):
+            return [0]
+        bits = self._bits(shape.name)
+        counts = [max(1, self.extents.extent(shape.name, d)) for d in shape.reduced]
+        panel = (shape.lane_extent + shape.row_extent) * prod(counts[1:]) * bits // 8
+        fits = max(1, self.machine.l2_bytes // 2 // panel)
+        if counts[0] <= fits:
+            return [0]
+        return [0, -(-counts[0] // -(-counts[0] // fits))]
+
+    def _is_cut_where_it_may(self, shape: _Shape) -> bool:
+        """Whether the update is the nest's only reduction; what stands behind it waits for the last block."""
+        own = {m.dim(shape.name) for m in shape.nest.members}
+        outermost = next((d for d in range(len(self.scop.statement(shape.name).dims)) if d not in own), None)
+        others = [n for n in shape.nest.statements() if n != shape.name and self._reduced_dims(n, shape.nest)]
+        return outermost == shape.reduced[0] and not others and self.extents.is_static(shape.name, shape.reduced[0])
+
+    def _blocked(
+        self, shape: _Shape, outer: tuple[Member, ...], inner: tuple[Member, ...], reduced_block: int
+    ) -> _Around:
+        """Blocks of row tiles, or of lane tiles where rows are too few to divide."""
+        tiles = self._tiles(shape)
+        reduced = self._steps(shape, reduced_block)
+        divided = bool(outer) and self._count(outer[0]) > 1
+        row_block = self._row_block(shape, reduced * self._bits(shape.name) // 8, tiles[0], divided)
         blocks = -(-tiles[0] // row_block)
-        few = not shape.outer and blocks < self.machine.cores and tiles[1] > blocks
+        few = not divided and blocks < self.machine.cores and tiles[1] > blocks
         lane_block = -(-tiles[1] // min(tiles[1], 2 * self.machine.cores)) if few else None
-        outer, inner = (prod(self._count(m) for m in members) for members in (shape.outer, shape.inner))
-        each = self._tile_cycles(shape, pack_rows, pack_lanes, reduced, min(tiles[0], row_block))
-        cost = outer * inner * tiles[0] * tiles[1] * each
-        main = self._cost_of(name, shape)
-        inside = [*shape.reduced, *(m.dim(name) for m in shape.inner)]
-        patterns = self.patterns.of(name)
-        if pack_rows is not None:
-            row_dim, times = choice.rows.dim(name), -(-tiles[1] // lane_block) if lane_block else 1
-            cost += outer * times * main.packing(patterns[pack_rows.access], row_dim, counts[0], inside)
-        if pack_lanes is not None:
-            read, lane_dim = patterns[pack_lanes.access], choice.lanes.dim(name)
-            cost += outer * blocks * tiles[1] * main.packing(read, lane_dim, shape.lane_extent, inside)
+        return _Around(outer, inner, row_block, lane_block, reduced_block)
+
+    def _row_block(self, shape: _Shape, row_bytes: int, tiles: int, divided: bool) -> int:
+        """Row tiles of one unit: as many as half the second cache holds of their operand."""
+        fits = max(1, self.machine.l2_bytes // 2 // max(1, shape.row_extent * row_bytes))
+        units = -(-tiles // fits)
+        if not divided:
+            units = max(units, min(tiles, (2 if shape.pack_lanes is not None else 4) * self.machine.cores))
+        return -(-tiles // units)
+
+    # --- cost -----------------------------------------------------------------------------------------
+
+    def _costed(self, shape: _Shape, around: _Around) -> TilePlan:
+        choice = shape.choice
+        tiles = self._tiles(shape)
+        batch = prod(self._count(m) for m in (*around.outer, *around.inner))
+        cost = batch * tiles[0] * tiles[1] * self._tile_cycles(shape, around.reduced_block)
+        cost += self._packing(shape, around) + self._traffic(shape, around)
+        cost *= self._idle(shape, around)
         return TilePlan(
-            statement=name,
+            statement=shape.name,
             rows=choice.rows,
             lanes=choice.lanes,
             row_extent=shape.row_extent,
             lane_extent=shape.lane_extent,
-            row_block=row_block,
-            lane_block=lane_block,
-            outer=shape.outer,
-            inner=shape.inner,
-            pack_rows=pack_rows,
-            pack_lanes=pack_lanes,
+            row_block=around.row_block,
+            lane_block=around.lane_block,
+            outer=around.outer,
+            inner=around.inner,
+            pack_rows=shape.pack_rows,
+            pack_lanes=shape.pack_lanes,
             cost=cost,
-            reason=self._reason(shape, row_block, cost, pack_rows, pack_lanes),
+            reason=self._reason(shape, around, cost),
+            inner_first=shape.pack_lanes is None,
+            reduced_dim=shape.reduced[0] if around.reduced_block else None,
+            reduced_block=around.reduced_block,
         )
 
-    def _tile_cycles(
-        self, shape: _Shape, pack_rows: Operand | None, pack_lanes: Operand | None, reduced: int, reuses: int
-    ) -> float:
+    def _tiles(self, shape: _Shape) -> tuple[int, int]:
+        rows, lanes = self._count(shape.choice.rows), self._count(shape.choice.lanes)
+        return -(-rows // shape.row_extent), -(-lanes // shape.lane_extent)
+
+    def _steps(self, shape: _Shape, reduced_block: int) -> int:
+        """Steps of the reduction between two loads of a tile's accumulators."""
+        counts = [max(1, self.extents.extent(shape.name, d)) for d in shape.reduced]
+        return (reduced_block or counts[0]) * prod(counts[1:]) if counts else 1
+
+    def _blocks(self, shape: _Shape, reduced_block: int) -> int:
+        return -(-self.extents.extent(shape.name, shape.reduced[0]) // reduced_block) if reduced_block else 1
+
+    def _tile_cycles(self, shape: _Shape, reduced_block: int) -> float:
         """One tile: its reduction, its other statements, and what is written of it."""
-        packed = frozenset(o.access for o in (pack_rows, pack_lanes) if o is not None)
-        total = 0.0
+        blocks = self._blocks(shape, reduced_block)
+        total = TILE * blocks
         for name in shape.nest.statements():
-            cost = self._cost_of(name, shape, packed if name == shape.name else frozenset())
+            cost = self._cost_of(name, shape, shape.packed if name == shape.name else frozenset())
             inner = prod(self.extents.extent(name, d) for d in self._reduced_dims(name, shape.nest))
             total += cost.step() * inner
+            if name == shape.name:
+                total += 2 * (blocks - 1) * cost.store()
             if self.scop.statement(name).role is not ScopRole.INIT and not self._stays(name, shape.nest):
                 total += cost.store()
-        main = self._cost_of(shape.name, shape)
-        for read in shape.choice.by_rows:
-            near = NEAR_LINE * shape.row_extent * reduced / LINE
-            total += main.row_fetches(read, shape.reduced, reduced) if pack_rows is None else near
-        for read in shape.choice.by_lanes:
-            if pack_lanes is None:
-                total += main.lane_fetches(read, shape.reduced, reuses)
+        main = self._cost_of(shape.name, shape, shape.packed)
+        for read in (*shape.choice.by_rows, *shape.choice.by_lanes):
+            if read.number not in shape.packed:
+                total += blocks * main.conflicts(read, shape.reduced, self._steps(shape, reduced_block))
         return total
+
+    def _packing(self, shape: _Shape, around: _Around) -> float:
+        """Panels, as often as they are made."""
+        main, choice = self._cost_of(shape.name, shape), shape.choice
+        tiles = self._tiles(shape)
+        inside = [*shape.reduced, *(m.dim(shape.name) for m in around.inner)]
+        patterns, outer = self.patterns.of(shape.name), prod(self._count(m) for m in around.outer)
+        total = 0.0
+        if shape.pack_rows is not None:
+            times = -(-tiles[1] // around.lane_block) if around.lane_block else 1
+            read, row_dim = patterns[shape.pack_rows.access], choice.rows.dim(shape.name)
+            total += outer * times * main.packing(read, row_dim, self._count(choice.rows), inside)
+        if shape.pack_lanes is not None:
+            times = -(-tiles[0] // around.row_block) * tiles[1]
+            read, lane_dim = patterns[shape.pack_lanes.access], choice.lanes.dim(shape.name)
+            total += outer * times * main.packing(read, lane_dim, shape.lane_extent, inside)
+        return total
+
+    def _traffic(self, shape: _Shape, around: _Around) -> float:
+        """Cycles for lines from beyond the first cache, in all loops together."""
+        main, name = self._cost_of(shape.name, shape, shape.packed), shape.name
+        sizes = {d: max(1, self.extents.extent(name, d)) for d in range(len(self.scop.statement(name).dims))}
+        levels = list(self._levels(shape, around, sizes))
+        write, *reads = self.patterns.of(name)
+        accesses = [main.touched(access) for access in (write, *reads[:-1])]
+        total = 0.0
+        for size, cycles in (
+            (self.machine.l1_bytes, FROM_L2),
+            (self.machine.l2_bytes, FROM_L3),
+            (self.machine.l3_bytes, FROM_MEMORY),
+        ):
+            total += cycles * sum(fetched(accesses, levels, sizes, size / LINE_BYTES))
+        return total
+
+    def _levels(self, shape: _Shape, around: _Around, sizes: dict[int, int]) -> Iterator[Level]:
+        """The loops of the plan from outermost to innermost, those of the reduction last."""
+        name, choice = shape.name, shape.choice
+        row, lane = choice.rows.dim(name), choice.lanes.dim(name)
+        tiles = self._tiles(shape)
+        for member in around.outer:
+            yield Level(member.dim(name), 1, self._count(member))
+        if around.lane_block is not None:
+            yield Level(lane, around.lane_block * shape.lane_extent, -(-tiles[1] // around.lane_block))
+        yield Level(row, around.row_block * shape.row_extent, -(-tiles[0] // around.row_block))
+        if around.reduced_block:
+            yield Level(shape.reduced[0], around.reduced_block, self._blocks(shape, around.reduced_block))
+        inner = [Level(member.dim(name), 1, self._count(member)) for member in around.inner]
+        if shape.pack_lanes is None:
+            yield from inner
+        yield Level(lane, shape.lane_extent, min(tiles[1], around.lane_block or tiles[1]))
+        if shape.pack_lanes is not None:
+            yield from inner
+        yield Level(row, shape.row_extent, min(tiles[0], around.row_block))
+        for dim in shape.reduced:
+            yield Level(
+                dim, 1, around.reduced_block if around.reduced_block and dim == shape.reduced[0] else sizes[dim]
+            )
+
+    def _idle(self, shape: _Shape, around: _Around) -> float:
+        """How much longer it takes because the units of parallel work do not come out even."""
+        tiles, cores = self._tiles(shape), self.machine.cores
+        if around.outer and self._count(around.outer[0]) > 1:
+            units = self._count(around.outer[0])
+        elif around.lane_block is not None:
+            units = -(-tiles[1] // around.lane_block)
+        else:
+            units = -(-tiles[0] // around.row_block)
+        return -(-units // cores) * cores / units
 
     def _stays(self, name: str, nest: Nest) -> bool:
         """Whether what a statement writes is a temporary that only the nest reads."""
         target = self.scop.statement(name).source.target
-        names = set(nest.statements())
-        users = {s.name for s in self.scop.statements for a in s.accesses if a.tensor == target}
-        return self.scop.program.tensor(target).role is Role.TEMPORARY and users <= names
+        users = {a.statement for a in self.scop.accesses_to(target)}
+        return self.scop.program.tensor(target).role is Role.TEMPORARY and users <= nest.names
 
     def _cost_of(self, name: str, shape: _Shape, packed: frozenset[int] = frozenset()) -> TileCost:
         return TileCost(
@@ -233,73 +400,29 @@ class ContractionModel:
         return max(1, self.extents.extent(*member.dims[0]))
 
     def _reduced_dims(self, name: str, nest: Nest) -> tuple[int, ...]:
+        """The reduction's indices, in the order of its loops."""
         own = {m.dim(name) for m in nest.members}
-        return tuple(d for d in range(len(self.scop.statement(name).dims)) if d not in own)
+        loops = [dim for member in _members_inside(nest) for statement, dim in member.dims if statement == name]
+        return tuple(d for d in loops if d not in own)
 
-    def _around(self, nest: Nest, choice: _Choice) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
-        """The other loops of the nest: one outermost, to be divided among workers, the others inside."""
-        others = [m for m in nest.members if m is not choice.rows and m is not choice.lanes]
-        if not others:
-            return (), ()
-        lengths = [self.extents.extent(*m.dims[0]) for m in others]
-        first = 0 if lengths[0] >= 2 * self.machine.cores else lengths.index(max(lengths))
-        if lengths[first] == 1:
-            return (), tuple(others)
-        return (others[first],), tuple(others[:first] + others[first + 1 :])
-
-    def _accumulators(self) -> int:
-        """Vector registers for accumulators: the rest holds operands."""
-        return self.machine.vector_registers * 3 // 4
-
-    def _row_extents(self, name: str, choice: _Choice, vectors: int) -> list[int]:
-        """Rows of a tile: as many as registers hold, evened out, or what divides the loop."""
-        most = max(1, self._accumulators() // vectors)
-        count = self.extents.extent(name, choice.rows.dim(name))
-        if not self.extents.is_static(name, choice.rows.dim(name)) or count == 0:
-            return [most]
-        even = -(-count // -(-count // most))
-        dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
-        return sorted({even, *dividing[-1:]} - {1}) or [most]
-
-    def _packs(
-        self, shape: _Shape, member: Member, reads: Sequence[AccessPattern], extent: int, *, is_rows: bool
-    ) -> list[Operand | None]:
-        """What may be done with an operand: left in place, packed into panels, or either.
-
-        Rows that do not fill their last tile are packed if possible: masks on rows cost more than zeros.
-        """
-        count, dim = self._count(member), member.dim(shape.name)
-        ragged = is_rows and (count % extent != 0 or not self.extents.is_static(shape.name, dim))
-        if len(reads) != 1:
-            return [None]
-        read = reads[0]
-        axis = single_axis_of(read, dim)
-        size = self.scop.program.tensor(read.tensor).dtype.bits // 8
-        panel = extent * size * prod(self.extents.extent(shape.name, d) for d in shape.reduced)
-        exact = self.scop.statement(shape.name).accesses[read.number].exact
-        if axis is None or not exact or panel > self.machine.l2_bytes:
-            return [None]
-        operand = Operand(read.number, read.tensor, axis)
-        return [operand] if ragged else [None, operand]
-
-    def _row_block(self, row_extent: int, row_bytes: int, tiles: int, packed: bool) -> int:
-        """Row tiles of one unit of parallel work: as many as half the second cache holds of their operand."""
-        fits = max(1, self.machine.l2_bytes // 2 // max(1, row_extent * row_bytes))
-        units = max(-(-tiles // fits), min(tiles, 2 * self.machine.cores))
-        if not packed:
-            units = max(units, min(tiles, 4 * self.machine.cores))
-        return -(-tiles // units)
-
-    def _reason(
-        self, shape: _Shape, block: int, cost: float, pack_rows: Operand | None, pack_lanes: Operand | None
-    ) -> str:
+    def _reason(self, shape: _Shape, around: _Around, cost: float) -> str:
         dims = self.scop.statement(shape.name).dims
         row, lane = dims[shape.choice.rows.dim(shape.name)], dims[shape.choice.lanes.dim(shape.name)]
-        packed = [o.tensor for o in (pack_rows, pack_lanes) if o is not None]
+        packed = [o.tensor for o in (shape.pack_rows, shape.pack_lanes) if o is not None]
+        cut = f"{dims[shape.reduced[0]]} in blocks of {around.reduced_block}, " if around.reduced_block else ""
         return (
             f"{shape.name}: {shape.row_extent} rows of {row} by {shape.lane_extent} lanes of {lane} in registers, "
-            f"{block} row tiles a unit, packed: {', '.join(packed) or 'nothing'}; about {cost:.3g} cycles"
+            f"{around.row_block} row tiles a unit, {cut}packed: {', '.join(packed) or 'nothing'}; "
+            f"about {cost:.3g} cycles"
         )
+
+
+def _members_inside(nest: Nest) -> Iterator[Member]:
+    """The loops below a nest's own, outermost first."""
+    for child in nest.children:
+        if isinstance(child, Nest):
+            yield from child.members
+            yield from _members_inside(child)
 
 
 def single_axis(pattern: AccessPattern, dim: int) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from comprehension.poly import isl
-from comprehension.poly.contraction import Operand, TilePlan
 from comprehension.poly.model import LanePlan, Model, NoLanes, Plan
 from comprehension.poly.nest import Member, Nest, instances, partial_schedule
 from comprehension.poly.schedule_tree import (
@@ -27,6 +26,8 @@ from comprehension.poly.schedule_tree import (
     coincident_dimensions,
 )
 from comprehension.poly.scop import Scop
+from comprehension.poly.tile_plan import Operand, TilePlan
+from comprehension.poly.transform.cut import block_schedule
 from comprehension.poly.transform.pack import Packing, pack
 from comprehension.poly.transform.promote import TileAxis, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
@@ -137,27 +138,38 @@ class Mapper:
     def _register_tile(
         self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan, around: tuple[Member, ...]
     ) -> isl.ScheduleNode:
-        """for outer: for blocks of rows (pack): for tiles of lanes (pack): for inner: for tiles of rows: tile."""
+        """The loops that `TilePlan` describes, and the tile."""
         self.steps.append(plan.reason)
         node, depth_outer = self._band(node, plan.outer)
         if plan.lane_block is not None:
             node, more = self._tile_band(node, plan.lanes, plan.lane_extent * plan.lane_block)
             depth_outer += more
-        node, _ = self._tile_band(node, plan.rows, plan.row_extent * plan.row_block)
+        node, more = self._tile_band(node, plan.rows, plan.row_extent * plan.row_block)
+        depth_outer += more
+        node, more = self._reduction_blocks(node, nest, plan)
+        depth_outer += more
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
-        node, _ = self._tile_band(node, plan.lanes, plan.lane_extent)
+        node, depth_rows = self._band(node, plan.inner if plan.inner_first else ())
+        node, more = self._tile_band(node, plan.lanes, plan.lane_extent)
+        depth_rows += more
         packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
-        node, depth_inner = self._band(node, plan.inner)
-        node, _ = self._tile_band(node, plan.rows, plan.row_extent)
+        node, depth_lanes = self._band(node, () if plan.inner_first else plan.inner)
+        node, more = self._tile_band(node, plan.rows, plan.row_extent)
         axes = (
             TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),
             TileAxis(plan.lanes, plan.lane_extent, self._lower(plan.lanes)),
         )
         point = Point((plan.rows, plan.lanes), (plan.row_extent, plan.lane_extent))
         node = self._tile_body(node, nest, point, (*around, *nest.members), axes)
-        node = _up(node, 1 + depth_inner)
-        node = _up(self._packed(node, packed_lanes), 1)
-        return _up(self._packed(node, packed_rows), 1 + depth_outer)
+        node = self._packed(_up(node, depth_lanes + more), packed_lanes)
+        return _up(self._packed(_up(node, depth_rows), packed_rows), depth_outer)
+
+    def _reduction_blocks(self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan) -> tuple[isl.ScheduleNode, int]:
+        if plan.reduced_dim is None:
+            return node, 0
+        names = tuple(nest.statements())
+        blocks = block_schedule(names, plan.statement, plan.reduced_dim, plan.reduced_block, self.scop)
+        return node.insert_partial_schedule(blocks).child(0), 1
 
     def _tile_body(
         self,

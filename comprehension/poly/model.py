@@ -11,18 +11,19 @@ does not move along them half of one, any other one for each lane.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, prod
 
 from comprehension.lang import tree
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
 from comprehension.poly.access import AccessPattern, AccessPatterns
-from comprehension.poly.contraction import ContractionModel, TilePlan
+from comprehension.poly.contraction import ContractionModel
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement
+from comprehension.poly.tile_plan import TilePlan
 
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 BACKWARDS_COST = 1.5  # per vector of neighbours in falling order: turned round in registers
@@ -68,9 +69,15 @@ class Model:
     machine: Machine
     options: MappingOptions
     split_reductions: bool
+    _plans: dict[Nest, Plan] = field(default_factory=dict)
 
     def plan(self, nest: Nest) -> Plan:
         """The cheapest realisation of the nest's loops."""
+        if nest not in self._plans:
+            self._plans[nest] = self._cheapest(nest)
+        return self._plans[nest]
+
+    def _cheapest(self, nest: Nest) -> Plan:
         best: Plan = NoLanes(sum(self.cost(child) for child in nest.children))
         if self.options.vectorize is False or self.options.vectorize == 1:
             return best

@@ -4,8 +4,9 @@ In: a statement, which of its indices are rows and lanes, and how many.  Out: es
 Invariant: depends on strides, extents and the operators of the statement, not on what they are called: an
 operator costs by the axes along which its value varies.
 
-Figures are throughputs seen on an AVX-512 core with one wide multiply-add a cycle; they rank choices, they do
-not predict times.
+Figures are throughputs seen on AVX-512 cores; they rank choices, they do not predict times.  Such a core reads one
+whole vector a cycle (or one element broadcast to a vector), or half a one that crosses a line, beside one or two
+multiply-adds: so wide tiles, which need fewer elements of rows, are the better ones.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from math import gcd, prod
 
 from comprehension.lang import tree
 from comprehension.machine import Machine
-from comprehension.poly.access import AccessPattern, AccessPatterns
+from comprehension.poly.access import AccessPattern, AccessPatterns, innermost_axis
 from comprehension.poly.extents import Extents
 from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.tile_traffic import LINE, Touched
 
-LOAD = 0.5  # a vector, or an element broadcast to one
+LINE_BYTES = 4 * LINE
+
+LOAD = 1.0  # a vector of 512 bits, or an element broadcast to one; narrower ones are read two a cycle
+LATENCY = 4.0  # of a multiply-add: the next step of a sum waits for it
+TILE = 16.0  # what begins and ends the loop of a tile
 NARROW = 0.6  # an operation on half a vector or less, beside one on a whole vector
 GATHERED = 4.0  # an element of a strided vector: a line of its own
 SCATTERED = 2.5
@@ -28,12 +34,13 @@ TRANSPOSED = 3.0  # a vector of a tile that is contiguous along rows
 MASKED = 4.0  # a choice that varies along rows and lanes, beside plain arithmetic
 ASIDE = 0.15  # an operation on rows or lanes only: done beside the multiply-adds, or outside of the loop
 FUNCTION = 12.0  # a polynomial
-LINE = 16  # elements of a cache line (float32)
-NEAR_LINE, FAR_LINE = 0.5, 1.0  # a line fetched in sequence, or out of it
+FROM_L2, FROM_L3, FROM_MEMORY = 0.15, 1.5, 4.0  # a line, beyond what is hidden behind arithmetic
 PAGE, WAYS = 4096, 8  # addresses this far apart share a set of the first cache, which holds so many lines
-CONFLICT = 1.0  # an element whose line other rows have pushed out
+CONFLICT = 1.0  # an element whose line others have pushed out
+PAGES = 48  # that the first table of addresses holds beside what else there is
+WALK = 2.0  # a step that needs a page beyond those
 COPIED = 0.5  # an element packed from contiguous memory to contiguous memory
-TURNED = 6.0  # one run of contiguous elements that is transposed on the way, beside its elements
+TURNED, RUN = 1.2, 6.0  # an element that is transposed on the way, and the beginning of a run of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +79,38 @@ class TileCost:
         arithmetic, loads = sum(v.cycles for v in values), sum(v.loads for v in values)
         if statement.role is ScopRole.UPDATE and not _is_product(source.value):  # a product joins the sum
             arithmetic += self._operation(by_rows=True, by_lanes=True)
-        return max(arithmetic, loads, 1.0)  # they run side by side
+        return max(arithmetic, loads, LATENCY if statement.role is ScopRole.UPDATE else 1.0)  # they run side by side
 
     def store(self) -> float:
-        """Cycles of writing the tile to memory."""
+        """Cycles of writing the tile to memory, or of reading it."""
         write = self.patterns.of(self.statement)[0]
         return self._memory(write, SCATTERED)
 
-    def row_fetches(self, read: AccessPattern, reduced: Sequence[int], steps: int) -> float:
-        """Cycles of bringing the lines of an unpacked row operand near, for one run through the reduction."""
-        lines, last = self._lines(read, reduced)
-        apart = abs(read.strides[self.row_dim] or 0)
-        together = max(1, LINE // apart) if apart else self.rows
-        total = lines * max(1.0, self.rows / together) * (NEAR_LINE if last >= 2 * LINE else FAR_LINE)
+    def conflicts(self, read: AccessPattern, reduced: Sequence[int], steps: int) -> float:
+        """Cycles that an unpacked operand loses in one run through the reduction to lines that share a set."""
         size = self.scop.program.tensor(read.tensor).dtype.bits // 8
-        if apart and self.rows > self._rows_that_fit(apart * size):
-            total += CONFLICT * self.rows * steps
+        total = 0.0
+        if read.depends_on(self.row_dim):
+            apart = abs(read.strides[self.row_dim] or 0) * size
+            if apart > LINE_BYTES and self.rows > self._rows_that_fit(apart):
+                total += CONFLICT * self.rows * steps
+        if read.depends_on(self.lane_dim):
+            moved = [abs(read.strides[d] or 0) * size for d in reduced if read.depends_on(d)]
+            apart = min(moved, default=0)
+            if apart >= PAGE // 2 and steps > self._rows_that_fit(apart):
+                total += CONFLICT * self._vectors * steps
+            if apart >= PAGE // 2 and steps > PAGES:
+                total += WALK * steps
         return total
-
-    def lane_fetches(self, read: AccessPattern, reduced: Sequence[int], reuses: int) -> float:
-        """The same for an unpacked lane operand that `reuses` row tiles use in turn."""
-        steps = prod(max(1, self.extents.extent(self.statement, d)) for d in reduced if read.depends_on(d))
-        lines = steps * max(1, self.lanes // LINE)
-        size = self.scop.program.tensor(read.tensor).dtype.bits // 8
-        apart = min((abs(read.strides[d] or 0) for d in reduced if read.depends_on(d)), default=0) * size
-        if lines * LINE * size <= self.machine.l1_bytes // 2 and apart % PAGE:
-            return NEAR_LINE * lines / reuses
-        return lines * (FAR_LINE if apart < PAGE else 4.0 * FAR_LINE)
-
-    def _lines(self, read: AccessPattern, dims: Sequence[int]) -> tuple[int, int]:
-        """Cache lines that one row touches while `dims` move, and how long the runs along the last axis are."""
-        if not read.subscripts:
-            return 1, 1
-        others = (axis for axis in range(len(read.subscripts)) if axis != read.innermost)
-        per_row = prod(self._span(read, axis, dims) for axis in others)
-        last = self._span(read, read.innermost, dims)
-        return per_row * -(-last // LINE), last
 
     def _rows_that_fit(self, stride: int) -> int:
         """How many lines, `stride` bytes apart, the first cache holds at once."""
         return max(1, PAGE // gcd(stride, PAGE)) * WAYS
+
+    def touched(self, read: AccessPattern) -> Touched:
+        """What the traffic between caches depends on."""
+        rows = tuple(tuple(c or 0 for c in row) for row in read.subscripts)
+        return Touched(rows, read.steps, read.number in self.packed)
 
     def packing(self, read: AccessPattern, dim: int, count: int, inside: Sequence[int]) -> float:
         """Cycles of copying panels for `count` values of index `dim` and all values of the indices `inside`."""
@@ -119,8 +118,8 @@ class TileCost:
         elements = count * prod(self._span(read, axis, inside) for axis in axes)
         if read.strides[dim] in (1, -1):
             return elements * COPIED
-        run = self._span(read, read.innermost, inside)
-        return elements * (COPIED + TURNED / run)
+        run = self._span(read, innermost_axis(read.steps), inside)
+        return elements * (TURNED + RUN / run)
 
     def _span(self, read: AccessPattern, axis: int, dims: Sequence[int]) -> int:
         """How many elements an axis spans while the indices `dims` move."""
@@ -170,15 +169,20 @@ class TileCost:
                     next(reads)
         by_rows, by_lanes = read.depends_on(self.row_dim), read.depends_on(self.lane_dim)
         if read.number in self.packed:
-            return Varying(0.0, by_rows, by_lanes, LOAD * (self.rows if by_rows else self._vectors))
+            return Varying(0.0, by_rows, by_lanes, self._load_cycles * (self.rows if by_rows else self._vectors))
         if by_lanes:
             loads = self._memory(read, GATHERED) if by_rows else self._lane_load(read)
         else:
-            loads = LOAD * self.rows if by_rows else LOAD
+            loads = self._load_cycles * self.rows if by_rows else ASIDE
         return Varying(0.0, by_rows, by_lanes, loads)
 
     def _lane_load(self, read: AccessPattern) -> float:
-        return LOAD * self._vectors if read.strides[self.lane_dim] in (1, -1) else GATHERED * self.lanes
+        if read.strides[self.lane_dim] not in (1, -1):
+            return GATHERED * self.lanes
+        width = self.machine.lanes(32)
+        aligned = all((stride or 0) % width == 0 for d, stride in enumerate(read.strides) if d != self.lane_dim)
+        crossing = 0.0 if aligned else self.machine.vector_bits / (8 * LINE_BYTES)
+        return self._load_cycles * self._vectors * (1.0 + crossing)
 
     def _memory(self, pattern: AccessPattern, each: float) -> float:
         """A whole tile between registers and memory."""
@@ -189,6 +193,10 @@ class TileCost:
         return each * self.rows * self.lanes
 
     @property
+    def _load_cycles(self) -> float:
+        return LOAD if self.machine.vector_bits >= 8 * LINE_BYTES else LOAD / 2
+
+    @property
     def _vectors(self) -> float:
         """Vectors along the lanes; a narrow one costs less than a whole."""
         width = self.machine.lanes(32)
@@ -196,7 +204,7 @@ class TileCost:
 
     def _operation(self, *, by_rows: bool, by_lanes: bool) -> float:
         if by_rows and by_lanes:
-            return self.rows * self._vectors
+            return self.rows * self._vectors / self.machine.fma_units
         return ASIDE * (self._vectors if by_lanes else self.rows if by_rows else 1.0)
 
 

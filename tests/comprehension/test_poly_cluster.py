@@ -15,11 +15,12 @@ from comprehension.kernel.walk import walk_nodes
 from comprehension.lang.loops import LoopProgram
 from comprehension.options import MappingOptions
 from comprehension.poly import scheduler
-from comprehension.poly.contraction import ContractionModel, TilePlan
+from comprehension.poly.contraction import ContractionModel
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.nest import Nest
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
+from comprehension.poly.tile_plan import TilePlan
 from comprehension.poly.transform.map_gpu import WARP
 
 

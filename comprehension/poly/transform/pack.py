@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from comprehension.kernel.ir import Space
 from comprehension.poly import isl
 from comprehension.poly.access import innermost_axis, strides_of
-from comprehension.poly.contraction import Operand
 from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
 from comprehension.poly.scop import Scop
+from comprehension.poly.tile_plan import Operand
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
 from comprehension.poly.transform.promote import box_of, footprint, settled_dimensions
 

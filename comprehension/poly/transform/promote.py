@@ -206,9 +206,19 @@ def register_tile(
     points = tuple(CopyLoop(axis, point=t.extent, lower=t.lower) for axis, t in zip(kept, tile, strict=True))
     stays = scop.program.tensor(tensor).role is Role.TEMPORARY and len(accesses) == len(scop.accesses_to(tensor))
     writes = [a for a in accesses if a.is_write]
-    copied_in = footprint(node, accesses) if reads_before_writing(accesses, members, scop) else None
+    copied_in = footprint(node, accesses)
+    if not reads_before_writing(accesses, members, scop):
+        copied_in = _beyond(copied_in, footprint(node, [scop.statement(accesses[0].statement).write]))
     copied_out = None if stays else footprint(node, writes)
     return RegisterTile(promotion, points, copied_in, copied_out)
+
+
+def _beyond(touched: isl.Map | None, first: isl.Map | None) -> isl.Map | None:
+    """What an iteration touches of the tensor where it does not begin by writing it; None if there is nothing."""
+    if touched is None or first is None:
+        return touched
+    rest = touched.subtract(first).coalesce()
+    return None if rest.is_empty() else rest
 
 
 def reads_before_writing(accesses: Sequence[ScopAccess], members: Sequence[Member], scop: Scop) -> bool:

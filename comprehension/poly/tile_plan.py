@@ -1,0 +1,50 @@
+"""TilePlan: what is decided about a nest that becomes register tiles.
+
+In: made by `contraction` and `model`.  Out: what `mapper` writes as a tree.
+Invariant: a plan names loops of its nest only; every plan is a legal order of the nest's instances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comprehension.poly.nest import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A read of the update, to be packed into panels along axis `axis` of its tensor."""
+
+    access: int
+    tensor: str
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """`rows` × `lanes` accumulators in registers, and the loops around.
+
+    for outer: [for blocks of lanes:] for blocks of `row_block` row tiles: [for blocks of the reduction:]
+        pack rows: for tiles of lanes: pack lanes: for inner: for tiles of rows: the tile
+
+    With `inner_first` the inner loops stand around the tiles of lanes: then nothing is packed for lanes, and what
+    neighbouring tiles share is still near.  A block of the reduction (`reduced_block` values of its outermost index
+    `reduced_dim`) leaves its sums in memory, and the next one goes on from there.
+    """
+
+    statement: str
+    rows: Member
+    lanes: Member
+    row_extent: int
+    lane_extent: int
+    row_block: int
+    lane_block: int | None  # lane tiles of a unit of parallel work, where rows are too few to divide
+    outer: tuple[Member, ...]
+    inner: tuple[Member, ...]
+    pack_rows: Operand | None
+    pack_lanes: Operand | None
+    cost: float
+    reason: str
+    inner_first: bool = False
+    reduced_dim: int | None = None
+    reduced_block: int = 0

@@ -1,0 +1,83 @@
+"""Cache lines that the loops around a register tile bring near: reuse and footprints against a cache's size.
+
+In: accesses, the loops from outermost to innermost with the piece of an index that one iteration leaves to the
+loops inside.  Out: lines that come from beyond a cache, by access.
+Invariant: an access is brought in once for each iteration of the loops outside of the widest level whose whole
+footprint fits the cache, except for loops that do not move it while what they do move leaves room for it.
+
+The estimate knows nothing of replacement; lines that share a set of the cache are `TileCost.conflicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LINE = 16  # elements of a cache line (float32)
+FULL = 0.8  # of a cache that can hold what is reused; the rest passes through
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A loop over pieces of index `dim`: `trips` of them, each of `piece` values."""
+
+    dim: int
+    piece: int
+    trips: int
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An access: coefficients of the indices by axis, elements between neighbours along each axis.
+
+    `dense`: it reads a packed copy, of which no line is touched in part.
+    """
+
+    axes: tuple[tuple[int, ...], ...]
+    strides: tuple[int, ...]
+    dense: bool = False
+
+    def moves_with(self, dim: int) -> bool:
+        return any(row[dim] for row in self.axes)
+
+    def lines(self, sizes: Mapping[int, int]) -> float:
+        """Lines touched while index `d` takes `sizes[d]` values."""
+        spans = [1 + sum(abs(c) * (sizes[d] - 1) for d, c in enumerate(row) if c) for row in self.axes]
+        if self.dense:
+            total = 1
+            for span in spans:
+                total *= span
+            return max(1.0, total / LINE)
+        run, runs = 1, 1  # elements in one piece of memory, and how many such pieces there are
+        for stride, span in sorted((abs(stride), span) for stride, span in zip(self.strides, spans, strict=True)):
+            if runs == 1 and stride <= run + LINE:
+                run += stride * (span - 1)
+            else:
+                runs *= span
+        return runs * (1.0 + (run - 1) / LINE)
+
+
+def fetched(
+    accesses: Sequence[Touched], levels: Sequence[Level], sizes: Mapping[int, int], capacity: float
+) -> list[float]:
+    """Lines from beyond a cache of `capacity` lines, for each access over the whole nest."""
+    left = dict(sizes)
+    inside = [dict(left)]  # what the loops from each level on have to do
+    for level in levels:
+        left[level.dim] = level.piece
+        inside.append(dict(left))
+    footprints = [[access.lines(each) for access in accesses] for each in inside]
+    fits = next((at for at, lines in enumerate(footprints) if sum(lines) <= FULL * capacity), len(levels))
+    found = []
+    for number, access in enumerate(accesses):
+        start = fits
+        while start > 0 and not access.moves_with(levels[start - 1].dim):
+            passing = sum(footprints[start][n] for n in range(len(accesses)) if n != number)
+            if footprints[start][number] + 2 * passing > FULL * capacity:
+                break
+            start -= 1
+        times = 1
+        for level in levels[:start]:
+            times *= level.trips
+        found.append(times * footprints[start][number])
+    return found
