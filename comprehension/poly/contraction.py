@@ -26,6 +26,8 @@ from comprehension.poly.tile_plan import Operand, TilePlan
 from comprehension.poly.tile_traffic import Level, fetched
 
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
+MOST_CUT = 12  # of the best plans are considered with their reduction in blocks too
+SHORTEST_BLOCK = 64  # steps between two loads of the accumulators
 MOST_VECTORS = 6  # along the lanes of a tile
 SPARE = 1  # registers that hold neither accumulators nor lanes: the element of the row at hand
 
@@ -95,12 +97,15 @@ class ContractionModel:
             for lanes in self._lane_extents(name, choice)
             for rows in self._row_extents(name, choice, lanes)
         }
-        return [
-            self._costed(packed, around)
+        whole = [
+            (packed, around, self._costed(packed, around))
             for shape in shapes
             for packed in self._packings(shape)
             for around in self._arounds(packed)
         ]
+        whole.sort(key=lambda each: each[2].cost)
+        cut = [self._costed(shape, each) for shape, around, _ in whole[:MOST_CUT] for each in self._cut(shape, around)]
+        return [*(plan for _, _, plan in whole), *cut]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
         statement = self.scop.statement(name)
@@ -193,8 +198,7 @@ class ContractionModel:
         moving = [m for m in others if not reads or any(r.depends_on(m.dim(shape.name)) for r in reads)]
         within = [m for m in others if m not in moving]
         for outer, inner in self._divided(moving, within):
-            for reduced_block in self._reduced_blocks(shape):
-                yield self._blocked(shape, outer, inner, reduced_block)
+            yield from self._blocked(shape, outer, inner, 0)
 
     def _divided(
         self, moving: list[Member], within: list[Member]
@@ -210,19 +214,19 @@ class ContractionModel:
         if longest is not None and self._count(longest) > max(lengths, default=1):
             yield (longest, *moving), tuple(m for m in within if m is not longest)
 
-    def _reduced_blocks(self, shape: _Shape) -> list[int]:
-        """Sizes of blocks of the reduction's outermost index: 0, or what keeps the panels in the second cache."""
-        if not shape.reduced or not self._is_cut_where_it_may(shape):
-            return [0]
-        bits = self._bits(shape.name)
+    def _cut(self, shape: _Shape, around: _Around) -> Iterator[_Around]:
+        """The same loops with the reduction in blocks, whose panels stay in the second or in the first cache."""
+        if not shape.reduced or not self._may_be_cut(shape):
+            return
         counts = [max(1, self.extents.extent(shape.name, d)) for d in shape.reduced]
-        panel = (shape.lane_extent + shape.row_extent) * prod(counts[1:]) * bits // 8
-        fits = max(1, self.machine.l2_bytes // 2 // panel)
-        if counts[0] <= fits:
-            return [0]
-        return [0, -(-counts[0] // -(-counts[0] // fits))]
+        step = (shape.lane_extent + shape.row_extent) * prod(counts[1:]) * self._bits(shape.name) // 8
+        for cache in (self.machine.l2_bytes // 2, self.machine.l1_bytes * 3 // 4):
+            fits = cache // step
+            if fits < counts[0] and fits * prod(counts[1:]) >= SHORTEST_BLOCK:
+                block = -(-counts[0] // -(-counts[0] // fits))
+                yield from self._blocked(shape, around.outer, around.inner, block)
 
-    def _is_cut_where_it_may(self, shape: _Shape) -> bool:
+    def _may_be_cut(self, shape: _Shape) -> bool:
         """Whether the update is the nest's only reduction; what stands behind it waits for the last block."""
         own = {m.dim(shape.name) for m in shape.nest.members}
         outermost = next((d for d in range(len(self.scop.statement(shape.name).dims)) if d not in own), None)
@@ -231,24 +235,21 @@ class ContractionModel:
 
     def _blocked(
         self, shape: _Shape, outer: tuple[Member, ...], inner: tuple[Member, ...], reduced_block: int
-    ) -> _Around:
-        """Blocks of row tiles, or of lane tiles where rows are too few to divide."""
-        tiles = self._tiles(shape)
-        reduced = self._steps(shape, reduced_block)
-        divided = bool(outer) and self._count(outer[0]) > 1
-        row_block = self._row_block(shape, reduced * self._bits(shape.name) // 8, tiles[0], divided)
-        blocks = -(-tiles[0] // row_block)
-        few = not divided and blocks < self.machine.cores and tiles[1] > blocks
-        lane_block = -(-tiles[1] // min(tiles[1], 2 * self.machine.cores)) if few else None
-        return _Around(outer, inner, row_block, lane_block, reduced_block)
-
-    def _row_block(self, shape: _Shape, row_bytes: int, tiles: int, divided: bool) -> int:
-        """Row tiles of one unit: as many as half the second cache holds of their operand."""
+    ) -> Iterator[_Around]:
+        """Blocks of row tiles whose operand half the second cache holds; what is divided among workers where no
+        outer loop is: blocks of row tiles, or of lane tiles.
+        """
+        tiles, cores = self._tiles(shape), self.machine.cores
+        row_bytes = self._steps(shape, reduced_block) * self._bits(shape.name) // 8
         fits = max(1, self.machine.l2_bytes // 2 // max(1, shape.row_extent * row_bytes))
-        units = -(-tiles // fits)
-        if not divided:
-            units = max(units, min(tiles, (2 if shape.pack_lanes is not None else 4) * self.machine.cores))
-        return -(-tiles // units)
+        blocks = -(-tiles[0] // fits)
+        if cores == 1 or (outer and self._count(outer[0]) > 1):
+            yield _Around(outer, inner, -(-tiles[0] // blocks), None, reduced_block)
+            return
+        units = max(blocks, min(tiles[0], 4 * cores))
+        yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block)
+        if tiles[1] > 1:
+            yield _Around(outer, inner, -(-tiles[0] // blocks), -(-tiles[1] // min(tiles[1], 4 * cores)), reduced_block)
 
     # --- cost -----------------------------------------------------------------------------------------
 
@@ -330,15 +331,14 @@ class ContractionModel:
         main, name = self._cost_of(shape.name, shape, shape.packed), shape.name
         sizes = {d: max(1, self.extents.extent(name, d)) for d in range(len(self.scop.statement(name).dims))}
         levels = list(self._levels(shape, around, sizes))
-        write, *reads = self.patterns.of(name)
-        accesses = [main.touched(access) for access in (write, *reads[:-1])]
-        total = 0.0
-        for size, cycles in (
-            (self.machine.l1_bytes, FROM_L2),
-            (self.machine.l2_bytes, FROM_L3),
-            (self.machine.l3_bytes, FROM_MEMORY),
-        ):
-            total += cycles * sum(fetched(accesses, levels, sizes, size / LINE_BYTES))
+        tiles = levels[: -len(shape.reduced)] if shape.reduced else levels  # what is written stays in registers inside
+        write, *reads = (main.touched(access) for access in self.patterns.of(name)[:-1])
+        l1, l2, l3 = (
+            size / LINE_BYTES for size in (self.machine.l1_bytes, self.machine.l2_bytes, self.machine.l3_bytes)
+        )
+        total = FROM_L2 * sum(fetched(reads, levels, sizes, l1))
+        for lines, cycles in ((l2, FROM_L3), (l3, FROM_MEMORY)):
+            total += cycles * sum((*fetched(reads, levels, sizes, lines), *fetched([write], tiles, sizes, lines)))
         return total
 
     def _levels(self, shape: _Shape, around: _Around, sizes: dict[int, int]) -> Iterator[Level]:

@@ -30,11 +30,12 @@ TILE = 16.0  # what begins and ends the loop of a tile
 NARROW = 0.6  # an operation on half a vector or less, beside one on a whole vector
 GATHERED = 4.0  # an element of a strided vector: a line of its own
 SCATTERED = 2.5
-TRANSPOSED = 3.0  # a vector of a tile that is contiguous along rows
+TRANSPOSED = 3.0  # the rows of one lane, where a tile is contiguous along rows
+PUSHED_OUT = 10.0  # a piece of a line that must come from the second cache again
 MASKED = 4.0  # a choice that varies along rows and lanes, beside plain arithmetic
 ASIDE = 0.15  # an operation on rows or lanes only: done beside the multiply-adds, or outside of the loop
 FUNCTION = 12.0  # a polynomial
-FROM_L2, FROM_L3, FROM_MEMORY = 0.15, 1.5, 4.0  # a line, beyond what is hidden behind arithmetic
+FROM_L2, FROM_L3, FROM_MEMORY = 0.3, 1.5, 4.0  # a line, beyond what is hidden behind arithmetic
 PAGE, WAYS = 4096, 8  # addresses this far apart share a set of the first cache, which holds so many lines
 CONFLICT = 1.0  # an element whose line others have pushed out
 PAGES = 48  # that the first table of addresses holds beside what else there is
@@ -189,7 +190,10 @@ class TileCost:
         if pattern.strides[self.lane_dim] in (1, -1):
             return self.rows * self._vectors
         if pattern.strides[self.row_dim] == 1:
-            return TRANSPOSED * self.rows * self._vectors
+            pieces = (self.rows & (self.rows - 1)).bit_count() + 1  # of powers of two, in which a lane's rows are moved
+            size = self.scop.program.tensor(pattern.tensor).dtype.bits // 8
+            far = self.lanes > self._rows_that_fit(abs(pattern.strides[self.lane_dim] or 0) * size)
+            return self.lanes * (pieces * TRANSPOSED + (PUSHED_OUT if far else 0.0))
         return each * self.rows * self.lanes
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 LINE = 16  # elements of a cache line (float32)
+_SETS = 64  # of the first cache
 FULL = 0.8  # of a cache that can hold what is reused; the rest passes through
 
 
@@ -40,21 +41,27 @@ class Touched:
     def moves_with(self, dim: int) -> bool:
         return any(row[dim] for row in self.axes)
 
-    def lines(self, sizes: Mapping[int, int]) -> float:
-        """Lines touched while index `d` takes `sizes[d]` values."""
+    def lines(self, sizes: Mapping[int, int]) -> tuple[float, float]:
+        """Lines touched while index `d` takes `sizes[d]` values, and the room that they need in a cache.
+
+        Runs that lie a multiple of a large power of two apart meet in a part of the cache's sets: the rest of the sets
+        stays empty.
+        """
         spans = [1 + sum(abs(c) * (sizes[d] - 1) for d, c in enumerate(row) if c) for row in self.axes]
         if self.dense:
             total = 1
             for span in spans:
                 total *= span
-            return max(1.0, total / LINE)
-        run, runs = 1, 1  # elements in one piece of memory, and how many such pieces there are
+            return max(1.0, total / LINE), max(1.0, total / LINE)
+        run, runs, apart = 1, 1, 0  # elements in one piece of memory, how many such pieces there are, how far apart
         for stride, span in sorted((abs(stride), span) for stride, span in zip(self.strides, spans, strict=True)):
             if runs == 1 and stride <= run + LINE:
                 run += stride * (span - 1)
-            else:
+            elif span > 1:
+                apart = apart or stride // LINE
                 runs *= span
-        return runs * (1.0 + (run - 1) / LINE)
+        each = 1.0 + (run - 1) / LINE
+        return runs * each, runs * max(each, min(apart & -apart, _SETS))
 
 
 def fetched(
@@ -67,17 +74,18 @@ def fetched(
         left[level.dim] = level.piece
         inside.append(dict(left))
     footprints = [[access.lines(each) for access in accesses] for each in inside]
-    fits = next((at for at, lines in enumerate(footprints) if sum(lines) <= FULL * capacity), len(levels))
+    room = [[room for _, room in each] for each in footprints]
+    fits = next((at for at, each in enumerate(room) if sum(each) <= FULL * capacity), len(levels))
     found = []
     for number, access in enumerate(accesses):
         start = fits
         while start > 0 and not access.moves_with(levels[start - 1].dim):
-            passing = sum(footprints[start][n] for n in range(len(accesses)) if n != number)
-            if footprints[start][number] + 2 * passing > FULL * capacity:
+            passing = sum(room[start]) - room[start][number]
+            if room[start][number] + 2 * passing > FULL * capacity:
                 break
             start -= 1
         times = 1
         for level in levels[:start]:
             times *= level.trips
-        found.append(times * footprints[start][number])
+        found.append(times * footprints[start][number][0])
     return found
