@@ -2,12 +2,14 @@
 
 In: a tile of float32 or float64 that varies along lanes, a divisor that does not.  Out: the quotients, bit for
 bit those of a division.
-Invariant: where the exponents of all dividends and of the divisor are moderate, y = 1/b correctly rounded, and
-two steps q += (a - q b) y bring q within one and then half a unit in the last place: the second residual is
-exact and the last step rounds correctly (P. Markstein, "Computation of elementary functions on the IBM RISC
-System/6000 processor", theorem 8).  Everything else (zeros, infinities, NaN, the far exponents) is divided.
+Invariant: where the exponents of all dividends and of the divisor are moderate, y = 1/b is rounded once, and one
+step q += (a - q b) y from q = a y rounds correctly (N. Brisebarre, J.-M. Muller, S. Raina, "Accelerating correctly
+rounded floating-point division when the divisor is known in advance", IEEE Trans. Computers 53, 2004).  In units
+of the last place: a y is less than one off, so where the quotient is next to the middle of two numbers, q is one
+of the two, the residual is exact, and the step's own error is less than a quotient's distance from a middle.
+Everything else (zeros, infinities, NaN, the far exponents) is divided.
 
-A 512-bit division occupies its unit for 16 cycles, the seven operations here take four.
+A 512-bit division occupies its unit for 16 cycles, the five operations here take less than three.
 """
 
 from __future__ import annotations
@@ -65,9 +67,7 @@ def quotient(typing_context: Any, a: Any, b: Any) -> Any:
 
 def _by_multiplication(a: Lanes, b: Lanes, inverse: Lanes) -> Lanes:
     q = a * inverse
-    for _ in range(2):
-        q = (-q).fma(b, a).fma(inverse, q)
-    return q
+    return (-q).fma(b, a).fma(inverse, q)
 
 
 def _are_moderate(values: Sequence[Lanes]) -> ir.Value:
