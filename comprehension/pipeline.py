@@ -35,6 +35,8 @@ from comprehension.stages import (
     draw,
     find_order,
     infer_ranges,
+    join_loops,
+    joined_text,
     locality_text,
     map_to_threads,
     mind_caches,
@@ -53,6 +55,7 @@ SCHEDULE = "40-schedule.txt"
 
 FRONT: tuple[Stage, ...] = (
     Stage("infer", infer_ranges, "10-loops.txt", lambda c: loops_text(c.program)),
+    Stage("collapse", join_loops, "15-joined-loops.txt", joined_text),
     Stage("scop", build_polyhedra, "20-scop.txt", scop_text),
     Stage("dependences", find_order, "30-dependences.txt", dependences_text),
 )
@@ -155,7 +158,9 @@ def _run(compilation: Compilation, stages: Sequence[Stage]) -> None:
         seconds = time.perf_counter() - started
         compilation.seconds[stage.name] = round(compilation.seconds.get(stage.name, 0.0) + seconds, 6)
         if stage.file is not None and stage.show is not None:
-            _keep(compilation, stage.file, stage.show(compilation))
+            text = stage.show(compilation)
+            if text:  # a stage that changed nothing has nothing to show
+                _keep(compilation, stage.file, text)
 
 
 def _keep(compilation: Compilation, file: str, text: str) -> None:

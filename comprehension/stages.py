@@ -30,6 +30,8 @@ from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.kernel.versions import separate
 from comprehension.lang.check import check
+from comprehension.lang.collapse import collapse
+from comprehension.lang.loop_printer import loops_text
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.parser import parse
 from comprehension.lang.ranges import infer
@@ -59,6 +61,7 @@ class Compilation:
     seconds: dict[str, float] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     _program: LoopProgram | None = None
+    _loops: LoopProgram | None = None
     _scop: Scop | None = None
     _dependences: Dependences | None = None
     _tree: ScheduleTree | None = None
@@ -72,6 +75,11 @@ class Compilation:
     @property
     def program(self) -> LoopProgram:
         return _made(self._program)
+
+    @property
+    def loops(self) -> LoopProgram:
+        """What is compiled: the program with fewer loops."""
+        return _made(self._loops)
 
     @property
     def scop(self) -> Scop:
@@ -129,9 +137,15 @@ def infer_ranges(c: Compilation) -> None:
     c._program = straighten(found.with_layouts(c.request.layouts))
 
 
+def join_loops(c: Compilation) -> None:
+    """Loops that always walk neighbouring axes together become one; tiles that a user asks for name them as written."""
+    plain = c.request.target == "cpu" and not c.options.tile
+    c._loops = collapse(c.program) if plain else c.program
+
+
 def build_polyhedra(c: Compilation) -> None:
     """Loops to domains and accesses."""
-    c._scop = build_scop(c.program)
+    c._scop = build_scop(c.loops)
 
 
 def find_order(c: Compilation) -> None:
@@ -239,6 +253,10 @@ def assemble_cuda(c: Compilation) -> None:
 
 
 # --- what each stage made, as text ----------------------------------------------------------------------------
+
+
+def joined_text(c: Compilation) -> str:
+    return "" if c.loops is c.program else loops_text(c.loops)
 
 
 def scop_text(c: Compilation) -> str:

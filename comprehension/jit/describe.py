@@ -14,6 +14,7 @@ from comprehension.jit.manifest import BufferSlot, Manifest, SlotKind, StageEntr
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import simplify
 from comprehension.kernel.size_text import text_of, text_of_tree
+from comprehension.kernel.values import shape_of
 from comprehension.lang.loops import LoopProgram, Role
 
 _KINDS: dict[ir.Space, SlotKind] = {
@@ -58,12 +59,14 @@ def manifest_of(
 def _buffer_slots(kernel: ir.Kernel, program: LoopProgram) -> list[BufferSlot]:
     roles = {tensor.name: tensor.role for tensor in program.tensors}
     layouts = {tensor.name: tensor.layout for tensor in program.tensors}
+    # the caller's shapes: those of the kernel's buffers may have fewer axes
+    shapes = {tensor.name: shape_of(program, tensor.shape) for tensor in program.tensors}
     return [
         BufferSlot(
             name=buffer.name,
             kind=_KINDS[buffer.space],
             dtype=buffer.dtype.value,
-            shape=tuple(_number_or_text(extent) for extent in buffer.shape),
+            shape=tuple(_number_or_text(extent) for extent in shapes.get(buffer.name, buffer.shape)),
             layout=layouts.get(buffer.name),
             reads_initial=roles.get(buffer.name) is Role.ACCUMULATED,
             accumulates=roles.get(buffer.name) is Role.ACCUMULATED and _accumulates(program, buffer.name),

@@ -1,0 +1,188 @@
+"""Loops that always walk a tensor's neighbouring axes together become one loop over one axis.
+
+    O(n,c,h,w) = I(n,c,h,w) * s(c)    with 48 × 48 pixels        O(n,c,h_w) = I(n,c,h_w) * s(c)    with 2304
+
+In: a LoopProgram.  Out: a program over the same memory with fewer, longer loops: vectors cross what were the ends
+of rows, a reduction over pixels is one loop.
+Invariant: an instance (.., i, j, ..) becomes (.., i * J + j, ..), an element (.., a, b, ..) of a dense tensor
+(.., a * J + b, ..): a bijection that keeps the order of instances, and the place in memory of each element.  So
+two axes are joined only where every access to the tensor has two neighbouring indices there, as they are, the
+second over the whole axis; and these indices stand nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from comprehension.lang.loops import Index, LoopProgram, LoopStatement, TensorInfo
+from comprehension.lang.tree import Access, Binary, Expr, Name, Number, children, rebuild, walk
+from comprehension.lang.types import ScalarType
+
+INT32 = ScalarType.INT32
+Axes = tuple[str, int]  # a tensor and the first of two neighbouring axes
+Pair = tuple[str, str]  # two indices of a statement
+
+
+def collapse(program: LoopProgram) -> LoopProgram:
+    """The program with all loops joined that can be; itself where there are none."""
+    axes = _axes_to_join(program)
+    if not axes:
+        return program
+    statements = tuple(
+        _joined_statement(statement, _pairs(program, statement, axes)) for statement in program.statements
+    )
+    return replace(program, tensors=tuple(_joined_tensor(t, axes) for t in program.tensors), statements=statements)
+
+
+def _axes_to_join(program: LoopProgram) -> set[Axes]:
+    """The largest set of axes that can all be joined with their next ones."""
+    axes = {(t.name, a) for t in program.tensors if t.layout is None for a in range(len(t.shape) - 1)}
+    while True:
+        kept = axes
+        for statement in program.statements:
+            pairs = _pairs(program, statement, kept)
+            kept = kept - {
+                (access.tensor, a)
+                for access in accesses_of(statement)
+                for a in range(len(access.subscripts) - 1)
+                if _named(access.subscripts, a) not in pairs
+            }
+        if kept == axes:
+            return axes
+        axes = kept
+
+
+def _pairs(program: LoopProgram, statement: LoopStatement, axes: set[Axes]) -> set[Pair]:
+    """Neighbouring loops of a statement that occur as the two subscripts of joined axes only."""
+    found: set[Pair] = set()
+    names = [index.name for index in statement.indices]
+    for first, second in zip(statement.indices, statement.indices[1:], strict=False):
+        pair = (first.name, second.name)
+        plain = names.index(second.name) != statement.left and _is_constant(first, names)
+        if plain and _stand_together(statement, pair, axes) and _covers(program, statement, second, axes, first.name):
+            found.add(pair)
+    return found
+
+
+def _stand_together(statement: LoopStatement, pair: Pair, axes: set[Axes]) -> bool:
+    """Whether every occurrence of the two indices is as the subscripts of axes that may be joined."""
+    occurrences = sum(
+        isinstance(node, Name) and node.id in pair for expr in _expressions(statement) for node in walk(expr)
+    )
+    together = 0
+    for access in accesses_of(statement):
+        together += sum(
+            2 * (_named(access.subscripts, a) == pair and (access.tensor, a) in axes)
+            for a in range(len(access.subscripts) - 1)
+        )
+    return occurrences == together > 0
+
+
+def _covers(program: LoopProgram, statement: LoopStatement, second: Index, axes: set[Axes], first: str) -> bool:
+    """Whether the second index runs over the whole of the second axis, wherever it stands."""
+    return second.lower == Number(0, dtype=INT32) and all(
+        program.tensor(access.tensor).shape[a + 1] == second.upper
+        for access in accesses_of(statement)
+        for a in range(len(access.subscripts) - 1)
+        if _named(access.subscripts, a) == (first, second.name)
+    )
+
+
+def _is_constant(index: Index, names: list[str]) -> bool:
+    return not any(
+        isinstance(node, Name) and node.id in names for bound in (index.lower, index.upper) for node in walk(bound)
+    )
+
+
+def _named(subscripts: tuple[Expr, ...], axis: int) -> Pair | None:
+    """The indices that stand at an axis and the next one, as they are."""
+    left, right = subscripts[axis], subscripts[axis + 1]
+    return (left.id, right.id) if isinstance(left, Name) and isinstance(right, Name) else None
+
+
+def accesses_of(statement: LoopStatement) -> Iterator[Access]:
+    """The statement's accesses, its own target among them."""
+    yield Access(statement.target, statement.subscripts)
+    for expr in _expressions(statement):
+        yield from (node for node in walk(expr) if isinstance(node, Access))
+
+
+def _expressions(statement: LoopStatement) -> list[Expr]:
+    """All that a statement says: where it writes first, then what, then the bounds of its loops."""
+    lets = [let.value for let in statement.lets]
+    bounds = [bound for index in statement.indices for bound in (index.lower, index.upper)]
+    return [*statement.subscripts, *lets, statement.value, *bounds]
+
+
+# --- joining ---------------------------------------------------------------------------------------------------
+
+
+def _joined_tensor(tensor: TensorInfo, axes: set[Axes]) -> TensorInfo:
+    runs: list[list[Expr]] = []
+    for axis, extent in enumerate(tensor.shape):
+        if (tensor.name, axis - 1) in axes:
+            runs[-1].append(extent)
+        else:
+            runs.append([extent])
+    return replace(tensor, shape=tuple(_product(run) for run in runs))
+
+
+def _joined_statement(statement: LoopStatement, pairs: set[Pair]) -> LoopStatement:
+    runs: list[list[Index]] = []
+    left = statement.left
+    for position, index in enumerate(statement.indices):
+        if runs and (runs[-1][-1].name, index.name) in pairs:
+            runs[-1].append(index)
+            left -= position < statement.left
+        else:
+            runs.append([index])
+    names = {index.name: _name(run) for run in runs for index in run}
+    later = {index.name for run in runs for index in run[1:]}
+
+    def joined(subscripts: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Of a run's subscripts the first stands for all."""
+        return tuple(s for s in subscripts if not (isinstance(s, Name) and s.id in later))
+
+    def rewritten(node: Expr) -> Expr:
+        if isinstance(node, Name):
+            return replace(node, id=names.get(node.id, node.id))
+        if isinstance(node, Access):
+            node = replace(node, subscripts=joined(node.subscripts))
+        return rebuild(node, tuple(rewritten(part) for part in children(node)))
+
+    return replace(
+        statement,
+        subscripts=tuple(rewritten(s) for s in joined(statement.subscripts)),
+        value=rewritten(statement.value),
+        indices=tuple(_joined_index(run) for run in runs),
+        left=left,
+        lets=tuple(replace(let, value=rewritten(let.value)) for let in statement.lets),
+    )
+
+
+def _joined_index(run: list[Index]) -> Index:
+    first, *others = run
+    if not others:
+        return first
+    extents = [index.upper for index in others]
+    because = f"{', '.join(index.name for index in run)}, which always stand together"
+    return Index(_name(run), _product([first.lower, *extents]), _product([first.upper, *extents]), because)
+
+
+def _name(run: list[Index]) -> str:
+    return "_".join(index.name for index in run)
+
+
+def _product(factors: list[Expr]) -> Expr:
+    """The product of sizes: a number where all are."""
+    total = factors[0]
+    for factor in factors[1:]:
+        match total, factor:
+            case Number(value=0), _:
+                return total
+            case Number(value=int(a)), Number(value=int(b)):
+                total = Number(a * b, dtype=INT32)
+            case _:
+                total = Binary("*", total, factor, dtype=INT32)
+    return total
