@@ -64,7 +64,8 @@ class Scope:
 
     def accumulating(self, statement: str, buffer: str) -> Scope:
         """Below an accumulate mark; `targets` learns where the statement would have stored."""
-        return replace(self, accumulators={**self.accumulators, statement: buffer}, targets={})
+        targets = self.targets if self.accumulators else {}  # marks around one loop learn together
+        return replace(self, accumulators={**self.accumulators, statement: buffer}, targets=targets)
 
     def in_plain_loops(self) -> Scope:
         """Below a mark that cannot be realised: neither are the tiles that belong to it."""

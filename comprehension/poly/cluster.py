@@ -101,14 +101,15 @@ class Fuser:
                 return position
         return 0
 
-    def _edges_between(self, first: Nest | str, second: Nest | str) -> list[Dependence]:
+    def edges_between(self, first: Nest | str, second: Nest | str) -> list[Dependence]:
+        """The dependences of statements of `second` on those of `first`."""
         sources = _names(first)
         return [e for name in _in_order(second) for e in self._into.get(name, ()) if e.source in sources]
 
     # --- joining two nests --------------------------------------------------------------------------
 
     def _join(self, first: Nest, second: Nest) -> Nest | None:
-        edges = self._edges_between(first, second)
+        edges = self.edges_between(first, second)
         if not first.members and not second.members:
             return Nest((), self._inside(first.children, second.children))
         pairs = self._matching(first, second, edges)
@@ -136,17 +137,27 @@ class Fuser:
         for a in first.members:
             for b in second.members:
                 free = a.coincident and b.coincident and all(b is not taken for _, taken in pairs)
-                if free and self._same_range(a, b) and self._aligned(a, b, edges):
+                if free and self.same_range(a, b) and self._aligned(a, b, edges):
                     pairs.append((a, b))
                     break
         return pairs
 
-    def _same_range(self, a: Member, b: Member) -> bool:
+    def same_range(self, a: Member, b: Member) -> bool:
         (first, dim), (second, other) = a.dims[0], b.dims[0]
         return bool(self.extents.range_of(first, dim).is_equal(self.extents.range_of(second, other)))
 
     def _aligned(self, a: Member, b: Member, edges: Sequence[Dependence]) -> bool:
         return all(at_distance_zero(e.relation, a.dim(e.source), b.dim(e.sink)) for e in edges)
+
+    def read_together(self, first: Nest, second: Nest) -> bool:
+        """Whether both read something that neither writes."""
+        reads = [{read.tensor for name in nest.names for read in self._reads(name)} for nest in (first, second)]
+        return not reads[0].isdisjoint(reads[1])
+
+    def _reads(self, name: str) -> Sequence[ScopAccess]:
+        """What a statement reads beside its own target."""
+        statement = self.scop.statement(name)
+        return [read for read in statement.reads if read.tensor != statement.write.tensor]
 
     def _share_reads(self, first: Nest, second: Nest, pairs: Sequence[tuple[Member, Member]]) -> bool:
         """Without dependences: worth it only if all loops are shared and something is read by both."""

@@ -279,16 +279,18 @@ class Mapper:
 
     def _split_reduction(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
         """accumulators: for others: for tiles of lanes: the update, lane by lane; then combined."""
-        name = nest.children[0]
-        assert isinstance(name, str)
-        self.steps.append(f"reduction {name} split over {plan.extent} accumulators: {plan.reason}")
+        names = list(nest.statements())
+        self.steps.append(f"reduction {', '.join(names)} split over {plan.extent} accumulators: {plan.reason}")
         others = tuple(m for m in nest.members if m is not plan.member)
         node, depth = self._band(node, others)
         node, more = self._tile_band(node, plan.member, plan.extent)
         node = _up(self._children(node, nest.children, Point((plan.member,), (plan.extent,)), ()), depth + more)
-        op = self.scop.statement(name).source.reduction
-        assert op is not None
-        return self._mark(node, f"accumulate {name}", AccumulateMark(name, op, f"{name}_partial", plan.extent))
+        for name in names:
+            op = self.scop.statement(name).source.reduction
+            assert op is not None
+            mark = AccumulateMark(name, op, f"{name}_partial", plan.extent)
+            node = self._mark(node, f"accumulate {name}", mark)
+        return node
 
     def _children(
         self, node: isl.ScheduleNode, children: Sequence[Nest | str], point: Point | None, outer: tuple[Member, ...]

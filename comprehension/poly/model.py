@@ -32,6 +32,7 @@ SCATTER_COST = 1.5  # per lane
 APART = 2.0  # times as much where each lane lies on a cache line of its own
 LINE = 16  # elements of a cache line
 TRANSPOSE_COST = 3.0  # per vector of a square tile
+TILE_COST = 0.5  # a tile's share of its loop
 FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
@@ -91,7 +92,7 @@ class Model:
             lanes = self.lanes_for(nest, member)
             cost = sum(self._vector_cost(name, member, lanes, split) for name in nest.statements())
             if split:
-                cost += FOLD_COST * self._entries(nest)
+                cost += FOLD_COST * self._entries(nest) * len(nest.children)
             if cost < best.cost:
                 best = LanePlan(member, lanes, cost, self._reason(nest, member, lanes, cost), split)
         transposing = self._transposing(nest)
@@ -207,16 +208,19 @@ class Model:
             return max(1, self.options.vectorize)
         if extent < vector:
             return 1 << max(0, extent - 1).bit_length()
-        vectors = 1
-        while vectors < MOST_VECTORS and 2 * vectors * len(names) <= 16 and extent >= 2 * vectors * vector:
-            vectors *= 2
-        return vector * vectors
+        most = max(1, min(MOST_VECTORS, 16 // len(names), extent // vector))
+        return vector * min(range(most, 0, -1), key=lambda count: _tiles_cost(extent, vector * count, count))
 
     def _may_split(self, nest: Nest, member: Member) -> bool:
-        """One update whose only dependences along the member are those of its declared reduction."""
-        if not self.split_reductions or len(nest.children) != 1 or not isinstance(nest.children[0], str):
+        """Updates whose only dependences along the member are those of their own declared reductions."""
+        names = [child for child in nest.children if isinstance(child, str)]
+        if not self.split_reductions or len(names) < len(nest.children):
             return False
-        name = nest.children[0]
+        return all(self._is_sum_of_its_own(name, nest) for name in names) and not any(
+            self.dependences.between(a, b) for a in names for b in names if a != b
+        )
+
+    def _is_sum_of_its_own(self, name: str, nest: Nest) -> bool:
         if self.scop.statement(name).role is not ScopRole.UPDATE:
             return False
         write = self.patterns.of(name)[0]
@@ -257,6 +261,11 @@ class Model:
         ]
         shown = ", ".join(dict.fromkeys(steps))
         return f"lanes along {index} ({lanes} wide), strides {shown}; about {cost:.3g} vector operations"
+
+
+def _tiles_cost(extent: int, lanes: int, vectors: int) -> float:
+    """Vector operations of one kind over a loop in tiles of so many lanes."""
+    return -(-extent // lanes) * (vectors + TILE_COST)
 
 
 def _access_cost(pattern: AccessPattern, dim: int, lanes: int, vectors: float) -> float:

@@ -5,7 +5,7 @@ In: a Scop and its dependences.  Out: a legal ScheduleTree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from comprehension.poly.model import Model
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scop import Scop, ScopStatement
+from comprehension.poly.siblings import share_loops
 
 Math = Literal["fast", "strict"]
 DEFAULT = MappingOptions()
@@ -46,7 +47,7 @@ def schedule(
     context = scop.context.get_ctx()
     fuser = Fuser(scop, dependences, extents, options.fusion)
     try:
-        nests = isl.bounded(context, BUDGET, lambda: fuser.fuse(units))
+        nests = isl.bounded(context, BUDGET, lambda: _clusters(units, fuser))
     except isl.OutOfBudget as spent:
         nests, fuser.reasons = units, [f"statements stay apart: {spent}"]
     model = Model(scop, dependences, patterns, extents, machine, options, math == "fast")
@@ -57,6 +58,12 @@ def schedule(
         why = f"plain loops in the order of the text: {spent}"
         return replace(plain, steps=(why, *_after_schedule(options, machine)))
     return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_after_schedule(options, machine)))
+
+
+def _clusters(units: Sequence[Nest], fuser: Fuser) -> list[Nest]:
+    """Nests that share loops; reductions side by side in one of them share theirs."""
+    nests = fuser.fuse(units)
+    return nests if fuser.fusion == "min" else [share_loops(nest, fuser) for nest in nests]
 
 
 def _after_schedule(options: MappingOptions, machine: Machine) -> Iterator[str]:

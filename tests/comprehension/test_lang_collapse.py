@@ -104,7 +104,11 @@ def test_an_array_whose_rows_do_not_follow_each_other_is_left_alone() -> None:
 
 
 def test_an_indirect_target_is_read_through_as_well() -> None:
-    text = "def f(float(A,B,C) X, int32(A,B) I) -> (float(4,C) Y) { Y(i,c) = 0 where i in 0:4, c in 0:C  Y(I(a,b),c) += X(a,b,c) }"
+    text = """
+    def f(float(A,B,C) X, int32(A,B) I) -> (float(4,C) Y) {
+        Y(i,c) = 0 where i in 0:4, c in 0:C
+        Y(I(a,b),c) += X(a,b,c)
+    }"""
     (definition,) = load(text).values()
     found = collapse(infer(definition, [Spec((2, 3, 5), "float32"), Spec((2, 3), "int32")]))
     assert shapes(found) == {"X": (6, 5), "I": (6,), "Y": (4, 5)}
