@@ -39,6 +39,7 @@ from comprehension.stages import (
     joined_text,
     locality_text,
     map_to_threads,
+    mapping_text,
     mind_caches,
     print_cpu,
     print_cuda,
@@ -74,14 +75,15 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
     "cpu": (_SCHEDULE, _BUILD, _UNROLL, _PLACE, _SPLIT, _VERIFY, _PROVE),
-    # Threads come after the loops are known to be well formed; the mapped kernel is printed in their place.
-    # Loops are unrolled once it is known which of them threads run.
+    # Threads come after the loops are known to be well formed; loops are unrolled once it is known which of them
+    # threads run.
     "cuda": (
         _SCHEDULE,
         _BUILD,
         _VERIFY,
         Stage("map", map_to_threads),
-        Stage("unroll", unroll_loops, "55-mapped-ir.txt", lambda c: kernel_text(c.kernel)),
+        Stage("unroll", unroll_loops, "55-mapped-ir.txt", lambda c: mapping_text(c) + kernel_text(c.kernel)),
+        Stage("verify mapped", verify_loops),
         _PROVE,
     ),
 }
@@ -121,7 +123,7 @@ def compile_comprehension(request: ComprehensionRequest) -> dict[str, bytes]:
     _run(compilation, BACK[request.target])
     compilation.files[CERTIFICATE] = compilation.certificate.to_json().encode()
     report = report_of(compilation.program, request.machine, compilation.seconds)
-    report = replace(report, resources=compilation.resources, fallbacks=given_up)
+    report = replace(report, resources=compilation.resources, fallbacks=(*given_up, *compilation.refused))
     compilation.files[REPORT] = report.to_json().encode()
     return compilation.files
 

@@ -43,7 +43,7 @@ from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.straighten import straighten
-from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
+from comprehension.poly.transform.map_gpu import map_to_gpu, plain_loops
 from comprehension.poly.typical import typical_sizes
 
 OBJECT = "kernel.o"
@@ -71,6 +71,9 @@ class Compilation:
     _cuda: GeneratedCuda | None = None
     resources: dict[str, Resources] = field(default_factory=dict)
     locality: tuple[str, ...] = ()
+    mapping: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()  # mappings that could not be proved
+    proved: ir.Kernel | None = None  # what the mapping's certificate is of
 
     @property
     def program(self) -> LoopProgram:
@@ -154,10 +157,10 @@ def find_order(c: Compilation) -> None:
 
 
 def choose_schedule(c: Compilation) -> None:
-    """The schedule tree under the options of this attempt; for a GPU made with a warp in the place of a vector."""
+    """The schedule tree under the options of this attempt; for a GPU plain loops, which are divided later."""
     r = c.request
-    machine = WARP if r.target == "cuda" else r.machine
-    c._tree = schedule(c.scop, c.dependences, machine=machine, options=c.options, math=r.math)
+    options = plain_loops(c.options) if r.target == "cuda" else c.options
+    c._tree = schedule(c.scop, c.dependences, machine=r.machine, options=options, math=r.math)
 
 
 def build_loops(c: Compilation) -> None:
@@ -190,8 +193,9 @@ def verify_loops(c: Compilation) -> None:
 
 
 def prove(c: Compilation) -> None:
-    """The certificate of the kernel as it stands."""
-    c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
+    """The certificate of the kernel as it stands: that of its mapping, where nothing has changed since."""
+    if c.proved != c.kernel:
+        c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
 
 
 def draw(c: Compilation) -> None:
@@ -223,13 +227,15 @@ def assemble_cpu(c: Compilation) -> None:
 
 
 def map_to_threads(c: Compilation) -> None:
-    """Stages to grids of threads, as wide as can be proved."""
-    c._kernel = map_to_gpu(c.scop, c.kernel, c.request.math)
+    """Loops to blocks and threads, as far as can be proved."""
+    mapped = map_to_gpu(c.scop, c.kernel, c.options, c.request.math)
+    c._kernel, c._certificate, c.proved = mapped.kernel, mapped.certificate, mapped.kernel
+    c.mapping, c.refused = mapped.steps, mapped.refused
 
 
 def print_cuda(c: Compilation) -> None:
     """KernelIR to Python for numba.cuda."""
-    c._cuda = generate_cuda(c.kernel, checked=c.request.checked)
+    c._cuda = generate_cuda(c.kernel, checked=c.request.checked, shared=c.options.shared)
 
 
 def describe_cuda(c: Compilation) -> None:
@@ -267,6 +273,10 @@ def scop_text(c: Compilation) -> str:
             kind = "writes" if access.is_write else "reads"
             lines.append(f"    {kind} {access.relation}" + ("" if access.exact else "    (over-approximated)"))
     return "\n".join(lines) + "\n"
+
+
+def mapping_text(c: Compilation) -> str:
+    return "".join(f"{step}\n" for step in (*c.refused, *c.mapping)) + "\n"
 
 
 def locality_text(c: Compilation) -> str:

@@ -9,15 +9,14 @@ shapes of an entry are 1 in every dimension that it does not use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from comprehension.codegen.abi import dim_names
 from comprehension.codegen.checks import ScanLoop, ScanNode, scan_of
 from comprehension.codegen.cuda_source import Source
-from comprehension.codegen.cuda_text import Body, print_scan, storage
+from comprehension.codegen.cuda_text import EVERYBODY, Body, loop_head, plain_scan, print_scan, storage
 from comprehension.codegen.cuda_value_text import Values
 from comprehension.codegen.function import CodegenError
 from comprehension.codegen.names import identifier
@@ -29,12 +28,12 @@ from comprehension.kernel.walk import accesses_in
 from comprehension.lang.types import ScalarType
 
 BLOCK = 128
-"""Threads of a block, where the options name none."""
+"""Threads of a block of the kernels that check subscripts."""
 MOST_THREADS = (1024, 1024, 64)
 MOST_BLOCKS = ((1 << 31) - 1, 65_535, 65_535)
 """What the hardware allows of either, x first; beyond that, a thread takes several points."""
-BLOCKS_WITH_SCRATCH = 2048
-"""Blocks of a grid whose threads have scratch memory of their own: about as many as a large GPU runs at a time."""
+BLOCKS_WITH_SCRATCH: dict[str, int] = {"thread scratch": 128, "block scratch": 1024}
+"""Blocks of a grid in all where threads or blocks have global memory of their own."""
 LOCAL_ELEMENTS = 1024
 """A larger local buffer is given to each thread in global memory."""
 SHARED_BYTES = 48 << 10
@@ -128,35 +127,43 @@ class _Function:
 
     def print_stage(self, stage: ir.Stage) -> None:
         if stage.parallel is not None:
-            raise CodegenError(f"{stage.name} has a parallel range: map it to threads first")
-        nest, body = _flat_nest(stage)
+            raise CodegenError(f"{stage.name} has a parallel range: divide it among blocks and threads first")
         used = {access.buffer for access in accesses_in(stage.body)}
         for buffer in self.kernel.buffers:
             if buffer.name in used:
-                self._declare(buffer, flat=bool(nest))
-        if nest:
-            self.threads, self.blocks = _flat_shape(nest, bool(self.scratch))
-            with self._points(nest):
-                Body(self.source).nodes(body)
-        else:
-            self.threads = _shape(self.kernel, stage, "thread", stage.threads, MOST_THREADS)
-            self.blocks = _shape(self.kernel, stage, "block", stage.blocks, MOST_BLOCKS)
-            Body(self.source).nodes(body)
+                self._declare(buffer)
+        self.threads = _shape(self.kernel, stage, "thread", stage.threads, MOST_THREADS)
+        self.blocks = _shape(self.kernel, stage, "block", stage.blocks, self._most_blocks(stage))
+        Body(self.source).nodes(stage.body)
+
+    def _most_blocks(self, stage: ir.Stage) -> tuple[int, int, int]:
+        """Fewer than the hardware allows where each needs memory in proportion."""
+        if not self.scratch:
+            return MOST_BLOCKS
+        total = min(BLOCKS_WITH_SCRATCH[parameter.kind] for parameter in self.scratch)
+        dimensions = len(
+            {loop.mapping for loop in nodes_of(stage, ir.Loop) if (loop.mapping or "").startswith("block")}
+        )
+        each = int(total ** (1 / max(1, dimensions)))
+        return each, each, each
 
     def print_scan(self, nodes: Sequence[ScanNode]) -> None:
-        """A thread for each point of the loops around all checks; one thread where there are none."""
-        nest: list[ir.Loop] = []
-        while len(nodes) == 1 and isinstance(loop := nodes[0], ScanLoop):
-            if (variables(loop.lower) | variables(loop.upper)) & {outer.variable for outer in nest}:
-                break
-            nest.append(ir.Loop(loop.variable, loop.lower, loop.upper, (), loop.step))
-            nodes = loop.body
-        if not nest:
+        """Blocks divide the loop around all checks, threads the one inside; one thread where there is no loop."""
+        nodes = plain_scan(nodes)
+        if len(nodes) != 1 or not isinstance(outer := nodes[0], ScanLoop):
             print_scan(self.source, nodes)
             return
-        self.threads, self.blocks = _flat_shape(nest, False)
-        with self._points(nest):
-            print_scan(self.source, nodes)
+        self.threads = (str(BLOCK), "1", "1")
+        if len(outer.body) != 1 or not isinstance(inner := outer.body[0], ScanLoop):
+            blocks = ir.IntOp("/", ir.IntOp("+", _extent(outer), ir.Int(BLOCK - 1)), ir.Int(BLOCK))
+            self.blocks = (_at_least_one(blocks, MOST_BLOCKS[0]), "1", "1")
+            with self.source.block(loop_head(self.source, outer, EVERYBODY)):
+                print_scan(self.source, outer.body)
+            return
+        self.blocks = (_at_least_one(_extent(outer), MOST_BLOCKS[0]), "1", "1")
+        with self.source.block(loop_head(self.source, outer, "block.x")):  # noqa: SIM117 - as they are printed
+            with self.source.block(loop_head(self.source, inner, "thread.x")):
+                print_scan(self.source, inner.body)
 
     def finish(self, reported: bool) -> None:
         """Adds the head, now that it is known what the body uses; `reported`: an earlier kernel may have failed."""
@@ -167,70 +174,40 @@ class _Function:
             head += ["    if errors[0] != 0:", "        return"]
         source.lines[:0] = head
 
-    # --- points ---------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _points(self, nest: Sequence[ir.Loop]) -> Iterator[None]:
-        """Each thread runs some of the points of a nest of loops; their number is divided into the variables."""
-        source, values = self.source, Values(self.source)
-        total = values.integer(_points_of(nest))
-        simple = len(nest) == 1 and nest[0].lower == ir.Int(0) and nest[0].step == 1
-        point = source.variable(nest[0].variable) if simple else "point"
-        with source.block(f"for {point} in range(cuda.grid(1), {total}, cuda.gridsize(1)):"):
-            if simple:
-                yield
-                return
-            rest, indices = point, {}
-            for loop in reversed(nest[1:]):
-                extent = values.integer(_extent(loop))
-                extent = extent if extent.isidentifier() or extent.isdigit() else f"({extent})"
-                index = source.scope.fresh(f"{loop.variable}_index")
-                source.line(f"{index} = {rest} % {extent}")
-                source.line(f"rest = {rest} // {extent}")
-                rest, indices[loop.variable] = "rest", index
-            for loop in nest:  # outer ones first: an inner lower bound may depend on them
-                index = indices.get(loop.variable, rest)
-                step = index if loop.step == 1 else f"{index} * {loop.step}"
-                lower = values.integer(loop.lower)
-                source.line(f"{source.variable(loop.variable)} = {step if lower == '0' else f'{lower} + {step}'}")
-            yield
-
     # --- buffers and parameters -------------------------------------------------------------------------------------
 
-    def _declare(self, buffer: ir.Buffer, *, flat: bool) -> None:
+    def _declare(self, buffer: ir.Buffer) -> None:
         """Memory of a thread or block: an array of its own, or its part of an array in global memory."""
         elements = elements_of(buffer)
         dtype = storage(self.source, buffer.dtype)
         match buffer.space:
             case ir.Space.SCRATCH | ir.Space.REGISTER:
-                if isinstance(elements, ir.Int) and elements.value <= LOCAL_ELEMENTS:
+                if self.source.is_variable(buffer.name):
+                    pass
+                elif isinstance(elements, ir.Int) and elements.value <= LOCAL_ELEMENTS:
                     size = max(elements.value, 1)
                     self.source.line(f"{self.source.buffer(buffer.name)} = cuda.local.array({size}, {dtype})")
                 else:
-                    self._part_of_scratch(buffer, "thread scratch", elements, flat)
+                    self._part_of_scratch(buffer, "thread scratch", elements)
             case ir.Space.SHARED:
                 size = max(elements.value, 1) if isinstance(elements, ir.Int) else SHARED_BYTES
                 if size * buffer.dtype.bits // 8 <= self.shared_left:
                     self.shared_left -= size * buffer.dtype.bits // 8
                     self.source.line(f"{self.source.buffer(buffer.name)} = cuda.shared.array({size}, {dtype})")
                 else:
-                    self._part_of_scratch(buffer, "block scratch", elements, flat)
+                    self._part_of_scratch(buffer, "block scratch", elements)
             case ir.Space.INPUT | ir.Space.OUTPUT | ir.Space.WORKSPACE:
                 pass
 
     def _part_of_scratch(
-        self,
-        buffer: ir.Buffer,
-        kind: Literal["thread scratch", "block scratch"],
-        elements: ir.IntExpr,
-        flat: bool,
+        self, buffer: ir.Buffer, kind: Literal["thread scratch", "block scratch"], elements: ir.IntExpr
     ) -> None:
         source = self.source
         self.scratch.append(Parameter(buffer.name, kind, _stored(buffer.dtype), text_of(elements)))
         source.names["buffer", buffer.name] = source.name(kind, buffer.name)
         owner = "thread" if kind == "thread scratch" else "block"
         if not any(line.strip().startswith(f"{owner} = ") for line in source.lines):
-            source.line(f"{owner} = {_NUMBERS[owner] if not flat else 'cuda.grid(1)'}")
+            source.line(f"{owner} = {_NUMBERS[owner]}")
         source.offsets[buffer.name] = f"{owner} * ({Values(source).integer(elements)})"
 
     def _parameters(self) -> tuple[Parameter, ...]:
@@ -257,38 +234,12 @@ _BLOCK_SIZE = "(cuda.blockDim.x * cuda.blockDim.y * cuda.blockDim.z)"
 _NUMBERS = {"block": _BLOCK_NUMBER, "thread": f"({_BLOCK_NUMBER}) * {_BLOCK_SIZE} + {_THREAD_IN_BLOCK}"}
 
 
-def _flat_nest(stage: ir.Stage) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
-    """The loops whose points are numbered, outermost first, and what is run at each point."""
-    nest: list[ir.Loop] = []
-    body = stage.body
-    while len(body) == 1 and isinstance(loop := body[0], ir.Loop) and (loop.mapping or "").startswith("flat."):
-        nest.append(loop)
-        body = loop.body
-    if nest and any(loop.mapping is not None for loop in nodes_of(body, ir.Loop)):
-        raise CodegenError(f"{stage.name}: a loop inside of a point is mapped to threads")
-    return nest, body
-
-
-def _extent(loop: ir.Loop) -> ir.IntExpr:
+def _extent(loop: ir.Loop | ScanLoop) -> ir.IntExpr:
     """How many iterations: ceil((upper - lower) / step), not below 0."""
     span = simplified(ir.IntOp("-", loop.upper, loop.lower))
     if loop.step != 1:
         span = ir.IntOp("/", simplified(ir.IntOp("+", span, ir.Int(loop.step - 1))), ir.Int(loop.step))
     return span if isinstance(span, ir.Int) and span.value >= 0 else ir.IntOp("max", span, ir.Int(0))
-
-
-def _points_of(nest: Sequence[ir.Loop]) -> ir.IntExpr:
-    total: ir.IntExpr = ir.Int(1)
-    for loop in nest:
-        total = ir.IntOp("*", total, _extent(loop))
-    return simplified(total)
-
-
-def _flat_shape(nest: Sequence[ir.Loop], has_scratch: bool) -> tuple[Shape, Shape]:
-    """A thread for each point; where each needs memory of its own, not more threads than run at a time."""
-    wanted = ir.IntOp("/", ir.IntOp("+", _points_of(nest), ir.Int(BLOCK - 1)), ir.Int(BLOCK))
-    most = BLOCKS_WITH_SCRATCH if has_scratch else MOST_BLOCKS[0]
-    return (str(BLOCK), "1", "1"), (_at_least_one(wanted, most), "1", "1")
 
 
 def _shape(

@@ -37,9 +37,11 @@ class Source:
     definitions: dict[str, ir.Value] = field(default_factory=dict)  # of locals
     reports: bool = False  # whether the function reports errors
     scope: Scope = field(init=False)
+    buffers: dict[str, ir.Buffer] = field(init=False)
 
     def __post_init__(self) -> None:
         self.scope = Scope(_RESERVED | {self.function})
+        self.buffers = {buffer.name: buffer for buffer in self.kernel.buffers}
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.indent + text)
@@ -66,6 +68,11 @@ class Source:
 
     def buffer(self, name: str) -> str:
         return self.name("buffer", name)
+
+    def is_variable(self, buffer: str) -> bool:
+        """Whether a buffer is one value in a register: a Python variable."""
+        found = self.buffers[buffer]
+        return found.space is ir.Space.REGISTER and not found.shape
 
     def variable(self, name: str) -> str:
         dtypes = dict(self.kernel.scalars)

@@ -1,6 +1,6 @@
 """Statements of one thread as source text.
 
-In: KernelIR without tiles (but for those that fold).  Out: lines of Python for numba.cuda.
+In: KernelIR without tiles.  Out: lines of Python for numba.cuda.
 Invariant: a loop that is mapped to blocks or threads is strided by how many of them there are, so that the text is
 right for every shape of grid and block.
 """
@@ -8,21 +8,24 @@ right for every shape of grid and block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from comprehension.codegen.checks import Check, ScanIf, ScanLoop, ScanNode, checks_in_place
 from comprehension.codegen.cuda_source import Source
 from comprehension.codegen.cuda_value_text import Values
 from comprehension.codegen.function import CodegenError
-from comprehension.codegen.subscript import simplified, variables
+from comprehension.codegen.subscript import variables
 from comprehension.kernel import ir
-from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.simplify import truth
 from comprehension.lang.types import ScalarType
 
 STORAGE = {t: f"np.{t.value}" for t in ScalarType} | {ScalarType.BOOL: "np.uint8"}
-_NUMBER = {"block": "cuda.blockIdx", "thread": "cuda.threadIdx"}
-_COUNT = {"block": "cuda.gridDim", "thread": "cuda.blockDim"}
+EVERYBODY = "everybody"
+"""What divides a loop among all threads of the grid."""
+_DIVIDED = {f"block.{d}": (f"cuda.blockIdx.{d}", f"cuda.gridDim.{d}") for d in "xyz"}
+_DIVIDED |= {f"thread.{d}": (f"cuda.threadIdx.{d}", f"cuda.blockDim.{d}") for d in "xyz"}
+_DIVIDED |= {EVERYBODY: ("cuda.grid(1)", "cuda.gridsize(1)")}
 
 
 def storage(source: Source, dtype: ScalarType) -> str:
@@ -56,29 +59,18 @@ class Body:
                 with source.block(f"if {values.condition(condition)}:"):
                     self.nodes(body)
             case ir.Tile():
-                self._folding_tile(node)
+                raise CodegenError("a tile: threads are made from plain loops")
             case ir.Barrier():
                 source.line("cuda.syncthreads()")
             case _:
                 assert_never(node)
 
     def _loop(self, loop: ir.Loop) -> None:
-        source, values = self.source, Values(self.source)
-        lower, upper = values.integer(loop.lower), values.integer(loop.upper)
-        if loop.mapping is None:
-            steps = [str(loop.step)] if loop.step != 1 else []
-            head = f"for {source.variable(loop.variable)} in range({', '.join([lower, upper, *steps])}):"
+        if loop.mapping is not None and is_pinned(loop):
+            head = f"if {_DIVIDED[loop.mapping][0]} == 0:"
         else:
-            level, dimension = loop.mapping.split(".")
-            number, count = f"{_NUMBER[level]}.{dimension}", f"{_COUNT[level]}.{dimension}"
-            if is_pinned(loop):
-                head = f"if {number} == 0:"
-            else:
-                if loop.step != 1:
-                    number, count = f"{number} * {loop.step}", f"{count} * {loop.step}"
-                first = number if lower == "0" else f"{lower} + {number}"
-                head = f"for {source.variable(loop.variable)} in range({first}, {upper}, {count}):"
-        with source.block(head):
+            head = loop_head(self.source, loop, loop.mapping)
+        with self.source.block(head):
             self.nodes(loop.body)
 
     def _checks(self, statement: ir.Define | ir.Store) -> None:
@@ -90,51 +82,21 @@ class Body:
     def _store(self, store: ir.Store) -> None:
         values = Values(self.source)
         dtype = self.source.kernel.buffer(store.buffer).dtype
-        text = values.stored(values.value(store.value), dtype)
+        text = values.written(store.buffer, values.value(store.value), dtype)
         self.source.line(f"{values.element(store.buffer, store.subscripts)} = {text}")
 
-    # --- folds ----------------------------------------------------------------------------------------------------
 
-    def _folding_tile(self, tile: ir.Tile) -> None:
-        """A tile of stores that fold over its lanes: each combines, then stores once a row."""
-        if tile.rows is not None:
-            end: ir.IntExpr = ir.IntOp("+", tile.rows.start, ir.Int(tile.rows.extent))
-            if tile.rows.limit is not None:
-                end = ir.IntOp("min", end, tile.rows.limit)
-            rows = ir.Loop(tile.rows.variable, tile.rows.start, end, (ir.Tile(None, tile.lanes, tile.body),))
-            self._node(rows)
-            return
-        for statement in tile.body:
-            folds = list(nodes_of(statement.value, ir.Fold))
-            if isinstance(statement, ir.Store) and len(folds) == 1 and folds[0].axis == tile.lanes.variable:
-                self._fold(tile.lanes, statement, folds[0])
-            else:
-                raise CodegenError("a tile that folds must fold over its lanes in each of its statements")
-
-    def _fold(self, lanes: ir.Axis, store: ir.Store, fold: ir.Fold) -> None:
-        """Pairs halfway apart are combined until one value is left: the interpreter's tree."""
-        source, values = self.source, Values(self.source)
-        part, count, middle = (source.scope.fresh(name) for name in ("part", "count", "middle"))
-        lane, start = source.variable(lanes.variable), values.integer(lanes.start)
-        source.line(f"{part} = cuda.local.array({lanes.extent}, {storage(source, fold.dtype)})")
-        last: ir.IntExpr = simplified(ir.IntOp("+", lanes.start, ir.Int(lanes.extent)))
-        if lanes.limit is not None:
-            last = ir.IntOp("min", last, lanes.limit)
-        source.line(f"{count} = {values.integer(simplified(ir.IntOp('-', last, lanes.start)))}")
-        with source.block(f"for {lane} in range({start}, {values.integer(last)}):"):
-            place = values.integer(simplified(ir.IntOp("-", ir.Var(lanes.variable), lanes.start)))
-            source.line(f"{part}[{place}] = {values.stored(values.value(fold.value), fold.dtype)}")
-        with source.block(f"if {count} > 0:"):
-            with source.block(f"while {count} > 1:"):
-                source.line(f"{middle} = ({count} + 1) // 2")
-                with source.block(f"for {lane} in range({count} - {middle}):"):
-                    both = [values.loaded(f"{part}[{at}]", fold.dtype) for at in (lane, f"{lane} + {middle}")]
-                    combined = values.combined(fold.op, both[0], both[1], fold.dtype)
-                    source.line(f"{part}[{lane}] = {values.stored(combined, fold.dtype)}")
-                source.line(f"{count} = {middle}")
-            target = values.element(store.buffer, store.subscripts)
-            total = Values(source, {id(fold): values.loaded(f"{part}[0]", fold.dtype)}).value(store.value)
-            source.line(f"{target} = {values.stored(total, source.kernel.buffer(store.buffer).dtype)}")
+def loop_head(source: Source, loop: ir.Loop | ScanLoop, mapping: str | None) -> str:
+    """`for variable in range(...)`, strided by how many blocks or threads divide it."""
+    values = Values(source)
+    first, last, step = values.integer(loop.lower), values.integer(loop.upper), str(loop.step)
+    if mapping is not None:
+        number, step = _DIVIDED[mapping]
+        if loop.step != 1:
+            number, step = f"{number} * {loop.step}", f"{step} * {loop.step}"
+        first = number if first == "0" else f"{first} + {number}"
+    bounds = [first, last] if step == "1" else [first, last, step]
+    return f"for {source.variable(loop.variable)} in range({', '.join(bounds)}):"
 
 
 def is_pinned(loop: ir.Loop) -> bool:
@@ -143,6 +105,23 @@ def is_pinned(loop: ir.Loop) -> bool:
 
 
 # --- checks -------------------------------------------------------------------------------------------------------
+
+
+def plain_scan(nodes: Sequence[ScanNode]) -> tuple[ScanNode, ...]:
+    """The nodes without conditions whose outcome is known."""
+    result: list[ScanNode] = []
+    for node in nodes:
+        match node:
+            case ScanIf(condition, body):
+                known = truth(condition)
+                result += [ScanIf(condition, plain_scan(body))] if known is None else plain_scan(body) if known else ()
+            case ScanLoop(body=body):
+                result.append(replace(node, body=plain_scan(body)))
+            case Check() | ir.Define():
+                result.append(node)
+            case _:
+                assert_never(node)
+    return tuple(result)
 
 
 def print_scan(source: Source, nodes: Sequence[ScanNode]) -> None:
@@ -154,9 +133,8 @@ def print_scan(source: Source, nodes: Sequence[ScanNode]) -> None:
                 print_check(source, node)
             case ir.Define(name=name, value=value):
                 source.line(f"{source.name('value', name)} = {values.value(value, added=True)}")
-            case ScanLoop(variable, lower, upper, step, body):
-                bounds = [values.integer(lower), values.integer(upper), *([str(step)] if step != 1 else [])]
-                with source.block(f"for {source.variable(variable)} in range({', '.join(bounds)}):"):
+            case ScanLoop(body=body):
+                with source.block(loop_head(source, node, None)):
                     print_scan(source, body)
             case ScanIf(condition, body):
                 with source.block(f"if {values.condition(condition)}:"):

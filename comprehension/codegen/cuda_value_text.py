@@ -9,7 +9,7 @@ type float16 is the float32 of the same value, rounded to float16 after each ope
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
@@ -36,10 +36,9 @@ def libm_name(function: str, dtype: ScalarType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Prints values and integers; `given` are texts for nodes that were computed before, by identity."""
+    """Prints values and integers."""
 
     source: Source
-    given: dict[int, str] = field(default_factory=dict)
 
     # --- integers -------------------------------------------------------------------------------------
 
@@ -82,8 +81,19 @@ class Values:
 
     # --- memory ---------------------------------------------------------------------------------------
 
+    def read(self, buffer: str, subscripts: tuple[ir.IntExpr, ...], dtype: ScalarType) -> str:
+        """The value of an element."""
+        text = self.element(buffer, subscripts)
+        return text if self.source.is_variable(buffer) else self.loaded(text, dtype)
+
+    def written(self, buffer: str, text: str, dtype: ScalarType) -> str:
+        """A value as an element of the buffer holds it."""
+        return text if self.source.is_variable(buffer) else self.stored(text, dtype)
+
     def element(self, buffer: str, subscripts: tuple[ir.IntExpr, ...]) -> str:
-        """`name[offset]`, an element of flat memory."""
+        """`name[offset]`, an element of flat memory; `name` of a scalar in a register."""
+        if self.source.is_variable(buffer):
+            return self.source.buffer(buffer)
         offset = self.integer(offset_of(self.source.kernel.buffer(buffer), subscripts))
         if buffer in self.source.offsets:
             offset = f"{self.source.offsets[buffer]} + {offset}"
@@ -109,13 +119,11 @@ class Values:
 
     def value(self, value: ir.Value, *, added: bool = False) -> str:
         """`added`: the value may be added to another one, so that a product must be rounded by itself."""
-        if id(value) in self.given:
-            return self.given[id(value)]
         match value:
             case ir.Const(value=number, dtype=dtype):
                 return self.literal(number, dtype)
             case ir.Load(buffer=buffer, subscripts=subscripts, dtype=dtype):
-                return self.loaded(self.element(buffer, subscripts), dtype)
+                return self.read(buffer, subscripts, dtype)
             case ir.Local(name=name):
                 return self.source.name("value", name)
             case ir.ScalarArg(name=name, dtype=dtype):
@@ -137,7 +145,7 @@ class Values:
             case ir.Builtin(function=function, arguments=arguments, dtype=dtype):
                 return self._called(function, arguments, dtype)
             case ir.Fold():
-                raise CodegenError("a fold outside of a tile")
+                raise CodegenError("a fold: threads are made from plain loops")
         assert_never(value)
 
     def literal(self, number: float, dtype: ScalarType) -> str:

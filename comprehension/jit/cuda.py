@@ -12,14 +12,17 @@ from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.loops import LoopProgram
+from comprehension.machine import host
 from comprehension.options import MappingOptions
 from comprehension.poly.certificate import Math, certify
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
-from comprehension.poly.transform.map_gpu import WARP, map_to_gpu
+from comprehension.poly.straighten import straighten
+from comprehension.poly.transform.map_gpu import map_to_gpu, plain_loops
 
 _NO_OPTIONS = MappingOptions()
 
@@ -38,8 +41,11 @@ def lower_to_cuda(program: LoopProgram, options: MappingOptions = _NO_OPTIONS, m
 
     Raises IllegalSchedule where no mapping can be proved, CodegenError for what CUDA source cannot say.
     """
-    scop = build_scop(program)
-    tree = schedule(scop, find_dependences(scop), machine=WARP, options=options, math=math)
-    kernel = map_to_gpu(scop, build_kernel(scop, tree, math), math)
+    scop = build_scop(straighten(program))
+    tree = schedule(scop, find_dependences(scop), machine=host(), options=plain_loops(options), math=math)
+    mapped = map_to_gpu(scop, build_kernel(scop, tree, math), options, math)
+    kernel, certificate = unroll(mapped.kernel, options.unroll or 1), mapped.certificate
     verify_kernel(kernel)
-    return CudaKernel(kernel, certify(scop, None, kernel, math), generate_cuda(kernel))
+    if kernel != mapped.kernel:
+        certificate = certify(scop, None, kernel, math)
+    return CudaKernel(kernel, certificate, generate_cuda(kernel, shared=options.shared))

@@ -3,7 +3,8 @@
 In: a Kernel, arrays for its INPUT and OUTPUT buffers, its sizes and scalars.  Out: the outputs, as new arrays.
 Invariant: nothing is assumed that the IR does not say: every subscript is checked against its buffer, memory
 that nobody wrote holds a poison value (NaN, or a large odd integer), SCRATCH and REGISTER buffers are fresh
-for every unit of a parallel stage and every thread, and those run in the order asked for.
+for every unit of a parallel stage and every iteration of a loop that blocks or threads divide (SHARED ones: blocks),
+and those run in the order asked for.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def interpret(
 
 # --- memory -------------------------------------------------------------------------------------------
 
-_PRIVATE = (ir.Space.SCRATCH, ir.Space.REGISTER, ir.Space.SHARED)
+_OF_THREADS = (ir.Space.SCRATCH, ir.Space.REGISTER)
+_PRIVATE = (*_OF_THREADS, ir.Space.SHARED)
 
 
 @dataclass(slots=True)
@@ -126,13 +128,13 @@ def _run_stage(stage: ir.Stage, state: _State) -> None:
 
 
 def _run_unit(stage: ir.Stage, env: _Env) -> None:
-    _forget_private(env.state)
+    _forget(env.state, _PRIVATE)
     _run_body(stage.body, env)
 
 
-def _forget_private(state: _State) -> None:
+def _forget(state: _State, spaces: tuple[ir.Space, ...]) -> None:
     for buffer in state.kernel.buffers:
-        if buffer.space in _PRIVATE:
+        if buffer.space in spaces:
             state.memory[buffer.name].fill(poison(buffer.dtype))
 
 
@@ -152,17 +154,17 @@ def _run_body(body: tuple[ir.Node, ...], env: _Env) -> None:
             case ir.Tile():
                 _run_tile(node, scope)
             case ir.Barrier():
-                raise InterpretError(f"{env.state.stage}: barriers need threads side by side")
+                pass  # one iteration after another, all threads have come here
             case _:
                 assert_never(node)
 
 
 def _run_loop(loop: ir.Loop, env: _Env) -> None:
-    """Iterations of a mapped loop are threads: each starts with private memory of its own, in any order."""
+    """Iterations of a mapped loop run in any order, and each starts with private memory of its own."""
     positions = range(_integer(loop.lower, env), _integer(loop.upper, env), loop.step)
     for position in positions if loop.mapping is None else env.state.order(positions):
         if loop.mapping is not None:
-            _forget_private(env.state)
+            _forget(env.state, _OF_THREADS if loop.mapping.startswith("thread.") else _PRIVATE)
         _run_body(loop.body, env.bind(loop.variable, position))
 
 

@@ -240,9 +240,9 @@ class Store:
 class Loop:
     """`for variable in range(lower, upper, step)`; `unroll` is a request to `kernel.unroll`, without effect on meaning.
 
-    `mapping`, on CUDA: "block.x|y|z" or "thread.x|y|z" divides the iterations among blocks of the grid or threads of
-    a block; loops "flat.0", "flat.1", ... divide the points of their nest among all threads.  Iterations may run in
-    any order, and each has local buffers of its own.
+    `mapping`, on CUDA: what divides the iterations, blocks of the grid ("block.x", "block.y", "block.z") or threads
+    of a block ("thread.x", ...): the one at position p, counted from `lower` in steps, takes iterations p, p + count,
+    p + 2 count, ...  They may run in any order, and each has SCRATCH and REGISTER buffers of its own.
     """
 
     variable: str

@@ -18,6 +18,7 @@ from comprehension.kernel.printer import index_text, node_lines, value_text
 from comprehension.lang.types import ScalarType
 
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+_MAPPINGS = frozenset(f"{level}.{dimension}" for level in ("block", "thread") for dimension in "xyz")
 _MAX_TILE = 4096  # points; a tile is held in registers
 
 
@@ -55,7 +56,7 @@ def _check_buffer(kernel: ir.Kernel, buffer: ir.Buffer, faults: list[str]) -> No
     checker = Checker(kernel, faults, where, frozenset(known))
     for extent in buffer.shape:
         checker.index(extent)
-        if buffer.space in (ir.Space.REGISTER, ir.Space.SHARED) and not isinstance(extent, ir.Int):
+        if buffer.space is ir.Space.REGISTER and not isinstance(extent, ir.Int):
             faults.append(f"{where}: a {buffer.space.value} buffer has a constant shape, not {index_text(extent)}")
     if buffer.strides is not None and len(buffer.strides) != len(buffer.shape):
         faults.append(f"{where}: {len(buffer.strides)} strides for {len(buffer.shape)} dimensions")
@@ -93,6 +94,7 @@ class Checker:
     variables: frozenset[str]
     axes: frozenset[str] = frozenset()
     locals: dict[str, ScalarType] = field(default_factory=dict)
+    divided: frozenset[str] = frozenset()  # dimensions of blocks and threads that divide loops around it
 
     def fault(self, message: str) -> None:
         self.faults.append(f"{self.where}: {message}")
@@ -119,14 +121,16 @@ class Checker:
                 self.store(node)
             case ir.Loop():
                 self.loop(node)
-                self.inside(node.variable).body(node.body)
+                own = frozenset() if node.mapping is None else frozenset({node.mapping})
+                replace(self.inside(node.variable), divided=self.divided | own).body(node.body)
             case ir.If(condition, body):
                 self.condition(condition)
                 replace(self, locals=dict(self.locals)).body(body)
             case ir.Tile():
                 self.tile(node)
             case ir.Barrier():
-                pass
+                for mapping in sorted(m for m in self.divided if m.startswith("thread.")):
+                    self.fault(f"a barrier in a loop that {mapping} divides: not all threads come to it")
             case _:
                 assert_never(node)
 
@@ -135,6 +139,10 @@ class Checker:
         self.index(loop.upper)
         if loop.step < 1 or loop.unroll < 1:
             self.fault(f"step {loop.step} and unroll {loop.unroll} must be positive")
+        if loop.mapping is not None and loop.mapping not in _MAPPINGS:
+            self.fault(f"{loop.mapping!r} is no dimension of blocks or threads")
+        if loop.mapping in self.divided:
+            self.fault(f"{loop.mapping} divides two loops, one in the other")
 
     def tile(self, tile: ir.Tile) -> None:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]

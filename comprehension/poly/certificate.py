@@ -26,10 +26,11 @@ from comprehension.kernel.rewrite import nodes_of
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.proof.accumulators import check_combinations, check_shapes
+from comprehension.poly.proof.barriers import check_barriers
 from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
 from comprehension.poly.proof.instances import check_addresses, check_bounds, check_instances
 from comprehension.poly.proof.order import check_order
-from comprehension.poly.proof.parallel import check_barriers, check_parallel
+from comprehension.poly.proof.parallel import check_parallel
 from comprehension.poly.proof.promotion import check_family, families
 from comprehension.poly.proof.values import check_values
 from comprehension.poly.proof.verdict import Finding, Guard, NotDecided, Property, Violation

@@ -56,8 +56,8 @@ def schedule(
     except isl.OutOfBudget as spent:
         plain = plain_schedule(scop, dependences, machine=machine)
         why = f"plain loops in the order of the text: {spent}"
-        return replace(plain, steps=(why, *_after_schedule(options, machine)))
-    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_after_schedule(options, machine)))
+        return replace(plain, steps=(why, *_after_schedule(options)))
+    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_after_schedule(options)))
 
 
 def _clusters(units: Sequence[Nest], fuser: Fuser) -> list[Nest]:
@@ -66,20 +66,10 @@ def _clusters(units: Sequence[Nest], fuser: Fuser) -> list[Nest]:
     return nests if fuser.fusion == "min" else [share_loops(nest, fuser) for nest in nests]
 
 
-def _after_schedule(options: MappingOptions, machine: Machine) -> Iterator[str]:
-    """What is done to the loops of the schedule, and what no target does, with the reason.
-
-    On a CPU the GPU's fields are not looked at.
-    """
+def _after_schedule(options: MappingOptions) -> Iterator[str]:
+    """What is done to the loops of the schedule."""
     if options.unroll is not None and options.unroll > 1:
         yield f"innermost loops repeat their bodies up to {options.unroll} times, as the options say"
-    if machine.architecture != "cuda":
-        return
-    for name, grid in (("threads", options.threads), ("blocks", options.blocks)):
-        if grid is not None:
-            yield f"{name}={grid} is not applied: grids have one thread for each point of the mapped loops"
-    if not options.private:
-        yield "private=False is not applied: what a thread keeps to itself is always its own"
 
 
 def plain_schedule(scop: Scop, dependences: Dependences, *, machine: Machine, fuse: bool = False) -> ScheduleTree:

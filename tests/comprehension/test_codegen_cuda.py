@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import hand_written as hw
@@ -21,9 +21,6 @@ from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.size_text import text_of
 from comprehension.lang.types import ScalarType
-from comprehension.poly.certificate import certify
-from comprehension.poly.scop import build_scop
-from comprehension.poly.transform.map_gpu import map_to_gpu
 
 VAR, INT = ir.Var, ir.Int
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "cuda_compile.json"
@@ -92,52 +89,6 @@ def test_the_source_is_the_same_for_the_same_program():
     assert lowered("attention")[0] == lowered("attention")[0]
 
 
-# --- mapping ----------------------------------------------------------------------------------------
-
-
-def test_rows_lanes_and_loops_between_become_threads():
-    (stage,) = lowered("matmul")[0].kernel.stages
-    loop, depth = stage.body[0], 0
-    while isinstance(loop, ir.Loop) and loop.mapping is not None:
-        assert loop.mapping == f"flat.{depth}"
-        loop, depth = loop.body[0], depth + 1
-    assert depth >= 1
-    assert stage.parallel is None
-
-
-def test_a_register_tile_is_a_column_of_registers():
-    registers = [b for b in lowered("matmul")[0].kernel.buffers if b.space is ir.Space.REGISTER]
-    assert [len(b.shape) for b in registers] == [1]
-
-
-@pytest.mark.parametrize("name", ["matmul", "softmax", "scan", "attention"])
-def test_mapped_kernels_are_proved_barriers_included(name):
-    assert lowered(name)[0].certificate.properties["barriers"]
-
-
-@pytest.mark.parametrize("name", ["matmul", "softmax", "conv", "attention"])
-def test_kernels_scheduled_for_the_cpu_can_be_mapped_too(name, simulator):
-    program, arrays, _ = texts.program_of(name)
-    scop, kernel = texts.kernel_of(program)
-    kernel = map_to_gpu(scop, kernel)
-    outputs = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
-    for output, values in interpret(kernel, arrays).items():
-        np.testing.assert_allclose(outputs[output], values, rtol=1e-6, err_msg=output)
-
-
-def test_threads_that_depend_on_each_other_are_refused():
-    source, kernel = hw.scan_lanes(5, 19)
-    steps = hw.loop("t", 1, 5, *kernel.stages[0].body[1].body)
-    across = ir.Loop("t", INT(1), INT(5), steps.body, mapping="flat.1")
-    stage = kernel.stages[0]
-    units = ir.Loop("dt", INT(0), INT(19), (stage.body[0],), step=8, mapping="flat.0")
-    later = ir.Loop("dt", INT(0), INT(19), (across,), step=8, mapping="flat.0")
-    stages = (ir.Stage("stage0", (units,)), ir.Stage("stage1", (later,)))
-    found = certify(build_scop(source), None, ir.Kernel("scan", (), (), kernel.buffers, stages))
-    assert not found.properties["barriers"]
-    assert not found.properties["parallel"]
-
-
 # --- arithmetic -------------------------------------------------------------------------------------
 
 
@@ -147,7 +98,7 @@ def pointwise(dtype, value, *, result=None, scalars=()):
     buffers = [ir.Buffer(n, dtype, (VAR("N"),), ir.Space.INPUT) for n in "XY"]
     buffers.append(ir.Buffer("R", result, (VAR("N"),), ir.Space.OUTPUT))
     store = ir.Store("R", (VAR("i"),), value)
-    loop = ir.Loop("i", INT(0), VAR("N"), (store,), mapping="flat.0")
+    loop = ir.Loop("i", INT(0), VAR("N"), (store,), mapping="thread.x")
     return ir.Kernel("point", ("N",), tuple(scalars), tuple(buffers), (ir.Stage("s", (loop,)),))
 
 
@@ -213,7 +164,7 @@ def test_large_local_buffers_live_in_global_memory(simulator):
     kernel = pointwise(f32, ir.Load("row", (VAR("i"),), f32))
     fill = ir.Loop("j", INT(0), VAR("N"), (ir.Store("row", (VAR("j"),), ir.Load("X", (VAR("j"),), f32)),))
     loop = kernel.stages[0].body[0]
-    loop = ir.Loop("i", loop.lower, loop.upper, (fill, *loop.body), mapping="flat.0")
+    loop = ir.Loop("i", loop.lower, loop.upper, (fill, *loop.body), mapping="thread.x")
     kernel = ir.Kernel("point", ("N",), (), (*kernel.buffers, row), (ir.Stage("s", (loop,)),))
     generated = generate_cuda(kernel)
     (scratch,) = [p for p in generated.entries[0].parameters if p.kind == "thread scratch"]
@@ -227,7 +178,7 @@ def test_hostile_names_stay_names(simulator):
     buffers = [ir.Buffer(n, f32, (INT(4),), ir.Space.INPUT) for n in (names["X"], names["Y"])]
     buffers.append(ir.Buffer(names["R"], f32, (INT(4),), ir.Space.OUTPUT))
     total = ir.BinaryOp("+", ir.Load("cuda", (VAR("np"),), f32), ir.Load("__import__", (VAR("np"),), f32), f32)
-    loop = ir.Loop("np", INT(0), INT(4), (ir.Store("lambda", (VAR("np"),), total),), mapping="flat.0")
+    loop = ir.Loop("np", INT(0), INT(4), (ir.Store("lambda", (VAR("np"),), total),), mapping="thread.x")
     kernel = ir.Kernel("exec", (), (), tuple(buffers), (ir.Stage("thread", (loop,)),))
     arrays = {"cuda": np.ones(4, np.float32), "__import__": np.ones(4, np.float32)}
     out = simulator.run(generate_cuda(kernel), memory(kernel, arrays))
@@ -243,8 +194,13 @@ def test_what_the_simulator_meets_is_reported(simulator):
 
 def test_what_threads_cannot_run_is_refused():
     _, kernel = hw.matmul_plain(4, 4, 4)
-    with pytest.raises(CodegenError, match="map it to threads"):
+    with pytest.raises(CodegenError, match="divide it among blocks and threads first"):
         generate_cuda(kernel)
+    _, kernel = hw.matmul_tiled(4, 8, 4)
+    (stage,) = kernel.stages
+    tiled = replace(stage, parallel=None, body=(replace(stage.parallel, body=stage.body),))
+    with pytest.raises(CodegenError, match="threads are made from plain loops"):
+        generate_cuda(replace(kernel, stages=(tiled,)))
 
 
 # --- machine code -----------------------------------------------------------------------------------

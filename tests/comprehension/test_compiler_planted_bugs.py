@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import test_certificate
-import test_codegen_cuda
+import test_map_gpu
 from planted import Find, Patch, Plant, Room, assert_found, change, every_bug_of, every_finder_of
 from test_lang_reference import EXACT, call
 from texts import kernel_of, program_of
@@ -217,7 +217,8 @@ def find_in_proofs() -> None:
         test_certificate.test_mutations_are_refused(make, sizes, what, of)
     test_certificate.test_strict_accepts_packing_and_refuses_split_reductions()
     test_certificate.test_strict_keeps_the_order_of_reductions()
-    test_codegen_cuda.test_threads_that_depend_on_each_other_are_refused()
+    test_map_gpu.test_a_loop_that_carries_a_dependence_is_divided_by_nobody("thread.x")
+    test_map_gpu.test_every_barrier_is_needed_for_the_proof("softmax", (4,))
 
 
 # --- every finder finds every bug of its room, and nothing else --------------------------------------------------

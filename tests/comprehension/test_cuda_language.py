@@ -7,53 +7,16 @@ import importlib.util
 import numpy as np
 import pytest
 from constructs import CONSTRUCTS
+from cuda_runs import lowered, reference, simulated
 
 import comprehension as tc
-from comprehension.jit.arguments import take_arguments
-from comprehension.jit.cuda import lower_to_cuda
 from comprehension.jit.cuda_simulator import CudaSimulator
-from comprehension.jit.expression import evaluate
-from comprehension.kernel import ir
-from comprehension.kernel.size_text import text_of
-from comprehension.lang.ranges import infer
-from comprehension.options import MappingOptions
-
-DEFAULT = MappingOptions()
 
 
 @pytest.fixture(scope="module")
 def simulator():
     with CudaSimulator() as running:
         yield running
-
-
-def lowered(text, inputs, options=DEFAULT, math="fast"):
-    """The CUDA kernel of the def `f` for these inputs, its arrays and its scalars."""
-    comprehension = tc.define(text).f
-    arguments = take_arguments(comprehension.definition, inputs)
-    found = lower_to_cuda(infer(comprehension.definition, arguments.specs), options, math)
-    assert found.certificate, found.certificate.text
-    return found, *comprehension._split(arguments)
-
-
-def simulated(simulator, text, inputs, out=None, options=DEFAULT, math="fast"):
-    """The outputs, in the order of the returns."""
-    found, arrays, scalars = lowered(text, inputs, options, math)
-    known = {name: value.item() for name, value in scalars.items()}
-    outputs = [b.name for b in found.kernel.buffers if b.space is ir.Space.OUTPUT]
-    for buffer in found.kernel.buffers:
-        if buffer.space in (ir.Space.OUTPUT, ir.Space.WORKSPACE):
-            shape = [evaluate(text_of(extent), known) for extent in buffer.shape]
-            arrays[buffer.name] = np.zeros(shape, buffer.dtype.numpy)
-    if out is not None:
-        arrays[outputs[0]] = out.copy()
-    after = simulator.run(found.generated, arrays, {}, scalars)
-    return [after[name] for name in outputs]
-
-
-def reference(text, inputs, out=None):
-    found = tc.define(text).f.reference(*inputs, out=None if out is None else out.copy())
-    return found if isinstance(found, tuple) else (found,)
 
 
 @pytest.mark.filterwarnings("ignore::comprehension.errors.ComprehensionWarning")

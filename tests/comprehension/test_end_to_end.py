@@ -329,7 +329,7 @@ def test_cuda_kernels_have_source_and_certificate_without_a_gpu(name: str) -> No
     function = tc.define(TEXTS[name][0])[name]
     kernel = function.compile(*inputs_of(name), target="cuda")
     assert kernel.certificate, str(kernel.certificate)
-    assert "from numba import cuda" in kernel.source and "cuda.grid" in kernel.source
+    assert "from numba import cuda" in kernel.source and "cuda.threadIdx" in kernel.source
     assert kernel.manifest.target == "cuda"
     with pytest.raises(tc.ComprehensionError, match="compiled for CUDA"):
         kernel(*inputs_of(name))
@@ -373,10 +373,10 @@ def test_a_mapping_to_threads_that_cannot_be_proved_gives_way_to_a_simpler_sched
     def refusing(times: int):
         left = [tc.IllegalSchedule(why)] * times
 
-        def mapped(scop, kernel, math):
+        def mapped(scop, kernel, options, math):
             if left:
                 raise left.pop()
-            return map_to_gpu(scop, kernel, math)
+            return map_to_gpu(scop, kernel, options, math)
 
         return mapped
 
@@ -384,7 +384,7 @@ def test_a_mapping_to_threads_that_cannot_be_proved_gives_way_to_a_simpler_sched
     request = function._request(specs_of(function.definition, inputs_of("matmul")), "cuda", None, "fast", True)
     monkeypatch.setattr(stages, "map_to_gpu", refusing(2))
     files = pipeline.compile_comprehension(request)
-    assert b"cuda.grid" in files["70-kernel.py"]
+    assert b"cuda.threadIdx" in files["70-kernel.py"]
     assert Report.from_json(files["report.json"].decode()).fallbacks == (why,) * 2
     monkeypatch.setattr(stages, "map_to_gpu", refusing(3))
     with pytest.raises(pipeline.NotProved, match="made up"):

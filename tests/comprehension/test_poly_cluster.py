@@ -21,7 +21,6 @@ from comprehension.poly.nest import Nest
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
 from comprehension.poly.tile_plan import TilePlan
-from comprehension.poly.transform.map_gpu import WARP
 
 
 def tiles(kernel: ir.Kernel) -> list[ir.Tile]:
@@ -100,10 +99,6 @@ def test_the_steps_say_what_becomes_of_options() -> None:
     assert steps(program, MappingOptions(unroll=16, threads=(32,))) == (
         *steps(program), "innermost loops repeat their bodies up to 16 times, as the options say",
     )  # fmt: skip
-    scop = build_scop(program)
-    options = MappingOptions(threads=(32, 8), blocks=(4,), private=False)
-    on_gpu = schedule(scop, find_dependences(scop), machine=WARP, options=options).steps
-    assert [step.split("=")[0] for step in on_gpu if "not applied" in step] == ["threads", "blocks", "private"]
 
 
 def test_narrow_machines_get_narrow_tiles() -> None:

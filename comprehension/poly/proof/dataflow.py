@@ -14,6 +14,7 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
+from comprehension.poly.proof.meetings import mapping_of
 from comprehension.poly.proof.verdict import NotDecided
 from comprehension.poly.scop import Scop
 
@@ -116,18 +117,25 @@ def _stores_touching(extraction: Extraction, buffers: Iterable[str]) -> list[Act
 
 
 def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
-    """Points -> memory cells: those of a private buffer are told apart by stage and unit."""
+    """Points -> memory cells: those of a private buffer are told apart by stage and unit.
+
+    What a thread keeps does not outlive an iteration of the innermost loop that threads divide: the next one that
+    this thread takes finds it overwritten.
+    """
     if access.free:
         raise NotDecided(f"{action.place}: {access.buffer} is copied, and has a subscript that is not affine")
-    if extraction.buffer(access.buffer).space not in PRIVATE:
+    space = extraction.buffer(access.buffer).space
+    if space not in PRIVATE:
         return access.relation
     unit = isl.Map.identity(action.domain.get_space().map_from_set())
-    kept = set(action.parallel)
+    kept, home = set(action.parallel), action.home
+    if space is ir.Space.SHARED:
+        kept, home = {dim for dim in kept if (mapping_of(action.loops[dim]) or "").startswith("block.")}, ""
     for position in reversed(range(unit.dim(isl.dim_type.out))):
         if position not in kept:
             unit = unit.project_out(isl.dim_type.out, position, 1)
     unit = unit.set_tuple_name(isl.dim_type.out, "unit")
-    name = f"{access.buffer}@{action.stage}"
+    name = f"{access.buffer}@{action.stage}@{home}"
     return unit.flat_range_product(access.relation).set_tuple_name(isl.dim_type.out, name)
 
 

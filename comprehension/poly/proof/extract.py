@@ -62,6 +62,8 @@ class Action:
     folded: tuple[int, ...] = ()
     tile_axes: int = 0
     parallel: tuple[int, ...] = ()  # dimensions that run in parallel: the stage's units, blocks and threads
+    loops: tuple[ir.Loop | ir.Axis, ...] = ()  # one for each dimension
+    home: str = ""  # where the innermost loop stands that threads or blocks divide
 
     @property
     def role(self) -> ir.StoreRole | None:
@@ -74,10 +76,23 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Wait:
+    """A `Barrier` with all its executions."""
+
+    stage: int
+    domain: isl.Set
+    time: isl.Map
+    place: str
+    scope: IntegerSpace
+    loops: tuple[ir.Loop | ir.Axis, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
     kernel: ir.Kernel
     context: isl.Set  # what is known of the sizes
     actions: tuple[Action, ...]
+    waits: tuple[Wait, ...]
     times: isl.Space
     _executing: Mapping[str, tuple[Action, ...]] = field(init=False, repr=False)
     _touching: Mapping[str, tuple[Action, ...]] = field(init=False, repr=False)
@@ -127,8 +142,10 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
         places.extend(places_of_stage(number, stage))
     length = max((len(p.time) for p in places), default=1)
     maker = _Maker(kernel, parameters, context, length)
-    actions = (maker.action(i, p) for i, p in enumerate(places))
-    return Extraction(kernel, context, tuple(a for a in actions if not a.domain.is_empty()), maker.times)
+    acting = [place for place in places if not isinstance(place.node, ir.Barrier)]
+    actions = (maker.action(i, p) for i, p in enumerate(acting))
+    waits = tuple(maker.wait(i, p) for i, p in enumerate(places) if isinstance(p.node, ir.Barrier))
+    return Extraction(kernel, context, tuple(a for a in actions if not a.domain.is_empty()), waits, maker.times)
 
 
 # --- relations -------------------------------------------------------------------------------------------
@@ -147,7 +164,7 @@ class _Maker:
 
     def action(self, number: int, place: Place) -> Action:
         node = place.node
-        assert node is not None
+        assert isinstance(node, ir.Define | ir.Store)
         name = f"A{number}"
         scope = self._scope(name, place)
         domain = self._domain(scope, place)
@@ -166,6 +183,8 @@ class _Maker:
             scope,
             parallel=place.parallel,
             tile_axes=place.tile_axes,
+            loops=tuple(place.loops),
+            home="_".join(map(str, place.home)),
         )
         if isinstance(node, ir.Store):
             for subscript in node.subscripts:
@@ -180,6 +199,12 @@ class _Maker:
                     raise NotExtractable(f"{action.place}: the instance of {node.instance.statement} is not affine")
                 action = replace(action, statement=node.instance.statement, instance=instance)
         return replace(action, reads=tuple(reader.accesses))
+
+    def wait(self, number: int, place: Place) -> Wait:
+        scope = self._scope(f"W{number}", place)
+        domain = self._domain(scope, place)
+        time = self.time(scope, place.time, domain)
+        return Wait(place.stage, domain, time, str(place), scope, tuple(place.loops))
 
     def _scope(self, name: str, place: Place) -> IntegerSpace:
         variables = place.variables

@@ -1,7 +1,8 @@
 """Property 4: units of a stage, and points of one tile statement, do not meet in memory.
 
 In: an `Extraction`.  Out: findings.
-Units share INPUT, OUTPUT and WORKSPACE buffers; two of them may touch one element only if both read it.
+Units share INPUT, OUTPUT and WORKSPACE buffers; two of them may touch one element only if both read it.  On a GPU,
+blocks are units, and so are the iterations of one loop that threads divide.
 Rows and lanes of a tile statement run in any order: no two points write one element (a `Fold` makes one
 write of them), and none reads what another writes.
 """
@@ -14,7 +15,8 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
-from comprehension.poly.proof.verdict import Finding, Property, Violation, must_be_empty
+from comprehension.poly.proof.meetings import at_equal, at_unequal, mapping_of, shared_loops
+from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
 
 
 def check_parallel(extraction: Extraction) -> Iterator[Finding]:
@@ -23,34 +25,50 @@ def check_parallel(extraction: Extraction) -> Iterator[Finding]:
         yield from _lanes(action)
 
 
-def check_barriers(extraction: Extraction) -> Iterator[Finding]:
-    """Property 6, on a GPU: no thread depends on another one of its stage, so that none needs to wait."""
-    yield from _units(extraction, Property.BARRIERS)
-    for buffer in extraction.kernel.buffers:
-        if buffer.space is ir.Space.SHARED:
-            yield Violation(Property.BARRIERS, f"not proved: threads of a block share {buffer.name}")
-
-
-def _units(extraction: Extraction, of: Property = Property.PARALLEL) -> Iterator[Finding]:
+def _units(extraction: Extraction) -> Iterator[Finding]:
     for writer in extraction.actions:
         write = writer.write
-        if write is None or not writer.parallel or extraction.buffer(write.buffer).space in PRIVATE:
+        if write is None or not writer.parallel:
             continue
+        space = extraction.buffer(write.buffer).space
         for other in extraction.touching(write.buffer):
             if other.stage == writer.stage and other.parallel:
                 for access in other.accesses:
-                    if access.buffer == write.buffer:
-                        yield from _between_units(of, writer, write, other, access)
+                    if access.buffer == write.buffer and space not in PRIVATE:
+                        yield from _between_units(writer, write, other, access)
+                    if access.buffer == write.buffer and (space not in PRIVATE or space is ir.Space.SHARED):
+                        yield from _between_threads(writer, write, other, access)
 
 
-def _between_units(of: Property, writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:
+def _between_units(writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:
     meet = write.relation.apply_range(access.relation.reverse())
-    verb = "writes" if access is other.write else "reads"
-    what = f"{writer.place} and, in another unit, {other.place}: one writes what the other {verb} of {write.buffer}"
-    for mine, theirs in zip(writer.parallel, other.parallel, strict=False):
+    for mine, theirs in zip(_units_of(writer), _units_of(other), strict=False):
         for compare in (isl.Map.order_lt, isl.Map.order_gt):
             apart = compare(meet, isl.dim_type.in_, mine, isl.dim_type.out, theirs)
-            yield from must_be_empty(of, apart, what)
+            yield from must_be_empty(Property.PARALLEL, apart, _said(writer, write, other, access))
+
+
+def _units_of(action: Action) -> list[int]:
+    """The dimensions that workers or blocks divide."""
+    return [dim for dim in action.parallel if not _is_divided_by_threads(action.loops[dim])]
+
+
+def _is_divided_by_threads(loop: ir.Loop | ir.Axis) -> bool:
+    return (mapping_of(loop) or "").startswith("thread.")
+
+
+def _between_threads(writer: Action, write: Access, other: Action, access: Access) -> Iterator[Finding]:
+    """Iterations of one loop that threads divide; what stands in different loops is in order by barriers."""
+    meet = write.relation.apply_range(access.relation.reverse())
+    for dim in range(shared_loops(writer.loops, other.loops)):
+        if _is_divided_by_threads(writer.loops[dim]):
+            apart = at_unequal(at_equal(meet, dim), dim)
+            yield from must_be_empty(Property.PARALLEL, apart, _said(writer, write, other, access))
+
+
+def _said(writer: Action, write: Access, other: Action, access: Access) -> str:
+    verb = "writes" if access is other.write else "reads"
+    return f"{writer.place} and, in another unit, {other.place}: one writes what the other {verb} of {write.buffer}"
 
 
 def _lanes(action: Action) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Where each store of a kernel stands: the loops, conditions and tile axes around it, and when it runs.
 
-In: the stages of a Kernel.  Out: a `Place` for each `Define` and `Store`, in program order.
+In: the stages of a Kernel.  Out: a `Place` for each `Define`, `Store` and `Barrier`, in program order.
 Invariant: a place's time alternates loop variables and positions in bodies, so that times compare lexicographically;
 tile axes are in no time, because the points of a tile run each statement together.
 """
@@ -32,12 +32,15 @@ class Place:
     around: tuple[ir.Loop | ir.Condition | ir.Axis, ...] = ()
     time: tuple[Entry, ...] = ()
     defined: dict[str, Defined] = field(default_factory=dict)
-    node: ir.Define | ir.Store | None = None
+    node: ir.Define | ir.Store | ir.Barrier | None = None
     units: int = 0  # 1 where the outermost loop is the stage's range
+    home: tuple[Entry, ...] = ()  # where the innermost loop stands that threads or blocks divide
 
     def inside(self, *around: ir.Loop | ir.Condition | ir.Axis) -> Place:
         variables = tuple(a.variable for a in around if isinstance(a, ir.Loop))
-        return replace(self, around=(*self.around, *around), time=(*self.time, *variables))
+        mapped = any(isinstance(a, ir.Loop) and a.mapping is not None for a in around)
+        home = self.time if mapped else self.home
+        return replace(self, around=(*self.around, *around), time=(*self.time, *variables), home=home)
 
     def at(self, position: int) -> Place:
         return replace(self, time=(*self.time, position))
@@ -62,12 +65,19 @@ class Place:
 
     def __str__(self) -> str:
         """`stage0: store to C in loops (i, j)`"""
-        what = f"store to {self.node.buffer}" if isinstance(self.node, ir.Store) else "value"
+        match self.node:
+            case ir.Store(buffer=buffer):
+                what = f"store to {buffer}"
+            case ir.Barrier():
+                what = "barrier"
+            case _:
+                what = "value"
         around = ", ".join(self.variables)
         return f"{self.stage_name}: {what} in loops ({around})" if around else f"{self.stage_name}: {what}"
 
 
 def places_of_stage(number: int, stage: ir.Stage) -> Iterator[Place]:
+    """The places of definitions, stores and barriers."""
     outer = Place(number, stage.name, time=(number,))
     if stage.parallel is None:
         outer = outer.at(0)
@@ -84,7 +94,7 @@ def _places(body: Sequence[ir.Node], outer: Place) -> Iterator[Place]:
             case ir.Define(name=name, value=value):
                 yield replace(here, node=node, defined=dict(outer.defined))
                 outer.defined[name] = Defined(value, here.time)
-            case ir.Store():
+            case ir.Store() | ir.Barrier():
                 yield replace(here, node=node, defined=dict(outer.defined))
             case ir.Loop(body=inner):
                 yield from _places(inner, here.inside(node))
@@ -92,7 +102,5 @@ def _places(body: Sequence[ir.Node], outer: Place) -> Iterator[Place]:
                 yield from _places(inner, here.inside(condition))
             case ir.Tile(rows=rows, lanes=lanes, body=inner):
                 yield from _places(inner, here.inside(*((rows, lanes) if rows else (lanes,))))
-            case ir.Barrier():
-                pass
             case _:
                 assert_never(node)

@@ -1,224 +1,155 @@
-"""Mapping to a GPU: the units of a stage, the loops around its body and the lanes of its tiles become threads.
+"""Mapping to a GPU: from loops to blocks and threads, with barriers, and the proof that it is right.
 
-    parallel i in 0:M                       for i in 0:M            on flat.0
-      for j in 0:N:                           for j in 0:N          on flat.1
-        tile r in 0+4 x l in s+8 below L: ->    for lane in 0:8     on flat.2
-          C(r, l) = ...                           if s + lane < L:
-                                                    for r in 0:4:
-                                                      C(r, s + lane) = ...
+In: a Scop and its kernel of plain loops, the options.  Out: `Mapped`: the kernel that will be printed, its certificate,
+and what was done.
+Invariant: the certificate is that of the kernel returned.  Each step may go wrong only in the direction of a kernel
+that cannot be proved; then fewer dimensions of threads are tried, down to one thread a block.
 
-Every thread runs the whole body for its point of the grid, so that no thread waits for another.  Legal where threads
-neither meet in memory nor share local buffers: the mapped kernel gets a certificate of its own, and the mapping with
-the most threads that has one is taken.
+Order: loops are mapped first, because what is shared depends on which threads use it; elements are kept in registers
+and loops unrolled before barriers are placed, because both change what is read and written when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from comprehension.errors import IllegalSchedule
 from comprehension.kernel import ir
-from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
-from comprehension.kernel.simplify import simplify
-from comprehension.machine import Machine
-from comprehension.poly.certificate import Math, certify
+from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.rewrite import nodes_of
+from comprehension.options import MappingOptions
+from comprehension.poly import isl
+from comprehension.poly.certificate import BUDGET, Math, certify
+from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
 from comprehension.poly.scop import Scop
+from comprehension.poly.transform.gpu_barriers import with_barriers
+from comprehension.poly.transform.gpu_loops import Shape, map_stage, threads_used
+from comprehension.poly.transform.gpu_memory import place_local_buffers
+from comprehension.poly.transform.names import Names
+from comprehension.poly.transform.parallelism import Parallelism
+from comprehension.poly.transform.registers import keep_in_registers
 
-MAX_GRID = 4  # mapped loops: the index of a thread is divided that often
-
-WARP = Machine(
-    cpu="cuda",
-    features="",
-    vector_bits=32 * 32,
-    vector_registers=64,
-    l1_bytes=1 << 40,
-    l2_bytes=1 << 40,
-    l3_bytes=1 << 40,
-    cores=1024,
-    architecture="cuda",
-)
-"""What the model of the CPU is told when it schedules for a GPU: a warp is a vector, and nothing needs packing."""
+DEFAULT_THREADS = {1: (128,), 2: (32, 8)}
+"""Threads of a block by the number of dimensions that a stage can use, where the options do not say."""
 
 
-def map_to_gpu(scop: Scop, kernel: ir.Kernel, math: Math = "fast") -> ir.Kernel:
-    """The kernel with each stage on a grid of threads, as wide as can be proved.
-
-    Raises IllegalSchedule if not even the units of a stage can be told apart, with the counterexample.
-    """
-    for number in range(len(kernel.stages)):
-        refusals = []
-        for candidate in _candidates(kernel, number):
-            certificate = certify(scop, None, candidate, math)
-            if certificate:
-                kernel = candidate
-                break
-            refusals.append(certificate.text)
-        else:
-            raise IllegalSchedule(f"no mapping of {kernel.stages[number].name} can be proved:\n{refusals[-1]}")
-    return kernel
-
-
-def _candidates(kernel: ir.Kernel, number: int) -> Iterator[ir.Kernel]:
-    """Mappings of one stage, widest first; tiles are loops in all of them."""
-    stage = kernel.stages[number]
-    outer = [] if stage.parallel is None else [stage.parallel]
-    inner, core = _perfect_nest(stage.body, outer)
-    spread = _spread_lanes(core, _fresh(kernel, "lane"))
-    if spread is not None:
-        lane, body = spread
-        yield _mapped(kernel, number, [*outer, *inner, lane], body)
-    for depth in range(len(inner), -1, -1):  # fewer loops mapped: the others run in the thread
-        rest = (inner[depth],) if depth < len(inner) else core
-        yield _mapped(kernel, number, [*outer, *inner[:depth]], _without_tiles(rest))
-
-
-def _mapped(kernel: ir.Kernel, number: int, nest: Sequence[ir.Loop], body: tuple[ir.Node, ...]) -> ir.Kernel:
-    """The stage as a nest of mapped loops around `body`."""
-    for position, loop in reversed(list(enumerate(nest))):
-        body = (replace(loop, body=body, mapping=f"flat.{position}"),)
-    stage = replace(kernel.stages[number], parallel=None, body=body)
-    stages = (*kernel.stages[:number], stage, *kernel.stages[number + 1 :])
-    return narrowed(replace(kernel, stages=stages), [loop.variable for loop in nest])
-
-
-# --- loops that threads can take ------------------------------------------------------------------------------
-
-
-def _perfect_nest(body: tuple[ir.Node, ...], outer: Sequence[ir.Loop]) -> tuple[list[ir.Loop], tuple[ir.Node, ...]]:
-    """Loops with nothing beside them, whose extents do not depend on each other, and what is inside of them."""
-    loops: list[ir.Loop] = []
-    while len(outer) + len(loops) < MAX_GRID - 1 and len(body) == 1 and isinstance(loop := body[0], ir.Loop):
-        span = simplify(ir.IntOp("-", loop.upper, loop.lower))
-        if {v.name for v in nodes_of(span, ir.Var)} & _loop_names([*outer, *loops]):
-            break
-        loops.append(loop)
-        body = loop.body
-    return loops, body
-
-
-def _loop_names(loops: Sequence[ir.Loop]) -> set[str]:
-    return {loop.variable for loop in loops}
-
-
-def _spread_lanes(body: tuple[ir.Node, ...], name: str) -> tuple[ir.Loop, tuple[ir.Node, ...]] | None:
-    """The body for one lane, and the loop over lanes around it; None where not all work is done by lanes."""
-    extents = {tile.lanes.extent for tile in nodes_of(body, ir.Tile)}
-    if len(extents) != 1 or any(nodes_of(body, ir.Fold)) or not _all_in_tiles(body):
-        return None
-    lane = ir.Loop(name, ir.Int(0), ir.Int(extents.pop()), ())
-    return lane, _scalar_body(body, name)
-
-
-def _all_in_tiles(body: tuple[ir.Node, ...]) -> bool:
-    for node in body:
-        match node:
-            case ir.Tile() | ir.Barrier():
-                pass
-            case ir.Loop(body=inner) | ir.If(body=inner):
-                if not _all_in_tiles(inner):
-                    return False
-            case ir.Define() | ir.Store():
-                return False
-            case _:
-                assert_never(node)
-    return True
-
-
-# --- tiles as loops -------------------------------------------------------------------------------------------
-
-
-def _scalar_body(body: tuple[ir.Node, ...], lane: str | None) -> tuple[ir.Node, ...]:
-    """Tiles as loops over their rows, and over their lanes unless `lane` names the one that runs."""
-    result: list[ir.Node] = []
-    for node in body:
-        match node:
-            case ir.Tile():
-                result.extend(_scalar_tile(node, lane))
-            case ir.Loop(body=inner) | ir.If(body=inner):
-                result.append(replace(node, body=_scalar_body(inner, lane)))
-            case ir.Define() | ir.Store() | ir.Barrier():
-                result.append(node)
-            case _:
-                assert_never(node)
-    return tuple(result)
-
-
-def _without_tiles(body: tuple[ir.Node, ...]) -> tuple[ir.Node, ...]:
-    return _scalar_body(body, None)
-
-
-def _scalar_tile(tile: ir.Tile, lane: str | None) -> Sequence[ir.Node]:
-    if any(nodes_of(tile, ir.Fold)):
-        return [tile]  # printed as a loop that combines
-    body: tuple[ir.Node, ...] = tile.body
-    if tile.rows is not None:
-        body = (_axis_loop(tile.rows, body),)
-    if lane is None:
-        return [_axis_loop(tile.lanes, body)]
-    here = simplify(ir.IntOp("+", tile.lanes.start, ir.Var(lane)))
-    body = map_integers(body, {tile.lanes.variable: here})
-    return body if tile.lanes.limit is None else [ir.If(ir.Compare("<", here, tile.lanes.limit), body)]
-
-
-def _axis_loop(axis: ir.Axis, body: tuple[ir.Node, ...]) -> ir.Loop:
-    end = simplify(ir.IntOp("+", axis.start, ir.Int(axis.extent)))
-    if axis.limit is not None:
-        end = simplify(ir.IntOp("min", end, axis.limit))
-    return ir.Loop(axis.variable, axis.start, end, body)
-
-
-# --- local buffers of one thread ------------------------------------------------------------------------------
+def plain_loops(options: MappingOptions) -> MappingOptions:
+    """What the scheduler is asked for: loops in a good order, which are tiled and divided here."""
+    return replace(options, vectorize=False, tile=None, threads=None, blocks=None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
-    """An access to a local buffer."""
+class Mapped:
+    """`steps` says of each stage what blocks and threads divide; `refused`, what could not be proved before that."""
 
-    buffer: str
-    subscripts: tuple[ir.IntExpr, ...]
+    kernel: ir.Kernel
+    certificate: Certificate
+    steps: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
 
-def narrowed(kernel: ir.Kernel, threads: Sequence[str]) -> ir.Kernel:
-    """Local buffers without the axes along which every thread has one place of its own.
+def map_to_gpu(scop: Scop, kernel: ir.Kernel, options: MappingOptions, math: Math = "fast") -> Mapped:
+    """The kernel with its stages mapped as far as can be proved.
 
-    acc(r, lane) becomes acc(r) where `lane` is mapped to threads and every access says `lane` there.
+    Raises IllegalSchedule if not even one thread a block can be proved, with the counterexample.
     """
-    local = {b.name: b for b in kernel.buffers if b.space in (ir.Space.SCRATCH, ir.Space.REGISTER)}
-    uses = [_Use(n.buffer, n.subscripts) for n in nodes_of(kernel.stages, ir.Load) if n.buffer in local]
-    uses += [_Use(n.buffer, n.subscripts) for n in nodes_of(kernel.stages, ir.Store) if n.buffer in local]
-    dropped = {name: _private_axes([u for u in uses if u.buffer == name], threads) for name in local}
-    buffers = tuple(replace(b, shape=_kept(b.shape, dropped[b.name])) if b.name in local else b for b in kernel.buffers)
-    return replace(kernel, buffers=buffers, stages=_renumbered(kernel.stages, dropped))
+    plain = _without_ranges(kernel)
+    refused: list[str] = []
+    for attempt in _attempts(options):
+        try:
+            mapped = _mapped(scop, plain, attempt)
+        except (NotExtractable, isl.OutOfBudget) as reason:
+            refused.append(f"{attempt.words}: {reason}")
+            continue
+        certificate = certify(scop, None, mapped, math)
+        if certificate:
+            return Mapped(mapped, certificate, tuple(_described(mapped)), tuple(refused))
+        refused.append(f"{attempt.words}: {'; '.join(certificate.counterexamples[:2])}")
+    raise IllegalSchedule(f"no mapping of {kernel.name} can be proved:\n" + "\n".join(refused))
 
 
-def _private_axes(uses: Sequence[_Use], threads: Sequence[str]) -> frozenset[int]:
-    if not uses:
-        return frozenset()
-    own = [ir.Var(name) for name in threads]
-    axes = range(len(uses[0].subscripts))
-    return frozenset(a for a in axes if any(all(u.subscripts[a] == v for u in uses) for v in own))
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How to map; `dimensions` of threads at most."""
+
+    options: MappingOptions
+    dimensions: int
+    registers: bool
+
+    @property
+    def words(self) -> str:
+        return f"{self.dimensions} dimensions of threads{'' if self.registers else ', nothing in registers'}"
+
+    def shape(self, threads: tuple[int, ...]) -> Shape:
+        blocks = 3 if self.options.blocks is None else len(self.options.blocks)
+        return Shape(threads[: self.dimensions], self.options.tile or (), blocks)
 
 
-def _kept(parts: tuple[ir.IntExpr, ...], dropped: frozenset[int]) -> tuple[ir.IntExpr, ...]:
-    return tuple(part for axis, part in enumerate(parts) if axis not in dropped)
+def _attempts(options: MappingOptions) -> Iterator[_Attempt]:
+    most = 2 if options.threads is None else len(options.threads)
+    if options.private:
+        yield _Attempt(options, most, True)
+    for dimensions in range(most, -1, -1):
+        yield _Attempt(options, dimensions, False)
 
 
-def _renumbered(stages: tuple[ir.Stage, ...], dropped: dict[str, frozenset[int]]) -> tuple[ir.Stage, ...]:
-    def change(node: ir.Load | ir.Store) -> ir.Load | ir.Store:
-        return replace(node, subscripts=_kept(node.subscripts, dropped.get(node.buffer, frozenset())))
+def _mapped(scop: Scop, plain: ir.Kernel, attempt: _Attempt) -> ir.Kernel:
+    extraction = _extracted(plain, scop)
+    names = Names.of(plain)
+    context = scop.context.get_ctx()
+    stages = tuple(
+        isl.bounded(context, BUDGET, lambda n=n, s=s: _stage(extraction, n, s, attempt, names))  # type: ignore[misc]
+        for n, s in enumerate(plain.stages)
+    )
+    kernel = place_local_buffers(replace(plain, stages=stages))
+    if attempt.registers:
+        kernel = keep_in_registers(kernel, names)
+    after = _extracted(kernel, scop)
+    return isl.bounded(context, BUDGET, lambda: with_barriers(kernel, after))
 
-    return rewrite(stages, (ir.Load, ir.Store), change)
+
+def _stage(extraction: Extraction, number: int, stage: ir.Stage, attempt: _Attempt, names: Names) -> ir.Stage:
+    parallelism = Parallelism(extraction, number)
+    wanted = attempt.options.threads
+    threads = wanted or DEFAULT_THREADS[2]
+    mapped = map_stage(stage, parallelism, attempt.shape(threads), names)
+    if wanted is None and threads_used(mapped) == 1:
+        threads = DEFAULT_THREADS[1]
+        mapped = map_stage(stage, parallelism, attempt.shape(threads), names)
+    return replace(mapped, threads=threads, blocks=attempt.options.blocks or ())
 
 
-def _fresh(kernel: ir.Kernel, wish: str) -> str:
-    taken = {n.variable for n in nodes_of(kernel.stages, ir.Loop)} | {
-        n.variable for n in nodes_of(kernel.stages, ir.Axis)
-    }
-    taken |= {b.name for b in kernel.buffers} | set(kernel.sizes) | {name for name, _ in kernel.scalars}
-    count, name = 0, wish
-    while name in taken:
-        count += 1
-        name = f"{wish}{count}"
-    return name
+def _extracted(kernel: ir.Kernel, scop: Scop) -> Extraction:
+    return isl.bounded(scop.context.get_ctx(), BUDGET, lambda: extract(kernel, scop.context))
+
+
+def _without_ranges(kernel: ir.Kernel) -> ir.Kernel:
+    """Each stage's range as a loop like the others."""
+    stages = []
+    for stage in kernel.stages:
+        if stage.parallel is not None:
+            stage = replace(stage, parallel=None, body=(replace(stage.parallel, body=stage.body),), grain=1)
+        stages.append(stage)
+    return replace(kernel, stages=tuple(stages))
+
+
+def _described(kernel: ir.Kernel) -> Iterator[str]:
+    for stage in kernel.stages:
+        divided = [f"{loop.variable} on {loop.mapping}" for loop in nodes_of(stage, ir.Loop) if loop.mapping]
+        barriers = sum(1 for _ in nodes_of(stage, ir.Barrier))
+        shared = _listed(b.name for b in kernel.buffers if b.space is ir.Space.SHARED and _touches(stage, b.name))
+        yield (
+            f"{stage.name}: {', '.join(divided) or 'one thread'}"
+            + (f"; barriers: {barriers}" if barriers else "")
+            + (f"; shared by a block: {shared}" if shared else "")
+        )
+
+
+def _listed(names: Iterator[str]) -> str:
+    return ", ".join(names)
+
+
+def _touches(stage: ir.Stage, buffer: str) -> bool:
+    accesses: Sequence[ir.Load | ir.Store] = [*nodes_of(stage, ir.Load), *nodes_of(stage, ir.Store)]
+    return any(access.buffer == buffer for access in accesses)
