@@ -52,24 +52,43 @@ def place_accesses(kernel: ir.Kernel, machine: Machine) -> Placed:
 class _Around:
     """The loops and then the tile axes around a place, with how often each runs (None: unknown).
 
-    `nodes` tell loops apart that have one name.
+    `nodes` tell loops apart that have one name; `starts` say where each begins, which may depend on those outside.
     """
 
     loops: tuple[tuple[str, int | None], ...] = ()
     axes: tuple[tuple[str, int | None], ...] = ()
     nodes: tuple[int, ...] = ()
+    starts: tuple[tuple[str, Linear], ...] = ()
     ranges: Ranges = field(default_factory=dict)
 
     def loop(self, loop: ir.Loop) -> _Around:
         low, _ = bounds_of(linear(loop.lower), self.ranges)
         _, high = bounds_of(linear(loop.upper), self.ranges)
-        count = None if low is None or high is None else max(0, -(-(high - low) // loop.step))
+        start = linear(loop.lower)
+        _, length = bounds_of(linear(loop.upper).plus(start, -1), self.ranges)
+        count = None if length is None else max(0, -(-length // loop.step))
         ranges = {**self.ranges, loop.variable: (low, None if high is None else high - 1)}
-        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), ranges)
+        starts = (*self.starts, (loop.variable, start))
+        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), starts, ranges)
 
     def tile(self, tile: ir.Tile) -> _Around:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]
-        return replace(self, axes=tuple((axis.variable, axis.extent) for axis in axes))
+        starts = (*self.starts, *((axis.variable, linear(axis.start)) for axis in axes))
+        return replace(self, axes=tuple((axis.variable, axis.extent) for axis in axes), starts=starts)
+
+    def from_starts(self, form: Linear) -> Linear:
+        """The form with each loop counted from where it begins."""
+        for name, start in reversed(self.starts):
+            form = form.plus(start, form.coefficient(ir.Var(name)))
+        return form
+
+    def moving(self, subscripts: tuple[ir.IntExpr, ...]) -> set[str]:
+        """The loops and axes that move an access, by themselves or by where inner ones begin."""
+        found = {name for name, _ in self.starts if varies_with(subscripts, name)}
+        for name, start in reversed(self.starts):
+            if name in found:
+                found |= {other for other, _ in self.starts if any(varies_with(a, other) for a, _ in start.terms)}
+        return found
 
     def all(self) -> tuple[tuple[str, int | None], ...]:
         return (*self.loops, *self.axes)
@@ -157,7 +176,8 @@ class _Marker:
         if not all(isinstance(extent, ir.Int) for extent in buffer.shape):
             return None
         whole = prod(extent.value for extent in buffer.shape if isinstance(extent, ir.Int))
-        moving = [count for name, count in around.all() if varies_with(access.subscripts, name)]
+        moved = around.moving(access.subscripts)
+        moving = [count for name, count in around.all() if name in moved]
         known = [count for count in moving if count is not None]
         visits = prod(known) if len(known) == len(moving) else whole
         return min(whole, visits) * buffer.dtype.bits // 8
@@ -176,7 +196,7 @@ class _Marker:
             return None
         if not all(isinstance(extent, ir.Int) for extent in buffer.shape):
             return None
-        offset = _offset(buffer, access)
+        offset = around.from_starts(_offset(buffer, access))
         lane, _ = around.axes[-1]
         moves = [(offset.coefficient(ir.Var(name)), count) for name, count in around.all() if count != 1]
         if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
@@ -201,9 +221,10 @@ class _Marker:
         self._notes.append(f"{buffer} asked for {_size(distance * size)} ahead")
 
     def _soon(self, sweep: _Sweep, size: int) -> int:
-        """Some way ahead, in whole iterations of the innermost loop."""
+        """Some way ahead, in iterations of the innermost loop: as many as bring in so many bytes."""
         steps = [sweep.step(name) for name, count in sweep.around.loops if count != 1]
-        return -(-AHEAD_BYTES // (steps[-1] * size)) * steps[-1] if steps else AHEAD_BYTES // size
+        points = prod(count for _, count in sweep.around.axes if count is not None)
+        return -(-AHEAD_BYTES // (points * size)) * steps[-1] if steps else AHEAD_BYTES // size
 
     def _shared_row(self, sweeps: list[_Sweep]) -> int | None:
         """How far apart the rows begin that several sweeps below one loop go through, all in the same way."""

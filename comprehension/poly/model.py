@@ -32,6 +32,7 @@ SCATTER_COST = 1.5  # per lane
 APART = 2.0  # times as much where each lane lies on a cache line of its own
 LINE = 16  # elements of a cache line
 TRANSPOSE_COST = 3.0  # per vector of a square tile
+TRANSPOSED_RUN = 32  # tiles side by side: each row is read 2 KiB at a time, and its page is looked up once for them
 TILE_COST = 0.5  # a tile's share of its loop
 FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
@@ -132,6 +133,7 @@ class Model:
         others = self.outermost_first([m for m in nest.members if m is not rows and m is not lanes])
         outer = tuple(m for m in others[:1] if self._extent(m) > 1)
         first = next(iter(nest.statements()))
+        run = max(1, min(TRANSPOSED_RUN, -(-self._extent(rows) // side) // (2 * self.machine.cores)))
         down, across = (self.scop.statement(first).dims[m.dim(first)] for m in (rows, lanes))
         return TilePlan(
             statement=first,
@@ -139,14 +141,15 @@ class Model:
             lanes=lanes,
             row_extent=side,
             lane_extent=side,
-            row_block=1,
+            row_block=run,
             lane_block=None,
             outer=outer,
             inner=tuple(m for m in others if m not in outer),
             pack_rows=None,
             pack_lanes=None,
             cost=cost,
-            reason=f"{side} by {side} tiles of {down} and {across}, transposed in registers; about {cost:.3g} vectors",
+            reason=f"{side} by {side} tiles of {down} and {across}, transposed in registers, {run} side by side; "
+            f"about {cost:.3g} vectors",
         )
 
     def _widest(self, names: Sequence[str]) -> int:

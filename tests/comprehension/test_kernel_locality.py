@@ -15,7 +15,7 @@ from comprehension.kernel import ir
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.verify import verify_kernel
-from comprehension.kernel.walk import accesses_in
+from comprehension.kernel.walk import accesses_in, walk_nodes
 from comprehension.lang.loops import LoopProgram
 
 SMALL = replace(AVX512, l2_bytes=256, l3_bytes=512)  # nearly everything goes past these caches
@@ -161,3 +161,11 @@ def test_every_width_of_element_is_streamed(dtype: ir.ScalarType) -> None:
         np.testing.assert_array_equal(memory["Y"], values)
     assert "stream(" in native.source.text
     assert "settle()" in native.source.text
+
+
+def test_tiles_side_by_side_in_blocks_are_walked_once() -> None:
+    """A loop that begins where an outer one says moves with it: blocks of a transposition are streamed."""
+    kernel, _ = marked(programs.transpose(256, 256))
+    assert len(streamed(kernel)) == 1
+    loops = [node for node in walk_nodes(kernel.stages[0].body) if isinstance(node, ir.Loop)]
+    assert any(loop.lower != ir.Int(0) for loop in loops)
