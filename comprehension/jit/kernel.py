@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from comprehension.config import config
@@ -97,6 +98,21 @@ class Kernel:
     def report(self) -> Report:
         """Operations, bytes, footprints, limit; seconds of each compilation stage."""
         return Report.from_json(self._artifact[REPORT].decode())
+
+    def export(self, folder: str | Path) -> Path:
+        """Writes the kernel into a folder, to be called from C or NumPy where this package is not installed.
+
+        An object file, a C header and source, a NumPy loader, a README of the interface, and a shared library where
+        a C compiler is at hand.  Returns the loader's path.
+
+        Raises ComprehensionError for a kernel for CUDA or for strided arrays.
+        """
+        from comprehension.jit.export import export
+
+        self.launcher  # noqa: B018 - says what is wrong with a kernel for CUDA
+        machine = self.request.machine
+        described = f"{machine.architecture}, {machine.cpu}, vectors of {machine.vector_bits} bits"
+        return export(self.manifest, self._artifact[OBJECT], self._parameters, described, Path(folder))
 
     def explain(self) -> Explanation:
         """Every stage as text; shows as a page with pictures in notebooks, `.page()` gives it as a document."""
