@@ -201,11 +201,11 @@ class _Marker:
         moves = [(offset.coefficient(ir.Var(name)), count) for name, count in around.all() if count != 1]
         if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
             return None
-        reach = 0  # elements that the shorter moves cover
+        reach, last = 0, 1  # elements that the shorter moves cover; the last tile of a ragged loop covers fewer
         for step, count in sorted(moves, key=lambda move: abs(move[0])):
-            if count is None or abs(step) <= reach:
+            if count is None or abs(step) <= reach - (last - 1):
                 return None
-            reach += abs(step) * (count - 1)
+            reach, last = reach + abs(step) * (count - 1), abs(step)
         return offset
 
     # --- decisions -------------------------------------------------------------------------------------

@@ -163,6 +163,11 @@ def test_every_width_of_element_is_streamed(dtype: ir.ScalarType) -> None:
     assert "settle()" in native.source.text
 
 
+def test_ragged_rows_are_walked_once() -> None:
+    kernel, _ = marked(programs.pointwise_chain(5, 100, 3))
+    assert len(streamed(kernel)) == 1
+
+
 def test_tiles_side_by_side_in_blocks_are_walked_once() -> None:
     """A loop that begins where an outer one says moves with it: blocks of a transposition are streamed."""
     kernel, _ = marked(programs.transpose(256, 256))
