@@ -7,6 +7,7 @@ Invariant: kernels are compiled with numba's own calling convention for pointers
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,19 @@ from typing import Any
 from comprehension.codegen.cuda import CudaEntry, GeneratedCuda, Parameter
 
 Capability = tuple[int, int]
+TOOLS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink", "cuda-bindings")
+"""What makes the machine code: NVVM compiles to PTX, ptxas inside of nvJitLink assembles it."""
+
+
+def toolchain() -> dict[str, str]:
+    """The versions of the tools; "absent" for what is not installed."""
+    found = {}
+    for tool in TOOLS:
+        try:
+            found[tool] = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            found[tool] = "absent"
+    return found
 
 
 class CudaCompileError(Exception):
