@@ -115,13 +115,15 @@ def _against(rows: Mapping[str, Row], column: str, peer: Callable[[Row], str | N
 
 def _judged(what: str, goal: float, values: Mapping[str, Array]) -> str:
     if not values:
-        return f"{what}: no case measured"
+        return f"      {what}: no case measured"
     mean = geometric_mean(list(values.values()))
     return f"{'met ' if mean.meets(goal) else 'open'}  {what} ≥ {goal}: {mean}, {len(values)} cases"
 
 
 def _each(what: str, goal: float, values: Mapping[str, Array]) -> str:
     """A goal for every case; names those that miss it."""
+    if not values:
+        return f"      {what}: no case measured"
     figures = {name: _figure(float(np.median(v)), _medians(v)) for name, v in values.items()}
     missing = [f"{name} {figure}" for name, figure in figures.items() if not figure.meets(goal)]
     return (

@@ -21,6 +21,7 @@ from comprehension.poly.nest import Nest
 from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
 from comprehension.poly.tile_plan import TilePlan
+from comprehension.poly.tile_traffic import Level, Touched, fetched
 
 
 def tiles(kernel: ir.Kernel) -> list[ir.Tile]:
@@ -147,6 +148,51 @@ def test_every_register_tile_that_the_model_considers_is_right(
     for number in range(0, max(considered), 5):
         monkeypatch.setattr(ContractionModel, "plan", nth(number))
         assert_right(program, compile_program(program))
+
+
+@pytest.mark.parametrize(
+    "program", [programs.matmul(9, 21, 200), programs.linear(9, 21, 200)], ids=["plain", "epilogue"]
+)
+def test_reductions_in_blocks_keep_their_order_and_are_right(
+    program: LoopProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums wait in memory between blocks; what follows the reduction runs in the last block only."""
+    whole = ContractionModel.plans
+
+    def cut(model: ContractionModel, nest: Nest) -> TilePlan | None:
+        plans = [plan for plan in whole(model, nest) if plan.reduced_dim is not None]
+        return min(plans, key=lambda plan: plan.cost, default=None)
+
+    monkeypatch.setattr(ContractionModel, "plan", cut)
+    small = replace(AVX512, l1_bytes=20 << 10, l2_bytes=40 << 10)
+    kernel = compile_program(program, math="strict", machine=small)
+    loads = [t for t in tiles(kernel) for s in t.body if isinstance(s, ir.Store) and s.role is ir.StoreRole.COPY]
+    assert any(
+        kernel.buffer(s.buffer).space is ir.Space.REGISTER for t in loads for s in t.body if isinstance(s, ir.Store)
+    )
+    assert_right(program, kernel)
+
+
+def test_a_second_multiply_add_unit_asks_for_wider_tiles() -> None:
+    """One unit waits for multiply-adds, two wait for loads: more vectors a row, fewer rows to broadcast."""
+
+    def vectors(units: int) -> int:
+        kernel = compile_program(programs.matmul(96, 192, 64), machine=replace(AVX512, fma_units=units))
+        extent = kernel.buffer("C_tile").shape[1]
+        assert isinstance(extent, ir.Int)
+        return extent.value // 16
+
+    assert vectors(2) >= vectors(1)
+    assert vectors(2) > 2
+
+
+def test_lines_are_counted_once_where_they_stay_near() -> None:
+    """A(m, k), rows of 64: read once where all of it fits, again for each of 4 tiles of n where it does not."""
+    read = Touched(axes=((1, 0, 0), (0, 0, 1)), strides=(64, 1))  # indices m, n, k
+    levels = [Level(1, 16, 4), Level(0, 8, 2), Level(2, 1, 64)]
+    sizes = {0: 16, 1: 64, 2: 64}
+    assert fetched([read], levels, sizes, capacity=1000)[0] == pytest.approx(64, rel=0.1)
+    assert fetched([read], levels, sizes, capacity=16)[0] >= 4 * 60
 
 
 def test_a_spent_budget_leaves_plain_loops_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

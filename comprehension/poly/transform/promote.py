@@ -209,7 +209,7 @@ def register_tile(
     copied_in = footprint(node, accesses)
     if not reads_before_writing(accesses, members, scop):
         copied_in = _beyond(copied_in, footprint(node, [scop.statement(accesses[0].statement).write]))
-    copied_out = None if stays else footprint(node, writes)
+    copied_out = None if stays and copied_in is None else footprint(node, writes)
     return RegisterTile(promotion, points, copied_in, copied_out)
 
 
