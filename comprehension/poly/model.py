@@ -36,6 +36,8 @@ TRANSPOSED_RUN = 32  # tiles side by side: each row is read 2 KiB at a time, and
 TILE_COST = 0.5  # a tile's share of its loop
 FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
+FAR_VECTORS = 8  # where each is added from another page: half a KiB of it at once
+PAGE = 1024  # elements
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
 
 
@@ -211,8 +213,20 @@ class Model:
             return max(1, self.options.vectorize)
         if extent < vector:
             return 1 << max(0, extent - 1).bit_length()
-        most = max(1, min(MOST_VECTORS, 16 // len(names), extent // vector))
+        limit = FAR_VECTORS if self._reads_pages_apart(nest, member) else MOST_VECTORS
+        most = max(1, min(limit, 16 // len(names), extent // vector))
         return vector * min(range(most, 0, -1), key=lambda count: _tiles_cost(extent, vector * count, count))
+
+    def _reads_pages_apart(self, nest: Nest, member: Member) -> bool:
+        """Whether loops inside go from page to page, a vector along the member from each: more of each page then."""
+        around = {(name, m.dim(name)) for m in nest.members for name in nest.statements()}
+        return any(
+            pattern.strides[member.dim(name)] == 1 and abs(step or 0) >= PAGE
+            for name in nest.statements()
+            for pattern in self.patterns.of(name)
+            for dim, step in enumerate(pattern.strides)
+            if not pattern.is_write and (name, dim) not in around
+        )
 
     def _may_split(self, nest: Nest, member: Member) -> bool:
         """Updates whose only dependences along the member are those of their own declared reductions."""

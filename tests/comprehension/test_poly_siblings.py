@@ -83,3 +83,10 @@ def test_shared_sweeps_compute_what_the_text_says(text: str, math: str, machine:
     expected = run(found, arrays)
     for name, value in interpret(kernel, arrays).items():
         np.testing.assert_allclose(value, expected[name], rtol=2.0**-20, err_msg=name)  # small integers; one division
+
+
+@pytest.mark.parametrize(("columns", "lanes"), [(4096, 128), (256, 64)], ids=["pages apart", "rows in one page"])
+def test_sums_over_far_rows_take_more_of_each(columns: int, lanes: int) -> None:
+    kernel = compile_program(program("def f(float(M,N) X) -> (Y) { Y(n) +=! X(m,n) }", 9, columns))
+    tiles = [node for stage in kernel.stages for node in walk_nodes(stage.body) if isinstance(node, ir.Tile)]
+    assert {tile.lanes.extent for tile in tiles} == {lanes}
