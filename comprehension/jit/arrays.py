@@ -172,6 +172,11 @@ def _fitted(value: float, dtype: ScalarType, name: str) -> Array:
 
 
 def _by_dlpack(value: Any, name: str) -> Array:
+    if getattr(value, "requires_grad", False):  # its library would never learn what became of it
+        raise ComprehensionError(
+            f"{name}: this {_kind(value)} requires grad, and a comprehension is on no tape: pass it .detach()ed, or"
+            " give the comprehension a gradient (torch.autograd.Function, minitensor.operator)"
+        )
     try:
         device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
         if int(device) in _DLPACK_CPU:
