@@ -28,6 +28,12 @@ Target = Literal["cpu", "cuda"]
 Sizes = Literal["static", "symbolic"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_LIBRARIES = ("numba", "llvmlite", "islpy", "numpy")
+_CUDA_LIBRARIES = (
+    "numba-cuda",
+    "nvidia-nvvm",
+    "nvidia-nvjitlink",
+)  # where they are absent, kernels have no machine code
 _EMITTER = ("jit/emit.py", "jit/native.py", "jit/request.py", "codegen/**/*.py")
 _COMPILER = (
     *_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "stages.py", "machine.py", "options.py",
@@ -130,7 +136,7 @@ def key_of_text(text: str) -> str:
 def fingerprint(kind: str) -> str:
     """A hash of what turns a request of this kind into code: Python, libraries, the compiler's own files."""
     digest = hashlib.sha256(sys.version.encode())
-    for library in ("numba", "llvmlite", "islpy", "numpy"):
+    for library in (*_LIBRARIES, *(() if kind == "source" else _CUDA_LIBRARIES)):
         digest.update(f"{library}={_version(library)}\n".encode())
     for pattern in _EMITTER if kind == "source" else _COMPILER:
         for path in sorted(_PACKAGE.glob(pattern)):

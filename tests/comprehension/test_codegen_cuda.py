@@ -12,6 +12,7 @@ import texts
 
 from comprehension.codegen.cuda import generate_cuda
 from comprehension.codegen.function import CodegenError
+from comprehension.jit import request
 from comprehension.jit.cuda import lower_to_cuda
 from comprehension.jit.cuda_simulator import CudaSimulator, SimulationError
 from comprehension.jit.expression import evaluate
@@ -198,6 +199,14 @@ def test_what_threads_cannot_run_is_refused():
     tiled = replace(stage, parallel=None, body=(replace(stage.parallel, body=stage.body),))
     with pytest.raises(CodegenError, match="threads are made from plain loops"):
         generate_cuda(replace(kernel, stages=(tiled,)))
+
+
+def test_kernels_are_made_anew_for_other_tools(monkeypatch):
+    """A kernel that was cached without NVIDIA's compiler has no machine code."""
+    before = request.fingerprint.__wrapped__("comprehension")
+    versions = request._version
+    monkeypatch.setattr(request, "_version", lambda name: "0.0" if name == "nvidia-nvvm" else versions(name))
+    assert request.fingerprint.__wrapped__("comprehension") != before
 
 
 # --- machine code -----------------------------------------------------------------------------------
