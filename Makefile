@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 JOBS ?= 2
 
-.PHONY: help demo test check docs bench fuzz test-cuda-compile record-torch wheel clean
+.PHONY: help demo test check docs refresh-docs bench fuzz test-cuda-compile record-torch wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,10 @@ $(VENV)/.docs: $(VENV)/.installed
 
 docs: $(VENV)/.docs  ## the documentation as HTML in docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+refresh-docs: $(VENV)/.installed  ## write the results of the examples in the docs, and the pictures, anew
+	$(RUN) docs/refresh.py docs/*.md docs/stages/*.md
+	$(RUN) docs/pictures.py
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[bench]'

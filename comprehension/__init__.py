@@ -4,8 +4,8 @@
     module = tc.define("def matmul(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }")
     C = module.matmul(A, B)
 
-Names are loaded at first use: `import comprehension` alone costs nothing, so that libraries which only share its
-allocator or its trees stay quick to import.
+Names are loaded at first use, so that libraries which only share its allocator or its trees stay quick to import;
+`config` and `statistics` at once, because their module has the same name and would otherwise stand in their place.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from comprehension.config import config as config
+from comprehension.config import statistics as statistics
+
 if TYPE_CHECKING:
     from comprehension.api import Comprehension as Comprehension
     from comprehension.api import IndexRange as IndexRange
     from comprehension.api import Module as Module
     from comprehension.api import define as define
-    from comprehension.config import config as config
-    from comprehension.config import statistics as statistics
     from comprehension.errors import ComprehensionError as ComprehensionError
     from comprehension.errors import ComprehensionWarning as ComprehensionWarning
     from comprehension.errors import IllegalSchedule as IllegalSchedule
@@ -42,8 +43,6 @@ _HOMES = {
     "ComprehensionWarning": "comprehension.errors",
     "IllegalSchedule": "comprehension.errors",
     "CompilationError": "comprehension.jit.failure",
-    "config": "comprehension.config",
-    "statistics": "comprehension.config",
 }
 
 __all__ = [

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from comprehension.lang.tree import Span
+if TYPE_CHECKING:
+    from comprehension.lang.tree import Span
 
 MAX_MESSAGE = 4_000  # characters of str(error)
 _MAX_LINE = 160  # a longer source line is cut around the caret

@@ -22,6 +22,7 @@ _STAGE_FILE = re.compile(r"(\d\d)-([a-z-]+)\.(tc|txt|py)")
 _TITLES = {
     "source": "The comprehension",
     "loops": "Loops: ranges inferred, types resolved",
+    "joined-loops": "Loops, those that count as one joined",
     "scop": "Domains and accesses",
     "dependences": "Dependences that every schedule must keep",
     "schedule": "Schedule",
@@ -108,7 +109,8 @@ def explanation_of(name: str, artifact: Mapping[str, bytes], heading: str = "") 
     """
     sections = []
     for file in sorted(artifact):
-        if match := _STAGE_FILE.fullmatch(file):
+        match = _STAGE_FILE.fullmatch(file)
+        if match and artifact[file].strip():  # a stage that changed nothing says nothing
             title = _TITLES.get(match.group(2), match.group(2).replace("-", " ").capitalize())
             sections.append(Section(file, title, artifact[file].decode()))
     certificate = Certificate.from_json(artifact[CERTIFICATE].decode()) if CERTIFICATE in artifact else None

@@ -39,7 +39,7 @@ class Certificate:
         return self.text
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self))  # properties keep the order in which they are proved
 
     @classmethod
     def from_json(cls, text: str) -> Certificate:

@@ -32,6 +32,10 @@ class Dependence:
     relation: isl.Map
     is_reduction: bool = False  # between updates of one declared reduction, through its target
 
+    def __str__(self) -> str:
+        inside = " (reduction)" if self.is_reduction else ""
+        return f"{self.kind} {self.source} -> {self.sink} through {self.tensor}{inside}: {self.relation}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dependences:
@@ -45,6 +49,9 @@ class Dependences:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_between", _grouped(self.edges, lambda edge: (edge.source, edge.sink)))
         object.__setattr__(self, "_through", _grouped(self.edges, lambda edge: edge.tensor))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.edges))
 
     def relation(self, kind: str, *, reductions: bool = True) -> isl.UnionMap:
         chosen = (e.relation for e in self.edges if e.kind == kind and (reductions or not e.is_reduction))

@@ -83,6 +83,16 @@ class Scop:
         object.__setattr__(self, "_by_name", {s.name: s for s in self.statements})
         object.__setattr__(self, "_by_tensor", {tensor: tuple(accesses) for tensor, accesses in found.items()})
 
+    def __str__(self) -> str:
+        """Each statement's domain, and what it writes and reads."""
+        lines: list[str] = []
+        for statement in self.statements:
+            lines.append(f"{statement.name} ({statement.role.value}): {statement.domain}")
+            for access in statement.accesses:
+                kind = "writes" if access.is_write else "reads"
+                lines.append(f"    {kind} {access.relation}" + ("" if access.exact else "    (over-approximated)"))
+        return "\n".join(lines)
+
     def statement(self, name: str) -> ScopStatement:
         return self._by_name[name]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,12 @@ def test_options_travel(name: str) -> None:
     options = options_of(name)
     assert MappingOptions.from_json(options.to_json()) == options
     assert options_of(options) is options and options_of(None) == MappingOptions()
+
+
+def test_the_packages_config_is_the_settings_whatever_was_imported_before() -> None:
+    code = (
+        "import comprehension as tc; tc.define('def f(float(N) A) -> (B) { B(i) = A(i) }');"
+        " import comprehension.config; print(type(tc.config).__name__, type(tc.statistics).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Config", "Statistics"]
