@@ -59,7 +59,8 @@ def _example(example: doctest.Example, want: str) -> str:
     indent = " " * example.indent
     first, *rest = example.source.rstrip("\n").split("\n")
     lines = [f"{indent}>>> {first}", *(f"{indent}... {line}".rstrip() for line in rest)]
-    lines += [f"{indent}{line}" if line else f"{indent}<BLANKLINE>" for line in want.rstrip("\n").split("\n") if want]
+    results = want.removesuffix("\n").split("\n") if want else []
+    lines += [f"{indent}{line}" if line else f"{indent}<BLANKLINE>" for line in results]
     return "\n".join(lines) + "\n"
 
 
