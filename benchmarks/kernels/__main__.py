@@ -68,7 +68,8 @@ def _run(
     whole = len(cases) == len(CASES) and set(names) == set(SIDES) and set(columns) == set(COLUMNS) and rounds is None
     kept = _Kept(threads) if whole else None
     rows: dict[str, Any] = dict(kept.rows) if kept else {}
-    cpus = sorted(os.sched_getaffinity(0))[-threads:]
+    usable = os.sched_getaffinity(0)
+    cpus = sorted(usable)[-threads:]
     os.sched_setaffinity(0, cpus)  # the limits are measured where the sides run
     sides = [Side(name, threads, cpus) for name in names]
     start = time.perf_counter()
@@ -83,6 +84,7 @@ def _run(
     finally:
         for side in sides:
             side.close()
+        os.sched_setaffinity(0, usable)
     click.echo(f"{len(cases)} cases on {threads} threads in {time.perf_counter() - start:.0f} s")
     click.echo(goals(rows, two_fmas=_has_two_fmas(rows)))
     if kept:
