@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 JOBS ?= 2
 
-.PHONY: help demo test check docs refresh-docs bench fuzz test-cuda-compile record-torch wheel clean
+.PHONY: help demo test check docs refresh-docs bench memory fuzz test-cuda-compile record-torch wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -50,6 +50,9 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench  ## side-by-side measurements; JSON under benchmarks/results/
 	$(RUN) -m benchmarks
+
+memory: $(VENV)/.installed  ## 10 000 kernels loaded, called and dropped: the program's memory stays flat
+	$(RUN) -m benchmarks.kernel_memory
 
 record-torch: $(VENV)/.bench  ## record PyTorch's values that tests compare with
 	$(RUN) -m benchmarks.record_torch
