@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from click.testing import CliRunner
 
-from examples import local_attention, user_operator
+from examples import gallery, local_attention, user_operator
 
 
 def test_local_attention() -> None:
@@ -17,3 +18,15 @@ def test_user_operator() -> None:
     result = CliRunner().invoke(user_operator.main, ["--rows", "32", "--steps", "24"])
     assert result.exit_code == 0, result.output
     assert "gated_grad_" in result.output  # fused under its own name
+
+
+@pytest.mark.parametrize("example", gallery.EXAMPLES, ids=lambda example: example.plain.__name__)
+def test_gallery(example: gallery.Example) -> None:
+    kernel = gallery.check(example, 40)
+    assert kernel.certificate and kernel.name == example.plain.__name__
+
+
+def test_gallery_as_a_program() -> None:
+    result = CliRunner().invoke(gallery.main, ["--size", "40"])
+    assert result.exit_code == 0, result.output
+    assert all(example.note in result.output for example in gallery.EXAMPLES)
