@@ -16,17 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from comprehension.errors import ComprehensionError, ComprehensionWarning
+from comprehension.errors import ComprehensionError, ComprehensionWarning, Diagnostic
 from comprehension.jit import client
 from comprehension.jit.arguments import Arguments, is_scalar, layouts_of, specs_of, take_arguments
+from comprehension.jit.arrays import Array
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate
 from comprehension.jit.kernel import Kernel as Kernel
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
+from comprehension.jit.targets import Wanted, take_targets
 from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
+from comprehension.lang.expressions import propose
 from comprehension.lang.frontend import analyse
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, Role, TensorInfo
@@ -89,14 +92,17 @@ class Module:
         try:
             return self._comprehensions[name]
         except KeyError:
-            raise ComprehensionError(f"unknown function {name!r}; there are {', '.join(self.defs)}") from None
+            raise ComprehensionError(self._unknown(name)) from None
 
     def __getattr__(self, name: str) -> Comprehension:
         found = self.__dict__.get("_comprehensions", {}).get(name)
         if found is None:
-            raise AttributeError(f"unknown function {name!r}; there are {', '.join(self.defs)}")
+            raise AttributeError(self._unknown(name))
         comprehension: Comprehension = found
         return comprehension
+
+    def _unknown(self, name: str) -> str:
+        return f"unknown function {name!r}; there are {', '.join(self.defs)}{propose(name, self.defs)}"
 
     def __iter__(self) -> Iterator[Comprehension]:
         return iter(self._comprehensions.values())
@@ -208,12 +214,20 @@ class Comprehension:
         arguments = take_arguments(self.definition, inputs)
         program = infer(self.definition, arguments.specs)
         arrays, scalars = self._split(arguments)
-        outputs = [t.name for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
-        given = _named_outputs(self.name, outputs, out)
-        found = run(program, arrays, scalars, given)
+        outputs = [t for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
+        given: dict[str, Array] = {}
         if out is not None:
+            known = {name: value.item() for name, value in scalars.items()}
+            specs = [(t.name, _spec(f"{self.name}: {t.name}", t, known)) for t in outputs]
+            wanted = [Wanted(name, tuple(map(int, spec.shape)), spec.dtype.numpy) for name, spec in specs]
+            targets = take_targets(self.name, wanted, out, list(arrays.items()), arguments.family)
+            given = {result.name: target.copy() for result, target in zip(wanted, targets, strict=True)}
+        found = run(program, arrays, scalars, given, self.definition.text)
+        if out is not None:  # written at last: an error on the way leaves the caller's arrays as they were
+            for result, target in zip(wanted, targets, strict=True):
+                np.copyto(target, found[result.name])
             return out
-        results = [arguments.family.wrap(found[name]) for name in outputs]
+        results = [arguments.family.wrap(found[t.name]) for t in outputs]
         return results[0] if len(results) == 1 else tuple(results)
 
     def infer(self, *inputs: Any) -> Shapes:
@@ -228,7 +242,8 @@ class Comprehension:
         known = {name: np.asarray(value).item() for name, value in values.items() if not isinstance(value, Spec)}
         for precondition in program.preconditions:
             if _value(precondition.condition, known) == 0:
-                raise ComprehensionError(f"{self.name}: {precondition.message}")
+                place = Diagnostic.at(f"{self.name}: {precondition.message}", precondition.span, self.definition.text)
+                raise ComprehensionError([place])
         found = tuple(
             _spec(f"{self.name}: {tensor.name}", tensor, known)
             for tensor in program.tensors
@@ -388,12 +403,3 @@ def _value(expr: tree.Expr, known: dict[str, Any]) -> float | None:
         return evaluate(text_of_tree(expr), known)
     except KeyError:
         return None
-
-
-def _named_outputs(name: str, outputs: Sequence[str], out: Any) -> dict[str, Any] | None:
-    if out is None:
-        return None
-    values = out if isinstance(out, tuple) else (out,)
-    if len(values) != len(outputs):
-        raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(outputs)}")
-    return dict(zip(outputs, values, strict=True))

@@ -25,12 +25,11 @@ from comprehension.jit.arrays import (
     view_of,
 )
 from comprehension.lang import tree
+from comprehension.lang.binding import check_count, check_specs
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.loops import Role
 from comprehension.lang.types import ScalarType, Spec
 from comprehension.layout import Layout, Layouts
-
-LARGEST_SIZE = (1 << 31) - 1  # sizes are int32 values in the language
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
 
     Raises ComprehensionError: number of arguments, dtype, rank, a size that is 4 here and 5 there.
     """
-    check_count(definition, inputs)
+    check_count(definition, len(inputs))
     views: list[Array] = []
     families: list[Family] = []
     for param, value in zip(definition.parameters, inputs, strict=True):
@@ -89,7 +88,7 @@ def spec_of(definition: CheckedDef, param: tree.Param, value: Any) -> Spec:
 
 def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     """The specs of arrays, Specs or scalars in the order of the parameters, checked."""
-    check_count(definition, inputs)
+    check_count(definition, len(inputs))
     specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, inputs, strict=True))
     check_specs(definition, specs)
     return specs
@@ -111,50 +110,6 @@ def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -
             if layout is not None and len(layout) == definition.tensor(name).rank:
                 found.append((name, layout))
     return tuple(sorted(found))
-
-
-def check_count(definition: CheckedDef, inputs: Sequence[Any]) -> None:
-    expected = len(definition.parameters)
-    if len(inputs) != expected:
-        names = ", ".join(param.name for param in definition.parameters)
-        raise ComprehensionError(
-            f"{definition.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {len(inputs)}"
-        )
-
-
-def check_specs(definition: CheckedDef, specs: Sequence[Spec]) -> None:
-    """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
-    sizes: dict[str, tuple[int | str, str]] = {}
-    for param, spec in zip(definition.parameters, specs, strict=True):
-        label = f"{definition.name}: {param.name}"
-        kind = param.type
-        if kind is None:
-            continue
-        if spec.dtype is not kind.scalar:
-            raise ComprehensionError(
-                f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)"
-            )
-        if len(kind.dims) != len(spec.shape):
-            raise ComprehensionError(
-                f"{label}: expected {len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
-            )
-        for axis, (dim, found) in enumerate(zip(kind.dims, spec.shape, strict=True)):
-            _check_dim(label, axis, dim, found, sizes)
-
-
-def _check_dim(
-    label: str, axis: int, dim: str | int, found: int | str, sizes: dict[str, tuple[int | str, str]]
-) -> None:
-    if isinstance(found, int) and not 0 <= found <= LARGEST_SIZE:
-        raise ComprehensionError(f"{label}: dimension {axis} has {found} elements; the limit is {LARGEST_SIZE}")
-    if isinstance(dim, int):
-        if found != dim:
-            raise ComprehensionError(f"{label}: expected {dim} elements along dimension {axis}, found {found}")
-        return
-    here = f"dimension {axis} of {label.rpartition(' ')[2]}"
-    known, where = sizes.setdefault(dim, (found, here))
-    if known != found:
-        raise ComprehensionError(f"{label}: {dim} is {found} here ({here}) and {known} there ({where})")
 
 
 def is_input(value: Any) -> bool:

@@ -160,15 +160,20 @@ def _fitted(value: float, dtype: ScalarType, name: str) -> Array:
     if dtype.is_integer:
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= value <= limits.max:
-            raise ComprehensionError(f"{name}: {value} does not fit {dtype}")
+            raise ComprehensionError(f"{name}: {_shown(value)} does not fit {dtype}")
     try:
         with np.errstate(over="ignore"):
             fitted = np.array([value], dtype.numpy)
     except OverflowError:  # an int beyond every float
         fitted = np.array([np.inf])
     if dtype.is_float and np.isinf(fitted[0]) and value not in (float("inf"), float("-inf")):
-        raise ComprehensionError(f"{name}: {value} does not fit {dtype}")
+        raise ComprehensionError(f"{name}: {_shown(value)} does not fit {dtype}")
     return fitted
+
+
+def _shown(value: float) -> str:
+    """A number for a message; Python refuses to write integers of thousands of digits."""
+    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >= 2**128 else str(value)
 
 
 def _by_dlpack(value: Any, name: str) -> Array:

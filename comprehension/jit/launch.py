@@ -30,10 +30,10 @@ from comprehension.jit.arrays import (
     scalar_of,
     view_of,
 )
-from comprehension.jit.binding import Binding, OutputPlan
+from comprehension.jit.binding import Binding
 from comprehension.jit.memory import allocate, allocate_zeroed
-from comprehension.jit.overlap import overlap, overlaps_itself
 from comprehension.jit.runner import Runner
+from comprehension.jit.targets import Wanted, take_targets
 from comprehension.jit.variants import Compile, Variants
 from comprehension.lang.types import ScalarType
 
@@ -178,50 +178,16 @@ class Launcher:
         return start
 
     def _targets(self, binding: Binding, out: Any, arrays: Sequence[Array], family: Family) -> list[Array]:
-        """The caller's output arrays, checked: number, type, shape, writable, no overlap."""
-        values = out if isinstance(out, tuple) else (out,)
-        name = self.manifest.name
-        if len(values) != len(self._outputs):
-            raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(self._outputs)}")
-        targets: list[Array] = []
-        for slot, value, plan in zip(self._outputs, values, binding.outputs, strict=True):
-            if type(value) is np.ndarray and family is NUMPY and _fits(value, plan):
-                targets.append(value)
-                continue
-            label = f"{name}: out={slot.name}"
-            target, kind = (value, NUMPY) if type(value) is np.ndarray else view_of(value, label)
-            if kind.name != family.name and arrays:
-                raise ComprehensionError(f"{label} is an array of {kind.name}, the inputs are of {family.name}")
-            if target.dtype != plan.dtype or target.shape != plan.shape:
-                raise ComprehensionError(
-                    f"{label}: expected {plan.dtype} of shape {plan.shape},"
-                    f" found {target.dtype} of shape {target.shape}"
-                )
-            if not target.flags.writeable:
-                raise ComprehensionError(f"{label} is read-only")
-            targets.append(target)
-        self._check_overlap(targets, arrays)
-        return targets
-
-    def _check_overlap(self, targets: Sequence[Array], arrays: Sequence[Array]) -> None:
-        for number, target in enumerate(targets):
-            names = [slot.name for slot in self._inputs] + [slot.name for slot in self._outputs[:number]]
-            for name, other in zip(names, [*arrays, *targets[:number]], strict=True):
-                if overlap(target, other):
-                    raise ComprehensionError(
-                        f"{self.manifest.name}: out={self._outputs[number].name} overlaps {name}; pass a copy of one"
-                    )
-            if overlaps_itself(target):
-                raise ComprehensionError(f"{self.manifest.name}: out={self._outputs[number].name} overlaps itself")
+        """The caller's output arrays, checked."""
+        plans = zip(self._outputs, binding.outputs, strict=True)
+        wanted = [Wanted(slot.name, plan.shape, plan.dtype) for slot, plan in plans]
+        inputs = [(slot.name, array) for slot, array in zip(self._inputs, arrays, strict=True)]
+        return take_targets(self.manifest.name, wanted, out, inputs, family)
 
 
 def _results(outputs: Sequence[Array], family: Family) -> Any:
     results = outputs if family is NUMPY else [family.wrap(output) for output in outputs]
     return results[0] if len(results) == 1 else tuple(results)
-
-
-def _fits(value: Array, plan: OutputPlan) -> bool:
-    return value.dtype is plan.dtype and value.shape == plan.shape and value.flags.writeable
 
 
 def _copied(array: Array) -> Array:

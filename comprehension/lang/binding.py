@@ -1,77 +1,80 @@
-"""Specifications of inputs against the header of a def: what each size is.
+"""Specifications of inputs against the header of a def: whether they fit, and what each size is.
 
 In: a checked def and one `Spec` per parameter (or none: every size symbolic).
 Out: each size as a form: a number, or the name that stands for it.
-Invariant: two sizes given the same name in the specifications become the first of them.
+Invariant: specs that pass have the right number, types and ranks, and one value for each size (reference section 2, "at
+run time"); two sizes given the same name in the specifications become the first of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comprehension.errors import ComprehensionError, shorten
+from comprehension.errors import ComprehensionError
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Linear, number, variable
-from comprehension.lang.tree import Param
 from comprehension.lang.types import Spec
 
 
-def bind_sizes(checked: CheckedDef, specs: Sequence[Spec] | None, static: bool) -> dict[str, Linear]:
+def bind_sizes(checked: CheckedDef, specs: Sequence[Spec] | None) -> dict[str, Linear]:
     """What every size of the def is.
 
-    Raises ComprehensionError for a wrong number of arguments, a dtype, a rank, a constant dimension or two
-    different values of one size.
+    Raises ComprehensionError for specs that do not fit.
     """
     if specs is None:
         return {name: variable(name) for name in checked.sizes}
-    if len(specs) != len(checked.parameters):
-        raise ComprehensionError(
-            f"{checked.name} takes {len(checked.parameters)} arguments, but {len(specs)} are given"
-        )
-    bound: dict[str, tuple[int | str, str]] = {}  # size -> value and where it was seen
-    for parameter, spec in zip(checked.parameters, specs, strict=True):
-        _check_spec(checked, parameter, spec, static)
-        assert parameter.type is not None, "inputs have their types"
-        for axis, (dim, value) in enumerate(zip(parameter.type.dims, spec.shape, strict=True)):
-            place = f"dimension {axis} of '{parameter.name}'"
-            if isinstance(dim, int):
-                if isinstance(value, int) and value != dim:
-                    raise ComprehensionError(f"{checked.name}: {place} must be {dim}, not {value}")
-                continue
-            known, first = bound.setdefault(dim, (value, place))
-            if known != value and isinstance(known, int) and isinstance(value, int):
-                raise ComprehensionError(f"{checked.name}: {dim} is {known} in {first}, but {value} in {place}")
-            if isinstance(known, str) and isinstance(value, int):
-                bound[dim] = value, place
-    return _forms(bound)
-
-
-def _check_spec(checked: CheckedDef, parameter: Param, spec: Spec, static: bool) -> None:
-    assert parameter.type is not None, "inputs have their types"
-    name, wanted = parameter.name, parameter.type
-    if spec.dtype is not wanted.scalar:
-        raise ComprehensionError(
-            f"{checked.name}: '{name}' must be {wanted.scalar}, not {spec.dtype}; arrays are never converted"
-        )
-    if len(spec.shape) != len(wanted.dims):
-        raise ComprehensionError(
-            f"{checked.name}: '{name}' must have {len(wanted.dims)} dimensions, not {len(spec.shape)} {spec.shape}"
-        )
-    for value in spec.shape:
-        if isinstance(value, str):
-            if static:
-                message = f"'{name}' has the symbolic size {shorten(value)!r}, which static compilation cannot use"
-                raise ComprehensionError(f"{checked.name}: {message}")
-        elif not 0 <= value <= MAX_INT:
-            raise ComprehensionError(f"{checked.name}: a size of '{name}' is {value}; sizes are from 0 to 2**31 - 1")
-
-
-def _forms(bound: dict[str, tuple[int | str, str]]) -> dict[str, Linear]:
-    """Numbers, or the first size that the specifications call by the same name."""
-    values = {value: number(value) for value, _ in bound.values() if isinstance(value, int)}
+    check_specs(checked, specs)
     forms: dict[str, Linear] = {}
-    first: dict[str, Linear] = {}
-    for size, (value, _) in bound.items():
-        forms[size] = values[value] if isinstance(value, int) else first.setdefault(value, variable(size))
+    first: dict[str, Linear] = {}  # the first size that the specifications call by a name
+    for parameter, spec in zip(checked.parameters, specs, strict=True):
+        assert parameter.type is not None, "inputs have their types"
+        for dim, value in zip(parameter.type.dims, spec.shape, strict=True):
+            if isinstance(dim, str) and dim not in forms:
+                form = number(value) if isinstance(value, int) else first.setdefault(value, variable(dim))
+                forms[dim] = form
     return forms
+
+
+def check_count(checked: CheckedDef, given: int) -> None:
+    """Raises ComprehensionError for a wrong number of arguments."""
+    expected = len(checked.parameters)
+    if given != expected:
+        names = ", ".join(param.name for param in checked.parameters)
+        raise ComprehensionError(
+            f"{checked.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {given}"
+        )
+
+
+def check_specs(checked: CheckedDef, specs: Sequence[Spec]) -> None:
+    """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
+    check_count(checked, len(specs))
+    sizes: dict[str, tuple[int | str, str]] = {}
+    for param, spec in zip(checked.parameters, specs, strict=True):
+        label = f"{checked.name}: {param.name}"
+        kind = param.type
+        assert kind is not None, "inputs have their types"
+        if spec.dtype is not kind.scalar:
+            raise ComprehensionError(
+                f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)"
+            )
+        if len(kind.dims) != len(spec.shape):
+            raise ComprehensionError(
+                f"{label}: expected {len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
+            )
+        for axis, (dim, found) in enumerate(zip(kind.dims, spec.shape, strict=True)):
+            _check_dim(label, f"dimension {axis} of {param.name}", axis, dim, found, sizes)
+
+
+def _check_dim(
+    label: str, here: str, axis: int, dim: str | int, found: int | str, sizes: dict[str, tuple[int | str, str]]
+) -> None:
+    if isinstance(found, int) and not 0 <= found <= MAX_INT:
+        raise ComprehensionError(f"{label}: dimension {axis} has {found} elements; the limit is {MAX_INT}")
+    if isinstance(dim, int):
+        if found != dim:
+            raise ComprehensionError(f"{label}: expected {dim} elements along dimension {axis}, found {found}")
+        return
+    known, where = sizes.setdefault(dim, (found, here))
+    if known != found:
+        raise ComprehensionError(f"{label}: {dim} is {found} here ({here}) and {known} there ({where})")

@@ -89,7 +89,7 @@ def _tensor_argument(argument: Expr, parameter: Declared, readable: Mapping[str,
             )
         raise Fault(f"undefined tensor {quoted(argument.id)}{propose(argument.id, readable)}", argument.span)
     if given.rank != parameter.rank:
-        message = f"{quoted(given.name)} has {given.rank}, but {quoted(parameter.name)} has {parameter.rank}"
+        message = f"{quoted(given.name)} has {given.rank}, but parameter {quoted(parameter.name)} has {parameter.rank}"
         raise Fault(f"wrong number of dimensions: {message}", argument.span)
     if given.dtype is not parameter.dtype:
         message = f"{quoted(given.name)} is {given.dtype}, but {quoted(parameter.name)} must be {parameter.dtype}"

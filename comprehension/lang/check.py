@@ -1,8 +1,9 @@
 """Checks of a program (reference section 2, in its order), types, and the expansion of calls.
 
 In: a tree, from a text or from a program.  Out: one `CheckedDef` per def.
-Invariant: what passes has meaning for some sizes; what does not is one `ComprehensionError` that holds the first
-fault of every statement, in the order of the text.  Trees made by programs go through the same checks.
+Invariant: what passes has meaning for some sizes; what does not is one `ComprehensionError` that holds the faults of
+every statement, in the order of the text, without those that only follow from others.  Trees made by programs go
+through the same checks.
 
 Names: sizes, tensors, scalars, indices and lets of a def share one name space; indices and lets end with their
 statement.  A name on the left that is nothing else is a left index; on the right, in a let, in `exists` or ranged by
@@ -18,7 +19,7 @@ from comprehension.errors import ComprehensionError, Diagnostic
 from comprehension.lang.call import bind_arguments, check_call_shape, find_callee
 from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared, SameSize
 from comprehension.lang.expand import expand_call
-from comprehension.lang.expressions import Fault, Hidden, Readable, Scope, dtype_of, quoted
+from comprehension.lang.expressions import Fault, Readable, Scope, dtype_of, propose, quoted
 from comprehension.lang.header import check_header
 from comprehension.lang.limits import MAX_RANK, MAX_STATEMENTS, TOO_LARGE, is_too_large
 from comprehension.lang.loops import Role
@@ -30,7 +31,7 @@ from comprehension.lang.types import ScalarType, promote
 def check(program: Program, text: str | None = None) -> dict[str, CheckedDef]:
     r"""The checked defs by name; `text` is the source, for the carets of messages.
 
-    Raises ComprehensionError with every fault found, one a statement.
+    Raises ComprehensionError with every fault found.
 
     >>> from comprehension.lang.parser import parse
     >>> text = "def f(float(N) A) -> (B) { B(i) = A(j) }"
@@ -68,6 +69,7 @@ class _DefChecker:
         self.names = header.names
         self.known: dict[str, Declared] = dict(header.inputs)  # inputs, and what statements so far have written
         self.readable = {t.name: Readable(t.dtype, t.rank) for t in header.inputs.values()}
+        self.readable |= {name: Readable(None, 0) for name in header.unknown}
         self.unwritten = {s.target: "temporary" for s in definition.statements if s.target not in self.names}
         self.unwritten |= dict.fromkeys(header.outputs, "output")
         self.scalars = {s.name: s.dtype for s in header.scalars.values()}
@@ -82,12 +84,11 @@ class _DefChecker:
                 self.check_target(statement)
                 self.check_statement(statement)
             except Fault as fault:
-                if not isinstance(fault, Hidden):
-                    self.faults.append(fault)
+                self.faults += fault.all()
                 self.hide(statement)
         for name, param in self.header.outputs.items():
             if name in self.unwritten:
-                self.faults.append(Fault(f"no statement writes output {quoted(name)}", param.span))
+                self.faults.append(Fault(f"no statement writes output {quoted(name)}{self.misspelt(name)}", param.span))
         outputs = [self.known[name] for name in self.header.outputs if name in self.known]
         temporaries = [t for t in self.known.values() if t.role is Role.TEMPORARY]
         return CheckedDef(
@@ -101,6 +102,12 @@ class _DefChecker:
             warnings=tuple(self.warnings),
             text=self.text,
         )
+
+    def misspelt(self, output: str) -> str:
+        """A temporary that may be meant by an output that nothing writes."""
+        temporaries = {s.target for s in self.definition.statements} - self.header.outputs.keys()
+        near = propose(output, temporaries)
+        return near.replace("did you mean", "did you mean it by") if near else ""
 
     def hide(self, statement: Statement) -> None:
         """After a fault: what would follow from a missing write is not reported."""
@@ -175,13 +182,22 @@ class _DefChecker:
 
     def typed_by_itself(self, statement: Statement) -> tuple[TypedStatement, Declared]:
         """The first type that the value has if its target has it, for a target read by its first statement."""
+        first: Fault | None = None
+        typed_once = False
         for dtype in (ScalarType.INT32, ScalarType.FLOAT32, *ScalarType):
             declared = Declared(
                 statement.target, dtype, len(statement.subscripts), self.role(statement), None, statement.span
             )
-            typed = check_statement(statement, self.self_scope(declared), self.names)
+            try:
+                typed = check_statement(statement, self.self_scope(declared), self.names)
+            except Fault as fault:
+                first = first or fault
+                continue
             if typed.node.value.dtype is dtype:
                 return typed, declared
+            typed_once = True
+        if first is not None and not typed_once:
+            raise first
         raise Fault(f"the type of {quoted(statement.target)} depends on itself; annotate it", statement.span)
 
     def role(self, statement: Statement) -> Role:

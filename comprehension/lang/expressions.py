@@ -8,9 +8,10 @@ Rules: reference section 1 (promotion), section 10 (types).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 import numpy as np
 
@@ -36,11 +37,16 @@ _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 
 class Fault(Exception):
-    """One thing that is wrong in a statement; the checker collects them."""
+    """One thing that is wrong in a statement, and the others that stand `beside` it; the checker collects them."""
 
     def __init__(self, message: str, span: Span | None) -> None:
         super().__init__(message)
         self.span = span
+        self.beside: list[Fault] = []
+
+    def all(self) -> list[Fault]:
+        """This fault and the others, but for consequences of what was reported before."""
+        return [fault for fault in (self, *self.beside) if not isinstance(fault, Hidden)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,11 @@ class Scope:
     sizes: Collection[str]
     defs: Collection[str]
     indices: Collection[str] = ()
-    lets: dict[str, ScalarType] = field(default_factory=dict)
+    lets: dict[str, ScalarType | None] = field(default_factory=dict)  # None: an earlier error hides it
+
+    def kinds(self) -> tuple[tuple[str, Collection[str]], ...]:
+        """The names that are no tensors, by what they are."""
+        return (("a scalar", self.scalars), ("an index", self.indices), ("a size", self.sizes), ("a let", self.lets))
 
     def all_names(self) -> list[str]:
         return [*self.tensors, *self.scalars, *self.sizes, *self.indices, *self.lets]
@@ -69,6 +79,58 @@ class Scope:
 
 class Hidden(Fault):
     """A consequence of an error already reported."""
+
+
+T = TypeVar("T")
+
+
+class Attempts:
+    """Checks that all run, whatever some of them find: their faults are one, with the others beside it."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def attempt(self, check: Callable[[], T]) -> T | None:
+        """What the check gives, or None where it finds a fault."""
+        try:
+            return check()
+        except Fault as fault:
+            self.faults += [fault, *fault.beside]
+            return None
+
+    def finish(self) -> None:
+        """Raises the first fault, if there is any."""
+        if self.faults:
+            raise joined(self.faults)
+
+
+def joined(faults: Sequence[Fault]) -> Fault:
+    """One fault with the others beside it; not a hidden one if there is another."""
+    first = next((fault for fault in faults if not isinstance(fault, Hidden)), faults[0])
+    first.beside = [fault for fault in faults if fault is not first]
+    return first
+
+
+def each(checks: Iterable[Callable[[], T]]) -> tuple[T, ...]:
+    """What the checks give; a `Fault` has the faults of all of them."""
+    attempts = Attempts()
+    results = [attempts.attempt(check) for check in checks]
+    attempts.finish()
+    return tuple(result for result in results if result is not None)
+
+
+def type_expressions(nodes: Iterable[Expr], scope: Scope) -> tuple[Expr, ...]:
+    """The typed expressions; a `Fault` has the faults of all of them."""
+    typed: list[Expr] = []
+    faults: list[Fault] = []
+    for node in nodes:  # as `each` does it, in fewer frames: expressions may be deep
+        try:
+            typed.append(type_expression(node, scope))
+        except Fault as fault:
+            faults += [fault, *fault.beside]
+    if faults:
+        raise joined(faults)
+    return tuple(typed)
 
 
 def type_expression(node: Expr, scope: Scope) -> Expr:
@@ -85,7 +147,7 @@ def type_expression(node: Expr, scope: Scope) -> Expr:
         case Unary():
             return _unary(node, scope)
         case Binary(op=op):
-            left, right = type_expression(node.left, scope), type_expression(node.right, scope)
+            left, right = type_expressions((node.left, node.right), scope)
             return _logic(node, left, right) if op in ("&&", "||") else _arithmetic(node, left, right)
         case Select():
             return _select(node, scope)
@@ -145,7 +207,10 @@ def _number(node: Number) -> Number:
 def _name(node: Name, scope: Scope) -> Expr:
     name = node.id
     if name in scope.lets:
-        return Name(name, span=node.span, dtype=scope.lets[name])
+        dtype = scope.lets[name]
+        if dtype is None:
+            raise Hidden("", node.span)
+        return Name(name, span=node.span, dtype=dtype)
     if name in scope.indices or name in scope.sizes:
         return Name(name, span=node.span, dtype=INT32)
     if name in scope.scalars:
@@ -153,7 +218,7 @@ def _name(node: Name, scope: Scope) -> Expr:
     if name in scope.tensors or name in scope.unwritten:
         _check_written(name, node.span, scope)
         tensor = scope.tensors[name]
-        if tensor.rank:
+        if _known(tensor, node.span) and tensor.rank:
             raise Fault(
                 f"tensor {quoted(name)} stands where a scalar belongs; give its {tensor.rank} subscripts", node.span
             )
@@ -173,19 +238,20 @@ def _access(node: Access, scope: Scope) -> Expr:
         raise Fault(_why_no_tensor(name, scope), node.span)
     _check_written(name, node.span, scope)
     tensor = scope.tensors[name]
+    dtype = _known(tensor, node.span)
     if count != tensor.rank:
         raise Fault(
             f"wrong number of dimensions: {quoted(name)} has {tensor.rank}, but {count} subscripts are given", node.span
         )
-    dtype = _known(tensor, node.span)
-    subscripts = tuple(type_integral(s, scope, f"a subscript of {quoted(name)}") for s in node.subscripts)
+    what = f"a subscript of {quoted(name)}"
+    subscripts = each(partial(type_integral, s, scope, what) for s in node.subscripts)
     return Access(name, subscripts, span=node.span, dtype=dtype)
 
 
 def _why_no_tensor(name: str, scope: Scope) -> str:
     if name in scope.defs:
         return f"{quoted(name)} is a def; a call must be the whole right side of `tensor = {shorten(name)}(...)`"
-    for kind, names in (("an index", scope.indices), ("a size", scope.sizes), ("a let", scope.lets)):
+    for kind, names in scope.kinds():
         if name in names:
             return f"{quoted(name)} is {kind} and stands where a tensor belongs"
     return f"undefined tensor or function {quoted(name)}{propose(name, [*scope.tensors, *BUILTINS, *scope.defs])}"
@@ -205,11 +271,13 @@ def _known(tensor: Readable, span: Span | None) -> ScalarType:
 def _size_of(node: SizeOf, scope: Scope) -> SizeOf:
     name = node.tensor
     if name not in scope.tensors and name not in scope.unwritten:
-        if name in scope.scalars:
-            raise Fault(f"{quoted(name)} is a scalar and has no dimensions", node.span)
+        for kind, names in scope.kinds():
+            if name in names:
+                raise Fault(f"{quoted(name)} is {kind} and has no dimensions", node.span)
         raise Fault(f"undefined tensor {quoted(name)}{propose(name, scope.tensors)}", node.span)
     _check_written(name, node.span, scope)
     rank = scope.tensors[name].rank
+    _known(scope.tensors[name], node.span)
     if not 0 <= node.axis < rank:
         raise Fault(
             f"wrong number of dimensions: {quoted(name)} has {rank}, there is no dimension {node.axis}", node.span
@@ -242,11 +310,16 @@ def _arithmetic(node: Binary, left: Expr, right: Expr) -> Binary:
 
 
 def _select(node: Select, scope: Scope) -> Select:
-    condition = type_expression(node.condition, scope)
-    _require_bool(condition, "the condition of `?:`")
-    then, otherwise = type_expression(node.then, scope), type_expression(node.otherwise, scope)
+    branches = (partial(type_expression, branch, scope) for branch in (node.then, node.otherwise))
+    condition, then, otherwise = each((partial(_condition, node.condition, scope), *branches))
     dtype = promote(dtype_of(then), dtype_of(otherwise))
     return Select(condition, cast_to(then, dtype), cast_to(otherwise, dtype), span=node.span, dtype=dtype)
+
+
+def _condition(node: Expr, scope: Scope) -> Expr:
+    typed = type_expression(node, scope)
+    _require_bool(typed, "the condition of `?:`")
+    return typed
 
 
 def _call(node: Call, scope: Scope) -> Call:
@@ -259,7 +332,7 @@ def _call(node: Call, scope: Scope) -> Call:
     arity = 2 if extremum else BUILTINS[name].arity
     if count != arity:
         raise Fault(f"wrong number of arguments: {name} takes {arity}, but {count} are given", node.span)
-    arguments = [type_expression(a, scope) for a in node.arguments]
+    arguments = type_expressions(node.arguments, scope)
     dtypes = tuple(_numeric(a, name) for a in arguments)
     dtype = promote(*dtypes) if extremum else result_type(dtypes)
     return Call(name, tuple(cast_to(a, dtype) for a in arguments), span=node.span, dtype=dtype)

@@ -6,11 +6,12 @@ Invariant: what is refused here does not depend on sizes; what does is refused w
 
 from __future__ import annotations
 
+from comprehension.errors import ComprehensionError, Diagnostic
 from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.parser import parse
 from comprehension.lang.ranges import infer
-from comprehension.lang.tree import Program
+from comprehension.lang.tree import Call, Program
 
 
 def load(source: str) -> dict[str, CheckedDef]:
@@ -29,6 +30,18 @@ def analyse(program: Program, text: str | None = None) -> dict[str, CheckedDef]:
     ranges of negative extent, reads of what was never written.  Warnings stay with the defs (`CheckedDef.warnings`).
     """
     checked = check(program, text)
-    for definition in checked.values():
-        infer(definition, None, "symbolic")
+    errors: list[Diagnostic] = []
+    faulty: set[str] = set()
+    for definition in program.defs:
+        calls = {s.value.function for s in definition.statements if isinstance(s.value, Call)}
+        if not calls.isdisjoint(faulty):  # it would fail where it calls, and for the same reason
+            faulty.add(definition.name)
+            continue
+        try:
+            infer(checked[definition.name], None, "symbolic")
+        except ComprehensionError as error:
+            faulty.add(definition.name)
+            errors += error.errors
+    if errors:
+        raise ComprehensionError(errors)
     return checked

@@ -29,6 +29,7 @@ class Header:
     scalars: dict[str, Scalar] = field(default_factory=dict)
     inputs: dict[str, Declared] = field(default_factory=dict)
     outputs: dict[str, Param] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)  # inputs with faults, which hide what follows from them
 
 
 def check_header(definition: Def, report: Report) -> Header:
@@ -48,9 +49,18 @@ def check_header(definition: Def, report: Report) -> Header:
 
 
 def _input(param: Param, header: Header) -> None:
+    try:
+        _declare_input(param, header)
+    except Fault:
+        if param.name not in header.inputs and param.name not in header.scalars:
+            header.inputs[param.name] = Declared(param.name, ScalarType.FLOAT32, 0, Role.INPUT, (), param.span)
+            header.unknown.add(param.name)
+        raise
+
+
+def _declare_input(param: Param, header: Header) -> None:
     if param.type is None:
         header.names.declare(param.name, "an input", param.span)
-        header.inputs[param.name] = Declared(param.name, ScalarType.FLOAT32, 0, Role.INPUT, (), param.span)
         raise Fault(f"input {quoted(param.name)} must have its type, as in float(N) {param.name[:20]}", param.span)
     _check_dims(param.type)
     for dim in param.type.dims:

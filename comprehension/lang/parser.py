@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from importlib import resources
 from typing import Any, cast
 
@@ -48,6 +49,8 @@ from comprehension.lang.types import ScalarType
 _FLOAT32_LIMIT = (
     3.4028235677973366e38  # half an ulp past the largest float32: from here on a literal rounds to infinity
 )
+MAX_SYNTAX_ERRORS = 20  # of one text: one a def
+_COMMENT_OR_DEFINITION = re.compile(r"#[^\n]*|\bdef\s+[A-Za-z_]\w*\s*\(", re.ASCII)
 _TYPES = {member.value: member for member in ScalarType} | {
     "float": ScalarType.FLOAT32,
     "double": ScalarType.FLOAT64,
@@ -58,7 +61,8 @@ def parse(text: str) -> Program:
     """The tree of a text.
 
     Raises ComprehensionError (with line, column and the source line) for what the grammar does not derive, for
-    literals beyond their type (int32, float32) and for texts beyond the limits of `limits.py`.
+    literals beyond their type (int32, float32) and for texts beyond the limits of `limits.py`: the first fault of
+    each def.
 
     >>> program = parse("def twice(float(N) A) -> (B) { B(i) = 2 * A(i) }")
     >>> program.defs[0].statements[0].target
@@ -68,16 +72,37 @@ def parse(text: str) -> Program:
         raise TypeError(f"a comprehension is a str, not {type(text).__name__}")
     if len(text) > MAX_TEXT:
         raise ComprehensionError(f"the text has {len(text)} characters; the limit is {MAX_TEXT}")
-    try:
-        program = _grammar().parse(text)
-    except lark.exceptions.UnexpectedToken as error:
-        raise ComprehensionError([_unexpected_token(error, text)]) from None
-    except lark.exceptions.UnexpectedCharacters as error:
-        raise ComprehensionError([_unexpected_character(error, text)]) from None
-    except _Refused as refused:
-        raise ComprehensionError([Diagnostic.at(str(refused), refused.span, text)]) from None
+    errors: list[Diagnostic] = []
+    start: int | None = 0
+    while start is not None and len(errors) < MAX_SYNTAX_ERRORS:
+        try:
+            program = _grammar().parse(_from(text, start))
+        except lark.exceptions.UnexpectedToken as error:
+            errors.append(_unexpected_token(error, text))
+            start = _next_definition(text, error.pos_in_stream)
+        except lark.exceptions.UnexpectedCharacters as error:
+            errors.append(_unexpected_character(error, text))
+            start = _next_definition(text, error.pos_in_stream)
+        except _Refused as refused:
+            errors.append(Diagnostic.at(str(refused), refused.span, text))
+            start = _next_definition(text, refused.span.start)
+        else:
+            break
+    if errors:
+        raise ComprehensionError(errors)
     assert isinstance(program, Program)
     return program
+
+
+def _from(text: str, start: int) -> str:
+    """The text from a place on, with every place as it was."""
+    return re.sub(r"[^\n]", " ", text[:start]) + text[start:] if start else text
+
+
+def _next_definition(text: str, after: int | None) -> int | None:
+    """Where the next def begins, for the faults behind a first one."""
+    found = (m for m in _COMMENT_OR_DEFINITION.finditer(text, after or len(text)) if m.group().startswith("def"))
+    return next((match.start() for match in found), None)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence, Set
+from functools import partial
 from typing import Literal
 
 from comprehension.errors import ComprehensionError, Diagnostic, shorten
@@ -23,7 +24,7 @@ from comprehension.lang.bounds import Ranges, greatest
 from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
 from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
-from comprehension.lang.expressions import Fault
+from comprehension.lang.expressions import Attempts, Fault
 from comprehension.lang.forms import Environment, choice, from_expr
 from comprehension.lang.injective import conditions_to_be_injective
 from comprehension.lang.limits import MAX_INT, check_shape
@@ -33,7 +34,7 @@ from comprehension.lang.printer import to_text
 from comprehension.lang.requirements import Requirements, at_least_zero
 from comprehension.lang.resolve import resolve
 from comprehension.lang.solve import Given, Solution, solve
-from comprehension.lang.tree import Access, Binary, Cast, Expr, Let, Name, Number, Range, Span, Statement, walk
+from comprehension.lang.tree import Access, Binary, Cast, Expr, Let, Name, Number, Range, SizeOf, Span, Statement, walk
 from comprehension.lang.types import ScalarType, Spec
 
 INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
@@ -55,11 +56,13 @@ def infer(checked: CheckedDef, specs: Sequence[Spec] | None, sizes: Sizes = "sta
     h 0 H - KH + 1 I(h + kh)
     kh 0 KH W(kh)
     """
-    inference = _Inference(checked, bind_sizes(checked, specs, sizes == "static"))
+    named = any(isinstance(dim, str) for spec in specs or () for dim in spec.shape)
+    assert sizes == "symbolic" or (specs is not None and not named), "static programs have all their sizes"
+    inference = _Inference(checked, bind_sizes(checked, specs))
     try:
         return inference.run()
     except Fault as fault:
-        raise ComprehensionError([Diagnostic.at(str(fault), fault.span, checked.text)]) from None
+        raise ComprehensionError([Diagnostic.at(str(f), f.span, checked.text) for f in fault.all()]) from None
 
 
 class _Inference:
@@ -83,25 +86,35 @@ class _Inference:
 
     def run(self) -> LoopProgram:
         checked = self.checked
+        attempts = Attempts()
+        broken: set[str] = set()  # tensors of which nothing is known: what uses them is not looked at
         for position, statement in enumerate(checked.statements):
-            self.check_same_sizes(position)
-            try:
-                self.statement(statement)
-            except Fault as fault:
-                raise Fault(str(fault), fault.span or statement.node.span) from None
+            known = broken.isdisjoint(tensors_of(statement.node))
+            if not known or not attempts.attempt(partial(self.located, position, statement)):
+                broken.add(statement.node.target)
+        attempts.finish()
         self.check_same_sizes(len(checked.statements))
         self.check_shapes()
-        partial = {name for name, boxes in self.boxes.items() if not covers(boxes, self.where.shapes[name])}
+        not_whole = {name for name, boxes in self.boxes.items() if not covers(boxes, self.where.shapes[name])}
         return LoopProgram(
             name=checked.name,
             sizes=tuple(name for name in checked.sizes if self.sizes[name] == variable(name)),
             scalars=checked.scalars,
-            tensors=tuple(self.tensor_info(t, partial) for t in checked.tensors),
-            statements=tuple(self.numbered(partial & self.unsure)),
+            tensors=tuple(self.tensor_info(t, not_whole) for t in checked.tensors),
+            statements=tuple(self.numbered(not_whole & self.unsure)),
             preconditions=self.requirements.preconditions,
         )
 
     # --- one statement ---------------------------------------------------------------------------------------------
+
+    def located(self, position: int, statement: CheckedStatement) -> bool:
+        """The statement at a position; a fault without a place stands at the statement."""
+        self.check_same_sizes(position)
+        try:
+            self.statement(statement)
+        except Fault as fault:
+            raise Fault(str(fault), fault.span or statement.node.span) from None
+        return True
 
     def statement(self, checked: CheckedStatement) -> None:
         node, order = checked.node, (*checked.left, *checked.reduction)
@@ -297,6 +310,15 @@ class _Inference:
                 fill = zero_fill(tensor.name, tensor.dtype, shape, statement, taken)
                 yield dataclasses.replace(fill, name=f"S{next(number_of)}")
             yield dataclasses.replace(statement, name=f"S{next(number_of)}")
+
+
+def tensors_of(node: Statement) -> set[str]:
+    """The tensors that a statement reads, writes, or asks for their size."""
+    expressions = [*node.subscripts, node.value]
+    for clause in node.where:
+        expressions += (clause.lower, clause.upper) if isinstance(clause, Range) else (clause.value,)
+    parts = (part for root in expressions for part in walk(root))
+    return {part.tensor for part in parts if isinstance(part, Access | SizeOf)} | {node.target}
 
 
 def guarded(runs: Sequence[Linear], extent: Linear) -> Linear:

@@ -13,12 +13,12 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from comprehension.errors import ComprehensionError
+from comprehension.errors import ComprehensionError, Diagnostic
 from comprehension.lang.builtins import BUILTINS, evaluate
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.scalars import EXACT, Value, arithmetic, convert, from_storage, identity, negate
-from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary, walk
+from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Span, Unary, walk
 from comprehension.lang.types import ScalarType
 
 Array = np.ndarray[Any, Any]
@@ -31,12 +31,15 @@ def run(
     arrays: Mapping[str, Array],
     scalars: Mapping[str, Any] | None = None,
     out: Mapping[str, Array] | None = None,
+    text: str | None = None,
 ) -> dict[str, Array]:
     """Runs `program` on `arrays` (inputs, by name) and returns its outputs; those in `out` are written in place.
 
+    `text` is the program's source, for the carets of messages.
+
     Arrays have the program's dtypes and shapes (any strides); scalars are Python or NumPy numbers.
-    Raises ComprehensionError for a violated precondition, a shape or dtype that does not fit, an access out of
-    bounds, and an accumulating output without `out`.
+    Raises ComprehensionError for a violated precondition, an access out of bounds, and an accumulating output without
+    `out`.
 
     >>> from comprehension.lang.check import check
     >>> from comprehension.lang.parser import parse
@@ -49,10 +52,10 @@ def run(
     names: Names = {s.name: from_storage((scalars or {})[s.name], s.dtype) for s in program.scalars}
     names |= _sizes(program, arrays)
     with np.errstate(all="ignore"):
-        machine = _Machine(program, names)
+        machine = _Machine(program, names, text)
         for precondition in program.preconditions:
             if not machine.exact(precondition.condition)(names):
-                raise ComprehensionError(f"{program.name}: {precondition.message}")
+                raise machine.error(precondition.message, precondition.span)
         for tensor in program.tensors:
             machine.arrays[tensor.name] = machine.storage(tensor, arrays, out or {})
         for statement in program.statements:
@@ -67,19 +70,23 @@ def _sizes(program: LoopProgram, arrays: Mapping[str, Array]) -> Names:
         if tensor.role is not Role.INPUT:
             continue
         for dim, extent in zip(tensor.shape, np.shape(arrays[tensor.name]), strict=True):
-            if isinstance(dim, Name) and sizes.setdefault(dim.id, extent) != extent:
-                raise ComprehensionError(f"{program.name}: size {dim.id} is {sizes[dim.id]} here and {extent} there")
+            if isinstance(dim, Name):
+                assert sizes.setdefault(dim.id, extent) == extent, f"size {dim.id} is one"
     return sizes
 
 
 class _Machine:
     """The arrays, the names, and expressions as Python functions of the names."""
 
-    def __init__(self, program: LoopProgram, names: Names) -> None:
+    def __init__(self, program: LoopProgram, names: Names, text: str | None) -> None:
         self.program = program
         self.names = names
+        self.text = text
         self.arrays: dict[str, Array] = {}
         self.lets: dict[str, Expr] = {}  # of the statement that runs
+
+    def error(self, message: str, span: Span | None) -> ComprehensionError:
+        return ComprehensionError([Diagnostic.at(f"{self.program.name}: {message}", span, self.text)])
 
     def storage(self, tensor: TensorInfo, arrays: Mapping[str, Array], out: Mapping[str, Array]) -> Array:
         """The array of a tensor: the caller's, or a new one of zeros."""
@@ -91,11 +98,7 @@ class _Machine:
                     f"{self.program.name}: '{tensor.name}' accumulates into the caller's buffer; pass it by out="
                 )
             return self.fresh(tensor, shape)
-        if given.shape != shape or given.dtype != tensor.dtype.numpy:
-            wanted = f"{tensor.dtype} of shape {shape}"
-            raise ComprehensionError(
-                f"{self.program.name}: '{tensor.name}' must be {wanted}, not {given.dtype} of shape {given.shape}"
-            )
+        assert given.shape == shape and given.dtype == tensor.dtype.numpy, f"{tensor.name} fits"
         return given
 
     def fresh(self, tensor: TensorInfo, shape: tuple[int, ...]) -> Array:
@@ -137,7 +140,7 @@ class _Machine:
         assert statement.reduction is not None, "only reductions initialise"
         target = self.arrays[statement.target]
         start = identity(statement.reduction, self.program.tensor(statement.target).dtype)
-        place = self.place(statement.target, statement.subscripts)
+        place = self.place(statement.target, statement.subscripts, statement.span)
 
         def initialise_and_reduce(names: Names) -> None:
             target[place(names)] = start
@@ -149,7 +152,8 @@ class _Machine:
         """One instance of a statement."""
         target, dtype = self.arrays[statement.target], self.program.tensor(statement.target).dtype
         lets = [(let.name, self.compile(let.value)) for let in statement.lets]
-        place, value = self.place(statement.target, statement.subscripts), self.compile(statement.value)
+        place = self.place(statement.target, statement.subscripts, statement.span)
+        value = self.compile(statement.value)
         combine = arithmetic(statement.reduction, dtype) if statement.reduction is not None else None
 
         def execute(names: Names) -> None:
@@ -161,7 +165,7 @@ class _Machine:
 
         return execute
 
-    def place(self, tensor: str, subscripts: tuple[Expr, ...]) -> Callable[[Names], tuple[int, ...]]:
+    def place(self, tensor: str, subscripts: tuple[Expr, ...], span: Span | None) -> Callable[[Names], tuple[int, ...]]:
         """The checked subscripts of an access."""
         shape = self.arrays[tensor].shape
         parts = [self.exact(s) for s in subscripts]
@@ -170,10 +174,8 @@ class _Machine:
             where = tuple(part(names) for part in parts)
             for axis, (subscript, extent) in enumerate(zip(where, shape, strict=True)):
                 if not 0 <= subscript < extent:
-                    raise ComprehensionError(
-                        f"{self.program.name}: subscript {subscript} of '{tensor}' is out of bounds: "
-                        f"dimension {axis} has size {extent}"
-                    )
+                    message = f"out of bounds: subscript {axis} of '{tensor}' is {subscript}, but the size is {extent}"
+                    raise self.error(message, span)
             return where
 
         return checked
@@ -215,7 +217,7 @@ class _Machine:
             case Name(id=name):
                 return lambda names: names[name]
             case Access(tensor=tensor, subscripts=subscripts):
-                array, place = self.arrays[tensor], self.place(tensor, subscripts)
+                array, place = self.arrays[tensor], self.place(tensor, subscripts, node.span)
                 return lambda names: from_storage(array[place(names)], dtype)
             case Unary(op=op, operand=operand):
                 inner = self.compile(operand)

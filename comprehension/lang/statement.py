@@ -6,15 +6,18 @@ Invariant: all indices are found before anything is typed, so that lets and boun
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from comprehension.lang.checked import CheckedStatement
 from comprehension.lang.expressions import (
+    Attempts,
     Fault,
     Scope,
     cast_to,
     dtype_of,
+    each,
     propose,
     quoted,
     type_expression,
@@ -72,12 +75,16 @@ def check_statement(statement: Statement, scope: Scope, names: Names) -> TypedSt
     reduction = _reduction_indices(statement, scope, names, left, lets)
     scope.indices = {**left, **reduction}
     subscripts_scope = Scope(scope.tensors, scope.unwritten, scope.scalars, scope.sizes, scope.defs, left)
-    subscripts = tuple(
-        type_integral(s, subscripts_scope, f"a subscript of {quoted(statement.target)}") for s in statement.subscripts
+    what = f"a subscript of {quoted(statement.target)}"
+    attempts = Attempts()
+    subscripts = attempts.attempt(
+        lambda: each(partial(type_integral, s, subscripts_scope, what) for s in statement.subscripts)
     )
-    where = _clauses(statement, scope, names)
-    value = type_expression(statement.value, scope)
-    _check_reduction(statement, subscripts, reduction, scope)
+    where = attempts.attempt(lambda: _clauses(statement, scope, names))
+    value = attempts.attempt(lambda: type_expression(statement.value, scope))
+    attempts.attempt(lambda: _check_reduction(statement, reduction, scope))
+    attempts.finish()
+    assert subscripts is not None and where is not None and value is not None, "nothing failed"
     node = Statement(
         statement.target,
         subscripts,
@@ -160,15 +167,13 @@ def _reduction_indices(
     return found
 
 
-def _check_reduction(
-    statement: Statement, subscripts: tuple[Expr, ...], reduction: dict[str, Span | None], scope: Scope
-) -> None:
+def _check_reduction(statement: Statement, reduction: dict[str, Span | None], scope: Scope) -> None:
     """Check 5, and what may stand on the left of which assignment."""
     if statement.reduction is None and reduction:
         name, span = next(iter(reduction.items()))
         proposal = propose(name, [n for n in scope.all_names() if n not in reduction])
         raise Fault(f"reduction variable {quoted(name)} without a reduction; use +=! or another one{proposal}", span)
-    indirect = next((n for s in subscripts for n in walk(s) if isinstance(n, Access)), None)
+    indirect = next((n for s in statement.subscripts for n in walk(s) if isinstance(n, Access)), None)
     if indirect is not None and (statement.reduction is None or statement.initialise):
         message = "a write through the contents of a tensor must be a reduction without '!', such as +="
         raise Fault(message, indirect.span)
@@ -179,33 +184,46 @@ def _check_reduction(
 
 def _clauses(statement: Statement, scope: Scope, names: Names) -> tuple[Clause, ...]:
     """Check 2, clause by clause: lets enter the scope in order, bounds are integral and read no tensor."""
-    typed: list[Clause] = []
     ranged: set[str] = set()
     later = [c.name for c in statement.where if isinstance(c, Let)]
-    for clause in statement.where:
+
+    def check(clause: Clause) -> Clause:
         match clause:
-            case Range(index=index):
-                if index not in scope.indices:
-                    kind = names.kind(index) or "a let"
-                    raise Fault(f"{quoted(index)} is {kind}; only an index has a range", clause.span)
-                if index in ranged:
-                    raise Fault(f"the range of {quoted(index)} is already defined", clause.span)
-                ranged.add(index)
-                typed.append(Range(index, _bound(clause.lower, scope), _bound(clause.upper, scope), span=clause.span))
-            case Let(name=name):
-                later.remove(name)
-                for node in walk(clause.value):
-                    if isinstance(node, Name) and node.id in (name, *later) and node.id not in scope.lets:
-                        raise Fault(f"let {quoted(node.id)} is used before it is defined", node.span)
-                if name in scope.lets:
-                    raise Fault(f"{quoted(name)} is already defined as a let", clause.span)
-                names.declare(name, "a let", clause.span, again=True)
-                value = type_expression(clause.value, scope)
-                scope.lets[name] = dtype_of(value)
-                typed.append(Let(name, value, span=clause.span))
-            case Exists():
-                typed.append(Exists(type_expression(clause.value, scope), span=clause.span))
-    return tuple(typed)
+            case Range():
+                return _range(clause, scope, names, ranged)
+            case Let():
+                later.remove(clause.name)
+                return _let(clause, scope, names, later)
+            case Exists(value=value):
+                return Exists(type_expression(value, scope), span=clause.span)
+
+    return each(partial(check, clause) for clause in statement.where)
+
+
+def _range(clause: Range, scope: Scope, names: Names, ranged: set[str]) -> Range:
+    index = clause.index
+    if index not in scope.indices:
+        kind = names.kind(index) or "a let"
+        raise Fault(f"{quoted(index)} is {kind}; only an index has a range", clause.span)
+    if index in ranged:
+        raise Fault(f"the range of {quoted(index)} is already defined", clause.span)
+    ranged.add(index)
+    lower, upper = each(partial(_bound, bound, scope) for bound in (clause.lower, clause.upper))
+    return Range(index, lower, upper, span=clause.span)
+
+
+def _let(clause: Let, scope: Scope, names: Names, later: Sequence[str]) -> Let:
+    name = clause.name
+    if name in scope.lets:
+        raise Fault(f"{quoted(name)} is already defined as a let", clause.span)
+    names.declare(name, "a let", clause.span, again=True)
+    scope.lets[name] = None  # what uses it while it has faults has none of its own
+    for node in walk(clause.value):
+        if isinstance(node, Name) and (node.id == name or (node.id in later and node.id not in scope.lets)):
+            raise Fault(f"let {quoted(node.id)} is used before it is defined", node.span)
+    value = type_expression(clause.value, scope)
+    scope.lets[name] = dtype_of(value)
+    return Let(name, value, span=clause.span)
 
 
 def _bound(node: Expr, scope: Scope) -> Expr:

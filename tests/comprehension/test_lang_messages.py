@@ -5,8 +5,15 @@ A case is a text with `<<` and `>>` around the place where the error must stand;
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+import comprehension as tc
+import comprehension.lang
 from comprehension.errors import MAX_MESSAGE, ComprehensionError
 from comprehension.lang.check import check
 from comprehension.lang.frontend import load
@@ -189,6 +196,62 @@ def test_several_errors_come_in_the_order_of_the_text() -> None:
     assert str(caught.value).count("^") == 3
 
 
+MANY = {
+    "in one statement": (
+        "def f(float(N) A, float alpha) -> (B) {\n"
+        "  B(i) = <<alhpa>> * <<Q(i)>> + <<sine(A(i))>> where j in 0:<<1.5>> }",
+        ["did you mean 'alpha'?", "undefined tensor or function 'Q'", "did you mean 'sin'?", "not float32"],
+    ),
+    "in arguments and branches": (
+        "def f(float(N) A) -> (B) { B(i) = pow(<<A(i, i)>>, <<A(i)>> ? <<R(i)>> : A(<<1.0>>)) }",
+        ["wrong number of dimensions", "must be boolean", "undefined tensor or function 'R'", "must be integral"],
+    ),
+    "of ranges": (
+        "def f(float(N) A) -> (B, C, D) { B(i) = <<A(i * i)>>  C(i) = B(i)  D(i) = A(i) where <<i in 8:4>> }",
+        ["the range of 'i' cannot be inferred", "empty range"],
+    ),
+    "in several defs": (
+        "def g(float(N) X) -> (Y) { Y(i) = <<X(i - 1)>> where i in 0:3 }\n"
+        "def f(float(N) A) -> (B) { B = g(A) }\n"
+        "def h(float(N) A) -> (B) { <<B(i / 2)>> = A(i) }",
+        ["the subscript goes down to -1", "several points may write one element"],
+    ),
+    "of syntax, one a def": (
+        "def g(float(N) X <<->>> (Y) { Y(i) = X(i) } # def x(\n"
+        "def f(float(N) A) -> (B) { B(i) = A(i) }\n"
+        "def h(float(N) A) -> (B) { B(i) = <<}>>\ndef k() -> (B) { B = <<3000000000>> }",
+        ["but found '->'", "expected an expression", "beyond int32"],
+    ),
+    "in a header and a statement": (
+        "def f(<<A>>, float(N) <<N>>) -> (B) { B(i) = A(i) + <<C(i)>> }",
+        ["must have its type", "already defined", "undefined tensor or function 'C'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_several_errors_are_reported_together(name: str) -> None:
+    case, messages = MANY[name]
+    places = []
+    while "<<" in case:
+        before, rest = case.split("<<", 1)
+        places.append(len(before))
+        case = before + rest.replace(">>", "", 1)
+    with pytest.raises(ComprehensionError) as caught:
+        load(case)
+    errors = caught.value.errors
+    assert [(e.line, e.column) for e in errors] == [place_of(case, offset) for offset in places]
+    assert all(message in error.message for message, error in zip(messages, errors, strict=True))
+    assert str(caught.value).count("^") == len(places)
+
+
+def test_near_names_are_proposed() -> None:
+    with pytest.raises(ComprehensionError, match="did you mean it by 'Resutl'"):
+        load("def f(float(N) A) -> (Result) { Resutl(i) = A(i) }")
+    with pytest.raises(ComprehensionError, match="did you mean 'matmul'"):
+        tc.define("def matmul(float(N) A) -> (B) { B(i) = A(i) }")["matmull"]
+
+
 def test_a_fault_hides_what_only_follows_from_it() -> None:
     text = "def f(float(N) A) -> (B) { T(i) = Q(i)  U(i) = T(i) * 2  B(i) = U(i) }"
     with pytest.raises(ComprehensionError) as caught:
@@ -245,3 +308,35 @@ def test_depth_is_limited_and_parentheses_are_free() -> None:
     check(parse(f"def f(float(N) A) -> (B) {{ B(i) = {sums} }}"))
     with pytest.raises(ComprehensionError, match="levels"):
         parse(f"def f(float(N) A) -> (B) {{ B(i) = {'-' * MAX_DEPTH} A(i) }}")
+
+
+def messages_in_code() -> Iterator[str]:
+    """The messages of the language's code as patterns: what is filled in is anything."""
+    for file in sorted(Path(comprehension.lang.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Fault" | "_Refused" | "ComprehensionError"), args=[message, *_]):
+                    parts = list(literal_parts(message))
+                    if sum(len(part) for part in parts if part is not None) > 5:  # else all of it is filled in
+                        yield ".*".join("" if part is None else re.escape(part) for part in parts)
+
+
+def literal_parts(node: ast.expr) -> Iterator[str | None]:
+    match node:
+        case ast.Constant(value=str() as text):
+            yield text
+        case ast.JoinedStr(values=values):
+            for value in values:
+                yield from literal_parts(value)
+        case ast.BinOp(left=left, right=right):
+            yield from literal_parts(left)
+            yield from literal_parts(right)
+        case _:
+            yield None
+
+
+def test_every_message_has_its_example_in_the_error_index() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    patterns = list(messages_in_code())
+    assert len(patterns) > 60
+    assert [pattern for pattern in patterns if not re.search(pattern, page)] == []
