@@ -56,9 +56,9 @@ def infer(checked: CheckedDef, specs: Sequence[Spec] | None, sizes: Sizes = "sta
     h 0 H - KH + 1 I(h + kh)
     kh 0 KH W(kh)
     """
-    named = any(isinstance(dim, str) for spec in specs or () for dim in spec.shape)
-    assert sizes == "symbolic" or (specs is not None and not named), "static programs have all their sizes"
-    inference = _Inference(checked, bind_sizes(checked, specs))
+    bound = bind_sizes(checked, specs)
+    assert sizes == "symbolic" or all(form.value is not None for form in bound.values()), "static: all sizes are given"
+    inference = _Inference(checked, bound)
     try:
         return inference.run()
     except Fault as fault:
