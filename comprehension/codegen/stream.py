@@ -160,7 +160,7 @@ def _write_line(builder: ir.IRBuilder, address: ir.Value, line: ir.Value) -> Non
 
 
 def _write_part(builder: ir.IRBuilder, address: ir.Value, words: ir.Value, mask: ir.Value) -> None:
-    pointer = builder.inttoptr(address, words.type.as_pointer())
+    pointer = builder.inttoptr(address, I32.as_pointer())  # as masked stores of int32 call the same function
     arguments = [words, pointer, ir.Constant(I32, WORD), mask]
     call_intrinsic(builder, f"llvm.masked.store.v{WORDS}i32.p0", ir.VoidType(), arguments)
 
