@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from comprehension.lang.types import ScalarType as ScalarType
     from comprehension.lang.types import Spec as Spec
     from comprehension.options import MappingOptions as MappingOptions
+    from comprehension.scheduling.schedule import Schedule as Schedule
 
 _HOMES = {
     "define": "comprehension.api",
@@ -39,6 +40,7 @@ _HOMES = {
     "Spec": "comprehension.lang.types",
     "ScalarType": "comprehension.lang.types",
     "MappingOptions": "comprehension.options",
+    "Schedule": "comprehension.scheduling.schedule",
     "ComprehensionError": "comprehension.errors",
     "ComprehensionWarning": "comprehension.errors",
     "IllegalSchedule": "comprehension.errors",
@@ -54,6 +56,7 @@ __all__ = [
     "Spec",
     "ScalarType",
     "MappingOptions",
+    "Schedule",
     "ComprehensionError",
     "ComprehensionWarning",
     "IllegalSchedule",

@@ -41,6 +41,7 @@ from comprehension.lang.types import Spec
 from comprehension.layout import Layouts
 from comprehension.machine import host
 from comprehension.options import MappingOptions, options_of
+from comprehension.scheduling.schedule import Schedule, start
 
 MAX_KERNELS = 512  # of one comprehension; then the one made first is dropped
 
@@ -208,6 +209,17 @@ class Comprehension:
 
         self._artifact(request).add_done_callback(settle)
         return future
+
+    def schedule(self, *inputs: Any, math: Math = "fast", checked: bool = True) -> Schedule:
+        """The loops of the text for inputs like these, to be changed step by step; without inputs, for any sizes.
+
+        Raises ComprehensionError for specs that do not fit.
+        """
+        given = inputs or tuple(
+            Spec(p.type.dims, p.type.scalar) for p in self.definition.parameters if p.type is not None
+        )
+        request = self._requested(given, "cpu", None, math, checked)
+        return start(request, self._compile, lambda r: infer(self.definition, r.specs, r.sizes))
 
     def reference(self, *inputs: Any, out: Any = None) -> Any:
         """What the text says, interpreted element by element: slow, and no compiler is involved."""
@@ -386,7 +398,8 @@ def _sizes_of(specs: Sequence[Spec]) -> Sizes:
 
 
 def _settings(request: ComprehensionRequest) -> tuple[Any, ...]:
-    return (request.specs, request.layouts, request.target, request.options, request.math, request.checked)
+    kind = (request.target, request.options, request.math, request.checked, request.steps)
+    return (request.specs, request.layouts, *kind)
 
 
 def _spec(name: str, tensor: TensorInfo, known: dict[str, Any]) -> Spec:

@@ -7,9 +7,9 @@ Invariant: `errors` is in the order of the text, and `line`, `column`, `source_l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from comprehension.lang.tree import Span
@@ -90,8 +90,35 @@ class ComprehensionError(Exception):
         return "\n".join(shown)
 
 
+Instance = tuple[str, tuple[tuple[str, int], ...]]
+"""A statement's name, and the value of each of its indices."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePair:
+    """Two statement instances that touch one element of `tensor`, `first` before `second` in the program.
+
+    `kind`: "raw" (the second reads what the first writes), "war" or "waw".
+    """
+
+    kind: str
+    tensor: str
+    first: Instance
+    second: Instance
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> InstancePair:
+        """From what `dataclasses.asdict` and JSON made of one."""
+        first, second = ((name, tuple((i, v) for i, v in at)) for name, at in (data["first"], data["second"]))
+        return cls(data["kind"], data["tensor"], first, second)
+
+
 class IllegalSchedule(ComprehensionError):
-    """A transformation that would break a dependence."""
+    """A transformation that would break a dependence; `pair` is an example, where there is one."""
+
+    def __init__(self, errors: str | Sequence[Diagnostic] = "", *, pair: InstancePair | None = None) -> None:
+        super().__init__(errors)
+        self.pair = pair
 
 
 class ComprehensionWarning(UserWarning):

@@ -9,6 +9,7 @@ With `COMPREHENSION_DUMP=folder` each text is written under `folder/<def>-<key>/
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from comprehension.jit.request import ComprehensionRequest, Target, key_of
 from comprehension.kernel.printer import to_text as kernel_text
 from comprehension.lang.loop_printer import loops_text
 from comprehension.options import MappingOptions
+from comprehension.poly.looptree.apply import follow
+from comprehension.scheduling.steps import parse_steps
 from comprehension.stages import (
     Compilation,
     Stage,
@@ -51,6 +54,7 @@ from comprehension.stages import (
     verify_loops,
 )
 
+LOOPS = "loops.json"
 SOURCE = "70-kernel.py"
 SCHEDULE = "40-schedule.txt"
 
@@ -128,9 +132,27 @@ def compile_comprehension(request: ComprehensionRequest) -> dict[str, bytes]:
     return compilation.files
 
 
+def follow_schedule(request: ComprehensionRequest) -> dict[str, bytes]:
+    """The loops that the text says, and those after each step of a user's schedule.
+
+    Raises IllegalSchedule for a step that breaks a dependence, ComprehensionError for one that does not fit.
+    """
+    compilation = Compilation(request, request.options)
+    _run(compilation, FRONT)
+    steps = parse_steps(request.steps or "")
+    found = follow(compilation.scop, compilation.dependences, steps, request.math)
+    return {LOOPS: json.dumps([stage.text for stage in found]).encode()}
+
+
 def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
     """Runs the middle with ever simpler options until the certificate holds; why each attempt before failed."""
     given_up: list[str] = []
+    if compilation.request.steps is not None:
+        _run(compilation, MIDDLE[compilation.request.target])
+        if not compilation.certificate:
+            examples = "; ".join(compilation.certificate.counterexamples[:3])
+            raise IllegalSchedule(f"the schedule of {compilation.request.name!r} cannot be proved: {examples}")
+        return ()
     for options in _attempts(compilation.request.options):
         compilation.options = options
         try:

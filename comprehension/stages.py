@@ -38,6 +38,7 @@ from comprehension.lang.ranges import infer
 from comprehension.options import MappingOptions
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import Dependences, find_dependences
+from comprehension.poly.looptree.apply import scheduled
 from comprehension.poly.portrait import portrait_of
 from comprehension.poly.schedule_tree import ScheduleTree
 from comprehension.poly.scheduler import schedule
@@ -45,6 +46,7 @@ from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.straighten import straighten
 from comprehension.poly.transform.map_gpu import map_to_gpu, plain_loops
 from comprehension.poly.typical import typical_sizes
+from comprehension.scheduling.steps import parse_steps
 
 OBJECT = "kernel.o"
 CUDA_ENTRIES = "cuda-entries.json"
@@ -142,7 +144,7 @@ def infer_ranges(c: Compilation) -> None:
 
 def join_loops(c: Compilation) -> None:
     """Loops that always walk neighbouring axes together become one; tiles that a user asks for name them as written."""
-    plain = c.request.target == "cpu" and not c.options.tile
+    plain = c.request.target == "cpu" and not c.options.tile and c.request.steps is None
     c._loops = collapse(c.program) if plain else c.program
 
 
@@ -159,6 +161,9 @@ def find_order(c: Compilation) -> None:
 def choose_schedule(c: Compilation) -> None:
     """The schedule tree under the options of this attempt; for a GPU plain loops, which are divided later."""
     r = c.request
+    if r.steps is not None:
+        c._tree = scheduled(c.scop, c.dependences, parse_steps(r.steps), r.math)
+        return
     options = plain_loops(c.options) if r.target == "cuda" else c.options
     c._tree = schedule(c.scop, c.dependences, machine=r.machine, options=options, math=r.math)
 

@@ -50,7 +50,6 @@ ANALYSED = "analysed"
 ALARM_FACTOR = 2.0  # the process's own alarm comes later than our kill, for the case that we are gone
 _THEIRS: Mapping[str, type[ComprehensionError]] = {
     "ComprehensionError": ComprehensionError,
-    "IllegalSchedule": errors.IllegalSchedule,
 }
 
 
@@ -362,6 +361,9 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _error_of(request: Request, described: dict[str, Any]) -> ComprehensionError:
+    if described["theirs"] and described["type"] == "IllegalSchedule":
+        pair = described["pair"]
+        return errors.IllegalSchedule(described["message"], pair=errors.InstancePair.from_data(pair) if pair else None)
     if described["theirs"] and described["type"] in _THEIRS:
         return _THEIRS[described["type"]](described["message"])
     if described["type"] == "NotProved":

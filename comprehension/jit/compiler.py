@@ -19,13 +19,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from comprehension.config import config
-from comprehension.errors import ComprehensionError
+from comprehension.errors import ComprehensionError, IllegalSchedule
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
-from comprehension.jit.request import ComprehensionRequest, Request, SourceRequest, fingerprint, request_from_header
+from comprehension.jit.request import (
+    ComprehensionRequest,
+    Request,
+    ScheduleRequest,
+    SourceRequest,
+    fingerprint,
+    request_from_header,
+)
 
 OBJECT = "kernel.o"
 STACK_BYTES = 256 << 20  # isl, numba and LLVM recurse over what they are given
@@ -45,6 +53,10 @@ def compile_request(request: Request) -> dict[str, bytes]:
             from comprehension.pipeline import compile_comprehension
 
             return compile_comprehension(request)
+        case ScheduleRequest(comprehension):
+            from comprehension.pipeline import follow_schedule
+
+            return follow_schedule(comprehension)
 
 
 def answer(message: Message) -> Message:
@@ -63,6 +75,7 @@ def describe_error(error: Exception) -> dict[str, Any]:
         "type": type(error).__name__,
         "theirs": isinstance(error, ComprehensionError),
         "message": str(error),
+        "pair": asdict(error.pair) if isinstance(error, IllegalSchedule) and error.pair is not None else None,
         "traceback": "".join(traceback.format_exception(error))[-20_000:],
     }
 

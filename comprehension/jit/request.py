@@ -37,7 +37,7 @@ _CUDA_LIBRARIES = (
 _EMITTER = ("jit/emit.py", "jit/native.py", "jit/request.py", "codegen/**/*.py")
 _COMPILER = (
     *_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "stages.py", "machine.py", "options.py",
-    "layout.py", "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",
+    "layout.py", "scheduling/steps.py", "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",
 )  # fmt: skip
 
 
@@ -64,7 +64,8 @@ class SourceRequest:
 class ComprehensionRequest:
     """Compile the def `name` of the canonical text `text` for inputs of the given `specs`.
 
-    `layouts`: of the inputs and outputs that are not dense.
+    `layouts`: of the inputs and outputs that are not dense.  `steps`: of a user's schedule, as text; None where the
+    compiler schedules.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ComprehensionRequest:
     checked: bool
     machine: Machine
     layouts: Layouts = ()
+    steps: str | None = None
 
     def header(self) -> dict[str, Any]:
         return {
@@ -91,10 +93,25 @@ class ComprehensionRequest:
             "checked": self.checked,
             "machine": self.machine.to_json(),
             "layouts": [[name, layout_to_data(layout)] for name, layout in self.layouts],
+            "steps": self.steps,
         }
 
 
-Request = SourceRequest | ComprehensionRequest
+@dataclass(frozen=True, slots=True)
+class ScheduleRequest:
+    """Follow the steps of a request and tell the loops before and after each; nothing is compiled."""
+
+    comprehension: ComprehensionRequest
+
+    @property
+    def name(self) -> str:
+        return self.comprehension.name
+
+    def header(self) -> dict[str, Any]:
+        return {**self.comprehension.header(), "kind": "schedule"}
+
+
+Request = SourceRequest | ComprehensionRequest | ScheduleRequest
 
 
 def request_from_header(header: dict[str, Any]) -> Request:
@@ -103,9 +120,9 @@ def request_from_header(header: dict[str, Any]) -> Request:
     if header["kind"] == "source":
         entries = tuple((str(name), str(signature)) for name, signature in header["entries"])
         return SourceRequest(header["name"], header["text"], entries, machine)
-    if header["kind"] != "comprehension":
+    if header["kind"] not in ("comprehension", "schedule"):
         raise ValueError(f"unknown kind of request: {header['kind']!r}")
-    return ComprehensionRequest(
+    request = ComprehensionRequest(
         name=header["name"],
         text=header["text"],
         specs=tuple(Spec(tuple(shape), dtype) for shape, dtype in header["specs"]),
@@ -116,7 +133,9 @@ def request_from_header(header: dict[str, Any]) -> Request:
         checked=header["checked"],
         machine=machine,
         layouts=tuple((str(name), layout_from_data(layout)) for name, layout in header["layouts"]),
+        steps=header["steps"],
     )
+    return ScheduleRequest(request) if header["kind"] == "schedule" else request
 
 
 def key_of(request: Request) -> str:

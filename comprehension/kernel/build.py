@@ -26,6 +26,7 @@ from comprehension.poly.parameters import parameters_of
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     CopyStatement,
+    LoopMark,
     PromoteMark,
     Promotion,
     ScheduleTree,
@@ -135,7 +136,7 @@ class _Walker:
         lower = simplify(int_expr(node.for_get_init(), scope.names), scope.ranges)
         if node.for_is_degenerate():
             return self.nodes(node.for_get_body(), scope.inside(iterator, lower, None))
-        upper = simplify(upper_bound(node.for_get_cond(), scope), scope.ranges)
+        upper = simplify(upper_bound(node.for_get_cond(), scope.names), scope.ranges)
         step = int_expr(node.for_get_inc())
         assert isinstance(step, ir.Int)
         body = self.nodes(node.for_get_body(), scope.inside(iterator, ir.Var(iterator), _range(lower, upper, scope)))
@@ -160,12 +161,18 @@ class _Walker:
                 return self._accumulate(decision, node.mark_get_node(), scope)
             case PromoteMark():
                 return self._promote(decision, node.mark_get_node(), scope)
+            case LoopMark(unroll=times):
+                nodes = self.nodes(node.mark_get_node(), scope)
+                return [replace(loop, unroll=times) if isinstance(loop, ir.Loop) else loop for loop in nodes]
             case StageMark():
                 raise ValueError("a stage inside of a stage")
         assert_never(decision)
 
     def _tile(self, decision: TileMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
-        """The loops of the band as a tile's axes; as plain loops where isl put conditions among the statements."""
+        """The loops of the band as a tile's axes.
+
+        As plain loops where isl put conditions among the statements, or the rows bound the lanes.
+        """
         if not scope.tiled:
             return self.nodes(node, scope)
         extents = [e for e in (decision.rows, decision.lanes) if e is not None]
@@ -179,7 +186,8 @@ class _Walker:
             inner = inner.for_get_body()
         inside = inside.in_tile(tuple(axis.variable for axis in axes))
         body = self.nodes(inner, inside)
-        if all(isinstance(part, ir.Define | ir.Store) for part in body):
+        is_box = not varies_with((axes[-1].start, axes[-1].limit), axes[0].variable)
+        if is_box and all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
             return self._tiles(axes, statements, scope.ranges)
         return self.nodes(node, scope)

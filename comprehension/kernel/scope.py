@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, Ranges, expression, linear, simplify
 from comprehension.poly import isl
@@ -49,7 +50,8 @@ class Scope:
             if name in self.names:
                 dims.append(self.names[name])
             else:
-                assert value is not None, f"dimension {position} has no loop and no value"
+                if value is None:
+                    raise ComprehensionError("statements that never share an iteration of a loop share a local buffer")
                 dims.append(simplify(aff_expr(value, dims, self.names), self.ranges))
         return tuple(dims)
 

@@ -6,7 +6,7 @@ Invariant: an axis without limit has all its points inside; a limit is written o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comprehension.kernel import ir
 from comprehension.kernel.scope import Scope
@@ -23,7 +23,7 @@ def axis_of(node: isl.AstNode, extent: int, scope: Scope) -> tuple[ir.Axis, Scop
     if node.for_is_degenerate():
         upper = simplify(ir.IntOp("+", start, ir.Int(1)))
     else:
-        upper = simplify(upper_bound(node.for_get_cond(), scope), scope.ranges)
+        upper = simplify(upper_bound(node.for_get_cond(), scope.names), scope.ranges)
     limit = _without(upper, linear(start).plus(Linear(extent, ())), scope.ranges)
     low, high = bounds_of(linear(start), scope.ranges)
     bounds = (low, None if high is None else high + extent - 1)
@@ -87,9 +87,9 @@ def is_lane_wise(nodes: Sequence[ir.Node], buffer: str) -> bool:
     return found
 
 
-def upper_bound(condition: isl.AstExpr, scope: Scope) -> ir.IntExpr:
-    """The exclusive upper bound of `iterator < bound` or `iterator <= bound`."""
-    bound = int_expr(condition.get_op_arg(1), scope.names)
+def upper_bound(condition: isl.AstExpr, names: Mapping[str, ir.IntExpr]) -> ir.IntExpr:
+    """The exclusive upper bound of `iterator < bound` or `iterator <= bound`; `names` are the loops around."""
+    bound = int_expr(condition.get_op_arg(1), names)
     if condition.get_op_type() == isl.ast_expr_op_type.lt:
         return bound
     assert condition.get_op_type() == isl.ast_expr_op_type.le, condition.to_C_str()

@@ -48,17 +48,19 @@ class Extents:
         """How many values the index takes (from least to largest), sizes being typical."""
         key = (statement, dim)
         if key not in self._extents:
-            line = self.range_of(statement, dim)
-            for position in range(line.dim(isl.dim_type.param)):
-                size = self.typical[line.get_dim_name(isl.dim_type.param, position)]
-                line = line.fix_val(isl.dim_type.param, position, isl.Val(size, line.get_ctx()))
-            if line.is_empty():
-                self._extents[key] = 0
-            else:
-                first, last = line.dim_min_val(0), line.dim_max_val(0)
-                bounded = first.is_int() and last.is_int()
-                self._extents[key] = int(last.to_python()) - int(first.to_python()) + 1 if bounded else UNBOUNDED
+            self._extents[key] = self.length(self.range_of(statement, dim))
         return self._extents[key]
+
+    def length(self, line: isl.Set) -> int:
+        """From the least to the largest of some integers, sizes being typical."""
+        for position in range(line.dim(isl.dim_type.param)):
+            size = self.typical[line.get_dim_name(isl.dim_type.param, position)]
+            line = line.fix_val(isl.dim_type.param, position, isl.Val(size, line.get_ctx()))
+        if line.is_empty():
+            return 0
+        first, last = line.dim_min_val(0), line.dim_max_val(0)
+        bounded = first.is_int() and last.is_int()
+        return int(last.to_python()) - int(first.to_python()) + 1 if bounded else UNBOUNDED
 
     def lower_bound(self, statement: str, dim: int) -> isl.PwAff:
         """The least value of the index, over the sizes alone."""

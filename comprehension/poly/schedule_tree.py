@@ -1,6 +1,6 @@
 """ScheduleTree: isl's schedule, what its marks mean, and how it came about.
 
-In: made by `poly.mapper`, changed by `poly.transform.*` (each step returns a new one).
+In: made by `poly.mapper`, or by `poly.looptree` from a user's steps.
 Out: `kernel.build` walks the AST that isl makes of it; printed as `kernel.schedule`.
 Invariant: every mark in the isl tree has its `Decision` under the same name; the isl schedule alone says in
 which order instances run, decisions say how a loop or a tensor is realised.
@@ -34,10 +34,14 @@ class StageMark:
 
 @dataclass(frozen=True, slots=True)
 class TileMark:
-    """The band below is a tile: its last member runs over lanes, the one before it (if any) over rows."""
+    """The band below is a tile: its last member runs over lanes, the one before it (if any) over rows.
+
+    `labels`: what a user calls these loops.
+    """
 
     lanes: int
     rows: int | None = None
+    labels: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.lanes} lanes" if self.rows is None else f"{self.rows} rows, {self.lanes} lanes"
@@ -90,7 +94,18 @@ class AccumulateMark:
         return f"{self.lanes} accumulators {self.buffer}, combined by {self.op}"
 
 
-Decision = StageMark | TileMark | PromoteMark | AccumulateMark
+@dataclass(frozen=True, slots=True)
+class LoopMark:
+    """The band below is the loop that a user calls `label`; its body is to stand there `unroll` times."""
+
+    label: str
+    unroll: int = 1
+
+    def __str__(self) -> str:
+        return self.label if self.unroll == 1 else f"{self.label} ({self.unroll} times unrolled)"
+
+
+Decision = StageMark | TileMark | PromoteMark | AccumulateMark | LoopMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +124,25 @@ class CopyStatement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScheduleTree:
-    """An isl schedule with the meaning of its marks; `steps` tells in words what was done and why."""
+    """An isl schedule with the meaning of its marks; `steps` tells in words what was done and why.
+
+    `history`: the loops as written, and after each transformation, as text.
+    """
 
     schedule: isl.Schedule
     decisions: Mapping[str, Decision]
     copies: Mapping[str, CopyStatement] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The loops as a tree, and below it the steps that led to them."""
-        return "\n".join([*(line for node in self.nodes() for line in node.lines()), "", *self.steps])
+        """How the loops came about, the loops as a tree, and below it the steps that led to them."""
+        told = [line for loops in self.history for line in (loops, "")]
+        return "\n".join([*told, *(line for node in self.nodes() for line in node.lines()), "", *self.steps])
 
     def nodes(self) -> tuple[Node, ...]:
         """The tree without isl, for printing and drawing."""
         return _nodes(self.schedule.get_root().child(0), self.decisions)
-
-    def with_decisions(self, decisions: Mapping[str, Decision]) -> ScheduleTree:
-        return replace(self, decisions=decisions)
-
-    def with_schedule(self, schedule: isl.Schedule, step: str) -> ScheduleTree:
-        return replace(self, schedule=schedule, steps=(*self.steps, step))
 
 
 def coincident_dimensions(node: isl.ScheduleNode) -> int:
@@ -155,7 +169,11 @@ def _nodes(node: isl.ScheduleNode, decisions: Mapping[str, Decision]) -> tuple[N
                 below = (Node(kind, _member(schedule.get_union_pw_aff(position)), children=below),)
         case isl.schedule_node_type.mark:
             name = node.mark_get_id().get_name()
-            below = (Node(_KINDS[type(decisions[name])], name, str(decisions[name]), below),)
+            decision = decisions[name]
+            if isinstance(decision, LoopMark):
+                below = tuple(replace(band, label=f"{decision} = {band.label}") for band in below)
+            else:
+                below = (Node(_KINDS[type(decision)], name, str(decision), below),)
         case isl.schedule_node_type.filter:
             below = (Node("statements", ", ".join(_spaces(node.filter_get_filter())), children=below),)
     return below

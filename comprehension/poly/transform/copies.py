@@ -32,11 +32,13 @@ def graft_copy(
     name: str,
     loops: Sequence[CopyLoop],
     points: Sequence[CopyLoop],
-    mark: str,
+    mark: str | None,
     *,
     before: bool,
 ) -> isl.ScheduleNode:
     """`node` (below a mark) with statement `name` over the elements `touched`, its `points` under a tile mark.
+
+    Without a mark there are no points, and without loops either the statement is one element.
 
     The result is the node that stands below the same mark as `node` did.
     """
@@ -46,8 +48,10 @@ def graft_copy(
     graft = isl.ScheduleNode.from_extension(isl.UnionMap.from_map(elements)).child(0)
     if loops:
         graft = graft.insert_partial_schedule(_band(loops, space)).child(0)
-    graft = graft.insert_partial_schedule(_band(points, space))
-    graft = graft.insert_mark(isl.Id(mark, context=node.get_ctx())).root()
+    if mark is not None:
+        graft = graft.insert_partial_schedule(_band(points, space))
+        graft = graft.insert_mark(isl.Id(mark, context=node.get_ctx()))
+    graft = graft.root()
     node = node.graft_before(graft) if before else node.graft_after(graft)
     while node.get_tree_depth() > depth:
         node = node.parent()

@@ -4,35 +4,12 @@
         S(i)                   ->        for p in 0 : T:
                                              S(lower + T * t + p)
 
-Legal where the band is permutable (all its dependences have non-negative distance in each member).
+In: one member of a band.  Out: the members over tiles and within a tile, counted from the loop's lower bound.
 """
 
 from __future__ import annotations
 
-from comprehension.errors import IllegalSchedule
 from comprehension.poly import isl
-from comprehension.poly.dependence import Dependences
-from comprehension.poly.schedule_tree import ScheduleTree
-from comprehension.poly.transform.bands import Path, change_band
-
-
-def tile(
-    tree: ScheduleTree, path: Path, sizes: tuple[int, ...], dependences: Dependences, *, strict: bool = False
-) -> ScheduleTree:
-    """The band at `path` in tiles: a band over tiles, and below it one over the points of a tile.
-
-    One size a member, all positive.  Raises IllegalSchedule if a dependence breaks.
-    """
-
-    def change(node: isl.ScheduleNode) -> isl.ScheduleNode:
-        if len(sizes) != node.band_n_member() or any(size < 1 for size in sizes):
-            raise IllegalSchedule(f"tile: {sizes} are no tile sizes for a band of {node.band_n_member()} members")
-        values = isl.MultiVal.zero(node.band_get_space())
-        for position, size in enumerate(sizes):
-            values = values.set_val(position, isl.Val(size, node.get_ctx()))
-        return node.band_tile(values)
-
-    return change_band(tree, path, dependences, f"tile{sizes} at {path}", change, strict=strict)
 
 
 def tile_schedule(schedule: isl.MultiUnionPwAff, lower: isl.PwAff, size: int) -> isl.MultiUnionPwAff:
