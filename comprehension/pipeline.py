@@ -35,6 +35,7 @@ from comprehension.stages import (
     dependences_text,
     describe_cpu,
     describe_cuda,
+    divide_sums,
     draw,
     find_order,
     infer_ranges,
@@ -66,6 +67,7 @@ FRONT: tuple[Stage, ...] = (
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
+_DIVIDE = Stage("divide", divide_sums, SCHEDULE, lambda c: f"{c.tree}\n")
 _PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before accesses are placed: what is loaded once a body is then known.
 _UNROLL = Stage("unroll", unroll_loops)
@@ -78,7 +80,7 @@ _PROVE = Stage("certify", prove, "60-certificate.txt", lambda c: f"{c.certificat
 
 # Run again with simpler options where the proof does not succeed.
 MIDDLE: dict[Target, tuple[Stage, ...]] = {
-    "cpu": (_SCHEDULE, _BUILD, _UNROLL, _PLACE, _SPLIT, _VERIFY, _PROVE),
+    "cpu": (_SCHEDULE, _BUILD, _DIVIDE, _UNROLL, _PLACE, _SPLIT, _VERIFY, _PROVE),
     # Threads come after the loops are known to be well formed; loops are unrolled once it is known which of them
     # threads run.
     "cuda": (

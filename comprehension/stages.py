@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 from comprehension.codegen.cpu import GeneratedSource, generate
@@ -23,6 +23,7 @@ from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.large_sizes import place_at_launch
 from comprehension.kernel.locality import place_accesses
@@ -180,6 +181,13 @@ def mind_caches(c: Compilation) -> None:
     else:
         placed = place_accesses(c.kernel, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
+
+
+def divide_sums(c: Compilation) -> None:
+    """Long reductions in blocks, and in chunks that workers share, where their order is free."""
+    if c.request.math == "fast":
+        divided = divide_reductions(c.kernel, typical_sizes(c.program))
+        c._kernel, c._tree = divided.kernel, replace(c.tree, steps=(*c.tree.steps, *divided.notes))
 
 
 def split_tiles(c: Compilation) -> None:

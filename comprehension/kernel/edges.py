@@ -104,17 +104,20 @@ def _hot_limits(group: Nodes) -> list[_Limit]:
     """
     inside = [node for node in group if isinstance(node, ir.Loop)]
     if len(group) == 1:
-        tiles = [node for node in group if isinstance(node, ir.Tile) and not _fills(node)]
+        tiles = [node for node in group if isinstance(node, ir.Tile)]
     else:
         tiles = [tile for tile in walk_nodes(inside or group) if isinstance(tile, ir.Tile)]
+    tiles = [tile for tile in tiles if not _is_aside(tile)]
     inner = {loop.variable for loop in walk_nodes(group) if isinstance(loop, ir.Loop)}
     axes = [axis for axis in nodes_of(tuple(tiles), ir.Axis) if axis.limit is not None]
     found = list(dict.fromkeys(_limit_of(axis) for axis in axes))
     return [limit for limit in found if not inner & {variable.name for variable in nodes_of(limit, ir.Var)}]
 
 
-def _fills(tile: ir.Tile) -> bool:
-    return all(isinstance(part, ir.Store) and part.role is ir.StoreRole.FILL for part in tile.body)
+def _is_aside(tile: ir.Tile) -> bool:
+    """Padding, and combinations of partial results: they run seldom."""
+    roles = (ir.StoreRole.FILL, ir.StoreRole.COMBINE)
+    return all(isinstance(part, ir.Store) and part.role in roles for part in tile.body)
 
 
 def _statements(group: Nodes) -> int:
