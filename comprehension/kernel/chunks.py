@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import simplify
-from comprehension.kernel.sites import Parts, Site, Sites, combined, filled, moved_into, stored
+from comprehension.kernel.sites import Nodes, Parts, Site, Sites, combined, filled, moved_into, stored
 from comprehension.kernel.walk import accesses_in
 
 CHUNK = 1 << 16  # terms of a worker's chunk: some 20 µs of reading
@@ -61,8 +61,8 @@ class _Cutter:
         for node in self.stage.body:
             site = self.sites.site(node)
             long = site is not None and site.trips * site.points >= FEWEST_CHUNKS * CHUNK
-            kept = self._chunked(site) if site is not None and long and self._may_go_first(site) else node
-            self.later.append(kept)
+            kept = self._chunked(site) if site is not None and long and self._may_go_first(site) else (node,)
+            self.later.extend(kept)
         first = [self._first()] if self.chunks else []
         return [*self.done, *first, self._rest(self.later)]
 
@@ -95,7 +95,7 @@ class _Cutter:
     def _registers(self) -> set[str]:
         return {buffer.name for buffer in self.sites.kernel.buffers if buffer.space is ir.Space.REGISTER}
 
-    def _chunked(self, site: Site) -> ir.Loop:
+    def _chunked(self, site: Site) -> Nodes:
         """Notes the site's chunks; what stands in its place."""
         count, header = self._count(site), self.stage.parallel
         rows = () if header is None else (simplify(ir.IntOp("-", header.upper, header.lower)),)
@@ -105,7 +105,8 @@ class _Cutter:
         parts = tuple(self.sites.add(replace(buffer, name=f"{buffer.name}_parts")) for buffer in shared)
         self.chunks.append((site, own, parts))
         self.sites.notes.append(f"{site.operators}, in chunks of {_size(site) * site.points} terms")
-        return ir.Loop(NUMBER, ir.Int(0), count, combined(site, site.start(NUMBER, _size(site)), parts, self._place()))
+        combination = combined(site, site.start(NUMBER, _size(site)), parts, self._place())
+        return site.if_any((ir.Loop(NUMBER, ir.Int(0), count, combination),))
 
     def _count(self, site: Site) -> ir.IntExpr:
         step = _size(site) * site.loop.step

@@ -23,6 +23,7 @@ from comprehension.kernel.simplify import simplify
 from comprehension.kernel.sites import Nodes, Site, Sites, combined, filled, moved_into
 
 BLOCK = 4096  # terms that one accumulator takes in a row
+FEWEST = 16  # at typical sizes: what is open but so short (a window) has no blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def _needs_blocks(site: Site) -> bool:
     """Sums and products of floats that are long; or may be, where few are held at once and a branch costs nothing."""
     if not any(each.buffer.dtype.is_float and each.op in ("+", "*") for each in site.accumulators):
         return False
-    return site.trips * site.inner > BLOCK or (not site.is_static and len(site.axes) < 2)
+    terms = site.trips * site.inner
+    return terms > BLOCK or (terms >= FEWEST and not site.is_static and len(site.axes) < 2)
 
 
 def _in_blocks(site: Site, sites: Sites) -> Nodes:
@@ -76,4 +78,5 @@ def _in_blocks(site: Site, sites: Sites) -> Nodes:
     blocks = ir.Loop(number, ir.Int(0), count, body)
     sites.notes.append(f"{site.operators}, in blocks of {size * site.inner} terms")
     rest = replace(loop, lower=simplify(ir.IntOp("+", loop.lower, ir.IntOp("*", count, step))))
-    return (blocks,) if rest.lower == rest.upper else (blocks, rest)
+    first_part = site.if_any((blocks,))
+    return first_part if rest.lower == rest.upper else (*first_part, rest)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import prod
 from typing import TypeVar
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
-from comprehension.kernel.simplify import linear, simplify, varies_with
+from comprehension.kernel.simplify import linear, simplify, truth, varies_with
 from comprehension.kernel.values import identity
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.tree import ReduceOp
@@ -49,6 +50,14 @@ class Site:
         """The first of the iterations of part `number`, where each part has `size` of them."""
         step = ir.Int(size * self.loop.step)
         return simplify(ir.IntOp("+", self.loop.lower, ir.IntOp("*", ir.Var(number), step)))
+
+    def if_any(self, nodes: Nodes) -> Nodes:
+        """Nodes that combine parts, where the loops inside leave terms: empty parts would only be passed on."""
+        inside = [loop for loop in nodes_of(self.loop.body, ir.Loop) if truth(_runs(loop)) is not True]
+        if not inside:
+            return nodes
+        runs = [_runs(loop) for loop in inside]
+        return (ir.If(reduce(lambda a, b: ir.BoolOp("and", a, b), runs), nodes),)
 
     @property
     def names(self) -> set[str]:
@@ -91,6 +100,8 @@ class Sites:
         if any(each.buffer.shape != extents for each in accumulators):
             return None
         bounds = [bound for loop in nodes_of(node, ir.Loop) for bound in (loop.lower, loop.upper)]
+        if any(varies_with(bound, loop.variable) for bound in bounds for loop in nodes_of(node, ir.Loop)):
+            return None  # how many terms there are changes on the way
         static = all(isinstance(bound, ir.Int) for bound in bounds)
         points = inner * prod(axis.extent for axis in axes)
         return Site(node, accumulators, trips, inner, points, static, axes)
@@ -130,6 +141,10 @@ class Sites:
         values: dict[str, ir.IntExpr] = {name: ir.Int(size) for name, size in self.typical.items()}
         width = simplify(map_integers(ir.IntOp("-", loop.upper, loop.lower), values))
         return -(-width.value // loop.step) if isinstance(width, ir.Int) else None
+
+
+def _runs(loop: ir.Loop) -> ir.Condition:
+    return ir.Compare("<", loop.lower, loop.upper)
 
 
 def _only(found: set[T]) -> T | None:

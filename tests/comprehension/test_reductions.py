@@ -126,6 +126,26 @@ def test_a_reduction_over_what_the_stage_made_waits_for_it() -> None:
     assert found["S"] == x.sum() and found["V"] == ((x - x.sum()) ** 2).sum()
 
 
+WINDOW = "def f(float(C,H,W) I, float(C,P,Q) K) -> (O) { O(c,h,w) +=! I(c,h+p,w+q) * K(c,p,q) }"
+
+
+@pytest.mark.usefixtures("short")
+def test_loops_inside_may_be_empty() -> None:
+    scop, kernel, notes = divided(WINDOW, None)
+    assert any("blocks" in note for note in notes) and certify(scop, None, kernel)
+
+
+def test_windows_are_no_long_reductions() -> None:
+    assert not divided(WINDOW, None)[2]
+
+
+@pytest.mark.usefixtures("short")
+def test_loops_whose_length_changes_are_left_alone() -> None:
+    text = "def f(float(N,N) A) -> (S) { S() +=! A(i,j) where j in 0:i+1 }"
+    scop, kernel, notes = divided(text, (Spec((40, 40), ScalarType.FLOAT32),))
+    assert certify(scop, None, kernel) and not any("chunks" in note for note in notes)
+
+
 # --- wrong divisions are refused --------------------------------------------------------------------------------
 
 
