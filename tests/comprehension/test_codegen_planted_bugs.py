@@ -28,7 +28,7 @@ import comprehension as tc
 from comprehension import pipeline, stages
 from comprehension.codegen import arithmetic, checks, elementary, fold
 from comprehension.config import config
-from comprehension.jit import cache, client, describe, launch, variants
+from comprehension.jit import cache, client, describe, launch, targets, variants
 from comprehension.kernel import build, ir
 from comprehension.kernel.certificate import Certificate
 from comprehension.lang.frontend import load
@@ -171,7 +171,7 @@ def the_last_unit_of_a_stage_is_not_run(patch: Patch) -> None:
 
 
 def overlap_of_outputs_is_not_checked(patch: Patch) -> None:
-    patch.setattr(launch, "overlap", lambda first, second: False)
+    patch.setattr(targets, "overlap", lambda first, second: False)
 
 
 def sums_start_from_one_and_every_certificate_counts_as_proved(patch: Patch) -> None:

@@ -23,7 +23,7 @@ from comprehension.poly.looptree.legality import check_legal
 from comprehension.poly.looptree.lower import lower
 from comprehension.poly.looptree.pseudo import pseudo_code
 from comprehension.poly.looptree.tree import Loop, LoopTree, initial_tree
-from comprehension.poly.schedule_tree import AccumulateMark, PromoteMark, ScheduleTree, StageMark
+from comprehension.poly.schedule_tree import AccumulateMark, PromoteMark, ScheduleTree, StageMark, TileMark
 from comprehension.poly.scop import Scop
 from comprehension.scheduling import steps as data
 
@@ -95,7 +95,10 @@ def _proved(scop: Scop, changed: LoopTree, dependences: Dependences, step: data.
     check_legal(changed, dependences, what, strict=math == "strict")
     stage = _stage(changed, dependences, step)
     decisions = stage.tree.decisions.values()
-    if any(isinstance(d, PromoteMark | AccumulateMark) or (isinstance(d, StageMark) and d.parallel) for d in decisions):
+    if any(
+        isinstance(d, PromoteMark | AccumulateMark | TileMark) or (isinstance(d, StageMark) and d.parallel)
+        for d in decisions
+    ):
         _check_realised(changed, stage.tree, what, math)
     return stage
 
