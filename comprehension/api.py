@@ -18,7 +18,7 @@ import numpy as np
 
 from comprehension.errors import ComprehensionError, ComprehensionWarning, Diagnostic
 from comprehension.jit import client
-from comprehension.jit.arguments import Arguments, is_scalar, layouts_of, specs_of, take_arguments
+from comprehension.jit.arguments import Arguments, is_scalar, layouts_of, rank_of, specs_of, take_arguments
 from comprehension.jit.arrays import Array
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate
@@ -27,10 +27,12 @@ from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
 from comprehension.jit.targets import Wanted, take_targets
 from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
+from comprehension.lang.binding import check_count
 from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
-from comprehension.lang.expressions import propose
-from comprehension.lang.frontend import analyse
+from comprehension.lang.expressions import Fault, propose
+from comprehension.lang.frontend import SHOWN_LEADING, analyse, without_leading
+from comprehension.lang.leading import at_rank, has_leading, leading_of, uses_leading
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, Role, TensorInfo
 from comprehension.lang.parser import parse
@@ -75,7 +77,16 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     for definition in checked.values():
         for warning in definition.warnings:
             warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
-    return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked.values()))
+    if not uses_leading(program):
+        return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked.values()))
+    return Module(
+        tuple(
+            AnyRank(definition, program, source, sizes)
+            if has_leading(definition)
+            else Comprehension(checked[definition.name], to_text(at_rank(program, definition.name, 0)), sizes)
+            for definition in program.defs
+        )
+    )
 
 
 class Module:
@@ -383,6 +394,74 @@ class Comprehension:
             else:
                 arrays[param.name] = view
         return arrays, scalars
+
+
+class AnyRank(Comprehension):
+    """A def with `...`: a comprehension for each number of leading dimensions, made when a call has that many.
+
+    What needs no inputs (`signature`, `definition`) shows one leading dimension.
+
+    >>> f = define("def f(float(..., K) A, float(K) s) -> (B) { B(..., k) = A(..., k) * s(k) }").f
+    >>> f.infer(Spec((2, 3, 4), "float32"), Spec((4,), "float32")).shape
+    (2, 3, 4)
+    >>> f.at_rank(2)
+    <comprehension f(A, s)>
+    """
+
+    def __init__(self, definition: tree.Def, program: tree.Program, source: str | None, sizes: Sizes) -> None:
+        shown = without_leading(program, definition.name, source)
+        super().__init__(check(shown, source)[definition.name], to_text(shown), sizes)
+        self._tree = definition
+        self._source = program, source
+        self._ranks: dict[int, Comprehension] = {}
+
+    def at_rank(self, leading: int) -> Comprehension:
+        """The comprehension for so many leading dimensions.
+
+        Raises ComprehensionError where the text has no meaning for that many.
+        """
+        known = self._ranks.get(leading)
+        if known is None:
+            program, source = self._source
+            alone = without_leading(program, self.name, source, leading)
+            made = Comprehension(analyse(alone, source)[self.name], to_text(alone), self.sizes)
+            known = self._ranks.setdefault(leading, made)  # of two threads the first
+        return known
+
+    def _of(self, inputs: Sequence[Any]) -> Comprehension:
+        """The comprehension for inputs like these."""
+        check_count(self.definition, len(inputs))
+        names = (f"{self.name}: {param.name}" for param in self._tree.inputs)
+        ranks = [rank_of(value, name) for value, name in zip(inputs, names, strict=True)]
+        try:
+            return self.at_rank(leading_of(self._tree, ranks))
+        except Fault as fault:
+            raise ComprehensionError(f"{self.name}: {fault}") from None
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        return self._of(inputs)(*inputs, out=out)
+
+    def compile(self, *inputs: Any, **settings: Any) -> Kernel:
+        return self._of(inputs).compile(*inputs, **settings)
+
+    def compile_async(self, *inputs: Any, **settings: Any) -> Future[Kernel]:
+        return self._of(inputs).compile_async(*inputs, **settings)
+
+    def schedule(self, *inputs: Any, **settings: Any) -> Schedule:
+        return (self._of(inputs) if inputs else self.at_rank(SHOWN_LEADING)).schedule(*inputs, **settings)
+
+    def reference(self, *inputs: Any, out: Any = None) -> Any:
+        return self._of(inputs).reference(*inputs, out=out)
+
+    def infer(self, *inputs: Any) -> Shapes:
+        return self._of(inputs).infer(*inputs)
+
+    def ranges(self, *inputs: Any) -> tuple[IndexRange, ...]:
+        return self._of(inputs).ranges(*inputs)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return tuple(kernel for each in self._ranks.values() for kernel in each.kernels)
 
 
 def symbolic(definition: CheckedDef, specs: Sequence[Spec]) -> tuple[Spec, ...]:

@@ -94,6 +94,13 @@ def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     return specs
 
 
+def rank_of(value: Any, label: str) -> int:
+    """How many dimensions an array, a Spec or a number has; `label` is for messages."""
+    if isinstance(value, Spec):
+        return len(value.shape)
+    return 0 if isinstance(value, (bool, int, float, np.generic)) else view_of(value, label)[0].ndim
+
+
 def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -> Layouts:
     """The layouts of inputs and outputs that are arrays and not dense; by name.
 

@@ -144,8 +144,9 @@ class _Builder:
         return Param(str(parts[0]), span=_span(parts[0]))
 
     def type(self, parts: list[Any]) -> TensorType:
-        dims = tuple(_integer(p) if p.type == "INT" else str(p) for p in parts[1:] if p.type != "RPAR")
-        return TensorType(_TYPES[parts[0]], dims, span=_between(parts[0], parts[-1]))
+        leading, rest = _leading([p for p in parts[1:] if p.type != "RPAR"])
+        dims = tuple(_integer(p) if p.type == "INT" else str(p) for p in rest)
+        return TensorType(_TYPES[parts[0]], dims, leading=leading, span=_between(parts[0], parts[-1]))
 
     def statement(self, parts: list[Any]) -> Statement:
         target, assign, value, *rest = parts
@@ -159,7 +160,18 @@ class _Builder:
                 equivalent = part
         end = where[-1].span.end if where else value.span.end
         span = dataclasses.replace(_span(target[0]), end=end)
-        return Statement(str(target[0]), tuple(target[1]), value, reduction, initialise, where, equivalent, span=span)
+        leading, subscripts = _leading(target[1])
+        return Statement(
+            str(target[0]),
+            tuple(subscripts),
+            value,
+            reduction,
+            initialise,
+            where,
+            equivalent,
+            leading=leading,
+            span=span,
+        )
 
     def target(self, parts: list[Any]) -> tuple[Any, list[Any]]:
         return parts[0], parts[1] if len(parts) > 1 else []
@@ -208,14 +220,23 @@ class _Builder:
         return SizeOf(str(parts[0]), _integer(parts[2]), span=_between(parts[0], parts[2]))
 
     def access(self, parts: list[Any]) -> Access | Call:
-        name, subscripts, end = parts
+        name, inner, end = parts
         span = _between(name, end)
-        if name in BUILTINS:
-            return Call(str(name), tuple(subscripts), span=span)
-        return Access(str(name), tuple(subscripts), span=span)
+        leading, subscripts = _leading(inner)
+        if name not in BUILTINS:
+            return Access(str(name), tuple(subscripts), leading=leading, span=span)
+        if leading:
+            raise _Refused(f"'...' stands for dimensions of a tensor, and '{name}' is a function", _span(inner[0]))
+        return Call(str(name), tuple(subscripts), span=span)
 
     def subscripts(self, parts: list[Any]) -> list[Any]:
         return parts
+
+
+def _leading(parts: list[Any]) -> tuple[bool, list[Any]]:
+    """Whether `...` stands first, and what stands behind it."""
+    leading = bool(parts) and isinstance(parts[0], lark.Token) and parts[0].type == "ELLIPSIS"
+    return leading, parts[1:] if leading else parts
 
 
 def _span(token: lark.Token) -> Span:
@@ -252,6 +273,9 @@ def _resolve_calls(definition: Def, names: set[str]) -> Def:
         if is_too_large(statement):
             raise _Refused(TOO_LARGE, statement.span or Span(0, 0, 1, 1))
         value = statement.value
+        if isinstance(value, Access) and value.tensor in called and value.leading:
+            message = f"'...' stands for dimensions of a tensor, and {shorten(repr(value.tensor))} is a def"
+            raise _Refused(message, value.span or Span(0, 0, 1, 1))
         if isinstance(value, Access) and value.tensor in called:
             statement = dataclasses.replace(statement, value=Call(value.tensor, value.subscripts, span=value.span))
         statements.append(statement)
@@ -275,6 +299,7 @@ _SHOWN = {
     "COLON": "':'",
     "QMARK": "'?'",
     "DOT": "'.'",
+    "ELLIPSIS": "'...'",
     "ARROW": "'->'",
     "EQUAL": "'='",
     "REDUCE": "a reduction such as '+=!'",

@@ -77,7 +77,8 @@ def type_text(node: TensorType) -> str:
     'float(N, 3)'
     """
     name = {"float32": "float", "float64": "double"}.get(str(node.scalar), str(node.scalar))
-    return f"{name}({', '.join(map(str, node.dims))})" if node.dims else name
+    dims = [*(["..."] if node.leading else []), *map(str, node.dims)]
+    return f"{name}({', '.join(dims)})" if dims else name
 
 
 def _statement(node: Statement) -> str:
@@ -91,7 +92,8 @@ def _statement(node: Statement) -> str:
 
 
 def _target(node: Statement) -> str:
-    return f"{node.target}({_list(node.subscripts)})" if node.subscripts else node.target
+    subscripts = _list(node.subscripts, node.leading)
+    return f"{node.target}({subscripts})" if subscripts else node.target
 
 
 def _clause(node: Clause) -> str:
@@ -120,8 +122,10 @@ def _unbracketed(node: Expr) -> tuple[str, int]:
             return name, _BASE
         case SizeOf(tensor=tensor, axis=axis):
             return f"{tensor}.{axis}", _BASE
-        case Access(tensor=tensor, subscripts=parts) | Call(function=tensor, arguments=parts):
-            return f"{tensor}({_list(parts)})", _BASE
+        case Access(tensor=tensor, subscripts=parts, leading=leading):
+            return f"{tensor}({_list(parts, leading)})", _BASE
+        case Call(function=function, arguments=parts):
+            return f"{function}({_list(parts)})", _BASE
         case Cast(to=to, operand=operand):
             return f"{to}({_expression(operand, _SELECT)})", _BASE
         case Unary(op=op, operand=operand):
@@ -145,5 +149,5 @@ def _number(value: int | float) -> tuple[str, int]:
     return text, _UNARY if text.startswith("-") else _BASE
 
 
-def _list(parts: tuple[Expr, ...]) -> str:
-    return ", ".join(_expression(p, _SELECT) for p in parts)
+def _list(parts: tuple[Expr, ...], leading: bool = False) -> str:
+    return ", ".join([*(["..."] if leading else []), *(_expression(p, _SELECT) for p in parts)])

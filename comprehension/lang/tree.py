@@ -2,6 +2,7 @@
 
 In: built by `parser.parse` from text, or directly by programs that generate comprehensions.
 Out: `printer.to_text` gives text that parses back to an equal tree.
+`leading` marks `...`, any leading dimensions; `leading.at_rank` makes trees without.
 Invariant: nodes are frozen; `span` and `dtype` are carried but never compared, so a tree made by a
 program equals the tree parsed from its text.  `dtype` is None until `check` has typed the tree;
 in a typed tree every conversion is an explicit `Cast`.
@@ -54,10 +55,11 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`tensor(subscripts...)`."""
+    """`tensor(subscripts...)`; with `leading`, `tensor(..., subscripts...)`."""
 
     tensor: str
     subscripts: tuple[Expr, ...]
+    leading: bool = field(default=False, repr=False, kw_only=True)
     span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
     dtype: ScalarType | None = field(default=None, compare=False, repr=False, kw_only=True)
 
@@ -158,7 +160,7 @@ Clause = Range | Let | Exists
 class Statement:
     """`target(subscripts) <assign> value [<=> equivalent] [where clauses]`.
 
-    `reduction` is None for `=`; `initialise` is the `!`.
+    `reduction` is None for `=`; `initialise` is the `!`; with `leading`, `...` stands before the subscripts.
     """
 
     target: str
@@ -168,15 +170,20 @@ class Statement:
     initialise: bool = False
     where: tuple[Clause, ...] = ()
     equivalent: Access | None = None
+    leading: bool = field(default=False, repr=False, kw_only=True)
     span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """`scalar(dims)`: a dimension is a size's name or a constant; without dims, a scalar."""
+    """`scalar(dims)`: a dimension is a size's name or a constant; without dims, a scalar.
+
+    With `leading`, `...` stands before the dims.
+    """
 
     scalar: ScalarType
     dims: tuple[str | int, ...] = ()
+    leading: bool = field(default=False, repr=False, kw_only=True)
     span: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 

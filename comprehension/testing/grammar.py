@@ -42,6 +42,7 @@ from comprehension.lang.types import ScalarType
 _NAMES = ("A", "B", "C", "N", "M", "i", "j", "k", "x_1", "_y", "In", "lambda", "__class__", "where_", "def1")
 _REDUCTIONS: st.SearchStrategy[ReduceOp | None] = st.sampled_from((None, "+", "*", "min", "max"))
 _NAME = st.sampled_from(_NAMES)
+_SELDOM = st.sampled_from((False, False, False, True))
 _OPERATORS = get_args(BinaryOp)
 
 # --- what the grammar derives ------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ def expressions(max_leaves: int = 12) -> st.SearchStrategy[Expr]:
     def extend(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         some = st.lists(inner, min_size=1, max_size=3).map(tuple)
         return st.one_of(
-            st.builds(Access, names, some),
+            st.builds(Access, names, some, leading=_SELDOM),
             st.builds(Unary, st.sampled_from(("-", "!")), inner),
             st.builds(Binary, st.sampled_from(_OPERATORS), inner, inner),
             st.builds(Select, inner, inner, inner),
@@ -94,6 +95,7 @@ def statements(draw: st.DrawFn) -> Statement:
         reduction is not None and draw(st.booleans()),
         tuple(draw(_lists(_clauses(), 3))),
         equivalent,
+        leading=draw(_SELDOM),
     )
 
 
@@ -105,7 +107,7 @@ def _lists(inner: st.SearchStrategy[Any], longest: int) -> st.SearchStrategy[lis
 @functools.cache
 def _parameters() -> st.SearchStrategy[Param]:
     dims = st.lists(st.one_of(st.sampled_from(_NAMES), st.integers(0, 2**31 - 1)), max_size=3).map(tuple)
-    types = st.builds(TensorType, st.sampled_from(ScalarType), dims)
+    types = st.builds(TensorType, st.sampled_from(ScalarType), dims, leading=_SELDOM)
     return st.builds(Param, st.sampled_from(_NAMES), st.one_of(st.none(), types))
 
 
