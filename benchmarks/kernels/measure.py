@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from benchmarks.kernels.serve import MARK
 
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
+PATIENCE = 120.0  # seconds for one answer (a compilation, a comparison); a side that takes longer has failed the case
 LARGE_VISITS = 3  # how often a side gets its turn with arrays that only one side may hold
 
 _THREAD_VARIABLES = (
@@ -59,10 +61,13 @@ class Side:
         )  # fmt: skip
 
     def ask(self, *question: object) -> Any:
-        """Raises SideFailed if the side reports an error, or ends (then it is started anew)."""
+        """Raises SideFailed if the side reports an error, ends or lets one wait (then it is started anew)."""
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         os.killpg(process.pid, signal.SIGCONT)
+        late = threading.Event()
+        alarm = threading.Timer(PATIENCE, lambda: (late.set(), os.killpg(process.pid, signal.SIGKILL)))
+        alarm.start()
         try:
             print(*question, sep="\t", file=process.stdin, flush=True)
             for line in process.stdout:
@@ -74,10 +79,14 @@ class Side:
         except BrokenPipeError:
             pass
         finally:
+            alarm.cancel()
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGSTOP)
+        process.wait()
         self._start()
-        raise SideFailed(f"{self.name}'s process ended with code {process.poll()}")
+        if late.is_set():
+            raise SideFailed(f"no answer from {self.name} within {PATIENCE:.0f} s")
+        raise SideFailed(f"{self.name}'s process ended with code {process.returncode}")
 
     def close(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)

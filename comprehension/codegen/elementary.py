@@ -2,7 +2,7 @@
 
 In, out: float32 or float64 `Lanes`.
 Invariant: no table, no library call (float64 `pow` excepted); monotone enough for sorting is not
-promised, the bounds in `tests/comprehension/test_vecmath.py` are: at most 2 ulp for exp, exp2, log, log1p
+promised, the bounds (`accuracy.py`) are: at most 2 ulp for exp, exp2, log, log1p
 and pow, 3 for the others.  Denormals, infinities, NaN and signed zeros come out as C says.
 
 Method: argument reduction by Cody and Waite ("Software Manual for the Elementary Functions"), polynomials near

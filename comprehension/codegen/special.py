@@ -2,7 +2,7 @@
 
 In, out: float32 or float64 `Lanes`.
 Invariant: `erf` at most 3.5 ulp in float32; the others are computed in float64 and rounded once for float32,
-and a few ulps off in float64 (bounds in `tests/comprehension/test_vecmath.py`).
+and a few ulps off in float64 (bounds in `accuracy.py`).
 Sources: erfc by a polynomial in t = 2 / (2 + x) (Numerical Recipes 6.2.2, fitted anew in
 50 digits); the inverses by Newton's method; DLMF 10.25.2.
 """

@@ -144,10 +144,6 @@ EMITTERS: dict[str, tuple[Callable[..., Lanes], int]] = {
     **{name: (_libm_in_double(name), 1) for name in _IN_DOUBLE.split()},
     "logb": (_libm("logb"), 1),
     **{name: (_libm(name), 2) for name in _FROM_LIBM_2.split()},
-    **{
-        name: (getattr(elementary, name), 1)
-        for name in ["exp", "exp2", "exp10", "expm1", "log", "log2", "log10", "log1p", "tanh"]
-    },
     **{name: (getattr(elementary, name), 1) for name in _FROM_ELEMENTARY.split()},
     **{name: (getattr(trigonometric, name), 1) for name in _FROM_TRIGONOMETRIC.split()},
     **{name: (getattr(special, name), 1) for name in _FROM_SPECIAL.split()},
