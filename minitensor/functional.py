@@ -8,13 +8,18 @@ needs no gradient, no compiler and no test of either.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from minitensor import random
+from minitensor.creation import asarray
 from minitensor.dispatch import apply
 from minitensor.elementwise import erf, exp, log, log1p, maximum, sqrt, tanh, where
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.linear_algebra import matmul
-from minitensor.manipulation import expand_dims, reshape
+from minitensor.manipulation import broadcast_to, expand_dims, reshape
 from minitensor.ops import convolution, elementwise, pooling
 from minitensor.ops.shapes import normalize_axis
 from minitensor.searching import take, take_along_axis
@@ -23,6 +28,7 @@ from minitensor.statistics import mean
 from minitensor.statistics import sum as total
 from minitensor.tensor import Tensor
 
+Array = np.ndarray[Any, Any]
 Pair = int | tuple[int, int]
 
 # --- activations -----------------------------------------------------------------------------------------
@@ -39,7 +45,12 @@ def relu(x: Tensor) -> Tensor:
 
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
-    """x where it is positive, `slope`·x elsewhere."""
+    """x where it is positive, `slope`·x elsewhere.
+
+    >>> import minitensor as mt
+    >>> leaky_relu(mt.asarray([-1.0, 2.0]), 0.25)
+    tensor([-0.25,  2.  ])
+    """
     return where(x > 0, x, x * slope)
 
 
@@ -205,6 +216,71 @@ def conv2d(
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
 
 
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """The transpose of `conv2d` as a linear map: x (N, C, H, W), weight (C, F / groups, KH, KW) to (N, F, OH, OW).
+
+    OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1.
+
+    >>> import minitensor as mt
+    >>> conv_transpose2d(mt.ones((1, 1, 1, 2)), mt.ones((1, 1, 1, 2)), stride=2)
+    tensor([[[[1., 1., 1., 1.]]]])
+
+    Raises ShapeError where the channels do not fit, or `output_padding` is not below stride or dilation.
+    """
+    steps, pads, extra, spread = _pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
+        raise ShapeError(
+            f"conv_transpose2d takes (N, C, H, W) and (C, F/groups, KH, KW), not {x.shape}, {weight.shape}"
+        )
+    if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, steps, spread, strict=True)):
+        raise ShapeError(f"output_padding {extra} must be below stride {steps} or dilation {spread}")
+    size = tuple(
+        (x.shape[2 + a] - 1) * steps[a] - 2 * pads[a] + spread[a] * (weight.shape[2 + a] - 1) + extra[a] + 1
+        for a in (0, 1)
+    )
+    result = apply(
+        convolution.conv2d_input_grad,
+        x,
+        weight,
+        shape=(x.shape[0], weight.shape[1] * groups, *size),
+        stride=steps,
+        padding=pads,
+        dilation=spread,
+        groups=groups,
+    )
+    return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """softmax(Q Kᵀ·scale) V (Vaswani and others 2017): query (..., L, D), key (..., S, D), value (..., S, E).
+
+    mask: bool, broadcast to (..., L, S), true where a query may look; or numbers that are added to the scores.
+    scale: 1/√D if None.  A row that may look nowhere gives NaN.
+
+    >>> import minitensor as mt
+    >>> q, k, v = mt.zeros((1, 2)), mt.ones((2, 2)), mt.asarray([[1.0], [3.0]])
+    >>> scaled_dot_product_attention(q, k, v).tolist()
+    [[2.0]]
+    >>> scaled_dot_product_attention(q, k, v, mask=mt.asarray([[False, True]])).tolist()
+    [[3.0]]
+    """
+    scores = matmul(query, key.mT) * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if mask is not None:
+        scores = where(mask, scores, -math.inf) if mask.dtype.kind == "b" else scores + mask
+    return matmul(softmax(scores, -1), value)
+
+
 def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
     """The largest element of each window of (N, C, H, W); windows are `stride` apart (their own size if None)."""
     kernel = _pair(kernel_size)
@@ -218,6 +294,85 @@ def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding
     step = kernel if stride is None else _pair(stride)
     sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=_pair(padding))
     return sums * (1.0 / (kernel[0] * kernel[1]))
+
+
+# --- resampling: along one image axis a matrix (out, in) ---------------------------------------------------
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
+    """(N, C, H, W) to (N, C, OH, OW): element i of an axis is the mean of ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1.
+
+    >>> import minitensor as mt
+    >>> adaptive_avg_pool2d(mt.asarray([[[[0.0, 1.0, 2.0]]]]), (1, 2))
+    tensor([[[[0.5, 1.5]]]])
+    """
+    out, size = _pair(output_size), (x.shape[-2], x.shape[-1])
+    if min(out) < 1:
+        raise ShapeError(f"adaptive_avg_pool2d to the size {out}: both must be at least 1")
+    if out == size:
+        return x
+    if out == (1, 1):
+        return mean(x, axis=(-2, -1), keepdims=True)
+    if size[0] % out[0] == 0 and size[1] % out[1] == 0:
+        return avg_pool2d(x, (size[0] // out[0], size[1] // out[1]))
+    return _resampled(x, _averaging(out[0], size[0]), _averaging(out[1], size[1]))
+
+
+def interpolate(x: Tensor, size: Pair, mode: str = "nearest") -> Tensor:
+    """(N, C, H, W) to (N, C, *size): "nearest" takes element ⌊i·H/OH⌋, "bilinear" weighs two by distance.
+
+    The conventions are PyTorch's with `align_corners=False`.
+
+    >>> import minitensor as mt
+    >>> interpolate(mt.asarray([[[[1.0, 2.0]]]]), (1, 4))
+    tensor([[[[1., 1., 2., 2.]]]])
+    >>> interpolate(mt.asarray([[[[0.0, 1.0]]]]), (1, 4), "bilinear")
+    tensor([[[[0.  , 0.25, 0.75, 1.  ]]]])
+
+    Raises ShapeError for another mode or a size below 1.
+    """
+    out, (height, width) = _pair(size), x.shape[-2:]
+    if min(out) < 1:
+        raise ShapeError(f"interpolate to the size {out}: both must be at least 1")
+    if mode == "bilinear":
+        return _resampled(x, _bilinear(out[0], height), _bilinear(out[1], width))
+    if mode != "nearest":
+        raise ShapeError(f"mode is 'nearest' or 'bilinear', not {mode!r}")
+    if out[0] % height == 0 and out[1] % width == 0:  # repetition moves; indices would make the gradient scatter
+        n, channels = x.shape[:2]
+        apart = reshape(x, (n, channels, height, 1, width, 1))
+        wide = broadcast_to(apart, (n, channels, height, out[0] // height, width, out[1] // width))
+        return reshape(wide, (n, channels, *out))
+    rows, columns = (asarray(np.arange(o) * n // o) for o, n in zip(out, (height, width), strict=True))
+    return take(take(x, rows, axis=2), columns, axis=3)
+
+
+def _resampled(x: Tensor, rows: Array, columns: Array) -> Tensor:
+    """rows · x · columnsᵀ for each picture."""
+    kept = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
+    return matmul(matmul(asarray(rows, dtype=kept), x), asarray(columns.T, dtype=kept))
+
+
+@lru_cache(maxsize=64)
+def _averaging(out: int, size: int) -> Array:
+    """float64 (out, size): row i holds the mean of adaptive pooling's window i."""
+    matrix = np.zeros((out, size))
+    for i in range(out):
+        low, high = i * size // out, -((-(i + 1) * size) // out)
+        matrix[i, low:high] = 1.0 / (high - low)
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def _bilinear(out: int, size: int) -> Array:
+    """float64 (out, size): row i holds the weights of the two elements beside the centre of output i."""
+    matrix = np.zeros((out, size))
+    for i in range(out):
+        centre = max((i + 0.5) * size / out - 0.5, 0.0)
+        low = min(int(centre), size - 1)
+        matrix[i, low] += 1.0 - (centre - low)
+        matrix[i, min(low + 1, size - 1)] += centre - low
+    return matrix
 
 
 # --- normalisation ---------------------------------------------------------------------------------------

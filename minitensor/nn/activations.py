@@ -13,6 +13,14 @@ class ReLU(Module):
         return F.relu(x)
 
 
+class LeakyReLU(Module):
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.negative_slope)
+
+
 class GELU(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(x)
@@ -49,3 +57,23 @@ class AvgPool2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel_size, self.stride)
+
+
+class AdaptiveAvgPool2d(Module):
+    def __init__(self, output_size: int | tuple[int, int]) -> None:
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+
+class Upsample(Module):
+    """(N, C, H, W) enlarged `scale_factor` times, by "nearest" or "bilinear"."""
+
+    def __init__(self, scale_factor: int, mode: str = "nearest") -> None:
+        if scale_factor < 1:
+            raise ValueError(f"scale_factor must be at least 1, is {scale_factor}")
+        self.scale_factor, self.mode = scale_factor, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, (x.shape[2] * self.scale_factor, x.shape[3] * self.scale_factor), self.mode)

@@ -83,6 +83,51 @@ class Conv2d(Module):
         return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
 
 
+class ConvTranspose2d(Module):
+    """The transpose of Conv2d, which enlarges pictures; weight (in_channels, out_channels / groups, KH, KW).
+
+    >>> import minitensor as mt
+    >>> mt.nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(mt.ones((1, 8, 5, 5))).shape
+    (1, 3, 10, 10)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, int] = 1,
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
+        shape = (in_channels, out_channels // groups, *_pair(kernel_size))
+        fan_in = prod(shape[1:])
+        self.weight = _uniform(shape, fan_in)
+        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self.stride, self.padding, self.output_padding = _pair(stride), _pair(padding), _pair(output_padding)
+        self.groups, self.dilation = groups, _pair(dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
+
+
 class BatchNorm2d(Module):
     """Normalises each channel of (N, C, H, W) over N, H, W (Ioffe and Szegedy 2015).
 

@@ -44,6 +44,13 @@ _FUNCTIONS: dict[str, Callable[..., mt.Tensor]] = {
     "conv2d": lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
     "max_pool2d": lambda x: F.max_pool2d(x, 2),
     "avg_pool2d": lambda x: F.avg_pool2d(x, (2, 3), (1, 2)),
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+    "conv_transpose2d": lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), (1, 2), (1, 0), 2, (1, 2)),
+    "attention": lambda x, y, w: F.scaled_dot_product_attention(x, y, w, mask=mt.tril(mt.ones((5, 5))) > 0),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (3, 5)),
+    "interpolate_nearest": lambda x: F.interpolate(x, (6, 7)),
+    "interpolate_twice": lambda x: F.interpolate(x, (8, 6)),
+    "interpolate_bilinear": lambda x: F.interpolate(x, (7, 5), "bilinear"),
 }
 
 
