@@ -81,10 +81,10 @@ class Step(Generic[P, R]):
         return f"<co-executed {self._name}, {self.report().steps} steps>"
 
     def report(self) -> Report:
-        """What happened so far."""
+        """What happened so far, as a copy that later steps leave alone; any thread may ask at any time."""
         for session in self._sessions:
             session.count_graph_times()
-        return merge_reports([session.report for session in self._sessions])
+        return merge_reports([session.report.snapshot() for session in self._sessions])
 
     def reset(self) -> None:
         """Forgets all traces and graphs, and starts the report again; waits for calls under way."""

@@ -112,9 +112,13 @@ def draw_runners(report: Report, steps: int = 6, last: int | None = None) -> str
     shown = [event for event in report.events if last - steps < event.step <= last]
     rows = [
         (
-            runner,
-            [Interval(e.begin_s, e.end_s, e.name, f"step {e.step}: {e.name}") for e in shown if e.runner == runner],
+            lane,
+            [
+                Interval(e.begin_s, e.end_s, e.name, f"step {e.step}: {e.name}{f': {e.detail}' if e.detail else ''}")
+                for e in sorted(shown, key=lambda e: (e.begin_s, -e.end_s))
+                if e.runner == lane
+            ],
         )
-        for runner in ("python", "graph")
+        for lane in ("python", "graph")
     ]
     return draw_timeline(rows)

@@ -57,7 +57,9 @@ class PythonRunner(Validator):
         walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
     """
 
-    __slots__ = ("attributes", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stalls")
+    __slots__ = (
+        "attributes", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stalls",
+    )  # fmt: skip
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
         super().__init__(walk, root)
@@ -69,7 +71,8 @@ class PythonRunner(Validator):
         self.recorder: Recorder | None = None
         self.reason: str | None = None
         self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
-        self.stalls: list[tuple[float, float]] = []  # when Python waited for the graph: begin and end
+        self.left_at = 0.0  # when, if the step left the graph
+        self.stalls: list[tuple[float, float, str]] = []  # when Python waited for the graph: begin, end, what for
         self.log.fill_pending = self._fill
 
     # --- the observer ------------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ class PythonRunner(Validator):
         if value.array is None and value.pending is not None:
             begin = perf_counter()
             value.pending.fill(value)
-            self.stalls.append((begin, perf_counter()))
+            self.stalls.append((begin, perf_counter(), "a value that another step makes"))
 
     def _fetch(self, value: Value, source: WalkOutput) -> None:
         begin = perf_counter()
@@ -221,7 +224,8 @@ class PythonRunner(Validator):
             self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
             return
         finally:
-            self.stalls.append((begin, perf_counter()))
+            maker = source.trace.node
+            self.stalls.append((begin, perf_counter(), f"{maker.op.name if maker.op else ''} at {maker.where}"))
         with self.log.lock:
             if value.array is None:
                 value.array = array
@@ -237,7 +241,7 @@ class PythonRunner(Validator):
             for x in inputs:
                 if isinstance(x, Value):
                     self.on_read(x)
-            self.left_to_python.append((op.name, because))
+            self.left_to_python.append((f"{op.name} at {users_line()}", because))
             return run_eager(op, inputs, attributes)
         expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
@@ -246,6 +250,7 @@ class PythonRunner(Validator):
     def leave(self, reason: str) -> Recorder:
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
+            self.left_at = perf_counter()
             self.run.cancel()
             self._fill_live()
             self.reason = reason

@@ -1,29 +1,43 @@
 """The report of a step: what co-execution did, in numbers and reasons.
 
-In: counted by `session` while the program runs.  Out: `step.report()`, for programs (fields) and people (text, HTML).
+In: counted by `session` while the program runs.  Out: `step.report()`, for programs (fields) and people: text
+here, HTML in `report_page`, a Chrome trace in `timeline`.
 Invariant: counts are ints, times floats in seconds, never None; `steps` is the number of outermost calls.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
+from statistics import median
+from typing import Literal
 
 MOST_REASONS = 100  # older ones are dropped: a program may run for weeks
 MOST_EVENTS = 10_000
+MOST_TIMES = 200  # of each kind of step
+SHOWN = 10  # remarks of one kind in a table
+NOTABLE = 0.2  # share of the time from which on waiting is worth a remark
+
+Lane = Literal["python", "graph", "compiler"]
+StepKind = Literal["eager", "traced", "co-executed", "fell back"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One interval of one step on one of the two runners ("python" or "graph"): seconds since the session began."""
+    """One interval of one step on one of the two runners, or at the compiler; an instant where both ends are equal.
+
+    Times are in seconds on the clock of `time.perf_counter`.  name: what was done: a kind of step, "stall", "compile",
+    "fallback".  detail: why, or for what.  session: which one, where calls overlapped in several threads.
+    """
 
     step: int
-    runner: str
+    runner: Lane
     name: str
     begin_s: float
     end_s: float
+    detail: str = ""
+    session: int = 0
 
 
 @dataclass(slots=True)
@@ -33,6 +47,8 @@ class Report:
     traced_steps: recorded from beginning to end or from a fallback on.  coexecuted_steps: ended in the graph.
     graphs_built: full builds.  transitions: changes of phase.  coverage: operations inside compiled clusters, as a
     fraction of the latest graph's and of those that its latest step left to Python.
+    left_to_python: operations that stayed eager, and why.  waits: seconds that Python waited, by what for.
+    step_s: seconds that Python spent in the latest steps of each kind, stalls included.
     """
 
     name: str
@@ -53,8 +69,12 @@ class Report:
     kernels: int = 0
     coverage: float = 0.0
     operations: int = 0
-    left_to_python: dict[str, str] = field(default_factory=dict)  # operations that stayed eager, and why
+    left_to_python: dict[str, str] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+    step_s: dict[StepKind, list[float]] = field(default_factory=dict, repr=False)
     events: list[Event] = field(default_factory=list, repr=False)
+
+    # --- counting ----------------------------------------------------------------------------------------
 
     def add_reason(self, reason: str) -> None:
         """Notes why something did not go the fast way."""
@@ -64,6 +84,46 @@ class Report:
     def add_event(self, event: Event) -> None:
         self.events.append(event)
         del self.events[:-MOST_EVENTS]
+
+    def add_step(self, kind: StepKind, seconds: float) -> None:
+        times = self.step_s.setdefault(kind, [])
+        times.append(seconds)
+        del times[:-MOST_TIMES]
+
+    def snapshot(self) -> Report:
+        """A copy that no later step changes."""
+        return replace(
+            self,
+            reasons=list(self.reasons),
+            left_to_python=dict(self.left_to_python),
+            waits=dict(self.waits),
+            step_s={kind: list(times) for kind, times in list(self.step_s.items())},
+            events=list(self.events),
+        )
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def median_s(self, kind: StepKind) -> float:
+        """The median time of the latest steps of a kind, in seconds; 0 where there were none.
+
+        >>> Report("step", step_s={"eager": [0.5, 0.25, 0.75]}).median_s("eager")
+        0.5
+        """
+        return median(self.step_s.get(kind, ())) if self.step_s.get(kind) else 0.0
+
+    @property
+    def gain(self) -> float:
+        """How many times as long a step takes eagerly: medians of eager (or else traced) and co-executed steps.
+
+        0 until both are known.  Eager steps run mostly beside the compiler, traced ones are recorded, and both are a
+        bit slower for it: to compare to the letter, time the program with `COEXEC_MODE=eager`.
+
+        >>> Report("step", step_s={"eager": [0.5], "co-executed": [0.25]}).gain
+        2.0
+        """
+        before = self.median_s("eager") or self.median_s("traced")
+        after = self.median_s("co-executed")
+        return before / after if before and after else 0.0
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of every number, as text."""
@@ -79,6 +139,8 @@ class Report:
             ("operations in the graph", f"{self.operations}"),
             ("coverage", f"{self.coverage:.1%}"),
             ("kernels", f"{self.kernels}"),
+            *((f"a step {kind}", _milliseconds(self.median_s(kind))) for kind in self.step_s),
+            *([("gain", f"{self.gain:.2f} ×")] if self.gain else []),
             ("Python running", f"{self.python_run_s:.3f} s"),
             ("Python stalled", f"{self.python_stall_s:.3f} s"),
             ("graph running", f"{self.graph_run_s:.3f} s"),
@@ -86,56 +148,59 @@ class Report:
             ("building graphs", f"{self.build_s:.3f} s"),
         ]
 
+    def remarks(self) -> list[str]:
+        """Why it did not gain more, as sentences: reasons with their number, what stayed in Python, who waited."""
+        reasons = Counter(self.reasons).most_common(SHOWN)
+        told = [reason if times == 1 else f"{times} × {reason}" for reason, times in reasons]
+        told += [f"left to Python: {name}: {why}" for name, why in sorted(self.left_to_python.items())]
+        return told + self._on_waiting()
+
+    def _on_waiting(self) -> list[str]:
+        """Who waits for whom, where that is a notable part of the time."""
+        told = []
+        python, graph = self.python_run_s + self.python_stall_s, self.graph_run_s + self.graph_stall_s
+        if self.coexecuted_steps and self.python_stall_s > NOTABLE * python:
+            longest = sorted(self.waits.items(), key=lambda wait: -wait[1])[:3]
+            shown = "; ".join(f"{seconds:.3f} s for {what}" for what, seconds in longest)
+            told.append(f"Python waits {self.python_stall_s / python:.0%} of its time: {shown}")
+        if self.coexecuted_steps and self.graph_stall_s > NOTABLE * graph:
+            told.append(f"the graph waits {self.graph_stall_s / graph:.0%} of its time for Python")
+        return told
+
     def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _ in rows)
         lines = [f"co-execution of {self.name}"]
         lines += [f"  {name:<{width}}  {value}" for name, value in rows]
-        return "\n".join(lines + [f"  {remark}" for remark in self._remarks()])
-
-    def _remarks(self) -> list[str]:
-        """The latest reasons, and what stayed in Python, as sentences."""
-        fallbacks = [f"fell back: {reason}" for reason in self.reasons[-10:]]
-        return fallbacks + [f"left to Python: {name}: {why}" for name, why in sorted(self.left_to_python.items())]
+        return "\n".join(lines + [f"  {remark}" for remark in self.remarks()])
 
     def _repr_html_(self) -> str:
-        """A table, and how the two runners shared their time as a picture."""
-        cells = "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in self.rows())
-        reasons = "".join(f"<li>{escape(remark)}</li>" for remark in self._remarks())
-        return f"<h4>co-execution of {escape(self.name)}</h4>{self._bars()}<table>{cells}</table><ul>{reasons}</ul>"
+        from coexec.report_page import report_fragment  # pages are rare, and a program that only runs stays small
 
-    def _bars(self) -> str:
-        """Two horizontal bars as SVG: run and stall of Python and of the graph."""
-        pairs = [("Python", self.python_run_s, self.python_stall_s), ("graph", self.graph_run_s, self.graph_stall_s)]
-        longest = max(run + stall for _, run, stall in pairs) or 1.0
-        parts = []
-        for i, (name, run, stall) in enumerate(pairs):
-            y, busy, idle = 4 + 26 * i, 300 * run / longest, 300 * stall / longest
-            parts.append(f'<text x="0" y="{y + 14}" font-size="12">{name}</text>')
-            parts.append(f'<rect x="60" y="{y}" width="{busy:.1f}" height="18" fill="#4a90d9"/>')
-            parts.append(f'<rect x="{60 + busy:.1f}" y="{y}" width="{idle:.1f}" height="18" fill="#e0c080"/>')
-        return f'<svg width="380" height="60">{"".join(parts)}</svg>'
+        return report_fragment(self)
+
+    def page(self) -> str:
+        """The same as one HTML document, with pictures: nothing is loaded from anywhere, no scripts.
+
+        >>> Report("a<b").page().count("co-execution of a&lt;b")
+        2
+        """
+        from coexec.report_page import report_page
+
+        return report_page(self)
 
     def timeline(self, path: str | Path) -> None:
-        """Writes a Chrome trace (chrome://tracing, Perfetto): both runners, one interval a step and a stall."""
-        rows = {"python": 1, "graph": 2}
-        events = [
-            {
-                "name": event.name,
-                "ph": "X",
-                "ts": event.begin_s * 1e6,
-                "dur": (event.end_s - event.begin_s) * 1e6,
-                "pid": 1,
-                "tid": rows[event.runner],
-                "args": {"step": event.step},
-            }
-            for event in self.events
-        ]
-        names = [
-            {"name": "thread_name", "ph": "M", "pid": 1, "tid": tid, "args": {"name": runner}}
-            for runner, tid in rows.items()
-        ]
-        Path(path).write_text(json.dumps({"traceEvents": names + events}), encoding="utf-8")
+        """Writes a Chrome trace (chrome://tracing, https://ui.perfetto.dev): see `coexec.timeline`.
+
+        Raises OSError where `path` cannot be written.
+        """
+        from coexec.timeline import chrome_trace
+
+        Path(path).write_text(chrome_trace(self), encoding="utf-8")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f} ms"
 
 
 def merge_reports(reports: list[Report]) -> Report:
@@ -143,13 +208,21 @@ def merge_reports(reports: list[Report]) -> Report:
     first = reports[0]
     if len(reports) == 1:
         return first
+    waits: Counter[str] = Counter()
+    step_s: dict[StepKind, list[float]] = {}
+    for report in reports:
+        waits.update(report.waits)
+        for kind, times in report.step_s.items():
+            step_s.setdefault(kind, []).extend(times)
     summed = {name: sum(getattr(report, name) for report in reports) for name in _SUMMED}
     return replace(
         first,
         **summed,
         reasons=[reason for report in reports for reason in report.reasons],
-        events=[event for report in reports for event in report.events],
+        events=[replace(event, session=at) for at, report in enumerate(reports) for event in report.events],
         left_to_python={name: why for report in reports for name, why in report.left_to_python.items()},
+        waits=dict(waits),
+        step_s=step_s,
     )
 
 

@@ -31,7 +31,7 @@ from coexec.merge import merge
 from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
 from coexec.record import Recorder, Trace
-from coexec.report import Event, Report
+from coexec.report import Event, Lane, Report, StepKind
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
@@ -65,7 +65,7 @@ class Session:
         self.numerics = numerics
         self._compiler = compiler
         self.busy = threading.Lock()
-        self._born = perf_counter()
+        self._counting = threading.Lock()
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
         self._forget()
@@ -106,15 +106,21 @@ class Session:
         """One outermost call of the step; the caller holds `busy`."""
         self.report.steps += 1
         if config.mode == "eager":
-            self.report.eager_steps += 1
-            return function(*args, **kwargs)
+            return self._eager(function, args, kwargs)
         self._enter()
         if self.phase is Phase.TRACE:
             return self._trace(function, args, kwargs)
         if self.phase is Phase.COEXECUTE:
             return self._coexecute(function, args, kwargs)
+        return self._eager(function, args, kwargs)
+
+    def _eager(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.report.eager_steps += 1
-        return function(*args, **kwargs)
+        begin = perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._took("eager", begin, perf_counter())
 
     def _enter(self) -> None:
         """Takes the next graph into use if it is ready."""
@@ -138,7 +144,9 @@ class Session:
         finally:
             local.observer = None
             self.report.traced_steps += 1
-            self.report.python_run_s += perf_counter() - begin
+            now = perf_counter()
+            self.report.python_run_s += now - begin
+            self._took("traced", begin, now)
         self._learn(recorder.end())
         return result
 
@@ -148,8 +156,7 @@ class Session:
             runner = self._start(sys._getframe())
         except Exception as error:  # no step has begun: the program goes on eagerly
             self._fail(error)
-            self.report.eager_steps += 1
-            return function(*args, **kwargs)
+            return self._eager(function, args, kwargs)
         started = perf_counter()
         local.observer = runner
         try:
@@ -258,6 +265,10 @@ class Session:
         self._next = (program, future)
         self.report.graphs_built += 1
         self.report.build_s += perf_counter() - begin
+        report, step, detail = self.report, self.report.steps, f"graph {self.report.graphs_built}"
+        future.add_done_callback(
+            lambda _: report.add_event(Event(step, "compiler", "compile", begin, perf_counter(), detail))
+        )
         if future.done():
             self._take_next()
 
@@ -291,32 +302,42 @@ class Session:
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
         now = perf_counter()
         report = self.report
-        stalls = [(begin, started), *runner.stalls]
-        stalled = sum(end - start for start, end in stalls)
+        stalls = [(begin, started, "the graph to end the step before"), *runner.stalls]
+        stalled = sum(end - start for start, end, _ in stalls)
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
         if self.compiled is not None:
             operations = report.operations + len(runner.left_to_python)
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
         report.left_to_python.update(runner.left_to_python)
-        self._show("python", report.steps, begin, now)
-        for start, end in stalls:
-            self._show("python", report.steps, start, end, "stall")
+        self._took("co-executed" if runner.reason is None else "fell back", begin, now)
+        for start, end, what in stalls:
+            report.waits[what] = report.waits.get(what, 0.0) + end - start
+            self._show("python", report.steps, "stall", start, end, what)
+        if runner.reason is not None:
+            self._show("python", report.steps, "fallback", runner.left_at, runner.left_at, runner.reason)
         self.count_graph_times()
 
-    def _show(self, runner: str, step: int, begin: float, end: float, name: str = "step") -> None:
-        self.report.add_event(Event(step, runner, name, begin - self._born, end - self._born))
+    def _took(self, kind: StepKind, begin: float, end: float) -> None:
+        """Takes down how long a step took Python."""
+        self.report.add_step(kind, end - begin)
+        self._show("python", self.report.steps, kind, begin, end)
+
+    def _show(self, lane: Lane, step: int, name: str, begin: float, end: float, detail: str = "") -> None:
+        self.report.add_event(Event(step, lane, name, begin, end, detail))
 
     def count_graph_times(self) -> None:
-        """Adds what the graph's thread has spent since the last time to the report."""
-        for i, (step, run, counted) in enumerate(self._runs):
-            times = run.times()
-            if times.end and not counted.end:
-                self._show("graph", step, times.begin, times.end)
-            self.report.graph_run_s += times.run - counted.run
-            self.report.graph_stall_s += times.stall - counted.stall
-            self._runs[i] = (step, run, times)
-        del self._runs[:-2]  # the graph is at most two steps behind
+        """Adds what the graph's thread has spent since the last time to the report; any thread may ask."""
+        with self._counting:
+            for i, (step, run, counted) in enumerate(self._runs):
+                times = run.times()
+                if times.begin and times.end and not counted.end:  # one cancelled in time never began
+                    told = f"{times.run * 1e3:.3f} ms working, {times.stall * 1e3:.3f} ms waiting"
+                    self._show("graph", step, "graph", times.begin, times.end, told)
+                self.report.graph_run_s += times.run - counted.run
+                self.report.graph_stall_s += times.stall - counted.stall
+                self._runs[i] = (step, run, times)
+            del self._runs[:-2]  # the graph is at most two steps behind
 
     def wait(self) -> None:
         """Waits until the graph asked for, if any, is compiled."""

@@ -91,7 +91,7 @@ class Explanation(str):
 
     def page(self) -> str:
         """The same as one HTML document, with pictures: nothing is loaded from anywhere, no scripts."""
-        from comprehension.page import document  # pages are rare, and a program that only computes stays small
+        from comprehension.drawing.html import document  # pages are rare, and a program that only computes stays small
 
         return document(self.heading, self._repr_html_())
 

@@ -16,6 +16,7 @@ import comprehension as tc
 from comprehension.drawing import svg
 from comprehension.drawing.curves import draw_curves
 from comprehension.drawing.graph import Arrow, Box, draw_graph
+from comprehension.drawing.html import document
 from comprehension.drawing.lattice import NO_POINT, Axis, Link, Panel, draw_lattice
 from comprehension.drawing.timeline import Interval, draw_timeline
 from comprehension.drawing.tree import Branch, draw_tree
@@ -23,7 +24,7 @@ from comprehension.explain import Explanation, Section, explanation_of
 from comprehension.highlight import ComprehensionLexer
 from comprehension.kernel import portrait as records
 from comprehension.kernel.certificate import Certificate
-from comprehension.page import document, kernel_fragment
+from comprehension.page import kernel_fragment
 from comprehension.pictures import draw_domains, draw_schedule, legend
 
 HOSTILE = "</style></svg></pre><script>alert('\"1\"')</script><img src=x onerror=alert(1)>&amp;\x00\x1b"
