@@ -192,7 +192,10 @@ class PythonRunner(Validator):
         return tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
 
     def _feed(self, slot: int, x: Value | ScalarValue) -> None:
-        """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver."""
+        """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver.
+
+        Of borrowed memory the copy is what is bound: used again later in the step, it may have other contents.
+        """
         self.bound[slot] = x
         if not isinstance(x, Value):
             self.sent[slot] = x
@@ -206,7 +209,7 @@ class PythonRunner(Validator):
         self._wait(x)
         sent = x.snapshot()
         assert sent.array is not None
-        self.sent[slot] = sent
+        self.sent[slot] = self.bound[slot] = sent
         self.run.feed(slot, sent.array)
 
     def _wait(self, value: Value) -> None:

@@ -35,7 +35,7 @@ class Produced:
 
 @dataclass(slots=True)
 class External:
-    """A tensor from outside; equal numbers are the same contents."""
+    """A tensor from outside; equal numbers are the same contents (borrowed memory has a number for every use)."""
 
     number: int
 
@@ -165,8 +165,10 @@ class Recorder:
     def _external(self, x: Value) -> External:
         number = self._numbers.get(id(x))
         if number is None:
-            number = self._numbers[id(x)] = len(self.externals)
+            number = len(self.externals)
             self.externals.append(x)
+            if x.owned:
+                self._numbers[id(x)] = number
         return External(number)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from typing import Literal
 
 import pytest
 from programs import PROGRAMS, Step, adam_training
 
 import coexec
-from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe
-from minitensor import random
+from coexec.testing import LeaveEverywhere, assert_equivalent
 
 
 def _is_exact(runner: str, make: Callable[[], Step]) -> bool:
@@ -36,26 +35,6 @@ def test_program_is_unchanged(make: Callable[[], Step]) -> None:
 
 
 @each_program
-def test_leaving_the_graph_at_every_operation(make: Callable[[], Step]) -> None:
-    compare_with_divergences(make, "operation", steps=16)
-
-
-@each_program
-def test_leaving_the_graph_at_every_read(make: Callable[[], Step]) -> None:
-    compare_with_divergences(make, "read", steps=16)
-
-
-def compare_with_divergences(make: Callable[[], Step], kind: str, steps: int) -> None:
-    """Co-executed step k leaves the graph at its k-th operation (or read); what comes after must not notice."""
-    random.seed(0)
-    plain = make()
-    expected = [observe(plain, number) for number in range(steps)]
-    random.seed(0)
-    step = coexec.coexecute(make())
-    for number in range(steps):
-        position = step.report().coexecuted_steps + step.report().fallbacks
-        with forced_divergence(step, **{kind: position // 2}) if position % 2 else nullcontext():
-            seen = observe(step, number)
-        assert seen.error == expected[number].error
-        assert_same(expected[number].result, seen.result, f"step {number}, leaving at {kind} {position // 2}")
-        assert seen.random_state == expected[number].random_state
+@pytest.mark.parametrize("kind", ["operation", "read"])
+def test_leaving_the_graph_everywhere(make: Callable[[], Step], kind: Literal["operation", "read"]) -> None:
+    assert_equivalent(make, steps=24, trouble=LeaveEverywhere(kind), coexecuted=0)

@@ -1,0 +1,38 @@
+"""Testing co-execution, of this package's programs and of yours: the same program eagerly and co-executed.
+
+    def make():
+        w = mt.ones((3,))
+        def step(i):
+            ...
+        return step
+
+    assert_equivalent(make, steps=20)
+
+`observation`: what a step lets see.  `comparison`: whether two observations are equal, and where they first are not.
+`equivalence`: `assert_equivalent`.  `trouble`: planned divergences and delays.  `stages`: which part of co-execution
+is guilty.  `script`: a failing program as a file that runs by itself.  Programs are drawn by `coexec.imperative`.
+"""
+
+from coexec.imperative import ImperativeProgram, imperative_programs
+from coexec.testing.comparison import Compare, NotEquivalent, assert_same
+from coexec.testing.equivalence import assert_equivalent
+from coexec.testing.observation import MakeStep, Observation, observe, program_state
+from coexec.testing.trouble import LeaveEverywhere, RandomDelays, delayed_graph, delayed_python, forced_divergence
+
+__all__ = [
+    "Compare",
+    "ImperativeProgram",
+    "LeaveEverywhere",
+    "MakeStep",
+    "NotEquivalent",
+    "Observation",
+    "RandomDelays",
+    "assert_equivalent",
+    "assert_same",
+    "delayed_graph",
+    "delayed_python",
+    "forced_divergence",
+    "imperative_programs",
+    "observe",
+    "program_state",
+]
