@@ -6,14 +6,17 @@ Invariant: a switch never has a value that cannot be right: assignments are chec
 `COEXEC_MODE`: "coexec" (default), "trace" (record every step, never switch), "eager" (plain Python), "lazy" (the
 graph computes only when a value is demanded: the control experiment).  `COEXEC_DUMP`: a folder for artefacts.
 `COEXEC_RUNNER`: "native" (default) or "reference" (graphs interpreted with eager rules, for debugging).
+`COEXEC_LOG`: topics to log, separated by commas: see `coexec.logs`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from coexec import logs
 from coexec.errors import ConfigError
 
 MODES: Final = ("coexec", "trace", "eager", "lazy")
@@ -42,12 +45,13 @@ class Config:
     True
     """
 
-    __slots__ = ("_mode", "_runner", "dump")
+    __slots__ = ("_log", "_mode", "_runner", "dump")
 
-    def __init__(self, mode: str, runner: str, dump: Path | None) -> None:
+    def __init__(self, mode: str, runner: str, dump: Path | None, log: tuple[str, ...] = ()) -> None:
         self.mode = mode
         self.runner = runner
         self.dump = dump
+        self.log = log
 
     @property
     def mode(self) -> str:
@@ -65,6 +69,16 @@ class Config:
     def runner(self, value: str) -> None:
         self._runner = check_choice("COEXEC_RUNNER", value, RUNNERS)
 
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The topics that are logged."""
+        return self._log
+
+    @log.setter
+    def log(self, topics: Iterable[str] | str) -> None:
+        self._log = logs.topics_in(topics) if isinstance(topics, str) else logs.checked(topics)
+        logs.switch(self._log)
+
 
 def _from_environment() -> Config:
     dump = os.environ.get("COEXEC_DUMP")
@@ -72,6 +86,7 @@ def _from_environment() -> Config:
         mode=os.environ.get("COEXEC_MODE", "coexec"),
         runner=os.environ.get("COEXEC_RUNNER", "native"),
         dump=Path(dump) if dump else None,
+        log=logs.topics_in(os.environ.get("COEXEC_LOG", "")),
     )
 
 

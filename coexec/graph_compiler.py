@@ -7,14 +7,13 @@ between graphs; a cluster that cannot be compiled as a whole is compiled in halv
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
-from coexec import channel
+from coexec import channel, logs
 from coexec.buffers import plan_buffers
 from coexec.errors import CoexecError, CompilationFailed
 from coexec.graph_runner import NativeGraph
@@ -32,8 +31,6 @@ from comprehension.jit.request import Math
 from comprehension.lang import tree
 from comprehension.lang.printer import to_text
 from comprehension.lang.types import Spec
-
-log = logging.getLogger("coexec")
 
 Key = tuple[str, tuple[Spec, ...], Math]  # text, inputs, numerics
 
@@ -88,11 +85,15 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
     for cluster, lowered, kernel in _compiled(parts.clusters, parts, nodes, math):
         if isinstance(kernel, Kernel):
             compiled[cluster] = _compiled_cluster(cluster, lowered, kernel)
+            names = ", ".join(f"{node.op.name} ({node.where})" for node in cluster.nodes)
+            logs.kernels.info("%s: %s", lowered.definition.name, names)
             continue
         if len(cluster.nodes) == 1 or isinstance(kernel, ProgramEnded):
             raise CompilationFailed(f"{cluster.nodes[0].where}: {cluster.nodes[0].op.name}: {kernel}") from kernel
         names = ", ".join(node.op.name for node in cluster.nodes)
-        log.warning("a cluster of %d operations (%s) is compiled in halves: %s", len(cluster.nodes), names, kernel)
+        logs.kernels.warning(
+            "a cluster of %d operations (%s) is compiled in halves: %s", len(cluster.nodes), names, kernel
+        )
         pieces[cluster] = split(cluster)
     if not pieces:
         return parts, compiled

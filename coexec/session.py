@@ -12,7 +12,6 @@ ready, so that a fallback costs one step and not a wait.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
+from coexec import logs
 from coexec.build import Program, build
 from coexec.config import config
 from coexec.dump import dump
@@ -35,8 +35,6 @@ from coexec.report import Event, Lane, Report, StepKind
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
-
-log = logging.getLogger("coexec")
 
 MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
@@ -90,6 +88,7 @@ class Session:
     @phase.setter
     def phase(self, phase: Phase) -> None:
         if phase is not self._phase:
+            logs.graphs.info("%s, step %d: %s", self.report.name, self.report.steps, phase.value)
             self._phase = phase
             self.report.phase = phase.value
             self.report.transitions += 1
@@ -208,7 +207,7 @@ class Session:
         else:
             report.fallbacks += 1
             report.traced_steps += 1
-            report.add_reason(outcome.reason)
+            self._tell(outcome.reason)
             self._futile += 1
         try:
             self._learn_outcome(outcome)
@@ -234,7 +233,7 @@ class Session:
         folded = traces.foldable - traces.folded
         if volatile:
             names = ", ".join(sorted({name for name, _ in volatile}))
-            self.report.add_reason(f"{names}: attributes or sizes vary that a graph must know; left to Python now")
+            self._tell(f"{names}: attributes or sizes vary that a graph must know; left to Python now")
         if volatile or folded:
             self._close()
             self._forget(traces.volatile | volatile, traces.folded | folded)
@@ -251,7 +250,7 @@ class Session:
         for place, counts in self.traces.trip_counts.items():
             if max(counts) > MOST_UNROLLED and place not in self.traces.folded and place not in self._long_loops:
                 self._long_loops.add(place)
-                self.report.add_reason(f"a loop of {max(counts)} rounds around {place[0]} cannot be folded: unrolled")
+                self._tell(f"a loop of {max(counts)} rounds around {place[0]} cannot be folded: unrolled")
 
     def _close(self) -> None:
         if self.compiled is not None:
@@ -265,12 +264,21 @@ class Session:
         self._next = (program, future)
         self.report.graphs_built += 1
         self.report.build_s += perf_counter() - begin
-        report, step, detail = self.report, self.report.steps, f"graph {self.report.graphs_built}"
-        future.add_done_callback(
-            lambda _: report.add_event(Event(step, "compiler", "compile", begin, perf_counter(), detail))
-        )
+        future.add_done_callback(self._compiling(begin, self.report.graphs_built))
         if future.done():
             self._take_next()
+
+    def _compiling(self, begin: float, number: int) -> Callable[[Future[CompiledGraph]], None]:
+        """Notes that the compiler has a graph; the answer notes, in whatever thread, that it has done with it."""
+        report, step = self.report, self.report.steps
+        logs.graphs.info("%s, step %d: graph %d goes to the compiler", report.name, step, number)
+
+        def done(_: Future[CompiledGraph]) -> None:
+            now = perf_counter()
+            report.add_event(Event(step, "compiler", "compile", begin, now, f"graph {number}"))
+            logs.graphs.info("%s: graph %d comes back after %.3f s", report.name, number, now - begin)
+
+        return done
 
     def _take_next(self) -> None:
         assert self._next is not None
@@ -287,16 +295,23 @@ class Session:
             dump(config.dump, self.report.name, self.report.graphs_built, self.traces, compiled)
         self.report.operations = sum(1 for _ in program.graph.nodes())
         self.report.kernels = compiled.kernels
+        told = "%s, step %d: a graph of %d operations, %d of them in %d kernels, is taken into use"
+        sizes = self.report.operations, compiled.compiled_nodes, compiled.kernels
+        logs.graphs.info(told, self.report.name, self.report.steps, *sizes)
         self.phase = Phase.COEXECUTE
         if self.traces.version > program.version:
             self._build()
 
-    def _give_up(self, reason: str) -> None:
+    def _tell(self, reason: str) -> None:
         self.report.add_reason(reason)
+        logs.fallbacks.info("%s, step %d: %s", self.report.name, self.report.steps, reason)
+
+    def _give_up(self, reason: str) -> None:
+        self._tell(reason)
         self.phase = Phase.EAGER
 
     def _fail(self, error: Exception) -> None:
-        log.error("co-execution of %s ends", self.report.name, exc_info=error)
+        logs.graphs.error("co-execution of %s ends", self.report.name, exc_info=error)
         self._give_up(f"internal error: {type(error).__name__}: {error}")
 
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
@@ -309,7 +324,7 @@ class Session:
         if self.compiled is not None:
             operations = report.operations + len(runner.left_to_python)
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
-        report.left_to_python.update(runner.left_to_python)
+        self._tell_left_to_python(runner)
         self._took("co-executed" if runner.reason is None else "fell back", begin, now)
         for start, end, what in stalls:
             report.waits[what] = report.waits.get(what, 0.0) + end - start
@@ -317,6 +332,12 @@ class Session:
         if runner.reason is not None:
             self._show("python", report.steps, "fallback", runner.left_at, runner.left_at, runner.reason)
         self.count_graph_times()
+
+    def _tell_left_to_python(self, runner: PythonRunner) -> None:
+        for name, because in runner.left_to_python:
+            if name not in self.report.left_to_python:
+                logs.fallbacks.info("%s: left to Python: %s: %s", self.report.name, name, because)
+            self.report.left_to_python[name] = because
 
     def _took(self, kind: StepKind, begin: float, end: float) -> None:
         """Takes down how long a step took Python."""
