@@ -22,12 +22,14 @@ _COLOURS: Mapping[NodeKind, str] = {
     "tile": hue(1),
     "buffers": hue(4),
     "accumulators": hue(6),
+    "rows": hue(6),
 }
 _WORDS: Mapping[NodeKind, str] = {
     "loop": "for",
     "parallel loop": "for all",
     "buffers": "keep",
     "accumulators": "split",
+    "rows": "rows",
 }
 
 
@@ -55,7 +57,7 @@ def _branch(node: Node, statements: Mapping[str, str]) -> Branch:
             return Branch(_WORDS[node.kind], label, colour=colour, children=children)
         case "tile":
             return Branch("tile", label, colour=colour, children=children)
-        case "accumulators" | "buffers":
+        case "accumulators" | "buffers" | "rows":
             return Branch(_WORDS[node.kind], node.note, colour=colour, children=children)
 
 

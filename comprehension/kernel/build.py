@@ -14,6 +14,7 @@ from typing import Literal, assert_never
 from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.choice import chosen, negated, uniform_choice
+from comprehension.kernel.rows import in_rows
 from comprehension.kernel.scope import Scope, box_subscripts
 from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
 from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, stored_under_masks, upper_bound
@@ -29,6 +30,7 @@ from comprehension.poly.schedule_tree import (
     LoopMark,
     PromoteMark,
     Promotion,
+    RowsMark,
     ScheduleTree,
     StageMark,
     TileMark,
@@ -164,6 +166,8 @@ class _Walker:
             case LoopMark(unroll=times):
                 nodes = self.nodes(node.mark_get_node(), scope)
                 return [replace(loop, unroll=times) if isinstance(loop, ir.Loop) else loop for loop in nodes]
+            case RowsMark(rows=rows):
+                return [self._rows(part, rows, scope) for part in self.nodes(node.mark_get_node(), scope)]
             case StageMark():
                 raise ValueError("a stage inside of a stage")
         assert_never(decision)
@@ -249,6 +253,16 @@ class _Walker:
         total = ir.BinaryOp(decision.op, ir.Load(buffer, subscripts, dtype), folded, dtype)
         combined = ir.Store(buffer, subscripts, total, ir.StoreRole.COMBINE)
         return [ir.Tile(None, lane, (fill,)), *body, ir.Tile(None, lane, (combined,))]
+
+    def _rows(self, node: ir.Node, rows: int, scope: Scope) -> ir.Node:
+        """A loop with several iterations at once, if all in it can be done so."""
+        if not isinstance(node, ir.Loop):
+            return node
+        found = in_rows(node, rows, self.locals, f"{self.axis_prefixes[1]}{len(scope.iterators)}")
+        if found is None:
+            return node
+        self.locals.update((buffer.name, buffer) for buffer in found.registers)
+        return found.loop
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         held: list[tuple[Promotion, tuple[ir.IntExpr, ...]]] = []

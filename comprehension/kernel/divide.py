@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 from comprehension.kernel import ir
 from comprehension.kernel.chunks import in_chunks
 from comprehension.kernel.simplify import simplify
-from comprehension.kernel.sites import Nodes, Site, Sites, combined, filled, moved_into
+from comprehension.kernel.sites import BLOCK, Nodes, Site, Sites, combined, filled, moved_into
 
-BLOCK = 4096  # terms that one accumulator takes in a row
 FEWEST = 16  # at typical sizes: what is open but so short (a window) has no blocks
 
 

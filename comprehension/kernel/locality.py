@@ -52,12 +52,14 @@ def place_accesses(kernel: ir.Kernel, machine: Machine) -> Placed:
 class _Around:
     """The loops and then the tile axes around a place, with how often each runs (None: unknown).
 
-    `nodes` tell loops apart that have one name; `starts` say where each begins, which may depend on those outside.
+    `nodes` tell loops apart that have one name; `starts` say where each begins, which may depend on those outside;
+    `steps` say by how much each loop's variable grows.
     """
 
     loops: tuple[tuple[str, int | None], ...] = ()
     axes: tuple[tuple[str, int | None], ...] = ()
     nodes: tuple[int, ...] = ()
+    steps: tuple[tuple[str, int], ...] = ()
     starts: tuple[tuple[str, Linear], ...] = ()
     ranges: Ranges = field(default_factory=dict)
 
@@ -69,7 +71,8 @@ class _Around:
         count = None if length is None else max(0, -(-length // loop.step))
         ranges = {**self.ranges, loop.variable: (low, None if high is None else high - 1)}
         starts = (*self.starts, (loop.variable, start))
-        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), starts, ranges)
+        steps = (*self.steps, (loop.variable, loop.step))
+        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), steps, starts, ranges)
 
     def tile(self, tile: ir.Tile) -> _Around:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]
@@ -81,6 +84,10 @@ class _Around:
         for name, start in reversed(self.starts):
             form = form.plus(start, form.coefficient(ir.Var(name)))
         return form
+
+    def step(self, offset: Linear, variable: str) -> int:
+        """Elements that an iteration of a loop, or the next point of an axis, moves an access by."""
+        return offset.coefficient(ir.Var(variable)) * dict(self.steps).get(variable, 1)
 
     def moving(self, subscripts: tuple[ir.IntExpr, ...]) -> set[str]:
         """The loops and axes that move an access, by themselves or by where inner ones begin."""
@@ -106,7 +113,7 @@ class _Sweep:
 
     def step(self, variable: str) -> int:
         """Elements that an iteration of a loop moves it by."""
-        return abs(self.offset.coefficient(ir.Var(variable)))
+        return abs(self.around.step(self.offset, variable))
 
 
 @dataclass(slots=True)
@@ -198,7 +205,7 @@ class _Marker:
             return None
         offset = around.from_starts(_offset(buffer, access))
         lane, _ = around.axes[-1]
-        moves = [(offset.coefficient(ir.Var(name)), count) for name, count in around.all() if count != 1]
+        moves = [(around.step(offset, name), count) for name, count in around.all() if count != 1]
         if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
             return None
         reach, last = 0, 1  # elements that the shorter moves cover; the last tile of a ragged loop covers fewer

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 NOTHING = -1  # in a grid: no instance at this place
 
-NodeKind = Literal["stage", "loop", "parallel loop", "tile", "buffers", "accumulators", "statements"]
+NodeKind = Literal["stage", "loop", "parallel loop", "tile", "buffers", "accumulators", "rows", "statements"]
 Grid = tuple[tuple[int, ...], ...]  # rows of one number a place
 
 

@@ -19,6 +19,8 @@ from comprehension.kernel.values import identity
 from comprehension.kernel.walk import accesses_in
 from comprehension.lang.tree import ReduceOp
 
+BLOCK = 4096  # terms that one accumulator takes in a row
+
 Nodes = tuple[ir.Node, ...]
 T = TypeVar("T")
 

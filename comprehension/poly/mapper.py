@@ -20,6 +20,7 @@ from comprehension.poly.schedule_tree import (
     Decision,
     PromoteMark,
     Promotion,
+    RowsMark,
     ScheduleTree,
     StageMark,
     TileMark,
@@ -107,15 +108,20 @@ class Mapper:
             case TilePlan():
                 return self._register_tile(node, nest, plan, around)
             case NoLanes():
-                return self._loops(node, nest, around)
+                return self._loops(node, nest, plan, around)
             case LanePlan(split=False):
                 return self._lanes(node, nest, plan, around)
             case LanePlan():
                 return self._split_reduction(node, nest, plan)
 
-    def _loops(self, node: isl.ScheduleNode, nest: Nest, around: tuple[Member, ...]) -> isl.ScheduleNode:
+    def _loops(self, node: isl.ScheduleNode, nest: Nest, plan: NoLanes, around: tuple[Member, ...]) -> isl.ScheduleNode:
         """for members: children, with what they keep to themselves in local buffers."""
-        node, depth = self._band(node, nest.members)
+        node, depth = self._band(node, nest.members if plan.rows == 1 else nest.members[:-1])
+        if plan.rows > 1:
+            node, more = self._band(node, nest.members[-1:])
+            self.steps.append(plan.reason)
+            node = self._mark(node.parent(), f"rows {len(self.decisions)}", RowsMark(plan.rows)).child(0).child(0)
+            depth += more + 1
         outer = (*around, *nest.members)
         promotions = [p for t in self._private(nest, outer) if (p := private_box(t, node, self.scop)) is not None]
         self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second copy
@@ -125,11 +131,19 @@ class Mapper:
     def _lanes(
         self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan, around: tuple[Member, ...]
     ) -> isl.ScheduleNode:
-        """for others: for tiles of lanes: children, each over the lanes of its tile."""
+        """for others: for tiles of lanes: children, each over the lanes of its tile.
+
+        With groups of rows:  for others: for blocks of lanes: for groups of rows: for tiles of lanes: children
+        """
         self.steps.append(plan.reason)
         others = self.model.outermost_first([m for m in nest.members if m is not plan.member])
         outer = (*around, *nest.members)
         node, depth = self._band(node, others)
+        if plan.groups is not None:
+            node, more = self._tile_band(node, plan.member, plan.extent * plan.groups.tiles)
+            reduced = {name: plan.groups.row.dim(name) for name, _ in plan.groups.row.dims}
+            blocks = block_schedule(tuple(nest.statements()), reduced, plan.groups.rows, self.scop)
+            node, depth = node.insert_partial_schedule(blocks).child(0), depth + more + 1
         node, more = self._tile_band(node, plan.member, plan.extent)
         axes = (TileAxis(plan.member, plan.extent, self._lower(plan.member)),)
         node = self._tile_body(node, nest, Point((plan.member,), (plan.extent,)), outer, axes)
@@ -167,8 +181,8 @@ class Mapper:
     def _reduction_blocks(self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan) -> tuple[isl.ScheduleNode, int]:
         if plan.reduced_dim is None:
             return node, 0
-        names = tuple(nest.statements())
-        blocks = block_schedule(names, plan.statement, plan.reduced_dim, plan.reduced_block, self.scop)
+        reduced = {plan.statement: plan.reduced_dim}
+        blocks = block_schedule(tuple(nest.statements()), reduced, plan.reduced_block, self.scop)
         return node.insert_partial_schedule(blocks).child(0), 1
 
     def _tile_body(

@@ -11,10 +11,12 @@ does not move along them half of one, any other one for each lane.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, prod
 
+from comprehension.kernel.sites import BLOCK
 from comprehension.lang import tree
+from comprehension.lang.loops import Role
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
 from comprehension.poly.access import AccessPattern, AccessPatterns
@@ -38,7 +40,21 @@ FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
 FAR_VECTORS = 8  # where each is added from another page: half a KiB of it at once
 PAGE = 1024  # elements
+ROWS = (8, 4)  # at once, where there are enough
+LONG_RUN, SHORT_RUN = 2048, 512  # elements of a row before the next group of rows
+UNITS_A_CORE = 8  # groups of rows for each core, so that workers share them evenly
+MOST_SUMS = 24  # vector registers that hold accumulators
+LIGHT_WORK = 4.0  # operations for an element that memory keeps waiting
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """A reduction over rows takes `rows` of them at a time, through `tiles` tiles of lanes, and then the next ones."""
+
+    row: Member
+    rows: int
+    tiles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +66,16 @@ class LanePlan:
     cost: float
     reason: str
     split: bool = False
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoLanes:
-    """The nest's loops stay loops; what is inside decides for itself."""
+    """The nest's loops stay loops, `rows` iterations of the innermost at once; what is inside decides for itself."""
 
     cost: float
+    rows: int = 1
+    reason: str = ""
 
 
 Plan = LanePlan | NoLanes | TilePlan
@@ -99,7 +118,89 @@ class Model:
             if cost < best.cost:
                 best = LanePlan(member, lanes, cost, self._reason(nest, member, lanes, cost), split)
         transposing = self._transposing(nest)
-        return transposing if transposing is not None and transposing.cost < best.cost else best
+        if transposing is not None and transposing.cost < best.cost:
+            return transposing
+        if isinstance(best, LanePlan):
+            return self._in_groups(nest, best)
+        return self._in_rows(nest, best) if isinstance(best, NoLanes) else best
+
+    # --- rows ---------------------------------------------------------------------------------------
+
+    def _in_rows(self, nest: Nest, plan: NoLanes) -> NoLanes:
+        """Reductions of several rows at once, where rows lie far apart in memory and little is done with each element.
+
+        A core has only so many lines on their way from one place: several places keep more.
+        """
+        inner = next((child for child in nest.children if isinstance(child, Nest)), None)
+        if inner is None or not nest.members or not all(member.coincident for member in nest.members):
+            return plan
+        sweep, row = self.plan(inner), nest.members[-1]
+        if not isinstance(sweep, LanePlan) or not sweep.split or not self._is_one_sweep(nest, inner, row, sweep.member):
+            return plan
+        vector = self.machine.lanes(self._widest(tuple(inner.statements())))
+        accumulators, count = len(inner.children), self._extent(row)
+        units = UNITS_A_CORE * self.machine.cores if len(nest.members) == 1 else 1
+        rows = next((rows for rows in ROWS if rows * units <= count and rows * accumulators <= MOST_SUMS), 1)
+        lanes = vector * max(1, min(2, MOST_SUMS // (rows * accumulators)))
+        if rows == 1 or self._lanes_asked_for is not None or self._extent(sweep.member) < 2 * lanes:
+            return plan
+        self._plans[inner] = replace(sweep, extent=lanes)
+        return replace(plan, rows=rows, reason=f"{rows} rows at once: they lie far apart, and memory is slow to answer")
+
+    def _in_groups(self, nest: Nest, plan: LanePlan) -> LanePlan:
+        """Sums over rows, several rows at a time: read along the rows, not down a page a vector."""
+        inner = next((child for child in nest.children if isinstance(child, Nest)), None)
+        if plan.split or inner is None or not self._is_sum_of_rows(nest, inner, plan.member):
+            return plan
+        if self._lanes_asked_for is not None or not self._reads_pages_apart(nest, plan.member):
+            return plan
+        rows, extent = ROWS[0], self._extent(plan.member)
+        lanes = min(plan.extent, MOST_VECTORS * self.machine.lanes(self._widest(tuple(nest.statements()))))
+        units = 2 * self.machine.cores if len(nest.members) == 1 and self.options.parallel else 1
+        tiles = min(LONG_RUN, extent // units) // lanes
+        if tiles * lanes < SHORT_RUN or self._extent(inner.members[0]) < 4 * rows:
+            return plan
+        if self.split_reductions and not self._is_short(inner):  # long sums are cut into blocks that start from zero
+            return plan
+        reason = f"{plan.reason}; {rows} rows at a time, {tiles * lanes} elements of each"
+        return replace(plan, extent=lanes, groups=Groups(inner.members[0], rows, tiles), reason=reason)
+
+    def _is_short(self, inner: Nest) -> bool:
+        """Whether one accumulator may take all terms of a loop without rounding more than it should."""
+        row = inner.members[0]
+        return all(self.extents.is_static(*dim) and self.extents.extent(*dim) <= BLOCK for dim in row.dims)
+
+    def _is_sum_of_rows(self, nest: Nest, inner: Nest, lanes: Member) -> bool:
+        """Whether a nest does nothing but reduce, over one loop, tensors that others see."""
+        names = tuple(nest.statements())
+        if any(isinstance(child, Nest) and child is not inner for child in nest.children):
+            return False
+        if len(inner.members) != 1 or not all(isinstance(child, str) for child in inner.children):
+            return False
+        settled = all(self.extents.is_static(*dim) for dim in inner.members[0].dims)
+        tensors = {p.tensor for name in names for p in self.patterns.of(name)}
+        return (
+            all(self.scop.statement(str(name)).role is ScopRole.UPDATE for name in inner.children)
+            and all(self.extents.is_box(name) for name in names)
+            and all(self.scop.program.tensor(tensor).role is not Role.TEMPORARY for tensor in tensors)
+            and (settled or names[-1] == inner.children[-1])  # what follows waits for the last group
+        )
+
+    def _is_one_sweep(self, nest: Nest, inner: Nest, row: Member, along: Member) -> bool:
+        """Whether a nest does nothing but reduce, once, what it reads line by line along rows."""
+        if any(isinstance(child, Nest) and child is not inner for child in nest.children):
+            return False
+        tensors = {p.tensor for name in nest.statements() for p in self.patterns.of(name)}
+        if any(self.scop.program.tensor(tensor).role is Role.TEMPORARY for tensor in tensors):
+            return False
+        reads = [
+            (p.strides[row.dim(name)], p.strides[along.dim(name)])
+            for name in inner.statements()
+            for p in self.patterns.of(name)[1:-1]
+        ]
+        apart = any(step is None or abs(step) >= LINE for step, _ in reads)
+        work = max(operations(self.scop.statement(name)) for name in inner.statements())
+        return apart and all(step in (0, 1) for _, step in reads) and work <= LIGHT_WORK
 
     def _transposing(self, nest: Nest) -> TilePlan | None:
         """Square tiles where accesses are contiguous along different loops: transposed in registers."""
@@ -179,10 +280,11 @@ class Model:
             case TilePlan():
                 return -(-self._extent(plan.rows) // (plan.row_extent * plan.row_block))
             case LanePlan(split=False) if len(nest.members) == 1:
-                return -(-self._extent(plan.member) // plan.extent)
+                return -(-self._extent(plan.member) // (plan.extent * (plan.groups.tiles if plan.groups else 1)))
             case LanePlan() | NoLanes():
                 rest = [m for m in nest.members if not (isinstance(plan, LanePlan) and m is plan.member)]
-                return self._extent(self.outermost_first(rest)[0]) if rest else 1
+                rows = plan.rows if isinstance(plan, NoLanes) and len(rest) == 1 else 1
+                return -(-self._extent(self.outermost_first(rest)[0]) // rows) if rest else 1
 
     def _extent(self, member: Member) -> int:
         return self.extents.extent(*member.dims[0])
@@ -209,13 +311,18 @@ class Model:
         names = tuple(nest.statements())
         vector = self.machine.lanes(self._widest(names))
         extent = max(self.extents.extent(n, member.dim(n)) for n in names)
-        if isinstance(self.options.vectorize, int) and not isinstance(self.options.vectorize, bool):
-            return max(1, self.options.vectorize)
+        if self._lanes_asked_for is not None:
+            return max(1, self._lanes_asked_for)
         if extent < vector:
             return 1 << max(0, extent - 1).bit_length()
         limit = FAR_VECTORS if self._reads_pages_apart(nest, member) else MOST_VECTORS
         most = max(1, min(limit, 16 // len(names), extent // vector))
         return vector * min(range(most, 0, -1), key=lambda count: _tiles_cost(extent, vector * count, count))
+
+    @property
+    def _lanes_asked_for(self) -> int | None:
+        asked = self.options.vectorize
+        return asked if isinstance(asked, int) and not isinstance(asked, bool) else None
 
     def _reads_pages_apart(self, nest: Nest, member: Member) -> bool:
         """Whether loops inside go from page to page, a vector along the member from each: more of each page then."""

@@ -105,7 +105,17 @@ class LoopMark:
         return self.label if self.unroll == 1 else f"{self.label} ({self.unroll} times unrolled)"
 
 
-Decision = StageMark | TileMark | PromoteMark | AccumulateMark | LoopMark
+@dataclass(frozen=True, slots=True)
+class RowsMark:
+    """So many iterations of the band below run at once, as rows of the tiles in it, where each can be done for rows."""
+
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} iterations at once"
+
+
+Decision = StageMark | TileMark | PromoteMark | AccumulateMark | LoopMark | RowsMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,7 @@ _KINDS: dict[type, NodeKind] = {
     TileMark: "tile",
     PromoteMark: "buffers",
     AccumulateMark: "accumulators",
+    RowsMark: "rows",
 }
 
 

@@ -29,6 +29,7 @@ from comprehension.poly.schedule_tree import (
     Decision,
     LoopMark,
     PromoteMark,
+    RowsMark,
     ScheduleTree,
     StageMark,
     TileMark,
@@ -118,7 +119,7 @@ class _Printer:
             case PromoteMark() as mark:
                 yield f"with {mark}:"
                 yield from _indented(self.lines(child))
-            case AccumulateMark() as mark:
+            case AccumulateMark() | RowsMark() as mark:
                 yield f"with {mark}:"
                 yield from _indented(self.lines(child))
 

@@ -1,0 +1,175 @@
+"""Reductions of several rows at once, and rows of a reduction several at a time: proved, right, only where asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_poly_kernels import AVX512
+
+from comprehension.kernel import ir
+from comprehension.kernel.build import build_kernel
+from comprehension.kernel.edges import split_edges
+from comprehension.kernel.interpret import interpret
+from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
+from comprehension.kernel.rows import in_rows
+from comprehension.kernel.verify import verify_kernel
+from comprehension.lang.frontend import load
+from comprehension.lang.ranges import infer
+from comprehension.lang.reference import run
+from comprehension.lang.types import ScalarType, Spec
+from comprehension.poly import model
+from comprehension.poly.certificate import certify
+from comprehension.poly.dependence import find_dependences
+from comprehension.poly.scheduler import schedule
+from comprehension.poly.scop import Scop, build_scop
+
+SUM = "def f(float(M,N) X) -> (Y) { Y(m) {op}=! X(m,n) }"
+MOMENTS = """def f(float(M,N) X) -> (Y, Z) {
+    Y(m) {op}=! X(m,n)
+    Z(m) +=! X(m,n) * X(m,n)
+    Y(m) = Y(m) * 2
+    Z(m) = Z(m) - Y(m)
+}"""
+GROUPED = "def f(float(B,M,N) X) -> (Y) { Y(b,m) {op}=! X(b,m,n) }"
+OVER_ROWS = "def f(float(M,N) X) -> (Y) { Y(n) {op}=! X(m,n) }"
+MEAN_OVER_ROWS = "def f(float(M,N) X) -> (Y, Z) { Y(n) {op}=! X(m,n)\n Z(n) +=! X(m,n)\n Y(n) = Y(n) + 1 }"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is far and long in big tensors is so in small ones."""
+    monkeypatch.setattr(model, "ROWS", (4, 2))
+    monkeypatch.setattr(model, "UNITS_A_CORE", 1)
+    monkeypatch.setattr(model, "PAGE", 8)
+    monkeypatch.setattr(model, "LINE", 4)
+    monkeypatch.setattr(model, "SHORT_RUN", 8)
+    monkeypatch.setattr(model, "LONG_RUN", 16)
+
+
+def built(text: str, shape: tuple[int, ...] | None, math: Any = "fast") -> tuple[Scop, ir.Kernel]:
+    specs = None if shape is None else (Spec(shape, ScalarType.FLOAT32),)
+    program = infer(load(text)["f"], specs, "symbolic" if specs is None else "static")
+    scop = build_scop(program)
+    machine = replace(AVX512, vector_bits=128, cores=1)
+    kernel = build_kernel(scop, schedule(scop, find_dependences(scop), machine=machine, math=math), math)
+    verify_kernel(kernel)
+    return scop, kernel
+
+
+def rows_of(kernel: ir.Kernel) -> set[int]:
+    return {tile.rows.extent for tile in nodes_of(kernel.stages, ir.Tile) if tile.rows is not None}
+
+
+def check(text: str, scop: Scop, kernel: ir.Kernel, shape: tuple[int, ...]) -> None:
+    """Small integers: exact in any order."""
+    x = np.random.default_rng(sum(shape)).integers(-2, 3, shape).astype(np.float32)
+    wanted = run(infer(load(text)["f"], (Spec(shape, ScalarType.FLOAT32),)), {"X": x})
+    split = split_edges(kernel)
+    assert certify(scop, None, split)
+    named = dict(zip(("BMN" if len(shape) == 3 else "MN"), shape, strict=True)) if scop.program.sizes else {}
+    for order in (iter, reversed):
+        found = interpret(split, {"X": x}, named, order=order)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("text", [SUM, MOMENTS, GROUPED])
+@settings(max_examples=5)
+@given(m=st.integers(4, 13), n=st.integers(17, 40), op=st.sampled_from(["+", "max"]), symbolic=st.booleans())
+def test_rows_at_once_are_right_and_proved(text: str, m: int, n: int, op: str, symbolic: bool) -> None:
+    text, shape = text.replace("{op}", op), (3, m, n) if "B" in text else (m, n)
+    scop, kernel = built(text, None if symbolic else shape)
+    assert rows_of(kernel) <= {4, 2} and rows_of(kernel)
+    check(text, scop, kernel, shape)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("text", [OVER_ROWS, MEAN_OVER_ROWS])
+@settings(max_examples=5)
+@given(
+    m=st.integers(16, 21),
+    n=st.integers(64, 90),
+    op=st.sampled_from(["+", "max"]),
+    math=st.sampled_from(["fast", "strict"]),
+)
+def test_groups_of_rows_are_right_and_proved(text: str, m: int, n: int, op: str, math: str) -> None:
+    text = text.replace("{op}", op)
+    scop, kernel = built(text, (m, n), math)
+    groups = [loop for loop in nodes_of(kernel.stages, ir.Loop) if loop.upper == ir.Int(-(-m // 4))]
+    assert groups, "groups of four rows"
+    check(text, scop, kernel, (m, n))
+
+
+@pytest.mark.parametrize("text", [SUM, MOMENTS])
+def test_strict_sums_keep_their_order(text: str) -> None:
+    _, kernel = built(text.replace("{op}", "+"), (64, 4096), "strict")
+    assert not rows_of(kernel)
+
+
+def test_long_sums_over_rows_keep_their_blocks() -> None:
+    """One accumulator in memory would take them all."""
+    for m in (model.BLOCK, model.BLOCK + 1):
+        _, kernel = built(OVER_ROWS.replace("{op}", "+"), (m, 4096))
+        grouped = any(loop.upper == ir.Int(-(-m // 8)) for loop in nodes_of(kernel.stages, ir.Loop))
+        assert grouped == (m <= model.BLOCK)
+
+
+# --- what rows cannot be, and what is not let through -------------------------------------------------------------
+
+
+def by_hand(body: tuple[ir.Node, ...]) -> ir.Loop:
+    return ir.Loop("i", ir.Int(0), ir.Int(16), body)
+
+
+def store(buffer: str, *subscripts: ir.IntExpr) -> ir.Store:
+    return ir.Store(buffer, subscripts, ir.Const(0.0, ScalarType.FLOAT32))
+
+
+def test_what_depends_on_the_row_is_refused() -> None:
+    i, lane = ir.Var("i"), ir.Axis("l", ir.Int(0), 8)
+    register = ir.Buffer("acc", ScalarType.FLOAT32, (ir.Int(8),), ir.Space.REGISTER)
+    scratch = ir.Buffer("row", ScalarType.FLOAT32, (ir.Int(8),), ir.Space.SCRATCH)
+    local = {b.name: b for b in (register, scratch)}
+    tile = ir.Tile(None, lane, (store("acc", ir.Var("l")),))
+    fine = by_hand((store("Y", i), tile))
+    assert in_rows(fine, 4, local, "r") is not None
+    refused = [
+        by_hand((ir.Loop("k", ir.Int(0), i, (tile,)),)),  # a triangle
+        by_hand((ir.If(ir.Compare("<", i, ir.Int(3)), (tile,)),)),
+        by_hand((replace(tile, lanes=replace(lane, limit=i)),)),
+        by_hand((replace(tile, body=(store("row", ir.Var("l")),)),)),  # one row of scratch memory
+        by_hand((ir.Loop("k", ir.Int(0), ir.Int(3), (store("Y", i),)),)),
+        by_hand((store("acc", ir.Int(0)),)),
+        replace(fine, step=2),
+    ]
+    for loop in refused:
+        assert in_rows(loop, 4, local, "r") is None
+
+
+@pytest.mark.usefixtures("small")
+def test_wrong_rows_are_refused_by_the_certificate() -> None:
+    scop, kernel = built(MOMENTS.replace("{op}", "+"), (13, 40))
+    assert certify(scop, None, kernel)
+
+    def without_limit(axis: ir.Axis) -> ir.Axis:
+        return replace(axis, limit=None) if axis.variable.startswith("row") else axis
+
+    def one_row(load: ir.Load) -> ir.Load:
+        return load if load.buffer != "X" else map_integers(load, {name: ir.Int(0) for name in rows})
+
+    rows = {tile.rows.variable for tile in nodes_of(kernel.stages, ir.Tile) if tile.rows is not None}
+    header = kernel.stages[0].parallel
+    assert header is not None
+    wrong = [
+        rewrite(kernel, ir.Axis, without_limit),
+        rewrite(kernel, ir.Load, one_row),
+        replace(kernel, stages=(replace(kernel.stages[0], parallel=replace(header, step=header.step - 1)),)),
+    ]
+    for each in wrong:
+        assert not certify(scop, None, each)
