@@ -336,9 +336,10 @@ class _Walker:
         buffer, local = scope.place_in(self.local_name(copy.buffer), element)
         if copy.fill:
             return ir.Store(buffer, local, ir.Const(0.0 if dtype.is_float else 0, dtype), ir.StoreRole.FILL)
+        home, place = scope.home(copy.tensor, element)
         if copy.into_buffer:
-            return ir.Store(buffer, local, ir.Load(copy.tensor, element, dtype), ir.StoreRole.COPY)
-        return ir.Store(copy.tensor, element, ir.Load(buffer, local, dtype), ir.StoreRole.COPY)
+            return ir.Store(buffer, local, ir.Load(home, place, dtype), ir.StoreRole.COPY)
+        return ir.Store(home, place, ir.Load(buffer, local, dtype), ir.StoreRole.COPY)
 
 
 def _marks(

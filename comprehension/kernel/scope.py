@@ -31,6 +31,7 @@ class Scope:
     names: Mapping[str, ir.IntExpr] = field(default_factory=dict)
     ranges: Ranges = field(default_factory=dict)
     promoted: Mapping[tuple[str, str, int | None], tuple[Promotion, Subscripts]] = field(default_factory=dict)
+    homes: Mapping[str, tuple[Promotion, Subscripts]] = field(default_factory=dict)  # of tensors that are nowhere else
     accumulators: Mapping[str, str] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     tile_axes: tuple[str, ...] = ()
@@ -62,7 +63,8 @@ class Scope:
             for held, offsets in promotions
             for name in held.statements
         }
-        return replace(self, promoted={**self.promoted, **new})
+        homes = {held.tensor: (held, offsets) for held, offsets in promotions if held.is_home}
+        return replace(self, promoted={**self.promoted, **new}, homes={**self.homes, **homes})
 
     def accumulating(self, statement: str, buffer: str) -> Scope:
         """Below an accumulate mark; `targets` learns where the statement would have stored."""
@@ -76,6 +78,11 @@ class Scope:
     def place(self, statement: str, tensor: str, subscripts: Subscripts, access: int | None = None) -> Target:
         """Where an access of the statement finds the element: in the tensor or in a local buffer that stands for it."""
         found = self.promoted.get((statement, tensor, access)) or self.promoted.get((statement, tensor, None))
+        return (tensor, subscripts) if found is None else self._local_place(*found, subscripts)
+
+    def home(self, tensor: str, subscripts: Subscripts) -> Target:
+        """Where the tensor itself keeps the element, whatever register or panel holds a copy of it."""
+        found = self.homes.get(tensor)
         return (tensor, subscripts) if found is None else self._local_place(*found, subscripts)
 
     def place_in(self, buffer: str, subscripts: Subscripts) -> Target:

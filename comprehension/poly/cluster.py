@@ -9,7 +9,9 @@ no dependence stands between them.
 Tried one statement at a time, each joining the first nest behind which it may stand (a whole network given to
 isl's scheduler at once takes seconds and comes out skewed).  A fusion is kept only where the nests that
 it splits lose nothing: a contraction keeps all loops of its register tile, and the shared parallel loops
-stay long enough to feed all cores.
+stay long enough to feed all cores.  Contractions in a row share only loops that none of their tiles needs, and
+only where one iteration's intermediate fits the second cache and the whole does not: each keeps a nest of its own
+below these loops, which stay plain.
 
     for i: for j: a[i, j] = x[i, j] * 2            for i:
     for i: for j: s[i] += a[i, j]           ->         for j: a[i, j] = x[i, j] * 2
@@ -23,6 +25,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from comprehension.lang.loops import Role
 from comprehension.options import Fusion
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependence, Dependences
@@ -32,6 +35,7 @@ from comprehension.poly.scop import Scop, ScopAccess, ScopRole
 
 ENOUGH_PARALLEL = 8  # iterations of shared parallel loops that a fusion must keep, if there were as many
 SERIAL_WORK = 20_000  # instances below which nobody misses a parallel loop
+CHAINED_WORK = 30_000  # instances that an iteration of shared loops leaves to a register tile at least
 MOST_LISTED = 6  # statements that a reason names
 
 
@@ -49,6 +53,7 @@ class Fuser:
     dependences: Dependences
     extents: Extents
     fusion: Fusion = "preserve"
+    cache_bytes: int = 0  # that an intermediate of a chain may take (0: contractions share no loops)
     reasons: list[str] = field(default_factory=list)
     _into: dict[str, list[Dependence]] = field(default_factory=dict)  # by sink
     _readers: dict[str, set[str]] = field(default_factory=dict)  # tensor -> statements that read it
@@ -111,19 +116,19 @@ class Fuser:
     def _join(self, first: Nest, second: Nest) -> Nest | None:
         edges = self.edges_between(first, second)
         if not first.members and not second.members:
-            return Nest((), self._inside(first.children, second.children))
+            return Nest((), self._inside(first.children, second.children), first.plain or second.plain)
         pairs = self._matching(first, second, edges)
         if not pairs or not (edges or self._share_reads(first, second, pairs)):
             return None
-        left = tuple(m for m in first.members if all(m is not a for a, _ in pairs))
-        right = tuple(m for m in second.members if all(m is not b for _, b in pairs))
-        if self.fusion == "preserve" and not self._keeps_enough(first, second, pairs, left, right):
-            return None
+        plain = first.plain or second.plain
+        if self.fusion == "preserve" and not self._keeps_enough(first, second, pairs):
+            pairs, plain = self._chained(first, second, pairs, edges), True
+            if not pairs:
+                return None
+        left, right = _without(first, pairs), _without(second, pairs)
         shared = tuple(Member((*a.dims, *b.dims), coincident=True) for a, b in pairs)
-        inner_first: tuple[Nest | str, ...] = (Nest(left, first.children),) if left else first.children
-        inner_second: tuple[Nest | str, ...] = (Nest(right, second.children),) if right else second.children
         self.reasons.append(f"joined {_listed(second)} to {_listed(first)}: {len(pairs)} loops shared")
-        return Nest(shared, self._inside(inner_first, inner_second))
+        return Nest(shared, self._inside(_rest(first, left), _rest(second, right)), plain)
 
     def _inside(self, first: Sequence[Nest | str], second: Sequence[Nest | str]) -> tuple[Nest | str, ...]:
         children = list(first)
@@ -167,23 +172,62 @@ class Fuser:
 
     # --- whether it pays ----------------------------------------------------------------------------
 
-    def _keeps_enough(
-        self,
-        first: Nest,
-        second: Nest,
-        pairs: Sequence[tuple[Member, Member]],
-        left: tuple[Member, ...],
-        right: tuple[Member, ...],
-    ) -> bool:
-        for nest, lost in ((first, left), (second, right)):
-            lost_parallel = [m for m in lost if m.coincident]
-            if lost_parallel and self.is_contraction(nest):
+    def _keeps_enough(self, first: Nest, second: Nest, pairs: Sequence[tuple[Member, Member]]) -> bool:
+        for nest in (first, second):
+            if any(m.coincident for m in _without(nest, pairs)) and self.is_contraction(nest):
                 return False
-            before = prod(self._extent(m) for m in nest.members if m.coincident)
-            after = prod(self._extent(a) for a, _ in pairs)
-            if after < min(before, ENOUGH_PARALLEL) and self._work(nest) > SERIAL_WORK:
+            if not self._stays_parallel(nest, pairs):
                 return False
         return True
+
+    def _stays_parallel(self, nest: Nest, pairs: Sequence[tuple[Member, Member]]) -> bool:
+        before = prod(self._extent(m) for m in nest.members if m.coincident)
+        after = prod(self._extent(a) for a, _ in pairs)
+        return after >= min(before, ENOUGH_PARALLEL) or self._work(nest) <= SERIAL_WORK
+
+    def _chained(
+        self, first: Nest, second: Nest, pairs: Sequence[tuple[Member, Member]], edges: Sequence[Dependence]
+    ) -> list[tuple[Member, Member]]:
+        """The fewest loops to share so that what `first` hands on stays in the cache; none where that is no help."""
+        handed = {self.scop.statement(edge.source).write.tensor for edge in edges}
+        whole = sum(self._bytes_of(tensor, ()) for tensor in handed if self._is_temporary(tensor))
+        if whole <= self.cache_bytes or not self.cache_bytes:
+            return []
+        for count in range(1, len(pairs) + 1):
+            shared = list(pairs[:count])
+            if not all(self._stays_parallel(n, shared) and self._keeps_tile(n, shared) for n in (first, second)):
+                continue
+            if self._held(first, second, shared) <= self.cache_bytes:
+                return shared
+        return []
+
+    def _keeps_tile(self, nest: Nest, shared: Sequence[tuple[Member, Member]]) -> bool:
+        """Whether a contraction without its shared loops still is one, and long enough to be worth a tile."""
+        if not self.is_contraction(nest):
+            return True
+        inner = Nest(_without(nest, shared), nest.children)
+        return self.is_contraction(inner) and self._work(nest) >= CHAINED_WORK * prod(
+            self._extent(a) for a, _ in shared
+        )
+
+    def _held(self, first: Nest, second: Nest, shared: Sequence[tuple[Member, Member]]) -> int:
+        """Bytes of temporaries that both touch in one iteration of the shared loops."""
+        members = [member for pair in shared for member in pair]
+        names = first.names | second.names
+        written = {self.scop.statement(name).write.tensor for name in names}
+        return sum(self._bytes_of(tensor, members) for tensor in sorted(written) if self._is_temporary(tensor))
+
+    def _is_temporary(self, tensor: str) -> bool:
+        return self.scop.program.tensor(tensor).role is Role.TEMPORARY
+
+    def _bytes_of(self, tensor: str, members: Sequence[Member]) -> int:
+        """What the first statement that writes the tensor writes while the members stand still."""
+        write = next(a for a in self.scop.accesses_to(tensor) if a.is_write)
+        still = {dim for member in members for name, dim in member.dims if name == write.statement}
+        dims = range(len(self.scop.statement(write.statement).dims))
+        moving = [d for d in dims if d not in still and self._uses(write, d)]
+        elements = prod(self.extents.extent(write.statement, d) for d in moving)
+        return elements * self.scop.program.tensor(tensor).dtype.bits // 8
 
     def _work(self, nest: Nest) -> int:
         return sum(self.extents.instances(name) for name in nest.names)
@@ -216,6 +260,17 @@ def uses_dim(relation: isl.Map, dim: int) -> bool:
     free = relation.project_out(isl.dim_type.in_, dim, 1).insert_dims(isl.dim_type.in_, dim, 1)
     free = free.set_tuple_name(isl.dim_type.in_, relation.get_tuple_name(isl.dim_type.in_)).intersect_domain(domain)
     return not bool(free.is_subset(relation))
+
+
+def _without(nest: Nest, pairs: Sequence[tuple[Member, Member]]) -> tuple[Member, ...]:
+    """The members that are in no pair."""
+    taken = [member for pair in pairs for member in pair]
+    return tuple(m for m in nest.members if all(m is not other for other in taken))
+
+
+def _rest(nest: Nest, members: tuple[Member, ...]) -> tuple[Nest | str, ...]:
+    """What stands below shared loops: the nest over the members that are left."""
+    return (Nest(members, nest.children, nest.plain),) if members else nest.children
 
 
 def _names(item: Nest | str) -> Collection[str]:

@@ -329,7 +329,9 @@ class ContractionModel:
     def _traffic(self, shape: _Shape, around: _Around) -> float:
         """Cycles for lines from beyond the first cache, in all loops together."""
         main, name = self._cost_of(shape.name, shape, shape.packed), shape.name
-        sizes = {d: max(1, self.extents.extent(name, d)) for d in range(len(self.scop.statement(name).dims))}
+        moving = {*shape.reduced, *(member.dim(name) for member in shape.nest.members)}  # loops further out stand still
+        dims = range(len(self.scop.statement(name).dims))
+        sizes = {d: max(1, self.extents.extent(name, d)) if d in moving else 1 for d in dims}
         levels = list(self._levels(shape, around, sizes))
         tiles = levels[: -len(shape.reduced)] if shape.reduced else levels  # what is written stays in registers inside
         write, *reads = (main.touched(access) for access in self.patterns.of(name)[:-1])

@@ -57,6 +57,7 @@ class Mapper:
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     promoted: set[str] = field(default_factory=set)
+    homes: set[str] = field(default_factory=set)  # of these, what an outer loop keeps in scratch
     packed: dict[str, int] = field(default_factory=dict)  # how many panels each tensor has
     _order_of_tensors: dict[str, int] = field(init=False)
 
@@ -124,7 +125,8 @@ class Mapper:
             depth += more + 1
         outer = (*around, *nest.members)
         promotions = [p for t in self._private(nest, outer) if (p := private_box(t, node, self.scop)) is not None]
-        self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second copy
+        self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
+        self.homes.update(p.tensor for p in promotions)
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
         return _up(node, depth)
 
@@ -200,7 +202,7 @@ class Mapper:
         tiles, boxes = [], []
         for tensor in self._touched(names):
             held = None
-            if boxed and self._is_shared(tensor, names):
+            if boxed and self._is_shared(tensor, names, in_rows=len(axes) > 1):
                 held = register_tile(tensor, node, names, outer, axes, self.scop, self.model.patterns)
             if held is not None:
                 tiles.append(held)
@@ -223,9 +225,12 @@ class Mapper:
         found = {access.tensor for name in names for access in self.scop.statement(name).accesses}
         return sorted(found, key=self._order_of_tensors.__getitem__)
 
-    def _is_shared(self, tensor: str, names: Collection[str]) -> bool:
-        """Whether some of these statements write the tensor and touch it again."""
-        if tensor in self.promoted or not self.local_buffers:
+    def _is_shared(self, tensor: str, names: Collection[str], *, in_rows: bool) -> bool:
+        """Whether some of these statements write the tensor and touch it again.
+
+        What stays in scratch already is held in registers by tiles of several rows only: their accumulators.
+        """
+        if not self.local_buffers or (tensor in self.promoted and not (in_rows and tensor in self.homes)):
             return False
         own = [a for a in self.scop.accesses_to(tensor) if a.statement in names]
         return len(own) > 1 and any(a.is_write for a in own) and all(a.exact for a in own)
@@ -289,7 +294,10 @@ class Mapper:
         names = [p.tensor for p in promotions]
         self.promoted.update(names)
         self.steps.extend(f"{p.tensor} stays in {p.space.value} {p.buffer}{list(p.extents)}" for p in promotions)
-        return self._mark(node, f"promote {', '.join(names)}", PromoteMark(tuple(promotions)))
+        name = f"promote {', '.join(names)}"
+        if name in self.decisions:  # in registers further in
+            name += " around"
+        return self._mark(node, name, PromoteMark(tuple(promotions)))
 
     def _split_reduction(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
         """accumulators: for others: for tiles of lanes: the update, lane by lane; then combined."""

@@ -102,7 +102,7 @@ class Model:
 
     def _cheapest(self, nest: Nest) -> Plan:
         best: Plan = NoLanes(sum(self.cost(child) for child in nest.children))
-        if self.options.vectorize is False or self.options.vectorize == 1:
+        if nest.plain or self.options.vectorize is False or self.options.vectorize == 1:
             return best
         tile = ContractionModel(self.scop, self.patterns, self.extents, self.machine).plan(nest)
         if tile is not None:
@@ -261,7 +261,8 @@ class Model:
 
     def cost(self, item: Nest | str) -> float:
         if isinstance(item, Nest):
-            return self.plan(item).cost
+            plan = self.plan(item)
+            return plan.cost * self._entries(item) if isinstance(plan, TilePlan) else plan.cost
         return self.extents.instances(item) * self._scalar_cost(self.scop.statement(item))
 
     def grain(self, nest: Nest, plan: Plan) -> int:
@@ -368,9 +369,8 @@ class Model:
 
     def _entries(self, nest: Nest) -> float:
         """How often the nest as a whole runs."""
-        name = next(iter(nest.statements()))
         inside = prod(max(1, self._extent(m)) for m in nest.members)
-        return self.extents.instances(name) / inside
+        return min(self.extents.instances(name) for name in nest.statements()) / inside
 
     def _scalar_cost(self, statement: ScopStatement) -> float:
         return len(statement.accesses) + operations(statement)

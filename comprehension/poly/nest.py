@@ -32,10 +32,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """`for members: children in order`; a child is a nest or a statement's name."""
+    """`for members: children in order`; a child is a nest or a statement's name.
+
+    `plain`: the members stay loops; lanes and tiles are those of the nests inside.
+    """
 
     members: tuple[Member, ...]
     children: tuple[Nest | str, ...]
+    plain: bool = False
     names: frozenset[str] = field(init=False, repr=False, compare=False)  # of the statements below
 
     def __post_init__(self) -> None:

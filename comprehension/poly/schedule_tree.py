@@ -56,6 +56,7 @@ class Promotion:
     `axes`: those axes of the tensor that the buffer has, in its order.  `panel` says that axis `panel[0]` of the
     box is laid out in panels of `panel[1]`: outermost the panel (if there are several), innermost the place in it.
     `access`: the one access of each statement that is redirected (None: all that it has to the tensor).
+    `is_home`: nothing of the tensor is elsewhere: copies between it and other buffers go here as well.
     """
 
     tensor: str
@@ -68,6 +69,7 @@ class Promotion:
     settled: tuple[isl.Aff | None, ...] = ()  # prefix dimensions that those before them determine: no loop is made
     panel: tuple[int, int] | None = None
     access: int | None = None
+    is_home: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -123,6 +123,20 @@ def batched_matmul(b: Size, m: Size, n: Size, k: Size) -> LoopProgram:
     return program("batched_matmul", [given("A", b, m, k), given("B", b, k, n), made("C", b, m, n)], [update])
 
 
+def chained_matmuls(b: Size, m: Size, n: Size, k: Size, p: Size) -> LoopProgram:
+    """T = A B, C = T D for each b; only the batch loop can be shared."""
+    first = op("*", read("A", "b", "i", "k"), read("B", "b", "k", "j"))
+    second = op("*", read("T", "b", "i", "j"), read("D", "j", "l"))
+    return program(
+        "chained_matmuls",
+        [given("A", b, m, k), given("B", b, k, n), given("D", n, p), between("T", b, m, n), made("C", b, m, p)],
+        [
+            statement("S0", "T", ("b", "i", "j"), first, {"b": b, "i": m, "j": n, "k": k}, 3, "+", True),
+            statement("S1", "C", ("b", "i", "l"), second, {"b": b, "i": m, "l": p, "j": n}, 3, "+", True),
+        ],
+    )
+
+
 def softmax(i: Size, j: Size) -> LoopProgram:
     both: dict[str, Size | tuple[Subscript, Subscript]] = {"i": i, "j": j}
     power = call("exp", op("-", read("X", "i", "j"), read("M", "i")))

@@ -14,11 +14,11 @@ from comprehension.kernel import build, ir
 from comprehension.kernel.walk import walk_nodes
 from comprehension.lang.loops import LoopProgram
 from comprehension.options import MappingOptions
-from comprehension.poly import scheduler
+from comprehension.poly import cluster, scheduler
 from comprehension.poly.contraction import ContractionModel
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.nest import Nest
-from comprehension.poly.scheduler import schedule
+from comprehension.poly.scheduler import Math, schedule
 from comprehension.poly.scop import build_scop
 from comprehension.poly.tile_plan import TilePlan
 from comprehension.poly.tile_traffic import Level, Touched, fetched
@@ -74,6 +74,31 @@ def test_a_reader_of_whole_rows_does_not_break_a_contraction_open() -> None:
         ],
     )
     assert len(compile_program(program).stages) == 2
+
+
+@pytest.mark.parametrize("sizes", [(3, 9, 21, 7, 18), (2, 16, 32, 4, 5), (1, 7, 5, 6, 40)], ids=str)
+@pytest.mark.parametrize("math", ["fast", "strict"])
+def test_products_in_a_row_share_a_loop_that_keeps_the_intermediate_near(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], math: Math
+) -> None:
+    monkeypatch.setattr(cluster, "CHAINED_WORK", 1)
+    program = programs.chained_matmuls(*sizes)
+    intermediate = 4 * sizes[1] * sizes[2]
+    near = compile_program(program, math, machine=replace(AVX512, l2_bytes=2 * intermediate))
+    assert_right(program, near)
+    assert len(near.stages) == (1 if sizes[0] > 1 else 2)  # of one batch there is nothing to gain
+    assert (spaces(near).get("T") is ir.Space.SCRATCH) == (sizes[0] > 1) or near.buffer("T_tile")
+    for l2_bytes in (4, 64 * intermediate):  # not even one iteration's fits; all fits anyway
+        apart = compile_program(program, math, machine=replace(AVX512, l2_bytes=l2_bytes))
+        assert len(apart.stages) == 2
+        assert_right(program, apart)
+
+
+def test_a_shared_loop_leaves_each_product_its_accumulators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CHAINED_WORK", 1)
+    kernel = compile_program(programs.chained_matmuls(16, 24, 32, 8, 32), machine=replace(AVX512, l2_bytes=6144))
+    held = {(b.name, b.space) for b in kernel.buffers if b.promoted_from in ("T", "C")}
+    assert {("T_local", ir.Space.SCRATCH), ("T_tile", ir.Space.REGISTER), ("C_tile", ir.Space.REGISTER)} <= held
 
 
 def test_strict_keeps_reductions_in_order() -> None:

@@ -128,6 +128,7 @@ def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | 
         names,
         axes,
         settled_dimensions(node),
+        is_home=True,
     )
 
 
