@@ -213,6 +213,7 @@ class _Builder:
             if _is_plain(walk_node):
                 walk_node.plain = walk_node.outputs[0]
         return Walk(
+            self.traces,
             nodes[self.traces.start],
             tuple(outputs.values()),
             tuple(self.trace_feeds),

@@ -16,12 +16,14 @@ from typing import Any, Literal
 
 from coexec.keys import same_scalar
 
-Kind = Literal["source", "fed", "constant"]
-Matcher = Callable[[list[Any], list[Any], tuple[Any, ...]], bool]  # (made, bound, inputs)
+Kind = Literal["source", "traced", "fed", "given", "constant"]
+Matcher = Callable[[Any, Any, tuple[Any, ...]], bool]  # (made, bound, inputs)
 
 _TESTS: dict[Kind, str] = {
     "source": "inputs[{position}].pending is made[e{i}]",
+    "traced": "inputs[{position}].pending is made.get(e{i}, made)",  # `made` itself is nobody's promise
     "fed": "inputs[{position}] is bound[e{i}]",
+    "given": "bound.get(e{i}) is inputs[{position}]",
     "constant": "(inputs[{position}] is e{i} or same_scalar(inputs[{position}], e{i}))",
 }
 

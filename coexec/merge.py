@@ -43,26 +43,20 @@ SHAPE_ATTRIBUTE = "shape"  # the attribute that may hold symbols
 
 def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
     """Adds a trace; returns its path (operations only).  Whether it added anything: `graph.version`."""
-    merger = _Merger(graph, trace)
-    loops = {loop.begin: loop for loop in find_loops(trace.records) if _is_folded(graph, trace, loop)}
+    if any(node.removed for node in trace.prefix):
+        return []  # it began in a graph that has been pruned since: where it went on from is gone
+    merger = Merger(graph, trace)
+    loops = {loop.begin: loop for loop in find_loops(trace.records) if is_folded(graph, trace, loop)}
     index = 0
     while index < len(trace.records):
         loop = loops.get(index, Loop(index, 1, 1))
         merger.take_loop(trace.records, loop)
         index += loop.period * loop.rounds
-    graph.add_edge(merger.pointer, graph.end)
-    for position, read in trace.reads:
-        behind = merger.path[position - 1] if position else graph.start
-        graph.add_read(behind, merger.output(read))
-    for kept in trace.kept:
-        graph.add_kept(merger.output(kept))
-    graph.traces += 1
-    if merger.generalised:
-        prune(graph, merger.path)
+    merger.finish(trace)
     return merger.path
 
 
-def _is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
+def is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     """Whether the loop is merged as a body; notes what is known of it."""
     record = trace.records[loop.begin]
     place = (record.op.name, record.location)
@@ -94,17 +88,48 @@ class _Match:
         return len(self.added) + len(self.promoted) + self.unifier.changes
 
 
-class _Merger:
+class Merger:
+    """One trace on its way through the graph.
+
+    `path`: the nodes so far; whoever knows the next one may append it.  `feeds`: the external that each feed stands
+    for on this path.  `generalised`: a dimension became a symbol.
+    """
+
     def __init__(self, graph: TraceGraph, trace: Trace) -> None:
         self.graph = graph
         self.path = list(trace.prefix)
-        self.place = {node: i for i, node in enumerate(self.path)}
-        self.pointer = self.path[-1] if self.path else graph.start
         self.feeds = dict(trace.feeds)
         self.symbols = dict(trace.symbols)
-        self.generalised = False  # a dimension became a symbol
-        self._places: set[Place | None] = set()  # of the first so many nodes of the path
-        self._placed = 0
+        self.generalised = False
+        self.place: dict[TraceNode, int] = {}  # where on the path each node was last, and
+        self._places: set[Place | None] = set()  # the places of the program, of
+        self._placed = 0  # the first so many nodes of the path
+
+    @property
+    def pointer(self) -> TraceNode:
+        """Where the path has come to."""
+        return self.path[-1] if self.path else self.graph.start
+
+    def finish(self, trace: Trace) -> None:
+        """The trace is complete: notes its end, what was read and what is kept."""
+        graph = self.graph
+        graph.add_edge(self.pointer, graph.end)
+        for position, read in trace.reads:
+            behind = self.path[position - 1] if position else graph.start
+            graph.add_read(behind, self.output(read))
+        for kept in trace.kept:
+            graph.add_kept(self.output(kept))
+        graph.traces += 1
+        if self.generalised:
+            prune(graph, self.path)
+
+    def _catch_up(self) -> None:
+        """`place` and `_places` know the whole path."""
+        for index in range(self._placed, len(self.path)):
+            node = self.path[index]
+            self.place[node] = index
+            self._places.add(node.place)
+        self._placed = len(self.path)
 
     def output(self, produced: Produced) -> TraceOutput:
         return self.path[produced.index].outputs[produced.output]
@@ -125,29 +150,26 @@ class _Merger:
 
     def _repeat(self, node: TraceNode, record: OpRecord) -> None:
         """Once more the node of a loop's body."""
+        self._catch_up()
         match = self._match(node, record)
         if match is None:
             self.take(record)
         else:
             self._commit(match)
-            self._arrive(node)
+            self.path.append(node)
 
     def take(self, record: OpRecord) -> None:
         """Moves the pointer to the node of `record`, which is made if there is none."""
+        self._catch_up()
         known = self._known_child(record)
         if known is not None:
-            self._arrive(known)
+            self.path.append(known)
             return
         key = self._key(record)
         match = self._best_child(key, record) or self._best_join(key, record)
         node = self._new_node(key, record) if match is None else self._commit(match)
         self.graph.add_edge(self.pointer, node)
-        self._arrive(node)
-
-    def _arrive(self, node: TraceNode) -> None:
-        self.place[node] = len(self.path)
         self.path.append(node)
-        self.pointer = node
 
     def _known_child(self, record: OpRecord) -> TraceNode | None:
         """The child that covers the record just as it stands.
@@ -192,12 +214,6 @@ class _Merger:
         if type(wiring) is FromScalar and type(x) is Scalar:
             return same_scalar(wiring.value, x.value) if not wiring.varies else type(x.value) is type(wiring.value)
         return False
-
-    def _was_here(self, place: Place | None) -> bool:
-        """Whether the path has been at that place of the program."""
-        self._places.update([node.place for node in self.path[self._placed :]])
-        self._placed = len(self.path)
-        return place in self._places
 
     def _key(self, record: OpRecord) -> NodeKey:
         attributes = dict(record.attributes)
@@ -313,6 +329,7 @@ class _Merger:
         self.feeds = match.feeds
         if match.changes:
             self.graph.version += 1
+            node.form = None
         return node
 
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
@@ -321,7 +338,7 @@ class _Merger:
         node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
         node.inputs = wirings
         place = (key.op, key.location)
-        if not self._was_here(place):  # later iterations of a loop are no restlessness
+        if place not in self._places:  # later iterations of a loop are no restlessness
             self.graph.restless[place] = self.graph.restless.get(place, 0) + 1
         return node
 

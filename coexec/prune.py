@@ -68,6 +68,8 @@ def _remove(graph: TraceGraph, removed: set[TraceNode]) -> None:
     def remain(outputs: list[TraceOutput]) -> list[TraceOutput]:
         return [output for output in outputs if output.node not in removed]
 
+    for node in removed:
+        node.removed = True
     graph.nodes = [node for node in graph.nodes if node not in removed]
     for node in (graph.start, graph.end, *graph.nodes):
         node.children = [child for child in node.children if child not in removed]
@@ -77,6 +79,7 @@ def _remove(graph: TraceGraph, removed: set[TraceNode]) -> None:
         for wiring in node.inputs:
             if isinstance(wiring, FromNodes):
                 wiring.alternatives = remain(wiring.alternatives)
+        node.form = None
     for key, nodes in list(graph.by_key.items()):
         graph.by_key[key] = [node for node in nodes if node not in removed]
     graph.version += 1

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from coexec.follow import make_recorder
 from coexec.location import callers_frame, location, users_line
 from coexec.opaque import operands_of, values_to_check, why_opaque
 from coexec.promise import Promise, empty_value, make_promise, origin
@@ -259,7 +260,7 @@ class PythonRunner(Validator):
             self.reason = reason
             trace, externals = self._prefix()
             assert self.root is not None
-            self.recorder = Recorder(self.root, self.log, trace, externals, self.walk.volatile)
+            self.recorder = make_recorder(self.root, self.log, self.walk.traces, trace, externals)
             if local.observer is self:
                 local.observer = self.recorder
         return self.recorder
@@ -319,10 +320,14 @@ class PythonRunner(Validator):
         self._let_go()
         return Outcome(news, None)
 
-    def abandon(self) -> None:
-        """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive; nothing is learnt."""
-        self.leave("interrupted").end()
+    def abandon(self) -> Trace:
+        """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.
+
+        Returns what there is of its trace.
+        """
+        trace = self.leave("interrupted").end()
         self._let_go()
+        return trace
 
     def _hand_over(self) -> list[Produced]:
         """Every live value gets its handle, or its contents where the graph did not know that it would live.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coexec.location import Location, callers_frame, line_of, location
 from coexec.opaque import operands_of, spec_of, values_to_check, why_opaque
@@ -21,6 +21,9 @@ from coexec.trace_graph import Place, TraceFeed, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, local
+
+if TYPE_CHECKING:
+    from coexec.follow import Follower
 
 # Not frozen, which would triple the price of making them: a step makes some for every operation it records.
 
@@ -71,6 +74,7 @@ class Trace:
     """One step: a prefix that was validated against the graph (empty in the tracing phase), then records.
 
     `feeds` and `symbols`: what the prefix has bound.  `reads`: (number of operations before it, what was read).
+    `follower`: who has told the graph already, all but the end; the prefix is then the whole trace.
     """
 
     prefix: list[TraceNode] = field(default_factory=list)
@@ -79,6 +83,7 @@ class Trace:
     records: list[OpRecord] = field(default_factory=list)
     reads: list[tuple[int, Produced]] = field(default_factory=list)
     kept: list[Produced] = field(default_factory=list)
+    follower: Follower | None = None
 
 
 class Recorder:
@@ -117,8 +122,19 @@ class Recorder:
             for x in values_to_check(op, inputs):
                 self.on_read(x)
         outputs = run_eager(op, inputs, attributes)
-        records, log = self.trace.records, self.log
-        index = len(self.trace.prefix) + len(records)
+        self.note(op, inputs, attributes, outputs, here)
+        return outputs
+
+    def note(
+        self,
+        op: OpDef,
+        inputs: tuple[Any, ...],
+        attributes: dict[str, Any],
+        outputs: tuple[Value, ...],
+        here: Location,
+    ) -> None:
+        """Makes the record of an operation that has been done."""
+        log = self.log
         references: list[InputRef] = []
         for x in inputs:
             if type(x) is not Value:
@@ -127,20 +143,22 @@ class Recorder:
                 references.append(Produced(promise.index, promise.output))
             else:
                 references.append(self._external(x))
-        records.append(
-            OpRecord(
-                op,
-                attributes,
-                tuple(references),
-                tuple([x if type(x) is TensorSpec else None for x in operands]),
-                tuple([spec_of(x.shape, x.dtype) for x in outputs]),
-                here,
-                None if local.differentiating is None else forward_index(log),
-            )
+        record = OpRecord(
+            op,
+            attributes,
+            tuple(references),
+            tuple([spec_of(x.shape, x.dtype) if type(x) is Value else None for x in inputs]),
+            tuple([spec_of(x.shape, x.dtype) for x in outputs]),
+            here,
+            None if local.differentiating is None else forward_index(log),
         )
+        self._note_record(record, inputs, outputs)
+
+    def _note_record(self, record: OpRecord, inputs: tuple[Any, ...], outputs: tuple[Value, ...]) -> None:
+        index = len(self.trace.prefix) + len(self.trace.records)
+        self.trace.records.append(record)
         for i, value in enumerate(outputs):
-            make_promise(value, log, index, i)
-        return outputs
+            make_promise(value, self.log, index, i)
 
     def on_read(self, value: Value) -> None:
         """Notes that Python sees this value."""

@@ -26,11 +26,12 @@ from coexec import logs
 from coexec.build import Program, build
 from coexec.config import config
 from coexec.dump import dump
+from coexec.follow import make_recorder
 from coexec.loops import MOST_UNROLLED
 from coexec.merge import merge
 from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
-from coexec.record import Recorder, Trace
+from coexec.record import Trace
 from coexec.report import Event, Lane, Report, StepKind
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import Place, TraceGraph
@@ -127,18 +128,19 @@ class Session:
             self._take_next()
 
     def _trace(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        recorder = Recorder(sys._getframe(), StepLog(), Trace(), [], self.traces.volatile)
+        recorder = make_recorder(sys._getframe(), StepLog(), self.traces, Trace(), [])
+        before = self.traces.version
         begin = perf_counter()
         local.observer = recorder
         try:
             result = function(*args, **kwargs)
         except Exception:
             local.observer = None
-            self._learn(recorder.end())
+            self._learn(recorder.end(), before)
             raise
         except BaseException:
             local.observer = None
-            recorder.end()
+            self._break_off(recorder.end())
             raise
         finally:
             local.observer = None
@@ -146,7 +148,7 @@ class Session:
             now = perf_counter()
             self.report.python_run_s += now - begin
             self._took("traced", begin, now)
-        self._learn(recorder.end())
+        self._learn(recorder.end(), before)
         return result
 
     def _coexecute(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -166,7 +168,7 @@ class Session:
             raise
         except BaseException:
             local.observer = None
-            runner.abandon()
+            self._break_off(runner.abandon())
             raise
         finally:
             local.observer = None
@@ -182,15 +184,30 @@ class Session:
 
     # --- what a step teaches -----------------------------------------------------------------------------
 
-    def _learn(self, trace: Trace) -> None:
-        """After a traced step: merges it, and builds a graph once the traces are quiet."""
+    def _learn(self, trace: Trace, before: int) -> None:
+        """After a traced step: merges it, and builds a graph once the traces are quiet.
+
+        `before`: the version of the TraceGraph when the step began.
+        """
         try:
-            self._learn_trace(trace)
+            self._learn_trace(trace, before)
         except Exception as error:  # a mistake of this package must not become one of the program
             self._fail(error)
 
-    def _learn_trace(self, trace: Trace) -> None:
-        before = self.traces.version
+    def _break_off(self, trace: Trace) -> None:
+        """After an interrupted step: what it brought gets an end in the graph; a graph caught in a change goes."""
+        if trace.follower is None or not trace.follower.has_news:
+            return
+        if trace.follower.is_broken:
+            self._close()
+            self._forget(self.traces.volatile, self.traces.folded)
+            return
+        try:
+            trace.follower.finish()
+        except Exception as error:  # as above
+            self._fail(error)
+
+    def _learn_trace(self, trace: Trace, before: int) -> None:
         if not self._merge(trace):
             return
         self._quiet = self._quiet + 1 if self.traces.version == before else 0
@@ -228,7 +245,10 @@ class Session:
     def _merge(self, trace: Trace) -> bool:
         """Adds a trace to the graph; False where that ended the pursuit of this graph."""
         traces = self.traces
-        merge(traces, trace)
+        if trace.follower is None:
+            merge(traces, trace)
+        else:
+            trace.follower.finish()
         volatile = {place for place, times in traces.restless.items() if times > MOST_VARIANTS} | traces.rigid
         folded = traces.foldable - traces.folded
         if volatile:

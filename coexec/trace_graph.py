@@ -81,12 +81,13 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None).
 
     `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
-    `first`: the record that it was made for.
+    `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
+    the node changes.  `removed`: pruned; a path through it leads nowhere.
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "first", "input_specs", "inputs", "kept", "key", "loops", "number", "op",
-        "output_specs", "outputs", "parents", "place", "reads", "where",
+        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "loops", "number",
+        "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +106,8 @@ class TraceNode:
         self.key = key
         self.place: Place | None = None if key is None else (key.op, key.location)
         self.first = first
+        self.form: Any = None
+        self.removed = False
         self.attributes = attributes
         self.inputs: list[Wiring] = []
         self.input_specs = input_specs  # None for scalars

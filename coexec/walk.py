@@ -14,7 +14,7 @@ import numpy as np
 
 from coexec.match import Matcher, make_matcher
 from coexec.symbolic import Dim, Output, ScalarValue
-from coexec.trace_graph import Place, TraceFeed, TraceNode, TraceOutput
+from coexec.trace_graph import Place, TraceFeed, TraceGraph, TraceNode, TraceOutput
 from minitensor.ops.opdef import OpDef
 
 
@@ -140,8 +140,10 @@ class WalkNode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walk:
-    """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index."""
+    """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index.
+    `traces`: the TraceGraph it was made from, which may have grown since."""
 
+    traces: TraceGraph
     start: WalkNode
     outputs: tuple[WalkOutput, ...]  # by number
     feeds: tuple[TraceFeed | None, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ from hypothesis import given
 import coexec
 from coexec import merge, session
 from coexec.config import config
+from coexec.follow import Follower
 from coexec.imperative import imperative_programs
 from coexec.keys import attribute_key, same_attributes
-from coexec.location import _stacks, line_of, location
-from coexec.trace_graph import to_text
+from coexec.location import _stacks, callers_frame, line_of, location
+from coexec.record import Recorder, forward_index
+from coexec.trace_graph import TraceGraph, TraceNode, to_text, verify_trace_graph
+from minitensor.value import local
 
 
 @pytest.fixture(autouse=True)
@@ -22,36 +26,57 @@ def _tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "mode", "trace")
 
 
-def _graphs(make: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The TraceGraph of a program's first steps, as text."""
-    found: list[Any] = []
-    original = merge.merge
+def _graph(make: Any, steps: int, patch: Callable[[pytest.MonkeyPatch], None]) -> TraceGraph:
+    """The TraceGraph of a program's first steps."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(config, "mode", "trace")
+        patch(context)
+        step = coexec.coexecute(make())
+        for i in range(steps):
+            try:
+                step(i)
+            except Exception:  # drawn programs raise on purpose
+                continue
+        return step.session.traces
 
-    def watched(graph: Any, trace: Any) -> Any:
-        found.append(graph)
-        return original(graph, trace)
 
-    monkeypatch.setattr(session, "merge", watched)
-    step = coexec.coexecute(make())
-    for i in range(steps):
-        try:
-            step(i)
-        except Exception:  # drawn programs raise on purpose
-            continue
-    monkeypatch.undo()
-    return to_text(found[-1]) if found else ""
+def _whole_traces(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session, "make_recorder", lambda root, log, graph, *rest: Recorder(root, log, *rest, graph.volatile))
+
+
+def _with_locations(patch: pytest.MonkeyPatch) -> None:
+    """Following looks at locations as merging does, so that the two have to agree to the last node."""
+    without = Follower.is_node
+
+    def is_node(self: Follower, node: TraceNode, *operation: Any) -> bool:
+        key = node.key
+        if key is None or not without(self, node, *operation):
+            return False
+        forward = None if local.differentiating is None else forward_index(self.log)
+        number = None if forward is None else self.path[forward].number
+        return (key.location, key.forward) == (location(callers_frame(), self.root), number)
+
+    patch.setattr(Follower, "is_node", is_node)
 
 
 @given(program=imperative_programs())
 def test_a_record_known_as_it_stands_goes_where_the_full_comparison_sends_it(program: Any) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "mode", "trace")
-        quick = _graphs(program.make, 8, patch)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "mode", "trace")
-        patch.setattr(merge._Merger, "_known_child", lambda self, record: None)
-        slow = _graphs(program.make, 8, patch)
-    assert quick == slow
+    def slow(patch: pytest.MonkeyPatch) -> None:
+        _whole_traces(patch)
+        patch.setattr(merge.Merger, "_known_child", lambda self, record: None)
+
+    assert to_text(_graph(program.make, 8, _whole_traces)) == to_text(_graph(program.make, 8, slow))
+
+
+@given(program=imperative_programs())
+def test_a_step_that_follows_the_graph_makes_the_graph_that_its_whole_trace_makes(program: Any) -> None:
+    assert to_text(_graph(program.make, 8, _with_locations)) == to_text(_graph(program.make, 8, _whole_traces))
+
+
+@given(program=imperative_programs())
+def test_following_without_locations_leaves_a_graph_in_order_that_knows_its_steps(program: Any) -> None:
+    found = _graph(program.make, 8, lambda patch: None)
+    verify_trace_graph(found)
 
 
 def test_a_location_from_the_table_is_the_one_that_a_walk_finds() -> None:
