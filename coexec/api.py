@@ -10,15 +10,17 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from coexec.config import NUMERICS, check_choice, config
-from coexec.dump import describe
 from coexec.errors import NotAStep
 from coexec.reference_runner import compile_reference
 from coexec.report import Report, merge_reports
 from coexec.runner_protocol import GraphCompiler
 from coexec.session import Session
+
+if TYPE_CHECKING:
+    from coexec.explanation import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,18 +161,19 @@ def coexecute(function: Callable[..., Any] | None = None, /, *, numerics: str = 
     return function if isinstance(function, Step) else Step(function, numerics)
 
 
-def explain(step: Any) -> str:
-    """The traces, the symbolic graph and what was compiled from it, as text.
+def explain(step: Any) -> Explanation:
+    """Everything that co-execution made of a step: its report, where each operation went and why not elsewhere, the
+    traces, the symbolic graph, all stages of its kernels.  A text; `.operations` has the second as records, `.traces`
+    and `.symbolic` are drawings, `.page()` is an HTML document of it all.  To be called between steps.
 
     Raises TypeError for anything but a co-executed step.
     """
     session = getattr(step, "session", None)
     if not isinstance(session, Session):
         raise TypeError(f"explain() takes a step made by coexecute, not {type(step).__name__}")
-    parts = [str(step.report())]
-    for name, text in describe(session.traces, session.compiled).items():
-        parts += ["", f"# {name[2:]}", text]
-    return "\n".join(parts)
+    from coexec.explanation import explanation_of  # with drawings: a program that only runs needs none of it
+
+    return explanation_of(step.report(), session.traces, session.compiled)
 
 
 def _check_step(function: Any) -> None:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from coexec import symbolic, trace_graph
+from coexec.placement import placements_text
 from coexec.runner_protocol import CompiledGraph
 from coexec.trace_graph import TraceGraph
 
@@ -19,7 +20,8 @@ def describe(traces: TraceGraph, compiled: CompiledGraph | None) -> dict[str, st
     artefacts = {"0-traces": trace_graph.to_text(traces)}
     if compiled is not None:
         artefacts["1-symbolic"] = symbolic.to_text(compiled.graph)
-        artefacts["2-compiled"] = compiled.explain()
+        artefacts["2-operations"] = placements_text(compiled.placements)
+        artefacts["3-compiled"] = compiled.explain()
     return artefacts
 
 

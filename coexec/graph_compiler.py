@@ -18,7 +18,8 @@ from coexec.buffers import plan_buffers
 from coexec.errors import CoexecError, CompilationFailed
 from coexec.graph_runner import NativeGraph
 from coexec.lower import Cluster, Lowered, Specs, lower, nodes_by_id
-from coexec.partition import Partition, partition, split, verify_partition
+from coexec.partition import Partition, partition, refusals_between, split, verify_partition
+from coexec.placement import place
 from coexec.plan import Plan, make_plan, shapes_of
 from coexec.runner_protocol import CompiledGraph
 from coexec.sequence import CompiledCluster, sequence, verify_sequence
@@ -71,7 +72,9 @@ def build_native(graph: SymbolicGraph, numerics: str) -> NativeGraph:
     steps = [step for block in parts.blocks for step in block]
     nodes = {node.id for step in steps if isinstance(step, Cluster) for node in step.nodes}
     nodes |= {step.node.id for step in steps if isinstance(step, Alias)}
-    return NativeGraph(plan, len(nodes), lambda: explain(plan))
+    numbers = {id(kernel): number for number, kernel in enumerate(program.kernels)}
+    placements = place(parts, {cluster: numbers[id(kernel)] for cluster, kernel in compiled.items()})
+    return NativeGraph(plan, len(nodes), lambda: explain(plan), placements)
 
 
 def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Cluster, CompiledCluster]]:
@@ -82,6 +85,7 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
     nodes = nodes_by_id(parts.graph)
     compiled: dict[Cluster, CompiledCluster] = {}
     pieces: dict[Cluster, tuple[Cluster, ...]] = {}
+    refusals = list(parts.refusals)
     for cluster, lowered, kernel in _compiled(parts.clusters, parts, nodes, math):
         if isinstance(kernel, Kernel):
             compiled[cluster] = _compiled_cluster(cluster, lowered, kernel)
@@ -94,11 +98,12 @@ def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Clus
         logs.kernels.warning(
             "a cluster of %d operations (%s) is compiled in halves: %s", len(cluster.nodes), names, kernel
         )
-        pieces[cluster] = split(cluster)
+        pieces[cluster] = halves = split(cluster)
+        refusals += refusals_between(halves, f"compiled in halves, because together: {kernel}")
     if not pieces:
         return parts, compiled
     blocks = tuple(tuple(p for step in steps for p in _replaced(step, pieces)) for steps in parts.blocks)
-    parts, rest = compile_clusters(replace(parts, blocks=blocks), math)
+    parts, rest = compile_clusters(replace(parts, blocks=blocks, refusals=tuple(refusals)), math)
     return parts, {**rest, **compiled}
 
 

@@ -19,6 +19,7 @@ from coexec import channel
 from coexec.channel import GraphThread
 from coexec.errors import CoexecError, GraphFailed
 from coexec.frame import Array, Frame, Memory
+from coexec.placement import Placement
 from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, Plan
 from coexec.runner_protocol import Handle, RunTimes
 from coexec.sequence import CompiledCluster
@@ -243,8 +244,15 @@ def address_of(array: Array) -> int:
 class NativeGraph:
     """A plan ready to run, and its frames."""
 
-    def __init__(self, plan: Plan, compiled_nodes: int, explanation: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        compiled_nodes: int,
+        explanation: Callable[[], str],
+        placements: tuple[Placement, ...] = (),
+    ) -> None:
         self.plan = plan
+        self.placements = placements
         self.compiled_nodes = compiled_nodes
         self._explanation = explanation
         self._memory = Memory(plan)

@@ -41,6 +41,7 @@ class Grouping:
         self.before, self.apart = _dependences(block.items, self.position)
         self.fenced = _fences(block.items, self.before)
         self.group = list(range(len(block.items)))  # of each position: the least position of its group
+        self.refused: dict[tuple[int, int], str] = {}  # by ids of a producer and its reader: why they stayed apart
 
     def steps(self) -> tuple[Step, ...]:
         if self.max_nodes > 1:
@@ -52,12 +53,18 @@ class Grouping:
     # --- merging ---------------------------------------------------------------------------------------
 
     def _merge_with_producers(self, at: int, item: OpNode) -> None:
-        if self._kind(at) in (Kind.ALIAS, Kind.ALONE) or self._is_absorbed(at):
+        if self._kind(at) is Kind.ALIAS or self._is_absorbed(at):
             return
         producers = sorted(self._compute_producers(at), key=lambda p: -self.profiles[self._node(p).id].work)
         for producer in producers:
-            if self._may_merge(self.group[producer], self.group[at]):
-                self._merge(self.group[producer], self.group[at])
+            first, second = self.group[producer], self.group[at]
+            if first == second:
+                continue
+            refusal = self._why_apart(first, second)
+            if refusal is None:
+                self._merge(first, second)
+            else:
+                self.refused[self._node(producer).id, item.id] = refusal
 
     def _compute_producers(self, at: int) -> set[int]:
         """The operations whose values this one reads, through movement that will be taken in."""
@@ -76,25 +83,35 @@ class Grouping:
         makers = [self.position.get(s.node, at) for s in self._node(at).inputs if isinstance(s, Output)]
         return [maker for maker in makers if maker < at]
 
-    def _may_merge(self, first: int, second: int) -> bool:
-        """Whether the group `second`, which reads values of the group `first`, can run together with it."""
-        if first == second:
-            return False
+    def _why_apart(self, first: int, second: int) -> str | None:
+        """Why the group `second`, which reads values of the group `first`, cannot run with it; None if it can."""
         a, b = self._members(first), self._members(second)
-        if len(a) + len(b) > self.max_nodes or any((min(p, q), max(p, q)) in self.apart for p in a for q in b):
-            return False
-        kinds = [self._kind(p) for p in (*a, *b)]
-        if Kind.ALONE in kinds or Kind.ALIAS in kinds or kinds.count(Kind.CONTRACTION) > 1:
-            return False
-        if not all(self._pays(a, reader) for reader in b if self._compute_producers(reader) & set(a)):
-            return False
-        return not self._crosses_fence({*a, *b}) and not self._has_path_around({*a, *b})
+        if len(a) + len(b) > self.max_nodes:
+            return f"{len(a) + len(b)} operations would be more than the {self.max_nodes} that are analysed together"
+        if any((min(p, q), max(p, q)) in self.apart for p in a for q in b):
+            return "one reads what the other had in an earlier round, or a choice is made between them"
+        if alone := [p for p in (*a, *b) if self._kind(p) in (Kind.ALONE, Kind.ALIAS)]:
+            return f"{self._node(alone[0]).op.name} scans, or reads at places that are no affine function of its loops"
+        if [self._kind(p) for p in (*a, *b)].count(Kind.CONTRACTION) > 1:
+            return "a kernel has one contraction at most"
+        for reader in b:
+            if self._compute_producers(reader) & set(a) and (refusal := self._why_no_gain(a, reader)):
+                return refusal
+        if self._crosses_fence({*a, *b}):
+            return "Python reads a value between them"
+        if self._has_path_around({*a, *b}):
+            return "a third kernel would need values of theirs, and they its: each would wait for the other"
+        return None
 
-    def _pays(self, producers: Sequence[int], reader: int) -> bool:
-        """Whether a reader runs over (part of) its producers' loops; operands of a contraction stay in memory."""
+    def _why_no_gain(self, producers: Sequence[int], reader: int) -> str | None:
+        """A reader gains where it runs over (part of) its producers' loops; None if so."""
+        node = self._node(reader)
         if self._kind(reader) is Kind.CONTRACTION:
-            return False
-        return self.profiles[self._node(reader).id].extents <= self._domain(producers)
+            return f"{node.op.name} is a contraction: its operands are read again and again, so they stay in memory"
+        extents, domain = self.profiles[node.id].extents, self._domain(producers)
+        if extents <= domain:
+            return None
+        return f"{node.op.name} runs over {_extents_text(extents)}, which is not part of {_extents_text(domain)}"
 
     def _merge(self, first: int, second: int) -> None:
         least = min(first, second)
@@ -267,6 +284,11 @@ class Grouping:
                     taken.add(producer)
                     pending.append(producer)
         return tuple(self._node(at) for at in sorted(taken))
+
+
+def _extents_text(extents: Extents) -> str:
+    """Loop extents, as in `(n, 64)`."""
+    return f"({', '.join(map(str, extents.elements()))})"
 
 
 def _dependences(items: Sequence[Item], position: dict[int, int]) -> tuple[list[set[int]], set[tuple[int, int]]]:

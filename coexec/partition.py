@@ -27,12 +27,22 @@ MAX_NODES = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Two operations, by id, that do not run together although the second reads what the first makes."""
+
+    producer: int
+    reader: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
-    """The steps of each block, and the profiles that they were chosen by."""
+    """The steps of each block, the profiles that they were chosen by, and what was not fused, for explanations."""
 
     graph: SymbolicGraph
     blocks: tuple[tuple[Step, ...], ...]
     profiles: dict[int, Profile]
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def clusters(self) -> Iterator[Cluster]:
@@ -47,8 +57,10 @@ def partition(graph: SymbolicGraph, max_nodes: int = MAX_NODES) -> Partition:
     nodes = nodes_by_id(graph)
     profiles = {node.id: profile(node, nodes) for node in graph.nodes()}
     needed = _needed_across_blocks(graph)
-    blocks = tuple(Grouping(block, profiles, needed, max_nodes).steps() for block in graph.blocks)
-    return Partition(graph, blocks, profiles)
+    groupings = [Grouping(block, profiles, needed, max_nodes) for block in graph.blocks]
+    blocks = tuple(grouping.steps() for grouping in groupings)
+    refusals = (Refusal(*pair, reason) for grouping in groupings for pair, reason in grouping.refused.items())
+    return Partition(graph, blocks, profiles, tuple(refusals))
 
 
 def split(cluster: Cluster) -> tuple[Cluster, Cluster]:
@@ -57,6 +69,15 @@ def split(cluster: Cluster) -> tuple[Cluster, Cluster]:
     second = cluster.nodes[half:]
     read = {source for node in second for source in node.inputs if isinstance(source, Output)}
     return _cluster(cluster.nodes[:half], read | {*cluster.outputs}), _cluster(second, {*cluster.outputs})
+
+
+def refusals_between(halves: tuple[Cluster, Cluster], reason: str) -> Iterator[Refusal]:
+    """The refusals that a split makes."""
+    first = {node.id for node in halves[0].nodes}
+    for node in halves[1].nodes:
+        for source in node.inputs:
+            if isinstance(source, Output) and source.node in first:
+                yield Refusal(source.node, node.id, reason)
 
 
 def _cluster(nodes: tuple[OpNode, ...], wanted: set[Output]) -> Cluster:

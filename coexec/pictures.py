@@ -1,7 +1,8 @@
 """What co-execution made of a step, as drawings: the traces, the symbolic graph, the two runners in time.
 
 In: a TraceGraph, a SymbolicGraph, a Report.  Out: SVG text (`drawing`).
-Invariant: a box's pointer text names the user's line and the shapes; boxes of one colour are one kernel.
+Invariant: the user's lines stand beside their operations, as `file:line` and text; pointer texts name line and shapes;
+boxes of one colour are one kernel.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from coexec.report import Report
+from coexec.source import MOST_CHARACTERS, short, text_of
 from coexec.symbolic import Block, Case, Feed, Fetch, Item, OpNode, Output, Phi, Select, SymbolicGraph, successors
 from coexec.trace_graph import FromNodes, TraceGraph, TraceNode
 from comprehension.drawing.graph import Arrow, Box, draw_graph
@@ -19,9 +21,20 @@ def draw_traces(graph: TraceGraph) -> str:
     """Every operation met, in order of first appearance; arrows are the order in which traces went (forks, joins)."""
     nodes = [graph.start, *graph.nodes, graph.end]
     position = {id(node): at for at, node in enumerate(nodes)}
-    boxes = [Box(_trace_label(node), _trace_title(node)) for node in nodes]
+    boxes = [Box(_trace_label(node), _trace_title(node), remark=_new_line(node)) for node in nodes]
     arrows = [Arrow(position[id(node)], position[id(child)]) for node in nodes for child in node.children]
     return draw_graph(boxes, arrows)
+
+
+def _line(where: str, most: int = MOST_CHARACTERS) -> str:
+    """The user's line: where it is and what it says."""
+    text = text_of(where, most)
+    return f"{short(where)} · {text}" if text else short(where) if ":" in where else ""
+
+
+def _new_line(node: TraceNode) -> str:
+    """The line, where some trace came to it from another."""
+    return "" if all(parent.where == node.where for parent in node.parents) else _line(node.where)
 
 
 def _trace_label(node: TraceNode) -> str:
@@ -75,7 +88,8 @@ class _Symbolic:
                 shapes = ", ".join(_spec_text(spec.dtype, spec.shape) for spec in item.outputs)
                 kernel = self.kernel_of.get(item.id)
                 told = "no kernel of its own" if kernel is None else f"kernel {kernel}"
-                at = self.add(item.id, Box(item.op.name, f"{shapes}\n{item.where}\n{told}", kernel))
+                box = Box(item.op.name, f"{shapes}\n{item.where}\n{told}", kernel, caption=_line(item.where, 32))
+                at = self.add(item.id, box)
                 for source in item.inputs:
                     self.connect(source, at)
             case Select():

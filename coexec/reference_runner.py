@@ -254,6 +254,7 @@ class ReferenceGraph:
 
     kernels = 0
     compiled_nodes = 0
+    placements = ()
 
     def __init__(self, graph: SymbolicGraph) -> None:
         self.graph = graph

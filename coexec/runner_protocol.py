@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from coexec.placement import Placement
 from coexec.symbolic import Output, ScalarValue, SymbolicGraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -105,6 +106,10 @@ class CompiledGraph(Protocol):
     @property
     def compiled_nodes(self) -> int:
         """How many operations of the graph are inside compiled clusters."""
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Where each operation went and why not elsewhere, in the graph's order; empty without kernels."""
 
     def start(self, *, lazy: bool = False) -> GraphRun:
         """Begins a step; blocks while too many earlier ones are unfinished.

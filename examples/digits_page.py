@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from coexec.explanation import kernel_of
 from coexec.graph_runner import NativeGraph
 from coexec.pictures import draw_runners, draw_symbolic, draw_traces
 from coexec.session import Session
@@ -37,7 +38,6 @@ def write_page(path: Path, eager: Run, coexecuted: Run, session: Session, rows: 
     """Writes the page to `path`, making its folder."""
     compiled = session.compiled
     assert session.program is not None and isinstance(compiled, NativeGraph), "the step was never co-executed"
-    kernel_of = {node.id: at for at, one in enumerate(compiled.clusters) for node in one.cluster.nodes}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -49,7 +49,7 @@ def write_page(path: Path, eager: Run, coexecuted: Run, session: Session, rows: 
         timeline=draw_runners(session.report, last=len(coexecuted.seconds)),
         traces=draw_traces(session.traces),
         trace_nodes=len(session.traces.nodes),
-        symbolic=draw_symbolic(session.program.graph, kernel_of),
+        symbolic=draw_symbolic(session.program.graph, kernel_of(compiled.placements)),
         operations=session.report.operations,
         kernels=_kernels(compiled),
     )

@@ -13,15 +13,21 @@ from comprehension.drawing import svg
 from comprehension.drawing.theme import hue
 
 BOX_HEIGHT, ROW_GAP, COLUMN_GAP = 24.0, 22.0, 14.0
+CAPTION = 14.0  # height of a line under a box
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node: `label` is shown, `title` appears under the pointer; boxes of one `group` share a colour."""
+    """A node: `label` is shown, `title` appears under the pointer; boxes of one `group` share a colour.
+
+    `remark` stands to the right of the box, `caption` under it; both without a frame.
+    """
 
     label: str
     title: str = ""
     group: int | None = None
+    remark: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Arrow:
 class _Placed:
     x: float
     y: float
-    width: float
+    width: float  # of the box
+    room: float  # that it takes with its remark and caption
 
 
 def draw_graph(boxes: Sequence[Box], arrows: Sequence[Arrow], max_width: int = 1100) -> str:
@@ -67,24 +74,39 @@ def _layers(count: int, arrows: Sequence[Arrow]) -> list[int]:
 
 
 def _place(boxes: Sequence[Box], layers: Sequence[int], max_width: int) -> tuple[list[_Placed], float, float]:
-    placed = [_Placed(0.0, 0.0, svg.width_of(b.label) + 14) for b in boxes]
+    placed = [_unplaced(box) for box in boxes]
+    below = CAPTION if any(box.caption for box in boxes) else 0.0
+    rows: list[list[_Placed]] = [[] for _ in range(max(layers) + 1)]
+    for place, layer in zip(placed, layers, strict=True):
+        rows[layer].append(place)
     y, widest = svg.MARGIN, 0.0
-    for layer in range(max(layers) + 1):
+    for row in rows:
         x = svg.MARGIN
-        for place in (p for p, at in zip(placed, layers, strict=True) if at == layer):
-            if x > svg.MARGIN and x + place.width > max_width:
-                x, y = svg.MARGIN, y + BOX_HEIGHT + 6
+        for place in row:
+            if x > svg.MARGIN and x + place.room > max_width:
+                x, y = svg.MARGIN, y + BOX_HEIGHT + below + 6
             place.x, place.y = x, y
-            x += place.width + COLUMN_GAP
+            x += place.room + COLUMN_GAP
             widest = max(widest, x)
-        y += BOX_HEIGHT + ROW_GAP
+        y += BOX_HEIGHT + below + ROW_GAP
     return placed, widest + svg.MARGIN, y
+
+
+def _unplaced(box: Box) -> _Placed:
+    width = svg.width_of(box.label) + 14
+    beside = svg.width_of(box.remark) + 8 if box.remark else 0.0
+    return _Placed(0.0, 0.0, width, max(width + beside, svg.width_of(box.caption)))
 
 
 def _box(box: Box, at: _Placed) -> str:
     place = (at.x, at.y, at.width, BOX_HEIGHT)
     frame = svg.box(*place, "" if box.group is None else hue(box.group))
-    return svg.titled(box.title, [svg.ground(*place), frame, svg.text(at.x + 7, at.y + 16, box.label)])
+    parts = [svg.ground(*place), frame, svg.text(at.x + 7, at.y + 16, box.label)]
+    if box.remark:
+        parts.append(svg.text(at.x + at.width + 8, at.y + 16, box.remark, "d"))
+    if box.caption:
+        parts.append(svg.text(at.x, at.y + BOX_HEIGHT + 11, box.caption, "d"))
+    return svg.titled(box.title, parts)
 
 
 def _arrow(source: _Placed, target: _Placed, dashed: bool) -> str:

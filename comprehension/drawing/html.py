@@ -22,6 +22,7 @@ _RULES = {
     "pre": f"background:var(--tc-shade);color:var(--tc-ink);font:12px/1.45 {_MONO};padding:.7em .9em;"
     "border-radius:5px;overflow:auto;max-height:34em;margin:.4em 0 1em",
     "table": "border-collapse:collapse;margin:.4em 0 1em;font-variant-numeric:tabular-nums",
+    "td:first-child": "white-space:pre",
     "td,.tc-page th": "text-align:left;vertical-align:top;padding:.1em 1.6em .1em 0;border:0;background:none",
     "th": "color:var(--tc-dim);font-weight:600",
     ".tc-scroll": "overflow:auto;padding-bottom:.6em",

@@ -415,7 +415,7 @@ def test_explain_and_dump_show_every_stage(tmp_path: Path, monkeypatch: pytest.M
     for part in ("co-execution of", "# traces", "# symbolic", "# compiled", "multiply(feed0, 2.0)", __file__):
         assert part in text
     files = sorted(path.name for path in tmp_path.rglob("*.txt"))
-    assert files == ["001-0-traces.txt", "001-1-symbolic.txt", "001-2-compiled.txt"]
+    assert files == ["001-0-traces.txt", "001-1-symbolic.txt", "001-2-operations.txt", "001-3-compiled.txt"]
     with pytest.raises(TypeError, match="coexecute"):
         coexec.explain(len)
 
