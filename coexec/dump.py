@@ -17,7 +17,7 @@ from coexec.trace_graph import TraceGraph
 
 def describe(traces: TraceGraph, compiled: CompiledGraph | None) -> dict[str, str]:
     """The artefacts by name, in the order in which they are made."""
-    artefacts = {"0-traces": trace_graph.to_text(traces)}
+    artefacts = {"0-traces": trace_graph.to_text(traces)} if traces.traces else {}  # nothing leads to an end yet
     if compiled is not None:
         artefacts["1-symbolic"] = symbolic.to_text(compiled.graph)
         artefacts["2-operations"] = placements_text(compiled.placements)

@@ -196,6 +196,7 @@ def test_the_page_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_before_the_first_graph_there_are_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coexec.config, "mode", "trace")
     step = coexec.coexecute(lambda x: x + 1.0)
+    assert coexec.explain(step).sections == () and Page(coexec.explain(step).page()).opened == []
     step(data(3))
     explanation = coexec.explain(step)
     assert [section.name for section in explanation.sections] == ["traces"]
