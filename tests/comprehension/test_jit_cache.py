@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import importlib.metadata
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ import pytest
 
 from comprehension.config import statistics
 from comprehension.jit.cache import Cache, CacheRefused
+from comprehension.jit.request import SourceRequest, fingerprint, key_of, key_of_text
+from comprehension.machine import host
 
 KEY = "0123456789abcdef" * 4
 OTHER = "f" * 64
@@ -225,3 +228,24 @@ def test_several_processes_share_one_folder(private: Path) -> None:
         assert worker.returncode == 0, errors.decode()
         assert b"refused" not in errors
     assert not [path for path in Cache(private).folder.iterdir() if path.name.startswith(".new-")]
+
+
+@pytest.mark.parametrize("library", ["numba", "llvmlite", "islpy"])
+def test_another_version_of_a_library_finds_nothing_of_the_old_one(
+    library: str, monkeypatch: pytest.MonkeyPatch, private: Path
+) -> None:
+    wanted = SourceRequest("f", "def f(buffers, dims, scratch, lo, hi):\n    return 0\n", (), host())
+    before = key_of(wanted), key_of_text("def f(float(N) X) -> (Y) { Y(i) = X(i) }")
+    Cache(private).store(before[0], ARTIFACT)
+    installed = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1" if name == library else installed(name))
+    fingerprint.cache_clear()
+    try:
+        after = key_of(wanted), key_of_text("def f(float(N) X) -> (Y) { Y(i) = X(i) }")
+    finally:
+        monkeypatch.undo()
+        fingerprint.cache_clear()
+    if library != "islpy":  # source that is given needs no isl
+        assert after[0] != before[0] and Cache(private).load(after[0]) is None
+    assert after[1] != before[1]
+    assert key_of(wanted) == before[0] and Cache(private).load(before[0]) == ARTIFACT
