@@ -87,9 +87,9 @@ class Launcher:
             outputs = self._fresh_outputs(binding)
             self.runner.run(binding, sources, [address_of(output) for output in outputs], binding.dims_address)
             return _results(outputs, family)
-        quick = self._quick_target(binding, out, arrays, sources, family)
-        if quick:
-            self.runner.run(binding, sources, [quick], binding.dims_address)
+        targets = self._quick_targets(binding, out, arrays, sources, family)
+        if targets:
+            self.runner.run(binding, sources, targets, binding.dims_address)
             return out
         return self._launch_strided(arrays, family, out)
 
@@ -161,21 +161,31 @@ class Launcher:
             shapes = ", ".join(str(plan.shape) for plan in binding.outputs)
             raise ComprehensionError(f"{self.manifest.name}: no memory for outputs of shape {shapes}") from reason
 
-    def _quick_target(
+    def _quick_targets(
         self, binding: Binding, out: Any, arrays: Sequence[Array], sources: Sequence[int], family: Family
-    ) -> int:
-        """The address of the one output where it is plainly right: dense, and apart from every input; or 0."""
-        if type(out) is not np.ndarray or len(binding.outputs) != 1 or family is not NUMPY:
-            return 0
-        plan = binding.outputs[0]
-        if out.shape != plan.shape or out.dtype is not plan.dtype or out.flags.num & _WRITABLE != _WRITABLE:
-            return 0
-        start = address_of(out)
-        end = start + out.nbytes
-        for array, source in zip(arrays, sources):  # noqa: B905 - made from each other
-            if source < end and start < source + array.nbytes:
-                return 0
-        return start
+    ) -> list[int]:
+        """The addresses of the outputs where they are plainly right: dense, apart from each other and from every
+        input; else nothing.
+        """
+        values = out if type(out) is tuple else (out,)
+        if len(values) != len(binding.outputs) or family is not NUMPY:
+            return []
+        targets: list[int] = []
+        for value, plan in zip(values, binding.outputs):  # noqa: B905 - lengths were compared
+            if type(value) is not np.ndarray or value.shape != plan.shape or value.dtype is not plan.dtype:
+                return []
+            if value.flags.num & _WRITABLE != _WRITABLE:
+                return []
+            start = address_of(value)
+            end = start + value.nbytes
+            for array, source in zip(arrays, sources):  # noqa: B905 - made from each other
+                if source < end and start < source + array.nbytes:
+                    return []
+            for other, target in zip(values, targets):  # noqa: B905 - those before this one
+                if target < end and start < target + other.nbytes:
+                    return []
+            targets.append(start)
+        return targets
 
     def _targets(self, binding: Binding, out: Any, arrays: Sequence[Array], family: Family) -> list[Array]:
         """The caller's output arrays, checked."""

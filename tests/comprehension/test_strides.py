@@ -108,6 +108,29 @@ def test_overlap_of_views_is_exact(data: st.DataObject) -> None:
     assert overlap(first, second) == bool((seen > 1).any())
 
 
+TWO = "def two(float(N) X) -> (Y, Z) { Y(i) = X(i) + 1  Z(i) = X(i) * 2 }"
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_several_outputs_are_written_in_place_or_refused_untouched(x: int, y: int, z: int) -> None:
+    """Dense pieces of one block: exactly those that share an element are refused."""
+    two = tc.define(TWO).two
+    block = np.arange(20, dtype=np.float32)
+    before = block.copy()
+    pieces = [block[start : start + 6] for start in (x, y, z)]
+    met = min(abs(x - y), abs(x - z), abs(y - z)) < 6
+    if met:
+        with pytest.raises(tc.ComprehensionError, match="overlaps"):
+            two(pieces[0], out=(pieces[1], pieces[2]))
+        np.testing.assert_array_equal(block, before)
+    else:
+        two(pieces[0], out=(pieces[1], pieces[2]))
+        expected = before.copy()
+        expected[y : y + 6] = before[x : x + 6] + 1
+        expected[z : z + 6] = before[x : x + 6] * 2
+        np.testing.assert_array_equal(block, expected)
+
+
 # --- results ------------------------------------------------------------------------------------------------------
 
 
