@@ -1,0 +1,116 @@
+"""Which mutants there are, and which of them a run looks at.
+
+In: modules and a seed.  Out: `Mutant`s, one for each place that an operator of cosmic-ray can change, in the order in
+which a sample takes them.
+Invariant: a mutant's name and rank depend on the seed and on what it changes (module, definition, line, operator), so
+that an edit elsewhere leaves the sample as it was.
+
+A place counts once, however many replacements its operator has: cosmic-ray knows eleven for each `+` and one for each
+`not`, and a sample over all of them would look at little but arithmetic.  Two kinds of places change nothing that a
+program could notice, and are left out: annotations (never evaluated: `from __future__ import annotations`), and the
+arguments of `@dataclass`, guards against misuse that no code relies on.  So are `is` for `==` and its like: whether
+equal numbers are one object is the interpreter's business.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cosmic_ray.plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.ast.ast_query import ASTQuery
+from cosmic_ray.work_item import MutationSpec, WorkItem
+
+Position = tuple[int, int]  # line from 1, column from 0
+IDENTITY = {"Is", "IsNot"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change; `rank` orders the sample."""
+
+    name: str
+    rank: str
+    module: str
+    spec: MutationSpec
+
+    @property
+    def line(self) -> int:
+        return int(self.spec.start_pos[0])
+
+    @property
+    def work_item(self) -> WorkItem:
+        return WorkItem.single(self.name, self.spec)
+
+
+def family_of(operator: str) -> str | None:
+    """What an operator replaces: the members of a family change the same places.  None: left out."""
+    head, *parts = operator.split("_")
+    if not parts:
+        return head
+    before, after = reversed(parts) if parts[0] == "Delete" else parts
+    if len({before, after} & IDENTITY) == 1:
+        return None
+    return f"{head}_{before}"
+
+
+def families() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for operator in sorted(cosmic_ray.plugins.operator_names()):
+        family = family_of(operator)
+        # Operators that take arguments are made for one variable by its name.
+        if family is not None and not cosmic_ray.plugins.get_operator(operator).arguments():
+            found.setdefault(family, []).append(operator)
+    return found
+
+
+def mutants(paths: Iterable[Path], seed: str) -> list[Mutant]:
+    """All mutants of these modules, in the order in which a sample takes them."""
+    known = families()
+    found = [mutant for path in paths for mutant in _of_module(path, known, seed)]
+    return sorted(found, key=lambda mutant: mutant.rank)
+
+
+def _of_module(path: Path, known: dict[str, list[str]], seed: str) -> Iterator[Mutant]:
+    source = path.read_text()
+    lines = source.splitlines()
+    silent = list(_silent(ast.parse(source)))
+    nodes = list(ast_nodes(get_ast(source)))
+    alike: Counter[str] = Counter()
+    for family, operators in known.items():
+        finder = cosmic_ray.plugins.get_operator(operators[0])()
+        places = ((node, *span) for node in nodes for span in finder.mutation_positions(node))
+        seen: set[Position] = set()  # a number has two changes at one place
+        for occurrence, (node, start, end) in enumerate(places):
+            if start in seen or any(first <= start < last for first, last in silent):
+                continue
+            seen.add(start)
+            definition = ASTQuery(node).get_definition_name()
+            what = "|".join((path.as_posix(), definition or "", lines[start[0] - 1].strip(), family))
+            alike[what] += 1
+            digest = hashlib.sha256(f"{seed}|{what}|{alike[what]}".encode()).hexdigest()
+            operator = operators[int(digest[-8:], 16) % len(operators)]
+            spec = MutationSpec(path, operator, occurrence, start, end, definition_name=definition)
+            yield Mutant(digest[:12], digest, path.as_posix(), spec)
+
+
+def _silent(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
+    """Where a change changes no meaning: see the module."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(annotation=ast.expr() as found) | ast.AnnAssign(annotation=found):
+                yield _span(found)
+            case ast.FunctionDef(returns=ast.expr() as found):
+                yield _span(found)
+            case ast.ClassDef(decorator_list=decorators):
+                yield from (_span(call) for call in decorators if isinstance(call, ast.Call))
+
+
+def _span(node: ast.expr) -> tuple[Position, Position]:
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
