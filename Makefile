@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 JOBS ?= 2
 
-.PHONY: help demo test check docs refresh-docs bench memory fuzz test-cuda-compile record-torch wheel clean
+.PHONY: help demo test check docs refresh-docs bench memory fuzz mutate test-cuda-compile record-torch wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -59,6 +59,14 @@ record-torch: $(VENV)/.bench  ## record PyTorch's values that tests compare with
 
 fuzz: $(VENV)/.installed  ## the same properties, thousands of examples
 	HYPOTHESIS_PROFILE=long $(RUN) -m pytest -n $(JOBS) --timeout 7200 tests
+
+$(VENV)/.mutate: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[mutate]'
+	@touch $@
+
+mutate: $(VENV)/.mutate  ## mutation testing: is a random change of the program noticed?  (hours; SAMPLE=n, of each package)
+	@for group in comprehension coexec; do \
+	  PATH="$(abspath $(BIN)):$$PATH" $(RUN) tests/mutation tests/mutation/$$group.toml $(if $(SAMPLE),--sample $(SAMPLE)) || exit 1; done
 
 $(VENV)/.cuda: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[cuda]'

@@ -17,7 +17,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
