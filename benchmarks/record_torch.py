@@ -69,6 +69,7 @@ def record() -> Arrays:
     labels = torch.tensor([1, 0, 4, 2, 2, 3])
     cases: dict[str, Arrays] = {
         "gelu": _function(lambda x: F.gelu(x), x=(4, 7)),
+        "gelu_tanh": _function(lambda x: F.gelu(x, approximate="tanh"), x=(4, 7)),
         "softmax": _function(lambda x: F.softmax(x, 1), x=(4, 7)),
         "log_softmax": _function(lambda x: F.log_softmax(x, 0), x=(4, 7)),
         "logsumexp": _function(lambda x: torch.logsumexp(x, 1), x=(4, 7)),

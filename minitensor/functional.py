@@ -75,8 +75,19 @@ def softplus(x: Tensor) -> Tensor:
     return relu(x) + log1p(exp(-abs(x)))
 
 
-def gelu(x: Tensor) -> Tensor:
-    """x·Φ(x), exactly (Hendrycks and Gimpel 2016): Φ is the normal distribution function."""
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x·Φ(x) (Hendrycks and Gimpel 2016), Φ the normal distribution function: exactly, or by "tanh" as in GPT-2.
+
+    >>> import minitensor as mt
+    >>> gelu(mt.asarray([0.0])), gelu(mt.asarray([0.0]), "tanh")
+    (tensor([0.]), tensor([0.]))
+
+    Raises ShapeError for another `approximate`.
+    """
+    if approximate == "tanh":
+        return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) + 1) * 0.5
+    if approximate != "none":
+        raise ShapeError(f"approximate is 'none' or 'tanh', not {approximate!r}")
     return x * (erf(x * (1 / math.sqrt(2))) + 1) * 0.5
 
 

@@ -34,6 +34,7 @@ def _assert_close(actual: Any, expected: np.ndarray, what: str) -> None:
 
 _FUNCTIONS: dict[str, Callable[..., mt.Tensor]] = {
     "gelu": lambda x: F.gelu(x),
+    "gelu_tanh": lambda x: F.gelu(x, "tanh"),
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: F.log_softmax(x, 0),
     "logsumexp": lambda x: F.logsumexp(x, 1),

@@ -1,0 +1,44 @@
+"""`python -m benchmarks.programs`: measures the ten programs, or some of them.
+
+In: options.  Out: a table on the terminal; rows in benchmarks/results/programs.json, where others stay as they were.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from benchmarks.programs import NAMES, program
+from benchmarks.programs.measure import OURS, SIDES, measure
+from benchmarks.programs.table import goals, saved, table
+from benchmarks.timing import save
+
+
+@click.command()
+@click.option("--programs", "-p", "names", multiple=True, type=click.Choice(NAMES), help="all if none is given")
+@click.option("--sides", "-s", multiple=True, type=click.Choice(SIDES), default=SIDES, show_default="all")
+@click.option("--rounds", type=int, default=12, show_default=True, help="samples of ten steps on each side")
+@click.option("--list", "listed", is_flag=True, help="print the programs and their features")
+@click.option("--summary", is_flag=True, help="print the table and the goals of the saved results")
+def main(names: tuple[str, ...], sides: tuple[str, ...], rounds: int, listed: bool, summary: bool) -> None:
+    """Measure the ten programs side by side."""
+    if listed:
+        for name in NAMES:
+            click.echo(f"{name:<18}{program(name).title}: {program(name).feature}")
+        return
+    rows = saved()
+    for name in () if summary else names or NAMES:
+        begin = time.perf_counter()
+        row = measure(program(name), tuple(s for s in SIDES if s in sides or s in OURS[:2]), rounds)
+        click.echo(table({name: row}))
+        click.echo(f"{name}: {time.perf_counter() - begin:.0f} s; {row['why_missing'] or 'all sides agree'}")
+        rows[name] = row
+        if set(sides) == set(SIDES):
+            rows = {known: rows[known] for known in NAMES if known in rows}
+            save("programs", rows)
+    click.echo(f"{table(rows)}\n{goals(rows)}")
+
+
+if __name__ == "__main__":
+    main()

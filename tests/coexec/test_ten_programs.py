@@ -1,0 +1,53 @@
+"""The ten programs of benchmarks/programs at tiny size: eager ≡ co-executed, and co-execution really ran.
+
+The reference runner computes graphs by the eager rules, so losses and parameters must have the same bits; what kernels
+change is rounding, which one program shows within bounds (`rounding_bounds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import coexec
+from benchmarks.programs import NAMES, program
+from benchmarks.programs.program import Program, rounding_bounds
+from coexec.testing import assert_equivalent
+
+STEPS = 32
+
+
+def _step(chosen: Program) -> Callable[[int], Any]:
+    """The program's step, which also returns all parameters and buffers at its last call."""
+    training = chosen.start(chosen.tiny)
+
+    def step(number: int) -> Any:
+        return training.step(number), training.weights() if number == STEPS - 1 else None
+
+    return step
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_parameters_are_eagers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+    chosen = program(name)
+    report = assert_equivalent(lambda: _step(chosen), steps=STEPS)
+    assert report.operations >= 150
+
+
+def test_kernels_move_losses_by_rounding_only() -> None:
+    chosen = program("gpt2")
+    bounds = rounding_bounds(chosen, chosen.tiny, 12)
+
+    def compare(expected: Any, seen: Any, what: str) -> None:
+        if isinstance(expected, float):
+            number = int(what.split()[1])
+            assert abs(expected - seen) <= bounds[number], f"{what}: {seen}, eagerly {expected}"
+        else:
+            assert expected == seen, what
+
+    training = [chosen.start(chosen.tiny) for _ in range(2)]
+    steps = iter(t.step for t in training)
+    assert_equivalent(lambda: next(steps), steps=12, compare=compare)
