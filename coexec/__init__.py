@@ -9,6 +9,7 @@
 from coexec.api import Step, coexecute, explain
 from coexec.config import config
 from coexec.errors import CoexecError, CompilationFailed, ConfigError, MalformedGraph, NotAStep
+from coexec.live_view import watch
 from coexec.report import Report
 from coexec.session import wait
 
@@ -16,6 +17,7 @@ __all__ = [
     "coexecute",
     "explain",
     "wait",
+    "watch",
     "config",
     "Report",
     "Step",
