@@ -3,7 +3,7 @@
 In: co-executed steps, while the program calls them.  Out: a panel for each that `rich` keeps up to date below what the
 program prints.
 Invariant: the run is only looked at: reports are copies, and what the program prints, raises and returns stays as it
-is; where the output is no terminal, the last state is printed once, at the end.  No text of the user is taken for markup.
+is; where the output is no terminal, the last state is printed once, at the end.  No text of the user is markup.
 """
 
 from __future__ import annotations
