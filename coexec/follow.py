@@ -242,6 +242,7 @@ class Follower(Recorder):
     def _note_record(self, record: OpRecord, inputs: tuple[Any, ...], outputs: tuple[Value, ...]) -> None:
         """Merges the operation, which the graph does not have here as it stands."""
         index = len(self.path)
+        self.graph.settle()
         self._merging = True
         try:
             self.merger.take(record)
@@ -281,6 +282,7 @@ class Follower(Recorder):
         """
         if self.failure is not None:
             raise self.failure
+        self.graph.settle()
         self.merger.finish(self.trace)
         if self.has_news:
             _count_rounds(self.graph, self.trace, self.merger)

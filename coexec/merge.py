@@ -45,6 +45,7 @@ def merge(graph: TraceGraph, trace: Trace) -> list[TraceNode]:
     """Adds a trace; returns its path (operations only).  Whether it added anything: `graph.version`."""
     if any(node.removed for node in trace.prefix):
         return []  # it began in a graph that has been pruned since: where it went on from is gone
+    graph.settle()
     merger = Merger(graph, trace)
     loops = {loop.begin: loop for loop in find_loops(trace.records) if is_folded(graph, trace, loop)}
     index = 0

@@ -45,10 +45,14 @@ def _blank(x: Value) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn, if anything."""
+    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn, if anything.
+
+    `pays`: the graph had at least as many operations as Python did itself.
+    """
 
     trace: Trace | None
     reason: str | None
+    pays: bool = False
 
 
 class PythonRunner(Validator):
@@ -318,7 +322,7 @@ class PythonRunner(Validator):
             news, _ = self._prefix()
             news.kept += kept
         self._let_go()
-        return Outcome(news, None)
+        return Outcome(news, None, len(self.path) >= len(self.left_to_python))
 
     def abandon(self) -> Trace:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.

@@ -7,6 +7,7 @@ ready, so that a fallback costs one step and not a wait.
 
     TRACE      every operation runs eagerly and is recorded; a trace that adds nothing ends the phase
     COMPILING  plain eager Python while the graph is compiled
+    RESTING    plain eager Python for some steps, after many in a row that brought something new
     COEXECUTE  Python validates and runs ahead, the graph computes; a step that leaves it is recorded from there on
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 from weakref import WeakSet
 
 from coexec import logs
-from coexec.build import Program, build
+from coexec.build import Program
 from coexec.config import config
 from coexec.dump import dump
 from coexec.follow import make_recorder
@@ -31,14 +32,17 @@ from coexec.loops import MOST_UNROLLED
 from coexec.merge import merge
 from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
+from coexec.rebuild import Rebuilt, rebuild
 from coexec.record import Trace
 from coexec.report import Event, Lane, Report, StepKind
 from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
 from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
 
-MOST_NODES = 20_000  # a graph beyond this is not pursued: every step adds to it
+MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
+PATIENCE = 16  # steps in a row, traced or fallen back, before recording rests; a quarter of it after a rest
+FIRST_REST, LONGEST_REST = 16, 4096  # steps; each rest is twice as long as the one before
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -49,6 +53,7 @@ class Phase(Enum):
     TRACE = "trace"
     COMPILING = "compiling"
     COEXECUTE = "coexecute"
+    RESTING = "resting"  # eager for a while: traces that never repeat are not worth recording
     EAGER = "eager"  # given up, for the reason in the report
 
 
@@ -68,19 +73,27 @@ class Session:
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
         self._forget()
+        self._start_over()
         sessions.add(self)
 
     def _forget(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
         self.traces = TraceGraph(volatile, folded)
         self.program: Program | None = None
         self.compiled: CompiledGraph | None = None
-        self._next: tuple[Program, Future[CompiledGraph]] | None = None
+        self._next: Future[Rebuilt] | None = None
         self._phase = Phase.TRACE
         self._long_loops: set[Place] = set()
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
         self._runs: list[tuple[int, GraphRun, RunTimes]] = []  # number of the step, run, times counted so far
+
+    def _start_over(self) -> None:
+        """There is reason for hope: a step was co-executed, or nothing is known yet."""
+        self._in_vain = 0  # steps since then that were recorded
+        self._patience = PATIENCE
+        self._rest = FIRST_REST
+        self._resting = 0  # steps left of the rest under way
 
     @property
     def phase(self) -> Phase:
@@ -98,6 +111,7 @@ class Session:
         """Forgets all traces and graphs; the report starts again.  The caller holds `busy`."""
         self._close()
         self._forget()
+        self._start_over()
         self.report = Report(self.report.name)
 
     # --- one call ----------------------------------------------------------------------------------------
@@ -112,6 +126,10 @@ class Session:
             return self._trace(function, args, kwargs)
         if self.phase is Phase.COEXECUTE:
             return self._coexecute(function, args, kwargs)
+        if self.phase is Phase.RESTING:
+            self._resting -= 1
+            if self._resting <= 0:
+                self.phase = Phase.TRACE
         return self._eager(function, args, kwargs)
 
     def _eager(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -124,7 +142,7 @@ class Session:
 
     def _enter(self) -> None:
         """Takes the next graph into use if it is ready."""
-        if self._next is not None and (self._next[1].done() or self.numerics == "reproducible"):
+        if self._next is not None and (self._next.done() or self.numerics == "reproducible"):
             self._take_next()
 
     def _trace(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -214,6 +232,24 @@ class Session:
         if self._quiet >= self._quiet_needed and config.mode != "trace":
             self.phase = Phase.COMPILING
             self._build()
+        else:
+            self._note_vain_step()
+
+    def _note_vain_step(self) -> None:
+        """One more step was recorded; after so many of them, recording rests."""
+        self._in_vain += 1
+        if self._in_vain >= self._patience and config.mode != "trace":
+            self._tell(f"{self._in_vain} steps in a row brought something new or left most to Python")
+            self._take_rest()
+
+    def _take_rest(self) -> None:
+        """Eager steps for a while, longer each time."""
+        self._tell(f"nothing is recorded for {self._rest} steps")
+        self._in_vain, self._quiet, self._futile = 0, 0, 0
+        self._patience = PATIENCE // 4
+        self._resting = self._rest
+        self._rest = min(2 * self._rest, LONGEST_REST)
+        self.phase = Phase.RESTING
 
     def _conclude(self, outcome: Outcome) -> None:
         """After a co-executed step: merges what was new, and has a graph made that knows it."""
@@ -221,6 +257,10 @@ class Session:
         if outcome.reason is None:
             report.coexecuted_steps += 1
             self._futile = 0
+            if outcome.pays:
+                self._start_over()
+            else:
+                self._note_vain_step()
         else:
             report.fallbacks += 1
             report.traced_steps += 1
@@ -241,6 +281,8 @@ class Session:
             self.phase = Phase.TRACE
         elif self.traces.version > self.program.version and self._next is None:
             self._build()
+        if outcome.reason is not None:
+            self._note_vain_step()
 
     def _merge(self, trace: Trace) -> bool:
         """Adds a trace to the graph; False where that ended the pursuit of this graph."""
@@ -257,10 +299,14 @@ class Session:
         if volatile or folded:
             self._close()
             self._forget(traces.volatile | volatile, traces.folded | folded)
+            self._note_vain_step()
             self.report.phase = self.phase.value
             self.report.transitions += 1
         elif len(traces.nodes) > MOST_NODES:
-            self._give_up(f"the traces have more than {MOST_NODES} different operations")
+            self._tell(f"the traces have more than {MOST_NODES} different operations: they are forgotten")
+            self._close()
+            self._forget(traces.volatile, traces.folded)
+            self._take_rest()
         else:
             self._tell_long_loops()
             return True
@@ -277,23 +323,21 @@ class Session:
             self.compiled.close()
 
     def _build(self) -> None:
-        """Builds a graph of all traces and has it compiled in the background."""
-        begin = perf_counter()
-        program = build(self.traces)
-        future = self._compiler()(program.graph, numerics=self.numerics)
-        self._next = (program, future)
+        """Has a graph of all traces built and compiled in the background."""
         self.report.graphs_built += 1
+        begin = perf_counter()
+        future = self._next = rebuild(self.traces, self._compiler(), self.numerics)
         self.report.build_s += perf_counter() - begin
         future.add_done_callback(self._compiling(begin, self.report.graphs_built))
         if future.done():
             self._take_next()
 
-    def _compiling(self, begin: float, number: int) -> Callable[[Future[CompiledGraph]], None]:
+    def _compiling(self, begin: float, number: int) -> Callable[[Future[Rebuilt]], None]:
         """Notes that the compiler has a graph; the answer notes, in whatever thread, that it has done with it."""
         report, step = self.report, self.report.steps
         logs.graphs.info("%s, step %d: graph %d goes to the compiler", report.name, step, number)
 
-        def done(_: Future[CompiledGraph]) -> None:
+        def done(_: Future[Rebuilt]) -> None:
             now = perf_counter()
             report.add_event(Event(step, "compiler", "compile", begin, now, f"graph {number}"))
             logs.graphs.info("%s: graph %d comes back after %.3f s", report.name, number, now - begin)
@@ -302,10 +346,10 @@ class Session:
 
     def _take_next(self) -> None:
         assert self._next is not None
-        program, future = self._next
+        future = self._next
         self._next = None
         try:
-            compiled = future.result()
+            program, compiled = future.result()
         except Exception as error:  # reported and counted: the program goes on eagerly
             self._give_up(f"the graph could not be compiled: {type(error).__name__}: {error}")
             return
@@ -384,7 +428,7 @@ class Session:
         """Waits until the graph asked for, if any, is compiled."""
         following = self._next
         if following is not None:
-            following[1].exception()  # waits; what went wrong is told by the report
+            following.exception()  # waits; what went wrong is told by the report
 
 
 def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:

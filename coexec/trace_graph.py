@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from coexec.dims import Symbols
@@ -135,6 +136,7 @@ class TraceGraph:
     the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
     operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
     `folded`: places known from before to begin a loop that is folded wherever it can be.
+    `reader`: a thread that builds from the graph, for which changes have to wait.
     """
 
     def __init__(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
@@ -152,6 +154,13 @@ class TraceGraph:
         self.feeds = 0
         self.traces = 0
         self.version = 0
+        self.reader: Thread | None = None
+
+    def settle(self) -> None:
+        """Waits until nobody else reads the graph: to be called before a change (and a fork's child has no reader)."""
+        if self.reader is not None:
+            self.reader.join()
+            self.reader = None
 
     def add_node(
         self,
