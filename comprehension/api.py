@@ -53,8 +53,8 @@ Shapes = Spec | tuple[Spec, ...]
 def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     """Parses and checks a text; its defs are the attributes of the result.
 
-    With `sizes="symbolic"` a call compiles one kernel for all sizes, otherwise one for each.  A program may pass
-    the tree itself.
+    With `sizes="symbolic"` a call compiles one kernel for all sizes, and so does `compile` with arrays; otherwise one
+    for each.  A program may pass the tree itself.
 
     Raises ComprehensionError with line, column and caret for whatever is wrong with the text.
 
@@ -188,6 +188,7 @@ class Comprehension:
     ) -> Kernel:
         """The kernel for inputs like these (arrays, or `Spec`s; a dimension's name makes it symbolic).
 
+        A text defined with `sizes="symbolic"` leaves the sizes of arrays open; those of a `Spec` are what it says.
         It is compiled for the strides of the arrays; called with others, it makes itself a variant for them.
 
         Raises ComprehensionError for specs that do not fit, CompilationError where no kernel came about.
@@ -332,6 +333,9 @@ class Comprehension:
     ) -> ComprehensionRequest:
         """The request for a kernel for inputs like these."""
         specs = specs_of(self.definition, inputs)
+        if self.sizes == "symbolic":
+            opened = zip(inputs, specs, symbolic(self.definition, specs), strict=True)
+            specs = tuple(spec if isinstance(given, Spec) else left_open for given, spec, left_open in opened)
         layouts = layouts_of(self.definition, inputs) if target == "cpu" else ()
         return self._request(specs, target, options, math, checked, layouts)
 

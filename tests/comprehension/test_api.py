@@ -152,6 +152,17 @@ def test_preconditions_of_symbolic_kernels_are_checked_at_launch() -> None:
         tc.define(text).f(b, floats(6), d)
 
 
+def test_a_symbolic_text_has_one_kernel_for_all_arrays() -> None:
+    f = tc.define("def f(float(N) A, float s) -> (B) { B(i) = A(i) + s }", sizes="symbolic").f
+    kernel = f.compile(floats(5), 1.0)
+    assert f.compile(floats(7), 2.0) is kernel and f.compile_async(floats(8), 3.0).result() is kernel
+    assert (kernel(floats(9), 1.0) == floats(9) + np.float32(1)).all() and (f(floats(6), 1.0) == floats(6) + 1).all()
+    assert f.kernels == (kernel,)
+    five = f.compile(tc.Spec((5,), "float32"), 1.0)  # a Spec means what it says
+    with pytest.raises(tc.ComprehensionError):
+        five(floats(6), 1.0)
+
+
 def test_negative_extents_are_errors_and_empty_ones_are_legal() -> None:
     for sizes in ("static", "symbolic"):
         stencil = tc.define(STENCIL, sizes=sizes).stencil

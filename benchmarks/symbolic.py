@@ -1,0 +1,86 @@
+"""One kernel for all sizes beside kernels for one: the kernel table, interleaved, outputs held, one thread.
+
+In: parts of case names (all cases but the largest tables if there are none).  Out: `results/symbolic.json`, a table.
+Run: `python -m benchmarks.symbolic [NAME ...]`; only a run of all cases writes the file.
+A case is memory-bound if it has no count of operations of its own; the goals are 1.3 times the static kernel's time
+there, and 1.5 times it elsewhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from math import ceil, exp, log
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+import comprehension as tc
+from benchmarks.kernels.case import Case
+from benchmarks.kernels.cases import chosen
+from benchmarks.kernels.movements import lut
+from benchmarks.timing import save, time_sides
+from comprehension.config import config
+
+MEMORY_GOAL, PRODUCT_GOAL = 1.3, 1.5
+SECONDS = 1.5  # of each case, about
+ROUNDS = (5, 25)
+
+
+def cases(parts: list[str]) -> list[Case]:
+    """Those of one def that fit beside themselves; lookups in a smaller table."""
+    found = [case for case in chosen(parts) if not case.large and len(tc.define(case.text).defs) == 1]
+    small = lut(1, rows=1_000_000)
+    return found + [small] * (not parts or any(part in small.name or part in small.family for part in parts))
+
+
+def compare(case: Case) -> dict[str, Any]:
+    """Times of both kernels on the same arrays, and that they agree."""
+    variants = case.inputs()
+    functions = {sizes: tc.define(case.text, sizes=sizes) for sizes in ("static", "symbolic")}
+    kernels = {sizes: module[module.defs[0]].compile(*variants[0]) for sizes, module in functions.items()}
+    first = {sizes: kernel(*variants[0]) for sizes, kernel in kernels.items()}
+    outputs = {sizes: found if isinstance(found, tuple) else (found,) for sizes, found in first.items()}
+    for a, b in zip(outputs["static"], outputs["symbolic"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * float(np.abs(a).max(initial=1e-30)))
+    turn = dict.fromkeys(kernels, 0)
+
+    def call(sizes: str) -> None:
+        turn[sizes] += 1
+        kernels[sizes](*variants[turn[sizes] % len(variants)], out=first["static"])
+
+    sides = {sizes: lambda sizes=sizes: call(sizes) for sizes in kernels}
+    once = time_sides(sides, rounds=1).median("symbolic")
+    rounds = max(ROUNDS[0], min(ROUNDS[1], ceil(SECONDS / (2 * max(once, 0.002)))))
+    timings = time_sides(sides, rounds=rounds)
+    low, ratio, high = timings.ratio("symbolic", "static")
+    return {
+        "milliseconds": {sizes: round(1e3 * timings.median(sizes), 4) for sizes in kernels},
+        "symbolic over static": [round(x, 3) for x in (low, ratio, high)],
+        "goal": PRODUCT_GOAL if case.flops else MEMORY_GOAL,
+    }
+
+
+def main() -> None:
+    """Measures, prints, saves."""
+    parts = sys.argv[1:]
+    config.threads = 1
+    results: dict[str, Any] = {}
+    for case in cases(parts):
+        results[case.name] = found = compare(case)
+        low, ratio, high = found["symbolic over static"]
+        met = "met " if low <= found["goal"] * 1.03 else "open"
+        times = found["milliseconds"]
+        print(
+            f"{met} {case.name:36} {ratio:5.2f} ({low:.2f}–{high:.2f}), goal {found['goal']}: "
+            f"{times['symbolic']:.3f} ms beside {times['static']:.3f}",
+            flush=True,
+        )
+    together = exp(mean(log(found["symbolic over static"][1]) for found in results.values()))
+    print(f"geometric mean {together:.2f} over {len(results)} cases")
+    if not parts:
+        print(save("symbolic", results))
+
+
+if __name__ == "__main__":
+    main()
