@@ -67,7 +67,7 @@ class _Around:
         low, _ = bounds_of(linear(loop.lower), self.ranges)
         _, high = bounds_of(linear(loop.upper), self.ranges)
         start = linear(loop.lower)
-        _, length = bounds_of(linear(loop.upper).plus(start, -1), self.ranges)
+        length = _longest(loop.upper, start, self.ranges)
         count = None if length is None else max(0, -(-length // loop.step))
         ranges = {**self.ranges, loop.variable: (low, None if high is None else high - 1)}
         starts = (*self.starts, (loop.variable, start))
@@ -275,6 +275,14 @@ class _Marker:
 
         marked = rewrite(tile, ir.Load, load)
         return rewrite(marked, ir.Store, store) if streams else marked
+
+
+def _longest(upper: ir.IntExpr, start: Linear, ranges: Ranges) -> int | None:
+    """How far it is from `start` to an upper bound, at most; to a minimum, as far as to the nearer of two."""
+    if isinstance(upper, ir.IntOp) and upper.op == "min":
+        found = [_longest(side, start, ranges) for side in (upper.left, upper.right)]
+        return min((length for length in found if length is not None), default=None)
+    return bounds_of(linear(upper).plus(start, -1), ranges)[1]
 
 
 def _offset(buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:

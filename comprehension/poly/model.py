@@ -236,7 +236,8 @@ class Model:
         others = self.outermost_first([m for m in nest.members if m is not rows and m is not lanes])
         outer = tuple(m for m in others[:1] if self._extent(m) > 1)
         first = next(iter(nest.statements()))
-        run = max(1, min(TRANSPOSED_RUN, -(-self._extent(rows) // side) // (2 * self.machine.cores)))
+        units = 2 * self.machine.cores if self.extents.is_static(first, rows.dim(first)) else self.machine.cores
+        run = max(1, min(TRANSPOSED_RUN, -(-self._extent(rows) // side) // units))
         down, across = (self.scop.statement(first).dims[m.dim(first)] for m in (rows, lanes))
         return TilePlan(
             statement=first,
