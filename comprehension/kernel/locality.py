@@ -244,7 +244,9 @@ class _Marker:
         if not shared or all(sweep.tile is first.tile for sweep in others):
             return None
         rows = {sweep.step(shared[-1]) for sweep in sweeps}
-        return rows.pop() if len(rows) == 1 else None
+        row = rows.pop() if len(rows) == 1 else 0
+        inside = [sweep.step(name) for sweep in sweeps for name, _ in sweep.around.loops[len(nodes) :]]
+        return row if row > max(inside, default=0) else None  # else the sweeps go down columns, each part of one
 
     # --- marks -----------------------------------------------------------------------------------------
 

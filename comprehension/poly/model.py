@@ -38,6 +38,7 @@ TRANSPOSED_RUN = 32  # tiles side by side: each row is read 2 KiB at a time, and
 TILE_COST = 0.5  # a tile's share of its loop
 FOLD_COST = 8.0  # combining the accumulators of a split reduction
 MOST_VECTORS = 4  # in a tile along the lanes: hides the latency of arithmetic
+FEWEST_VECTORS = 2  # where a loop may be longer than it is taken to be
 FAR_VECTORS = 8  # where each is added from another page: half a KiB of it at once
 PAGE = 1024  # elements
 ROWS = (8, 4)  # at once, where there are enough
@@ -318,7 +319,9 @@ class Model:
         if extent < vector:
             return 1 << max(0, extent - 1).bit_length()
         limit = FAR_VECTORS if self._reads_pages_apart(nest, member) else MOST_VECTORS
-        most = max(1, min(limit, 16 // len(names), extent // vector))
+        static = all(self.extents.is_static(n, member.dim(n)) for n in names)
+        longest = extent // vector if static else max(FEWEST_VECTORS, extent // vector)
+        most = max(1, min(limit, 16 // len(names), longest))
         return vector * min(range(most, 0, -1), key=lambda count: _tiles_cost(extent, vector * count, count))
 
     @property

@@ -12,6 +12,7 @@ from test_poly_kernels import AVX512, compile_program
 import comprehension as tc
 from comprehension.jit.expression import evaluate
 from comprehension.kernel import ir
+from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.large_sizes import place_at_launch, unmarked
 from comprehension.kernel.locality import Placed
 from comprehension.kernel.rewrite import nodes_of
@@ -63,6 +64,23 @@ def test_rows_are_asked_for_by_the_stride_that_sizes_give() -> None:
     (distance,) = distances
     assert isinstance(distance, ir.IntOp) and isinstance(distance.left, ir.Int), distance
     assert distance == ir.IntOp("*", distance.left, ir.Var("J")) and distance.left.value >= 1  # whole rows
+
+
+def test_blocks_of_a_column_are_no_rows() -> None:
+    """A sum in blocks of rows, and the rows that are left: two sweeps down one column."""
+    program = programs.column_sum("I", "J")
+    divided = divide_reductions(compile_program(program), typical_sizes(program)).kernel
+    kernel = place_at_launch(divided, AVX512, typical_sizes(program)).kernel
+    assert len(list(nodes_of(kernel.stages, ir.Loop))) > len(list(nodes_of(compile_program(program).stages, ir.Loop)))
+    (distance,) = {load.ahead for load in nodes_of(kernel.stages, ir.Load) if load.ahead}
+    assert isinstance(distance, ir.IntOp) and distance.right == ir.Var("J"), distance
+
+
+def test_transposed_tiles_go_past_the_caches_at_large_sizes() -> None:
+    (stage,) = placed(programs.transpose("I", "J")).kernel.stages
+    assert stage.beyond is not None
+    assert all(store.streaming for store in nodes_of(stage.beyond.body, ir.Store))
+    assert holds(stage.beyond.condition, I=4096, J=4096) and not holds(stage.beyond.condition, I=512, J=512)
 
 
 def test_a_second_body_that_does_something_else_is_malformed() -> None:
