@@ -13,7 +13,7 @@ operation keeps its meaning: its result is rounded to its dtype before another r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -52,7 +52,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """`sizes[k]` is the graph's symbol behind the def's size `N<k>`."""
+    """`sizes[k]` is the graph's symbol behind the def's size `N<k>`.
+
+    In a def sizes come from inputs.  Where operations run over a size that none of their operands has (a gradient of a
+    mean, broadcast to a batch), a last parameter that nothing reads has it in its shape; its source is a number.
+    """
 
     definition: tree.Def
     parameters: tuple[Parameter, ...]
@@ -158,26 +162,36 @@ class _Composition:
         read = frozenset[str]().union(*(names_read(statement) for statement in statements))
         kept = [(key, name) for key, name in self.parameters.items() if name in read]
         names: dict[str, str | tree.Expr] = {name: f"x{position}" for position, (_, name) in enumerate(kept)}
-        shapes = [self.types[name].shape for _, name in kept]
-        shapes += [self.types[self.values[output]].shape for output in outputs]
-        symbols = list(dict.fromkeys(dim for shape in shapes for dim in shape if isinstance(dim, str)))
+        given = _symbols(self.types[name] for _, name in kept)
+        symbols = dict.fromkeys([*given, *_symbols(self.types[self.values[output]] for output in outputs)])
+        symbols.update(dict.fromkeys(symbol for symbol in _symbols(self.types.values()) if symbol in read))
         canonical = {symbol: f"N{position}" for position, symbol in enumerate(symbols)}
         names.update(canonical)
+        parameters = [
+            Parameter(source, Spec(_renamed(self.types[name].shape, canonical), dtype))
+            for (source, dtype), name in kept
+        ]
+        if told := tuple(canonical[symbol] for symbol in symbols if symbol not in given):
+            parameters.append(Parameter(Constant(0.0), Spec(told, ScalarType.FLOAT32)))  # see `Lowered`
         definition = tree.Def(
             "cluster",
-            tuple(tree.Param(str(names[name]), self._type(name, canonical)) for _, name in kept),
+            tuple(
+                tree.Param(f"x{position}", tree.TensorType(parameter.spec.dtype, parameter.spec.shape))
+                for position, parameter in enumerate(parameters)
+            ),
             tuple(tree.Param(name, self._type(name, canonical)) for name in map(self.values.__getitem__, outputs)),
             tuple(rewrite_statement(statement, rename(names)) for statement in statements),
         )
-        parameters = tuple(
-            Parameter(source, Spec(_renamed(self.types[name].shape, canonical), dtype))
-            for (source, dtype), name in kept
-        )
-        return Lowered(definition, parameters, outputs, tuple(symbols))
+        return Lowered(definition, tuple(parameters), outputs, tuple(symbols))
 
     def _type(self, name: str, canonical: dict[str, str]) -> tree.TensorType:
         known = self.types[name]
         return tree.TensorType(known.dtype, _renamed(known.shape, canonical))
+
+
+def _symbols(types: Iterable[TensorType]) -> dict[str, None]:
+    """The symbols in shapes, in the order of their first use."""
+    return dict.fromkeys(dim for type_ in types for dim in type_.shape if isinstance(dim, str))
 
 
 def _renamed(shape: tuple[int | str, ...], canonical: dict[str, str]) -> tuple[int | str, ...]:

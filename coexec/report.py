@@ -152,6 +152,8 @@ class Report:
         """Why it did not gain more, as sentences: reasons with their number, what stayed in Python, who waited."""
         reasons = Counter(self.reasons).most_common(SHOWN)
         told = [reason if times == 1 else f"{times} × {reason}" for reason, times in reasons]
+        if self.phase == "compiling" and not self.coexecuted_steps:
+            told.append("the first graph is still being compiled: longer runs gain, and so does the next one")
         told += [f"left to Python: {name}: {why}" for name, why in sorted(self.left_to_python.items())]
         return told + self._on_waiting()
 
@@ -163,6 +165,8 @@ class Report:
             longest = sorted(self.waits.items(), key=lambda wait: -wait[1])[:3]
             shown = "; ".join(f"{seconds:.3f} s for {what}" for what, seconds in longest)
             told.append(f"Python waits {self.python_stall_s / python:.0%} of its time: {shown}")
+            if self.python_stall_s > 3 * self.graph_run_s:
+                told.append("that is more than the graph works: other programs keep the cores busy, or waking up does")
         if self.coexecuted_steps and self.graph_stall_s > NOTABLE * graph:
             told.append(f"the graph waits {self.graph_stall_s / graph:.0%} of its time for Python")
         return told

@@ -112,3 +112,21 @@ def test_buffers_of_finished_steps_are_given_back() -> None:
     waiting = [len(fresh._buffers) for fresh in frames[0][0].memory.fresh.values()]
     assert len(frames) <= 2 and max(waiting) <= 4
     assert len(channel.current().unfinished) <= 2
+
+
+def test_a_size_that_only_the_result_has() -> None:
+    """Found by the report of examples/own_loop.py: the gradient of a mean, over a batch that varies, needs a kernel
+    none of whose inputs has the batch's size; the step was given up."""
+
+    @coexec.coexecute
+    def step(x: Any) -> tuple[Any, float]:
+        scale = (x * 2.0).sum()
+        several = mt.broadcast_to(scale, (x.shape[0],))
+        return several, float(mt.broadcast_to(scale, (x.shape[0], 3)).sum())
+
+    for n in (5, 5, 7, 5, 4, 7, 9):
+        several, total = step(mt.ones((n,)))
+        assert np.all(np.asarray(several) == 2 * n) and total == 2 * n * n * 3
+        coexec.wait()
+    report = step.report()
+    assert report.coexecuted_steps >= 3 and report.phase == "coexecute", report

@@ -115,6 +115,8 @@ def test_who_waits_is_told_with_what_for() -> None:
     waits = {"sum at a.py:1": 0.5, "max at a.py:2": 0.25}
     report = Report("step", coexecuted_steps=3, python_run_s=0.25, python_stall_s=0.75, graph_run_s=1.0, waits=waits)
     assert report.remarks() == ["Python waits 75% of its time: 0.500 s for sum at a.py:1; 0.250 s for max at a.py:2"]
+    slow = Report("step", coexecuted_steps=3, python_run_s=0.25, python_stall_s=0.75, graph_run_s=0.125)
+    assert any("other programs keep the cores busy" in remark for remark in slow.remarks())
     report = Report("step", coexecuted_steps=3, python_run_s=1.0, graph_run_s=0.25, graph_stall_s=0.75)
     assert report.remarks() == ["the graph waits 75% of its time for Python"]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
-from examples import gallery, local_attention, user_operator
+import coexec
+from examples import gallery, local_attention, own_loop, user_operator
 
 
 def test_local_attention() -> None:
@@ -18,6 +22,17 @@ def test_user_operator() -> None:
     result = CliRunner().invoke(user_operator.main, ["--rows", "32", "--steps", "24"])
     assert result.exit_code == 0, result.output
     assert "gated_grad_" in result.output  # fused under its own name
+
+
+def test_own_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")  # the compiler has its own tests
+    result = CliRunner().invoke(own_loop.main, ["--steps", "60", "--folder", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "60 of 60 steps" in result.output and "co-executed" in result.output
+    page = (tmp_path / "own_loop.html").read_text("utf-8")
+    assert "loss = F.cross_entropy(model(x), y)" in page and "random_uniform" in page
+    trace = json.loads((tmp_path / "own_loop.trace.json").read_text("utf-8"))["traceEvents"]
+    assert {event["name"] for event in trace} >= {"traced", "co-executed", "fallback", "compile"}
 
 
 @pytest.mark.parametrize("example", gallery.EXAMPLES, ids=lambda example: example.plain.__name__)
