@@ -58,8 +58,9 @@ def measure(program: Program, names: tuple[str, ...], rounds: int) -> Row:
     for name in names:
         try:
             side, steps[name] = _side(program, name, weights)
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), _draws(name):
                 row.setdefault("largest_difference_in_bounds", {})[name] = _agree(side.run(CHECKED), expected, bounds)
+            with contextlib.redirect_stdout(io.StringIO()):
                 row.setdefault("warm_up_s", {})[name] = _warm(side, ours=name in OURS)
             sides[name] = side
         except Exception as error:
@@ -89,6 +90,7 @@ def _side(program: Program, name: str, weights: Weights) -> tuple[Side, Any]:
         step = coexec.coexecute(program.start(program.full).step)
         return Side(step, "lazy" if name == "lazy" else "coexec"), step
     twin = import_module(f"benchmarks.programs.twins.{program.name}")
+    program.start(program.full)  # the twin draws from here on what ours drew
     if name == "torch":
         return Side(twin.make(program.full, weights, lambda model: model)), None
     import torch
@@ -96,6 +98,15 @@ def _side(program: Program, name: str, weights: Weights) -> tuple[Side, Any]:
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     torch._dynamo.reset()
     return Side(twin.make(program.full, weights, torch.compile)), None
+
+
+def _draws(name: str) -> contextlib.AbstractContextManager[None]:
+    """While losses are compared the twins draw the same random numbers."""
+    if name in OURS:
+        return contextlib.nullcontext()
+    from benchmarks.programs.twins.twin import replayed_draws
+
+    return replayed_draws()
 
 
 def _agree(losses: list[float], expected: list[float], bounds: list[float]) -> float:

@@ -1,0 +1,70 @@
+"""SDPoint (Kuen and others 2018) in a ResNet: each forward pass downsamples after one random block, by a random ratio.
+
+`random.randint` picks block and ratio, and stores them on the modules, where the blocks' own forward finds them.
+"""
+
+from __future__ import annotations
+
+import random
+
+import minitensor as mt
+from benchmarks.programs import resnet
+from benchmarks.programs.program import SEED, Program, Training
+from minitensor import functional as F
+from minitensor import nn
+
+RATIOS = (0.5, 0.75)
+
+
+class Point(nn.Module):
+    """A block after which the features may shrink."""
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+        self.ratio: float | None = None
+
+    def forward(self, x: mt.Tensor) -> mt.Tensor:
+        x = self.block(x)
+        if self.ratio is None:
+            return x
+        return F.adaptive_avg_pool2d(x, (int(x.shape[2] * self.ratio), int(x.shape[3] * self.ratio)))
+
+
+class Network(nn.Module):
+    def __init__(self, size: resnet.Size, draw: random.Random) -> None:
+        self.body = resnet.ResNet(size)
+        self.body.blocks = nn.ModuleList([Point(block) for block in self.body.blocks])
+        self.draw = draw
+
+    def forward(self, x: mt.Tensor) -> mt.Tensor:
+        chosen = self.draw.randint(0, len(self.body.blocks))  # the last number: nowhere
+        for k, point in enumerate(self.body.blocks):
+            point.ratio = self.draw.choice(RATIOS) if k == chosen else None
+        return self.body(x)
+
+
+def make(size: resnet.Size) -> Training:
+    model = Network(size, random.Random(SEED))
+    optimizer = mt.optim.SGD(model.parameters(), resnet.LEARNING_RATE, momentum=resnet.MOMENTUM)
+    data = [(mt.asarray(x), mt.asarray(y)) for x, y in resnet.batches(size)]
+
+    def step(number: int) -> float:
+        pictures, labels = data[number % len(data)]
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(pictures), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Training(step, {"model": model})
+
+
+PROGRAM = Program(
+    name="sdpoint",
+    title="SDPoint",
+    feature="random.randint picks block and ratio each forward, stored on modules",
+    autograph=False,
+    make=make,
+    full=resnet.Size(stages=2, blocks=1),
+    tiny=resnet.Size(width=2, stages=2, blocks=1, image=8, batch=3, classes=3),
+)
