@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from coexec.keys import attribute_key
-from minitensor.errors import NoComprehension
+from minitensor.errors import NoComprehension, ShapeError
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
@@ -65,6 +65,8 @@ def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any])
         op.comprehension(*operands, **attributes)
     except NoComprehension as refusal:
         return str(refusal) or "it has no comprehension for these operands"
+    except ShapeError as error:  # it ran with these sizes as numbers: some that must be equal became different symbols
+        return f"its sizes do not fit as symbols: {error}"
     return None
 
 

@@ -152,6 +152,7 @@ class TraceGraph:
         self.by_key: dict[NodeKey, list[TraceNode]] = {}
         self.symbols = Symbols()
         self.feeds = 0
+        self.made = 1  # the latest node's number; never given again, whatever pruning removes (start and end: 0, 1)
         self.traces = 0
         self.version = 0
         self.reader: Thread | None = None
@@ -172,7 +173,8 @@ class TraceGraph:
         where: str,
         first: OpRecord | None = None,
     ) -> TraceNode:
-        node = TraceNode(len(self.nodes) + 2, op, key, attributes, input_specs, output_specs, where, first)
+        self.made += 1
+        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first)
         self.nodes.append(node)
         self.by_key.setdefault(key, []).append(node)
         self.version += 1

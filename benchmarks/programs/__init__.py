@@ -9,7 +9,7 @@ from importlib import import_module
 
 from benchmarks.programs.program import Program
 
-NAMES = ("dropblock", "sdpoint", "bert_cls", "bert_qa", "gpt2", "resnet")
+NAMES = ("dropblock", "music_transformer", "sdpoint", "bert_cls", "bert_qa", "gpt2", "resnet")
 
 
 def program(name: str) -> Program:
