@@ -63,7 +63,8 @@ class PythonRunner(Validator):
     """
 
     __slots__ = (
-        "attributes", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "stalls",
+        "attributes", "finished", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent",
+        "stalls",
     )  # fmt: skip
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
@@ -72,6 +73,7 @@ class PythonRunner(Validator):
         self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
         self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
         self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
+        self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
@@ -259,7 +261,8 @@ class PythonRunner(Validator):
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.left_at = perf_counter()
-            self.run.cancel()
+            if not self.finished:
+                self.run.cancel()
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
@@ -324,11 +327,19 @@ class PythonRunner(Validator):
         self._let_go()
         return Outcome(news, None, len(self.path) >= len(self.left_to_python))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `end` or `abandon` has settled everything."""
+        return self.root is None
+
     def abandon(self) -> Trace:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.
 
         Returns what there is of its trace.
         """
+        made = self.log.made
+        while self.recorder is None and made and made[-1].index >= len(self.path):
+            made.pop()  # of an operation that was interrupted: nobody has its outputs
         trace = self.leave("interrupted").end()
         self._let_go()
         return trace
@@ -350,6 +361,7 @@ class PythonRunner(Validator):
                 unknown.append((value, promise))
         self._fill_all(unknown)
         handles = self.run.finish([promise.source.output for _, promise in owed])
+        self.finished = True
         for (_, promise), handle in zip(owed, handles, strict=True):
             promise.settle(handle)
         for value, promise in unknown:
