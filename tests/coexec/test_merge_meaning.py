@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,24 +169,34 @@ def test_a_tensor_is_one_feed_wherever_it_is_used() -> None:
     assert len({wiring.feed for node in path for wiring in node.inputs if isinstance(wiring, FromFeed)}) == 1
 
 
-def used(tensor: int, scalar: float) -> Trace:
+def used(tensor: int, scalar: float, length: int = 4) -> Trace:
     written = Written()
+    written.op("negative", Tensor(9, (length,)), at=2)
     written.op("negative", Tensor(0), at=0)
     written.op("add", Tensor(tensor), scalar, at=1)
     return written.trace
 
 
-def test_the_match_that_changes_least_is_taken() -> None:
+def test_another_tensor_in_the_place_of_a_known_one_is_another_node() -> None:
     graph = TraceGraph()
-    one = merge(graph, used(0, 1.0))[1]
-    two = merge(graph, used(1, 2.0))[1]
+    path = merge(graph, used(0, 1.0))
+    for tensor in (1, -1):
+        assert merge(graph, used(tensor, 1.0))[2] is not path[2]
+    assert merge(graph, used(0, 1.0)) == path
+
+
+@pytest.mark.parametrize("lengths", [(4, 4), (4, 5)], ids=["as it stands", "with a symbol"])
+def test_the_match_that_changes_least_is_taken(lengths: tuple[int, int]) -> None:
+    graph = TraceGraph()
+    one = merge(graph, used(0, 1.0, lengths[0]))[2]
+    two = merge(graph, used(1, 2.0, lengths[1]))[2]
     assert one is not two  # the feed of `one` is another tensor on that path
-    assert merge(graph, used(0, 2.0))[1] is two
-    assert merge(graph, used(0, 1.0))[1] is one
+    assert merge(graph, used(0, 2.0, lengths[0]))[2] is two
+    assert merge(graph, used(0, 1.0, lengths[1]))[2] is one
     scalars = [wiring.varies for node in (one, two) for wiring in node.inputs if isinstance(wiring, FromScalar)]
     assert scalars == [False, False]
-    (scalar,) = [wiring for wiring in merge(graph, used(0, 3.0))[1].inputs if isinstance(wiring, FromScalar)]
-    assert scalar.varies
+    last = merge(graph, used(0, 3.0))[2]
+    assert [wiring.varies for wiring in last.inputs if isinstance(wiring, FromScalar)] == [True]
 
 
 def summed(length: int, more: bool = False) -> Trace:
@@ -221,3 +232,29 @@ def test_what_a_symbol_has_overtaken_is_pruned() -> None:
     assert short[1].removed and short[1] not in graph.nodes
     assert not any(node.removed for node in path)
     assert_no_producer_is_more_general(graph)
+
+
+def test_a_length_that_varies_in_the_operand_alone_is_noticed() -> None:
+    def total(length: int) -> Trace:
+        written = Written()
+        written.op("sum", Tensor(0, (length,)), at=0, axis=(0,), keepdims=False)
+        return written.trace
+
+    graph = TraceGraph()
+    (node,) = merge(graph, total(4))
+    assert merge(graph, total(5)) == [node]
+    assert [isinstance(dim, str) for spec in node.input_specs if spec for dim in spec.shape] == [True]
+
+
+def test_an_operation_without_a_form_for_all_sizes_stays_as_it_is() -> None:
+    def reshaped(rows: int) -> Trace:
+        written = Written()
+        written.op("reshape", Tensor(0, (rows * 3,)), at=0, shape=(rows, 3))
+        return written.trace
+
+    graph = TraceGraph()
+    (node,) = merge(graph, reshaped(2))
+    (other,) = merge(graph, reshaped(4))
+    assert other is not node
+    assert graph.rigid == {("reshape", _LOCATIONS[0])}  # which the session leaves to Python then
+    assert [spec.shape for spec in node.input_specs if spec] == [(6,)]
