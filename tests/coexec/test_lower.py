@@ -94,6 +94,21 @@ def test_equal_clusters_have_equal_texts_whatever_feeds_and_symbols_are_called()
     assert len(build("n", 0)) == 1
 
 
+def test_a_size_that_no_operand_has_comes_from_a_parameter_that_nothing_reads() -> None:
+    for reduced in (False, True):
+        g = GraphBuilder()
+        y = g.op("broadcast_to", g.feed(()), shape=("n", 3))
+        if reduced:
+            y = g.op("sum", y, axis=(0, 1), keepdims=False)
+        graph = g.graph(kept=(y,), symbols=("n",))
+        (cluster,) = partition(graph).blocks[0]
+        assert isinstance(cluster, Cluster)
+        lowered = lower(cluster, g.nodes)
+        assert (lowered.sizes, lowered.parameters[-1].source) == (("n",), Constant(0.0))
+        (result,) = interpret(lowered, [F32(2.0), np.full((5,), np.nan, F32)])
+        np.testing.assert_array_equal(result, F32(30.0) if reduced else np.full((5, 3), F32(2.0)))
+
+
 def test_producers_read_once_leave_no_buffer_behind() -> None:
     g = GraphBuilder()
     a, b = g.feed((8, 4)), g.feed((8, 4))

@@ -119,14 +119,12 @@ def test_a_size_that_only_the_result_has() -> None:
     none of whose inputs has the batch's size; the step was given up."""
 
     @coexec.coexecute
-    def step(x: Any) -> tuple[Any, float]:
-        scale = (x * 2.0).sum()
-        several = mt.broadcast_to(scale, (x.shape[0],))
-        return several, float(mt.broadcast_to(scale, (x.shape[0], 3)).sum())
+    def step(scale: Any, x: Any) -> Any:
+        return mt.broadcast_to(scale, (len(x),)) + 0.0, x * 2.0
 
-    for n in (5, 5, 7, 5, 4, 7, 9):
-        several, total = step(mt.ones((n,)))
-        assert np.all(np.asarray(several) == 2 * n) and total == 2 * n * n * 3
+    for n in (5, 5, 7, 7, 4):
+        several, _ = step(mt.asarray(3.0), mt.ones((n,)))
+        assert np.array_equal(np.asarray(several), np.full(n, 3.0))
         coexec.wait()
     report = step.report()
-    assert report.coexecuted_steps >= 3 and report.phase == "coexecute", report
+    assert report.coexecuted_steps >= 2 and report.phase == "coexecute", report
