@@ -31,6 +31,7 @@ from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.kernel.versions import separate
+from comprehension.kernel.windows import fold_windows
 from comprehension.lang.check import check
 from comprehension.lang.collapse import collapse
 from comprehension.lang.loop_printer import loops_text
@@ -188,7 +189,9 @@ def divide_sums(c: Compilation) -> None:
     """Long reductions in blocks, and in chunks that workers share, where their order is free."""
     if c.request.math == "fast":
         divided = divide_reductions(c.kernel, typical_sizes(c.program))
-        c._kernel, c._tree = divided.kernel, replace(c.tree, steps=(*c.tree.steps, *divided.notes))
+        folded = fold_windows(divided.kernel)
+        c._kernel = folded.kernel
+        c._tree = replace(c.tree, steps=(*c.tree.steps, *divided.notes, *folded.notes))
 
 
 def split_tiles(c: Compilation) -> None:

@@ -109,7 +109,7 @@ def _greatest(dtype: types.Type) -> float | int:
     return np.inf if isinstance(dtype, types.Float) else int(np.iinfo(str(dtype)).max)
 
 
-_FOLDS: dict[str, tuple[Combine, Callable[[types.Type], float | int]]] = {
+FOLDS: dict[str, tuple[Combine, Callable[[types.Type], float | int]]] = {
     # -0.0 is the neutral element of float addition: 0.0 would turn a sum of -0.0 into 0.0
     "sum": (lambda a, b: a + b, lambda dtype: -0.0 if isinstance(dtype, types.Float) else 0),
     "product": (lambda a, b: a * b, lambda dtype: 1.0 if isinstance(dtype, types.Float) else 1),
@@ -168,7 +168,7 @@ def _column(
 
 
 def _fold(name: str, axis: Literal["rows", "lanes"]) -> Any:
-    combine, neutral_of = _FOLDS[name]
+    combine, neutral_of = FOLDS[name]
 
     def typed(typing_context: Any, region: Any, value: Any) -> Any:
         dtype, tile = dtype_of(value), isinstance(value, TileType)
@@ -194,5 +194,5 @@ def _fold(name: str, axis: Literal["rows", "lanes"]) -> Any:
     return intrinsic(typed)
 
 
-sum_lanes, product_lanes, min_lanes, max_lanes = (_fold(name, "lanes") for name in _FOLDS)
-sum_rows, product_rows, min_rows, max_rows = (_fold(name, "rows") for name in _FOLDS)
+sum_lanes, product_lanes, min_lanes, max_lanes = (_fold(name, "lanes") for name in FOLDS)
+sum_rows, product_rows, min_rows, max_rows = (_fold(name, "rows") for name in FOLDS)

@@ -46,6 +46,7 @@ from comprehension.codegen.region import (
     tile_within,
 )
 from comprehension.codegen.stream import ahead, settle, stream
+from comprehension.codegen.window import max_window, min_window
 
 __all__ = [
     "afresh",
@@ -64,9 +65,11 @@ __all__ = [
     "logical_not",
     "max_lanes",
     "max_rows",
+    "max_window",
     "maximum",
     "min_lanes",
     "min_rows",
+    "min_window",
     "minimum",
     "product_lanes",
     "product_rows",

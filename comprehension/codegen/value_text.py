@@ -208,11 +208,29 @@ class Printer:
     def _fold(self, fold: ir.Fold) -> Expr:
         if self.tile is None or fold.axis not in self.tile.starts:
             raise CodegenError(f"a fold along {fold.axis!r} outside a tile with that axis")
+        window = self._window(fold)
+        if window is not None:
+            return window
         found = self.value(fold.value)
         axis = "rows" if fold.axis == self.tile.rows else "lanes"
         text = f"{self.function.use(f'{_FOLD_NAMES[fold.op]}_{axis}')}({self.tile.region}, {found.text})"
         folded = Expr(text, found.by_rows and axis != "rows", found.by_lanes and axis != "lanes")
         return self._rounded(folded, fold.dtype) if fold.dtype is ScalarType.FLOAT16 else folded
+
+    def _window(self, fold: ir.Fold) -> Expr | None:
+        """A fold over neighbours of which the next lane has all but one, by an operator that may take one twice."""
+        assert self.tile is not None
+        load, rows = fold.value, self.tile.node.rows
+        if fold.op not in ("min", "max") or not isinstance(load, ir.Load) or self._guard is not None or rows is None:
+            return None
+        buffer = self.function.kernel.buffer(load.buffer)
+        if buffer.space is ir.Space.REGISTER or fold.axis != self.tile.rows or rows.limit is not None:
+            return None
+        regular = self.steps(offset_of(buffer, load.subscripts))
+        if regular is None or regular[1:] != (ir.Int(1), ir.Int(1)):
+            return None
+        arguments = f"{self.tile.region}, {self.function.buffer(load.buffer)}, {self.index(regular[0]).text}"
+        return Expr(f"{self.function.use(f'{fold.op}_window')}({arguments})", False, True)
 
     # --- selection --------------------------------------------------------------------------------------------
 
