@@ -11,6 +11,8 @@ import click
 ALL: dict[str, list[str]] = {
     "op_price": [],
     "eager_baseline": [],
+    "branchy": [],
+    "sizes": [],
     "launch_price": [],
     "compile_time": [],
     "digits": [],

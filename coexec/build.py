@@ -48,7 +48,6 @@ from coexec.trace_graph import (
     TraceNode,
     TraceOutput,
     Wiring,
-    producers,
     topological_order,
 )
 from coexec.walk import (
@@ -282,9 +281,10 @@ class _Builder:
                 *[("constant", position, value) for position, value in walk_node.constants],
             ]
         )
-        walk_node.fits_all = not (walk_node.feeds or walk_node.others or walk_node.symbolic)
         shape = node.attributes.get(SHAPE_ATTRIBUTE)
         walk_node.shape_symbols = isinstance(shape, tuple) and any(isinstance(d, str) for d in shape)
+        walk_node.unifies = bool(walk_node.symbolic) or walk_node.shape_symbols
+        walk_node.fits_all = not (walk_node.feeds or walk_node.others or walk_node.unifies)
 
     def _sent_before(self, node: TraceNode) -> frozenset[int]:
         """The feeds that every path to `node` has sent."""
@@ -292,26 +292,33 @@ class _Builder:
         return frozenset.intersection(*parents) if parents else frozenset()
 
     def _symbolic_inputs(self, node: TraceNode) -> tuple[tuple[int, tuple[Dim, ...]], ...]:
-        """The inputs whose shapes validation must look at, as soon as one has a symbol or comes from one that has.
+        """The inputs whose dimensions validation must compare.
 
-        A feed is also compared with the dimensions that the graph gives it, so that their symbols get bound.
+        None where an input has the very dimensions that all its producers promise, which were compared when those
+        were made.  A feed is also compared with the dimensions that the graph gives it: their symbols get bound.
         """
-        specs = [(i, spec) for i, spec in enumerate(node.input_specs) if spec is not None]
-        fed = [
-            (i, self.feeds[self._feed_slots[wiring.feed]].spec)
-            for i, wiring in enumerate(node.inputs)
-            if isinstance(wiring, FromFeed)
-        ]
-        around = [spec for _, spec in specs + fed] + [o.node.output_specs[o.index] for o in producers(node)]
-        if any(_has_symbols(spec) for spec in (*around, *node.output_specs)):
-            return tuple([(i, spec.shape) for i, spec in specs + fed])
-        return ()
+        compared: list[tuple[int, tuple[Dim, ...]]] = []
+        for i, (wiring, spec) in enumerate(zip(node.inputs, node.input_specs, strict=True)):
+            if spec is None:
+                continue
+            around = [spec]
+            if isinstance(wiring, FromFeed):
+                around.append(self.feeds[self._feed_slots[wiring.feed]].spec)
+            elif isinstance(wiring, FromNodes):
+                around += [output.node.output_specs[output.index] for output in wiring.alternatives]
+                if all(other.shape == spec.shape for other in around):
+                    continue
+            if any(_has_symbols(other) for other in around):
+                compared.append((i, spec.shape))
+                if isinstance(wiring, FromFeed):
+                    compared.append((i, around[1].shape))
+        return tuple(compared)
 
 
 def _is_plain(node: WalkNode) -> bool:
     if node.op is None or node.op.may_raise or len(node.outputs) != 1 or node.outputs[0].shape is None:
         return False
-    return not (node.selects or node.reads or node.symbolic or node.sends)
+    return not (node.selects or node.reads or node.unifies or node.sends)
 
 
 def _place_fetches(nodes: Iterable[TraceNode]) -> dict[TraceNode, list[TraceOutput]]:

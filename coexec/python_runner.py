@@ -23,7 +23,7 @@ from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
-from coexec.symbolic import ScalarValue
+from coexec.symbolic import Dim, ScalarValue
 from coexec.trace_graph import TraceFeed
 from coexec.validate import Validator
 from coexec.walk import Walk, WalkNode, WalkOutput
@@ -63,7 +63,7 @@ class PythonRunner(Validator):
     """
 
     __slots__ = (
-        "attributes", "finished", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent",
+        "attributes", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "shapes",
         "stalls",
     )  # fmt: skip
 
@@ -72,8 +72,8 @@ class PythonRunner(Validator):
         self.run = run
         self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
         self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
+        self.shapes: dict[tuple[Dim, ...], tuple[int, ...]] = {}  # of this step, by the dimensions of the graph
         self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
-        self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
@@ -102,7 +102,7 @@ class PythonRunner(Validator):
             self.run.choose(at.case, at.children.index(node))
             if node in at.rounds:
                 self.posted -= at.rounds[node]
-        if node.symbolic:
+        if node.unifies:
             self._bind(self.unify(node, inputs, attributes) or {})
             if node.shape_symbols:
                 self.attributes[len(self.path)] = attributes
@@ -188,6 +188,8 @@ class PythonRunner(Validator):
         if (shape := node.outputs[index].shape) is not None:
             return shape
         dims = node.outputs[index].dims
+        if (shape := self.shapes.get(dims)) is not None:
+            return shape
         unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
         if unknown:
             assert node.op is not None
@@ -196,7 +198,8 @@ class PythonRunner(Validator):
             spec = inferred[index] if isinstance(inferred, tuple) else inferred
             extents = zip(dims, spec.shape, strict=True)
             self._bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
-        return tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
+        shape = self.shapes[dims] = tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
+        return shape
 
     def _feed(self, slot: int, x: Value | ScalarValue) -> None:
         """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver.
@@ -261,8 +264,7 @@ class PythonRunner(Validator):
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.left_at = perf_counter()
-            if not self.finished:
-                self.run.cancel()
+            self.run.cancel()
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
@@ -327,19 +329,11 @@ class PythonRunner(Validator):
         self._let_go()
         return Outcome(news, None, len(self.path) >= len(self.left_to_python))
 
-    @property
-    def is_over(self) -> bool:
-        """Whether `end` or `abandon` has settled everything."""
-        return self.root is None
-
     def abandon(self) -> Trace:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.
 
         Returns what there is of its trace.
         """
-        made = self.log.made
-        while self.recorder is None and made and made[-1].index >= len(self.path):
-            made.pop()  # of an operation that was interrupted: nobody has its outputs
         trace = self.leave("interrupted").end()
         self._let_go()
         return trace
@@ -361,7 +355,6 @@ class PythonRunner(Validator):
                 unknown.append((value, promise))
         self._fill_all(unknown)
         handles = self.run.finish([promise.source.output for _, promise in owed])
-        self.finished = True
         for (_, promise), handle in zip(owed, handles, strict=True):
             promise.settle(handle)
         for value, promise in unknown:

@@ -62,7 +62,7 @@ class Validator:
         for expected in node.others:
             if not self._meets(expected, inputs):
                 return False
-        return not node.symbolic or self.unify(node, inputs, attributes) is not None
+        return not node.unifies or self.unify(node, inputs, attributes) is not None
 
     def _can_feed(self, feed: ExpectFeed, x: Any) -> bool:
         """Whether `x` is what was fed already, or a tensor of the right type from outside the step."""

@@ -107,7 +107,7 @@ class WalkNode:
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "number",
         "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols",
-        "sources", "symbolic", "trace", "typed",
+        "sources", "symbolic", "trace", "typed", "unifies",
     )  # fmt: skip
 
     def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
@@ -127,6 +127,7 @@ class WalkNode:
         self.fits_all = False
         self.sends: tuple[tuple[int, int], ...] = ()
         self.symbolic: tuple[tuple[int, tuple[Dim, ...]], ...] = ()
+        self.unifies = False  # whether these or the attribute `shape` are compared with symbols
         self.shape_symbols = False  # whether the attribute `shape` holds symbols
         self.plain: WalkOutput | None = None
         self.children: tuple[WalkNode, ...] = ()
