@@ -107,6 +107,16 @@ def early_stop_on_a_value() -> Step:
     return step
 
 
+def numbers_that_change_their_type() -> Step:
+    """A number that is another one in every step, an int for a while, then a float."""
+
+    def step(i: int) -> Any:
+        k = i if i < 10 else i + 0.5
+        return mt.asarray(np.arange(3)) * k, data(3, offset=i) * k
+
+    return step
+
+
 # --- control flow ---------------------------------------------------------------------------------------
 
 
@@ -649,6 +659,7 @@ FEATURES = [
     values_in_texts,
     values_in_conditions_of_all_kinds,
     early_stop_on_a_value,
+    numbers_that_change_their_type,
     nested_loops_with_break_continue_else,
     recursion_over_trees,
     a_generator_that_outlives_the_step,
