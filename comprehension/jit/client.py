@@ -158,7 +158,7 @@ class Client:
         key = key_of(request)
         with self._lock:
             if self._closed:
-                raise CompilationError("the program is ending: nothing is compiled any more")
+                raise ProgramEnded("the program is ending: nothing is compiled any more")
             waiting = self._in_flight.get(key)
             if waiting is not None and not urgent:
                 return waiting
@@ -247,9 +247,11 @@ class Client:
             self._process = CompilerProcess()
         try:
             return self._process.ask(request, config.compile_seconds)
-        except CompilationError:
+        except CompilationError as error:
             process, self._process = self._process, None
             process.close()
+            if self._closed:  # it was killed by `close`: nothing is wrong with it
+                raise ProgramEnded("the program ended while this was compiled") from error
             raise
 
     def is_analysed(self, text: str) -> bool:

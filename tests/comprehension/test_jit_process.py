@@ -17,7 +17,7 @@ import pytest
 from comprehension.config import config, statistics
 from comprehension.errors import ComprehensionError
 from comprehension.jit import client
-from comprehension.jit.failure import CompilationError, CompilerDied, ForbiddenSymbol, TimeLimitExceeded
+from comprehension.jit.failure import CompilationError, CompilerDied, ForbiddenSymbol, ProgramEnded, TimeLimitExceeded
 from comprehension.jit.protocol import MAGIC, Message, ProtocolError, read_message, write_message
 from comprehension.jit.request import SourceRequest, key_of, request_from_header
 from comprehension.machine import host
@@ -220,6 +220,15 @@ def test_the_process_ends_with_the_program_whatever_is_being_compiled(fresh_clie
     if end == "sys.exit(0)":
         assert finished.returncode == 0
         assert finished.stderr == ""
+
+
+def test_what_the_end_of_the_program_interrupts_is_no_failure_of_the_compiler(fresh_client) -> None:
+    client.compile_source(TWICE.format(20), SIGNATURE)  # the process is there
+    future = client.submit(source(HANG + TWICE.format(0)))
+    assert wait_until(future.running)
+    client.close()
+    with pytest.raises(ProgramEnded):
+        future.result(10)
 
 
 def test_user_environment_does_not_reach_the_compiler(fresh_client, monkeypatch) -> None:
