@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 JOBS ?= 2
 
-.PHONY: help demo test check docs refresh-docs bench memory fuzz mutate test-cuda-compile record-torch wheel clean
+.PHONY: help demo test check docs refresh-docs bench memory soak fuzz mutate test-cuda-compile record-torch wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,9 @@ bench: $(VENV)/.bench  ## side-by-side measurements; JSON under benchmarks/resul
 
 memory: $(VENV)/.installed  ## 10 000 kernels loaded, called and dropped: the program's memory stays flat
 	$(RUN) -m benchmarks.kernel_memory
+
+soak: $(VENV)/.installed  ## 100 000 co-executed steps: memory and file descriptors stay flat
+	$(RUN) -m benchmarks.soak
 
 record-torch: $(VENV)/.bench  ## record PyTorch's values that tests compare with
 	$(RUN) -m benchmarks.record_torch
