@@ -9,12 +9,13 @@
     assert_equivalent(make, steps=20)
 
 `observation`: what a step lets see.  `comparison`: whether two observations are equal, and where they first are not.
-`equivalence`: `assert_equivalent`.  `trouble`: planned divergences and delays.  `stages`: which part of co-execution
-is guilty.  `script`: a failing program as a file that runs by itself.  Programs are drawn by `coexec.imperative`.
+`equivalence`: `assert_equivalent`.  `trouble`: planned divergences and delays.  `diagnosis`: which part of
+co-execution is guilty; a failing program as a script.  Programs are drawn by `coexec.imperative`.
 """
 
 from coexec.imperative import ImperativeProgram, imperative_programs
 from coexec.testing.comparison import Compare, NotEquivalent, assert_same
+from coexec.testing.diagnosis import assert_program_equivalent, guilty_stage
 from coexec.testing.equivalence import assert_equivalent
 from coexec.testing.observation import MakeStep, Observation, observe, program_state
 from coexec.testing.trouble import LeaveEverywhere, RandomDelays, delayed_graph, delayed_python, forced_divergence
@@ -28,10 +29,12 @@ __all__ = [
     "Observation",
     "RandomDelays",
     "assert_equivalent",
+    "assert_program_equivalent",
     "assert_same",
     "delayed_graph",
     "delayed_python",
     "forced_divergence",
+    "guilty_stage",
     "imperative_programs",
     "observe",
     "program_state",
