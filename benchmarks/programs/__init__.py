@@ -9,7 +9,18 @@ from importlib import import_module
 
 from benchmarks.programs.program import Program
 
-NAMES = ("dropblock", "music_transformer", "sdpoint", "bert_cls", "bert_qa", "gpt2", "resnet")
+NAMES = (
+    "dropblock",
+    "music_transformer",
+    "sdpoint",
+    "bert_cls",
+    "faster_rcnn",
+    "bert_qa",
+    "gpt2",
+    "dcgan",
+    "resnet",
+    "yolov3",
+)
 
 
 def program(name: str) -> Program:
