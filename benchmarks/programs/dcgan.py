@@ -85,19 +85,20 @@ def make(size: Size) -> Training:
     of_discriminator = mt.optim.Adam(discriminator.parameters(), lr=LEARNING_RATE, betas=BETAS)
     data = [mt.asarray(x) for x in batches(size)]
     real, fake = mt.ones(size.batch), mt.zeros(size.batch)
-    judge = F.binary_cross_entropy_with_logits
 
     def step(number: int) -> float:
         pictures = data[number % len(data)]
         made = generator(mt.random.normal((size.batch, size.noise, 1, 1)))
         of_discriminator.zero_grad()
-        loss = judge(discriminator(pictures), real) + judge(discriminator(made.detach()), fake)
+        loss = F.binary_cross_entropy_with_logits(discriminator(pictures), real) + F.binary_cross_entropy_with_logits(
+            discriminator(made.detach()), fake
+        )
         against = loss.item()
         if against > size.ahead:
             loss.backward()
             of_discriminator.step()
         of_generator.zero_grad()
-        fooled = judge(discriminator(made), real)
+        fooled = F.binary_cross_entropy_with_logits(discriminator(made), real)
         fooled.backward()
         of_generator.step()
         return against + fooled.item()
