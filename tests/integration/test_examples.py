@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import coexec
-from examples import gallery, local_attention, own_loop, user_operator
+from examples import gallery, local_attention, own_loop, test_own_step, user_operator
 
 
 def test_local_attention() -> None:
@@ -45,3 +45,10 @@ def test_gallery_as_a_program() -> None:
     result = CliRunner().invoke(gallery.main, ["--size", "40"])
     assert result.exit_code == 0, result.output
     assert all(example.note in result.output for example in gallery.EXAMPLES)
+
+
+def test_a_test_of_ones_own_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+    test_own_step.test_my_step_is_unchanged()
+    test_own_step.test_my_step_leaves_its_graph_anywhere()
+    test_own_step.test_my_steps_overlap()
