@@ -16,6 +16,7 @@ ALL: dict[str, list[str]] = {
     "launch_price": [],
     "compile_time": [],
     "digits": [],
+    "programs": [],
     "kernels-1": ["--threads", "1"],
     "kernels-2": ["--threads", "2"],
 }
