@@ -21,6 +21,7 @@ from comprehension.jit.ptx import compile_cuda
 from comprehension.jit.report import Resources
 from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
+from comprehension.kernel.boxes import ask_for_boxes
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.divide import divide_reductions
@@ -180,7 +181,7 @@ def mind_caches(c: Compilation) -> None:
     if c.kernel.sizes:
         placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program))
     else:
-        placed = place_accesses(c.kernel, c.request.machine)
+        placed = ask_for_boxes(place_accesses(c.kernel, c.request.machine), c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
 
 

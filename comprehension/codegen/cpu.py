@@ -160,9 +160,11 @@ def _node(function: Function, node: ir.Node) -> None:
             _define(printer, name, value)
         case ir.Store():
             _store(printer, node)
-        case ir.Loop(variable, lower, upper, body, step):
+        case ir.Loop(variable, lower, upper, body, step, asks=asks):
             bounds = [printer.index(lower).text, printer.index(upper).text] + ([str(step)] if step != 1 else [])
             with function.block(f"for {function.variable(variable)} in range({', '.join(bounds)}):"):
+                for ask in asks:
+                    _ask(printer, ask)
                 _body(function, body)
         case ir.If(condition, body):
             with function.block(f"if {condition_text(printer, condition).text}:"):
@@ -173,6 +175,14 @@ def _node(function: Function, node: ir.Node) -> None:
             raise CodegenError("a barrier has no meaning on the CPU: a stage runs on one worker")
         case _:
             assert_never(node)
+
+
+def _ask(printer: Printer, ask: ir.Ask) -> None:
+    function = printer.function
+    region = function.scope.fresh("t")
+    function.line(f"{region} = {function.use('tile')}(1, {ask.elements})")
+    first = printer.index(ask.first).text
+    function.line(f"{function.use('ahead')}({region}, {function.buffer(ask.buffer)}, {first}, 0, 0)")
 
 
 def _tile(function: Function, node: ir.Tile) -> None:

@@ -237,12 +237,23 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Asks the caches for `elements` of a buffer from its element number `first` on; it has no other effect."""
+
+    buffer: str
+    first: IntExpr
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """`for variable in range(lower, upper, step)`; `unroll` is a request to `kernel.unroll`, without effect on meaning.
 
     `mapping`, on CUDA: what divides the iterations, blocks of the grid ("block.x", "block.y", "block.z") or threads
     of a block ("thread.x", ...): the one at position p, counted from `lower` in steps, takes iterations p, p + count,
     p + 2 count, ...  They may run in any order, and each has SCRATCH and REGISTER buffers of its own.
+
+    `asks`, on the CPU: what each iteration begins by asking for.
     """
 
     variable: str
@@ -252,6 +263,7 @@ class Loop:
     step: int = 1
     unroll: int = 1
     mapping: str | None = None
+    asks: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

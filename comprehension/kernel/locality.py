@@ -49,7 +49,7 @@ def place_accesses(kernel: ir.Kernel, machine: Machine) -> Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
+class Around:
     """The loops and then the tile axes around a place, with how often each runs (None: unknown).
 
     `nodes` tell loops apart that have one name; `starts` say where each begins, which may depend on those outside;
@@ -63,7 +63,7 @@ class _Around:
     starts: tuple[tuple[str, Linear], ...] = ()
     ranges: Ranges = field(default_factory=dict)
 
-    def loop(self, loop: ir.Loop) -> _Around:
+    def loop(self, loop: ir.Loop) -> Around:
         low, _ = bounds_of(linear(loop.lower), self.ranges)
         _, high = bounds_of(linear(loop.upper), self.ranges)
         start = linear(loop.lower)
@@ -72,9 +72,9 @@ class _Around:
         ranges = {**self.ranges, loop.variable: (low, None if high is None else high - 1)}
         starts = (*self.starts, (loop.variable, start))
         steps = (*self.steps, (loop.variable, loop.step))
-        return _Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), steps, starts, ranges)
+        return Around((*self.loops, (loop.variable, count)), (), (*self.nodes, id(loop)), steps, starts, ranges)
 
-    def tile(self, tile: ir.Tile) -> _Around:
+    def tile(self, tile: ir.Tile) -> Around:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]
         starts = (*self.starts, *((axis.variable, linear(axis.start)) for axis in axes))
         return replace(self, axes=tuple((axis.variable, axis.extent) for axis in axes), starts=starts)
@@ -107,7 +107,7 @@ class _Sweep:
 
     load: ir.Load
     tile: ir.Tile
-    around: _Around
+    around: Around
     offset: Linear
     work: float
 
@@ -130,7 +130,7 @@ class _Marker:
     _notes: list[str] = field(default_factory=list)
 
     def stage(self, stage: ir.Stage) -> tuple[ir.Stage, str]:
-        around = _Around() if stage.parallel is None else _Around().loop(stage.parallel)
+        around = Around() if stage.parallel is None else Around().loop(stage.parallel)
         self._measure(stage.body, around)
         sizes = [size for size in self._bytes.values() if size is not None]
         if len(sizes) < len(self._bytes):
@@ -149,7 +149,7 @@ class _Marker:
 
     # --- what the stage touches ------------------------------------------------------------------------
 
-    def _measure(self, body: Sequence[ir.Node], around: _Around) -> None:
+    def _measure(self, body: Sequence[ir.Node], around: Around) -> None:
         for node in body:
             match node:
                 case ir.Loop():
@@ -167,7 +167,7 @@ class _Marker:
                 case ir.Barrier():
                     pass
 
-    def _measure_values(self, node: object, around: _Around) -> None:
+    def _measure_values(self, node: object, around: Around) -> None:
         for access in accesses_in(node):
             buffer = self.kernel.buffer(access.buffer)
             if buffer.space not in _SHARED:
@@ -178,7 +178,7 @@ class _Marker:
             before = self._bytes.get(access.buffer, 0)
             self._bytes[access.buffer] = None if touched is None or before is None else max(touched, before)
 
-    def _touched(self, buffer: ir.Buffer, access: ir.Load | ir.Store, around: _Around) -> int | None:
+    def _touched(self, buffer: ir.Buffer, access: ir.Load | ir.Store, around: Around) -> int | None:
         """Bytes at most: the whole buffer, or one element for each iteration that moves the access."""
         if not all(isinstance(extent, ir.Int) for extent in buffer.shape):
             return None
@@ -189,21 +189,21 @@ class _Marker:
         visits = prod(known) if len(known) == len(moving) else whole
         return min(whole, visits) * buffer.dtype.bits // 8
 
-    def _find_sweeps(self, tile: ir.Tile, around: _Around) -> None:
+    def _find_sweeps(self, tile: ir.Tile, around: Around) -> None:
         work = _work(tile)
         for load in nodes_of(tile.body, ir.Load):
             offset = self._walked(load, around)
             if offset is not None:
                 self._sweeps.setdefault(load.buffer, []).append(_Sweep(load, tile, around, offset, work))
 
-    def _walked(self, access: ir.Load | ir.Store, around: _Around) -> Linear | None:
+    def _walked(self, access: ir.Load | ir.Store, around: Around) -> Linear | None:
         """The element's number where the loops come to each element once, whole vectors at a time."""
         buffer = self.kernel.buffer(access.buffer)
         if buffer.space not in _SHARED or buffer.strides is not None:
             return None
         if not all(isinstance(extent, ir.Int) for extent in buffer.shape):
             return None
-        offset = around.from_starts(_offset(buffer, access))
+        offset = around.from_starts(offset_of(buffer, access))
         lane, _ = around.axes[-1]
         moves = [(around.step(offset, name), count) for name, count in around.all() if count != 1]
         if offset.coefficient(ir.Var(lane)) != 1 or len(offset.terms) > len(around.all()):
@@ -250,7 +250,7 @@ class _Marker:
 
     # --- marks -----------------------------------------------------------------------------------------
 
-    def _marked(self, node: ir.Node, streams: bool, around: _Around) -> ir.Node:
+    def _marked(self, node: ir.Node, streams: bool, around: Around) -> ir.Node:
         match node:
             case ir.Loop():
                 inside = around.loop(node)
@@ -262,7 +262,7 @@ class _Marker:
             case _:
                 return node
 
-    def _marked_tile(self, tile: ir.Tile, streams: bool, around: _Around) -> ir.Tile:
+    def _marked_tile(self, tile: ir.Tile, streams: bool, around: Around) -> ir.Tile:
         wanted = dict(self._ahead.get(id(tile), ()))
 
         def load(found: ir.Load) -> ir.Load:
@@ -287,7 +287,7 @@ def _longest(upper: ir.IntExpr, start: Linear, ranges: Ranges) -> int | None:
     return bounds_of(linear(upper).plus(start, -1), ranges)[1]
 
 
-def _offset(buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:
+def offset_of(buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:
     """An element's number as a linear form, in a dense buffer of known shape."""
     total, step = Linear(0, ()), 1
     for subscript, extent in zip(reversed(access.subscripts), reversed(buffer.shape), strict=True):

@@ -67,6 +67,7 @@ def node_lines(node: ir.Node) -> Iterator[str]:
             yield _store(node)
         case ir.Loop(body=body):
             yield f"for {_loop_head(node)}:"
+            yield from (f"  ask for {a.elements} of {a.buffer} from {index_text(a.first)} on" for a in node.asks)
             yield from _indented(body)
         case ir.If(condition, body):
             yield f"if {condition_text(condition)}:"

@@ -122,7 +122,10 @@ class Checker:
             case ir.Loop():
                 self.loop(node)
                 own = frozenset() if node.mapping is None else frozenset({node.mapping})
-                replace(self.inside(node.variable), divided=self.divided | own).body(node.body)
+                inside = replace(self.inside(node.variable), divided=self.divided | own)
+                for ask in node.asks:
+                    inside.ask(ask)
+                inside.body(node.body)
             case ir.If(condition, body):
                 self.condition(condition)
                 replace(self, locals=dict(self.locals)).body(body)
@@ -143,6 +146,13 @@ class Checker:
             self.fault(f"{loop.mapping!r} is no dimension of blocks or threads")
         if loop.mapping in self.divided:
             self.fault(f"{loop.mapping} divides two loops, one in the other")
+
+    def ask(self, ask: ir.Ask) -> None:
+        self.index(ask.first)
+        if ask.elements < 1:
+            self.fault(f"{ask.elements} elements of {ask.buffer!r} are asked for")
+        if all(buffer.name != ask.buffer for buffer in self.kernel.buffers):
+            self.fault(f"there is no buffer {ask.buffer!r}")
 
     def tile(self, tile: ir.Tile) -> None:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]

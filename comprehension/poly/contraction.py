@@ -197,13 +197,13 @@ class ContractionModel:
         reads = [r for r in self.patterns.of(shape.name) if r.number in shape.packed]
         moving = [m for m in others if not reads or any(r.depends_on(m.dim(shape.name)) for r in reads)]
         within = [m for m in others if m not in moving]
-        for outer, inner in self._divided(moving, within):
+        for outer, inner in self._divided(shape, moving, within):
             yield from self._blocked(shape, outer, inner, 0)
 
     def _divided(
-        self, moving: list[Member], within: list[Member]
+        self, shape: _Shape, moving: list[Member], within: list[Member]
     ) -> Iterator[tuple[tuple[Member, ...], tuple[Member, ...]]]:
-        enough = 2 * self.machine.cores
+        enough = 2 * self._cores(shape) if self._cores(shape) > 1 else 0
         lengths = [self._count(m) for m in moving]
         if not lengths or lengths[0] >= enough:
             yield tuple(moving), tuple(within)
@@ -239,7 +239,7 @@ class ContractionModel:
         """Blocks of row tiles whose operand half the second cache holds; what is divided among workers where no
         outer loop is: blocks of row tiles, or of lane tiles.
         """
-        tiles, cores = self._tiles(shape), self.machine.cores
+        tiles, cores = self._tiles(shape), self._cores(shape)
         row_bytes = self._steps(shape, reduced_block) * self._bits(shape.name) // 8
         fits = max(1, self.machine.l2_bytes // 2 // max(1, shape.row_extent * row_bytes))
         blocks = -(-tiles[0] // fits)
@@ -329,9 +329,9 @@ class ContractionModel:
     def _traffic(self, shape: _Shape, around: _Around) -> float:
         """Cycles for lines from beyond the first cache, in all loops together."""
         main, name = self._cost_of(shape.name, shape, shape.packed), shape.name
-        moving = {*shape.reduced, *(member.dim(name) for member in shape.nest.members)}  # loops further out stand still
+        still = self._around_the_nest(shape)
         dims = range(len(self.scop.statement(name).dims))
-        sizes = {d: max(1, self.extents.extent(name, d)) if d in moving else 1 for d in dims}
+        sizes = {d: 1 if d in still else max(1, self.extents.extent(name, d)) for d in dims}
         levels = list(self._levels(shape, around, sizes))
         tiles = levels[: -len(shape.reduced)] if shape.reduced else levels  # what is written stays in registers inside
         write, *reads = (main.touched(access) for access in self.patterns.of(name)[:-1])
@@ -369,7 +369,7 @@ class ContractionModel:
 
     def _idle(self, shape: _Shape, around: _Around) -> float:
         """How much longer it takes because the units of parallel work do not come out even."""
-        tiles, cores = self._tiles(shape), self.machine.cores
+        tiles, cores = self._tiles(shape), self._cores(shape)
         if around.outer and self._count(around.outer[0]) > 1:
             units = self._count(around.outer[0])
         elif around.lane_block is not None:
@@ -397,6 +397,15 @@ class ContractionModel:
             shape.lane_extent,
             packed,
         )
+
+    def _around_the_nest(self, shape: _Shape) -> frozenset[int]:
+        """The update's indices that are loops further out."""
+        own = {*shape.reduced, *(m.dim(shape.name) for m in shape.nest.members)}
+        return frozenset(range(len(self.scop.statement(shape.name).dims))) - own
+
+    def _cores(self, shape: _Shape) -> int:
+        """Among how many the nest's own loops are divided: loops further out are, where there are any."""
+        return 1 if self._around_the_nest(shape) else self.machine.cores
 
     def _count(self, member: Member) -> int:
         return max(1, self.extents.extent(*member.dims[0]))

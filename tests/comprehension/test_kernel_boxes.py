@@ -1,0 +1,103 @@
+"""Boxes asked for ahead: all of the next iteration's is asked for, in time, and nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import loop_programs as programs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from native_kernels import Native, evaluate
+from test_poly_kernels import AVX512, compile_program, inputs_for
+
+from comprehension.kernel import ir
+from comprehension.kernel.boxes import ask_for_boxes
+from comprehension.kernel.edges import split_edges
+from comprehension.kernel.locality import place_accesses
+from comprehension.kernel.rewrite import nodes_of, rewrite
+from comprehension.kernel.verify import KernelError, verify_kernel
+from comprehension.lang.loops import LoopProgram
+from comprehension.lang.reference import run
+
+SMALL = replace(AVX512, l2_bytes=16 << 10, cores=1)
+CONVOLUTION = programs.conv2d(8, 4, 12, 12, 16, 3)
+BATCHED = programs.batched_matmul(24, 16, 32, 16)
+
+
+def asking(program: LoopProgram) -> tuple[ir.Kernel, ir.Kernel]:
+    """A program's kernel before and after."""
+    placed = place_accesses(compile_program(program, machine=SMALL), SMALL)
+    asked = ask_for_boxes(placed, SMALL).kernel
+    verify_kernel(asked)
+    return placed.kernel, asked
+
+
+def asks(kernel: ir.Kernel) -> list[ir.Ask]:
+    return list(nodes_of(kernel.stages, ir.Ask))
+
+
+def executed(nodes: Sequence[ir.Node], values: Mapping[str, int]) -> Iterator[tuple[ir.Ask, Mapping[str, int]]]:
+    """Every execution of an ask, in order."""
+    for node in nodes:
+        if isinstance(node, ir.Loop):
+            for value in range(evaluate(node.lower, values), evaluate(node.upper, values), node.step):
+                inside = {**values, node.variable: value}
+                yield from ((ask, inside) for ask in node.asks)
+                yield from executed(node.body, inside)
+        elif isinstance(node, ir.If):
+            yield from executed(node.body, values)
+
+
+@pytest.mark.parametrize(("program", "buffer"), [(CONVOLUTION, "I"), (BATCHED, "A")], ids=["convolution", "batched"])
+def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> None:
+    """Image after image (matrix after matrix): while one is computed, each line of the next is asked for."""
+    _, kernel = asking(program)
+    whole = next(b.shape for b in kernel.buffers if b.name == buffer)
+    images, *rest = (evaluate(extent, {}) for extent in whole)
+    size = int(np.prod(rest))
+    (stage,) = kernel.stages
+    loops = [stage.parallel.variable] if stage.parallel is not None else []
+    found: set[int] = set()
+    asked = 0
+    for image in range(images if loops else 1):
+        for ask, values in executed(stage.body, {**dict.fromkeys(loops, image)}):
+            if ask.buffer == buffer:
+                first = evaluate(ask.first, values)
+                found |= set(range(first, first + ask.elements))
+                asked += ask.elements
+    assert found >= set(range(size, images * size))
+    assert asked < 2 * images * size
+
+
+def test_what_fits_the_cache_or_is_read_once_is_not_asked_for() -> None:
+    placed = place_accesses(compile_program(CONVOLUTION), AVX512)
+    assert ask_for_boxes(placed, AVX512) == placed
+    assert not asks(asking(programs.pointwise_chain(64, 128, 3))[1])
+
+
+@settings(max_examples=8)
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(5, 12), st.integers(5, 12), st.integers(1, 17))
+def test_nothing_else_changes(n: int, c: int, h: int, w: int, f: int) -> None:
+    before, after = asking(programs.conv2d(n, c, h, w, f, 3))
+    assert rewrite(after, ir.Loop, lambda loop: replace(loop, asks=())) == before
+
+
+def test_the_results_are_those_of_the_reference() -> None:
+    kernel = split_edges(asking(CONVOLUTION)[1])
+    assert asks(kernel)
+    native, arrays = Native(kernel), inputs_for(CONVOLUTION)
+    memory = native.bind(arrays)
+    assert native.run() == 0
+    assert "ahead(" in native.source.text
+    np.testing.assert_array_equal(memory["O"], run(CONVOLUTION, arrays)["O"])
+
+
+def test_an_ask_for_nothing_is_malformed() -> None:
+    _, kernel = asking(CONVOLUTION)
+    for ask in (ir.Ask("I", ir.Int(0), 0), ir.Ask("nobody", ir.Int(0), 4), ir.Ask("I", ir.Var("nothing"), 4)):
+        wrong = rewrite(kernel, ir.Ask, lambda _, ask=ask: ask)
+        with pytest.raises(KernelError):
+            verify_kernel(wrong)
