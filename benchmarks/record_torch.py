@@ -75,6 +75,7 @@ def record() -> Arrays:
         "logsumexp": _function(lambda x: torch.logsumexp(x, 1), x=(4, 7)),
         "cross_entropy": _function(lambda x: F.cross_entropy(x, labels), x=(6, 5)),
         "mse_loss": _function(lambda x, y: F.mse_loss(x, y), x=(6, 5), y=(6, 5)),
+        "smooth_l1_loss": _function(lambda x, y: F.smooth_l1_loss(x, y, beta=0.7), x=(6, 5), y=(6, 5)),
         "layer_norm": _function(lambda x, w, b: F.layer_norm(x, (5,), w, b), x=(6, 5), w=(5,), b=(5,)),
         "linear": _function(lambda x, w, b: F.linear(x, w, b), x=(6, 5), w=(3, 5), b=(3,)),
         "conv2d": _function(

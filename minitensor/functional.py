@@ -144,6 +144,22 @@ def l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean") -> Tens
     return _reduced(abs(prediction - target), reduction)
 
 
+def smooth_l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Of each difference d ½d²/beta where |d| < beta, |d| − beta/2 elsewhere (Girshick 2015): mean, sum, or themselves.
+
+    Raises ValueError unless beta > 0.
+
+    >>> import minitensor as mt
+    >>> smooth_l1_loss(mt.asarray([0.5, -3.0]), mt.zeros(2), "none")
+    tensor([0.125, 2.5  ])
+    """
+    if not beta > 0:
+        raise ValueError(f"smooth_l1_loss's beta must be positive, is {beta}")
+    distance = abs(prediction - target)
+    quadratic = distance * distance * (0.5 / beta)
+    return _reduced(where(distance < beta, quadratic, distance - 0.5 * beta), reduction)
+
+
 def nll_loss(log_probabilities: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Minus the log-probability of each label; (N, C) or (N, C, ...) with integer targets (N) or (N, ...).
 

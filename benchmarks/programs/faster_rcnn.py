@@ -184,11 +184,6 @@ def moved(anchors: mt.Tensor, offsets: mt.Tensor) -> mt.Tensor:
     return mt.concat([centres - half, centres + half], axis=1)
 
 
-def smooth_l1(difference: mt.Tensor) -> mt.Tensor:
-    size = abs(difference)
-    return mt.where(size < 1.0, difference * difference * 0.5, size - 0.5).sum()
-
-
 def make(size: Size) -> Training:
     proposer, head = Proposer(size), Head(size)
     optimizer = mt.optim.SGD([*proposer.parameters(), *head.parameters()], LEARNING_RATE, momentum=MOMENTUM)
@@ -211,7 +206,7 @@ def make(size: Size) -> Training:
         loss = F.binary_cross_entropy_with_logits(picked, wanted)
         if found.positive.any():
             guesses = mt.take(offsets, mt.asarray(found.chosen), axis=0)[mt.asarray(found.positive)]
-            loss = loss + smooth_l1(guesses - mt.asarray(found.offsets)) * (1.0 / len(found.chosen))
+            loss = loss + F.smooth_l1_loss(guesses, mt.asarray(found.offsets), "sum") * (1.0 / len(found.chosen))
 
         rois = sample(regions, truth, size.regions, 0.5, 0.5, draw)
         places, weights = align(regions[rois.chosen], size.image // STRIDE)
@@ -221,7 +216,7 @@ def make(size: Size) -> Training:
         loss = loss + F.cross_entropy(logits, mt.asarray(rois.kinds))
         if rois.positive.any():
             guesses = corrections[mt.asarray(rois.positive)]
-            loss = loss + smooth_l1(guesses - mt.asarray(rois.offsets)) * (1.0 / len(rois.chosen))
+            loss = loss + F.smooth_l1_loss(guesses, mt.asarray(rois.offsets), "sum") * (1.0 / len(rois.chosen))
         loss.backward()
         optimizer.step()
         result = loss.item()

@@ -20,12 +20,13 @@ STEPS = 32
 MORE_STEPS = {"sdpoint": 64}  # five different forward passes, drawn at random: they take longer to be known
 
 
-def _step(chosen: Program, steps: int) -> Callable[[int], Any]:
-    """The program's step, which also returns all parameters and buffers at its last call."""
+def _step(chosen: Program, steps: int, losses: list[float]) -> Callable[[int], Any]:
+    """The program's step, which appends its losses and also returns parameters and buffers at its last call."""
     training = chosen.start(chosen.tiny)
 
     def step(number: int) -> Any:
-        return training.step(number), training.weights() if number == steps - 1 else None
+        losses.append(training.step(number))
+        return losses[-1], training.weights() if number == steps - 1 else None
 
     return step
 
@@ -35,8 +36,15 @@ def test_losses_and_parameters_are_eagers(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(coexec.config, "runner", "reference")
     chosen = program(name)
     steps = MORE_STEPS.get(name, STEPS)
-    report = assert_equivalent(lambda: _step(chosen, steps), steps=steps)
+    runs: list[list[float]] = []
+
+    def make() -> Callable[[int], Any]:
+        runs.append([])
+        return _step(chosen, steps, runs[-1])
+
+    report = assert_equivalent(make, steps=steps)
     assert report.operations >= 150
+    assert [len(losses) for losses in runs] == [steps, steps], "a step raised: on both sides alike, but it must not"
 
 
 def test_kernels_move_losses_by_rounding_only() -> None:

@@ -40,6 +40,7 @@ _FUNCTIONS: dict[str, Callable[..., mt.Tensor]] = {
     "logsumexp": lambda x: F.logsumexp(x, 1),
     "cross_entropy": lambda x: F.cross_entropy(x, _LABELS),
     "mse_loss": lambda x, y: F.mse_loss(x, y),
+    "smooth_l1_loss": lambda x, y: F.smooth_l1_loss(x, y, beta=0.7),
     "layer_norm": lambda x, w, b: F.layer_norm(x, (5,), w, b),
     "linear": lambda x, w, b: F.linear(x, w, b),
     "conv2d": lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
