@@ -90,6 +90,7 @@ def test_branches_and_phis() -> None:
     result = g.op("add", phi, a)
     g.close(End())
     graph = compile_by_hand(g.graph(kept=(result,)))
+    assert [choice.ring for choice in graph.plan.choices] == [1]  # it is made once a step
     x = np.arange(5, dtype=F32)
     for step in range(6):
         run = graph.start()
@@ -116,6 +117,7 @@ def test_loops_carry_phis_and_deliver_every_round(rounds: int) -> None:
     result = g.op("add", phi, phi)
     g.close(End())
     graph = compile_by_hand(g.graph(kept=(result,)))
+    assert [choice.ring for choice in graph.plan.choices] == [plan.LOOP_RING]
     value = np.arange(5, dtype=F32)
     for read in (False, True):
         run = graph.start()

@@ -11,6 +11,7 @@ Invariant: the working tree is never touched.  Mutants are made in a copy of it 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -100,18 +101,32 @@ def prepare(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
 
 
-def sampled(group: Group, database: WorkDB) -> dict[str, list[Mutant]]:
-    """The sample of each package; every other mutant is in the session too, as skipped."""
-    taken: dict[str, list[Mutant]] = {}
-    known = {item.job_id for item in database.work_items}
-    for package in group.packages:
-        path = Path(package)
-        found = mutants([path] if path.is_file() else sorted(path.rglob("*.py")), group.seed)
-        taken[package] = found[: group.sample]
-        database.add_work_items([mutant.work_item for mutant in found if mutant.name not in known])
-        beyond = [mutant.name for mutant in found[group.sample :] if mutant.name not in known]
-        database.set_multiple_results(beyond, WorkResult(WorkerOutcome.SKIPPED))
-    return taken
+def sampled(group: Group, database: WorkDB, find: bool) -> dict[str, list[Mutant]]:
+    """The sample of each package.  The session has all mutants; those beyond the sample stay pending there."""
+    modules = {package: modules_of(Path(package)) for package in group.packages}
+    every = [path for paths in modules.values() for path in paths]
+    digest = hashlib.sha256(group.seed.encode())
+    for path in every:
+        digest.update(path.read_bytes())
+    stamp = Path("../sources.sha256")  # of what the session's mutants were found in, which takes minutes
+    if find and (not stamp.exists() or stamp.read_text() != digest.hexdigest()):
+        results = dict(database.results)
+        found = mutants(every, group.seed)
+        database.clear()
+        database.add_work_items([mutant.work_item for mutant in found])
+        for name in results.keys() & {mutant.name for mutant in found}:
+            database.set_result(name, results[name])
+        stamp.write_text(digest.hexdigest())
+    known = [Mutant(item.job_id, item.mutations[0]) for item in database.work_items]
+    known.sort(key=lambda mutant: mutant.name)
+    return {
+        package: [mutant for mutant in known if mutant.spec.module_path in paths][: group.sample]
+        for package, paths in modules.items()
+    }
+
+
+def modules_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 class Timeouts:
@@ -144,7 +159,7 @@ def outcome_of(result: WorkResult) -> str:
 
 def row_of(mutant: Mutant, result: WorkResult, explained: dict[str, str]) -> dict[str, Any]:
     changed = [line for line in (result.diff or "").splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", result.output or "", re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (tests/\S+)", result.output or "", re.MULTILINE)
     row: dict[str, Any] = {
         "name": mutant.name,
         "module": mutant.module,
@@ -196,20 +211,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configuration", type=Path)
     parser.add_argument("--sample", type=int, help="mutants of each package (otherwise as the file says)")
     parser.add_argument("--again", choices=["survived", "all"], help="forget these results of an earlier run")
+    parser.add_argument("--report", action="store_true", help="write down what is known, run nothing")
     options = parser.parse_args(arguments)
     group = Group.read(options.configuration)
     if options.sample is not None:
         group = replace(group, sample=options.sample)
     folder = ROOT / "build/mutation" / group.name
-    copy_tree(folder / "tree")
+    if not options.report:
+        copy_tree(folder / "tree")
     prepare(folder)
     with use_db(folder / "session.sqlite") as database:
-        taken = sampled(group, database)
-        chosen = [mutant for package in taken.values() for mutant in package]
+        taken = sampled(group, database, find=not options.report)
+        # By name, not by package: a run that is stopped has seen something of each.
+        chosen = sorted((m for package in taken.values() for m in package), key=lambda m: m.name)
         kept = {"survived": {"killed", "timeout"}, "all": set()}.get(options.again, {"killed", "timeout", "survived"})
         results = {name: result for name, result in database.results if outcome_of(result) in kept}
         try:
-            run(group, database, chosen, results)
+            if not options.report:
+                run(group, database, chosen, results)
         finally:
             record(group, taken, results)
 

@@ -1,9 +1,8 @@
 """Which mutants there are, and which of them a run looks at.
 
-In: modules and a seed.  Out: `Mutant`s, one for each place that an operator of cosmic-ray can change, in the order in
-which a sample takes them.
-Invariant: a mutant's name and rank depend on the seed and on what it changes (module, definition, line, operator), so
-that an edit elsewhere leaves the sample as it was.
+In: modules and a seed.  Out: `Mutant`s, one for each place that an operator of cosmic-ray can change.
+Invariant: a mutant's name depends on the seed and on what it changes (module, definition, line, operator) only, so that
+an edit elsewhere leaves the sample as it was.
 
 A place counts once, however many replacements its operator has: cosmic-ray knows eleven for each `+` and one for each
 `not`, and a sample over all of them would look at little but arithmetic.  Two kinds of places change nothing that a
@@ -32,12 +31,14 @@ IDENTITY = {"Is", "IsNot"}
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change; `rank` orders the sample."""
+    """One change.  Names are digests: their order is that of the sample."""
 
     name: str
-    rank: str
-    module: str
     spec: MutationSpec
+
+    @property
+    def module(self) -> str:
+        return str(self.spec.module_path.as_posix())
 
     @property
     def line(self) -> int:
@@ -70,10 +71,9 @@ def families() -> dict[str, list[str]]:
 
 
 def mutants(paths: Iterable[Path], seed: str) -> list[Mutant]:
-    """All mutants of these modules, in the order in which a sample takes them."""
+    """All mutants of these modules."""
     known = families()
-    found = [mutant for path in paths for mutant in _of_module(path, known, seed)]
-    return sorted(found, key=lambda mutant: mutant.rank)
+    return [mutant for path in paths for mutant in _of_module(path, known, seed)]
 
 
 def _of_module(path: Path, known: dict[str, list[str]], seed: str) -> Iterator[Mutant]:
@@ -96,7 +96,7 @@ def _of_module(path: Path, known: dict[str, list[str]], seed: str) -> Iterator[M
             digest = hashlib.sha256(f"{seed}|{what}|{alike[what]}".encode()).hexdigest()
             operator = operators[int(digest[-8:], 16) % len(operators)]
             spec = MutationSpec(path, operator, occurrence, start, end, definition_name=definition)
-            yield Mutant(digest[:12], digest, path.as_posix(), spec)
+            yield Mutant(digest[:12], spec)
 
 
 def _silent(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
