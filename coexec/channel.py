@@ -103,6 +103,11 @@ class GraphThread:
         """How many frames have ended."""
         return self.control.view[COMPLETED]
 
+    @property
+    def published(self) -> int:
+        """How many frames were published."""
+        return self.control.view[PUBLISHED]
+
     def publish(self, frame: Words) -> int:
         """Queues a frame behind those published before; returns its number, from 1 on."""
         return int(self._functions.publish(self.control.address, frame.address))

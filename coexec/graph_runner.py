@@ -26,7 +26,7 @@ from coexec.sequence import CompiledCluster
 from coexec.symbolic import Case, Fetch, Goto, Output, ScalarValue, SymbolicGraph
 
 RUN_AHEAD = 1  # unfinished steps before the one that starts
-RUNNING, ENDED = 2, 3  # states of a frame
+IDLE, RUNNING, ENDED = 0, 2, 3  # states of a frame
 
 
 class NativeHandle:
@@ -136,11 +136,14 @@ class NativeRun:
         return tuple(handles)  # type: ignore[arg-type]
 
     def cancel(self) -> None:
+        view = self._frame.view
+        if self._number == 0 and view[STATE] != IDLE:  # an interrupt came when it had just been published
+            self._number = self.thread.published
         if self._number == 0:
             self._ended = True
         else:
             self.thread.cancel(self._frame.words)
-            if self._frame.view[STATE] == RUNNING:
+            if view[STATE] == RUNNING:
                 self.thread.wait_word(self._frame.words, STATE, ENDED)
         self._close()
         self._fed.clear()  # a frame still queued will be skipped unread
@@ -170,6 +173,11 @@ class NativeRun:
             self.thread.wait_completed(self._number)
         if not self.is_ended():
             raise GraphFailed("the graph's thread was stopped before the step had ended")
+
+    @property
+    def is_left(self) -> bool:
+        """Whether Python has finished or cancelled the step."""
+        return self._closed
 
     def is_over(self) -> bool:
         """Whether both sides have left the step: the frame may be used again."""
@@ -274,6 +282,9 @@ class NativeGraph:
 
     def start(self, *, lazy: bool = False) -> NativeRun:
         thread = channel.current()
+        for run in thread.unfinished:
+            if not run.is_left:  # its step was interrupted before it had a Python side
+                run.cancel()
         while len(thread.unfinished) > RUN_AHEAD or (thread.unfinished and thread.unfinished[0].is_ended()):
             thread.unfinished.popleft().wait_ended()
         if self._last is not None and self._last.thread is not thread:

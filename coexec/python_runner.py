@@ -63,7 +63,8 @@ class PythonRunner(Validator):
     """
 
     __slots__ = (
-        "attributes", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent", "shapes",
+        "attributes", "finished", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent",
+        "shapes",
         "stalls",
     )  # fmt: skip
 
@@ -74,6 +75,7 @@ class PythonRunner(Validator):
         self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
         self.shapes: dict[tuple[Dim, ...], tuple[int, ...]] = {}  # of this step, by the dimensions of the graph
         self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
+        self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.recorder: Recorder | None = None
         self.reason: str | None = None
@@ -264,7 +266,8 @@ class PythonRunner(Validator):
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.left_at = perf_counter()
-            self.run.cancel()
+            if not self.finished:
+                self.run.cancel()
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
@@ -329,11 +332,19 @@ class PythonRunner(Validator):
         self._let_go()
         return Outcome(news, None, len(self.path) >= len(self.left_to_python))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `end` or `abandon` has settled everything."""
+        return self.root is None
+
     def abandon(self) -> Trace:
         """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.
 
         Returns what there is of its trace.
         """
+        made = self.log.made
+        while self.recorder is None and made and made[-1].index >= len(self.path):
+            made.pop()  # of an operation that was interrupted: nobody has its outputs
         trace = self.leave("interrupted").end()
         self._let_go()
         return trace
@@ -355,6 +366,7 @@ class PythonRunner(Validator):
                 unknown.append((value, promise))
         self._fill_all(unknown)
         handles = self.run.finish([promise.source.output for _, promise in owed])
+        self.finished = True
         for (_, promise), handle in zip(owed, handles, strict=True):
             promise.settle(handle)
         for value, promise in unknown:

@@ -123,6 +123,15 @@ class ReferenceRun:
             self._feeds.clear()
             self._changed.notify_all()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
+
+    @property
+    def is_left(self) -> bool:
+        """Whether Python has finished or cancelled the step."""
+        return self._cancelled or self._handles is not None
+
     def times(self) -> RunTimes:
         return RunTimes(self._run_s, self._stall_s, self._begin_s, self._end_s)
 
@@ -155,10 +164,10 @@ class ReferenceRun:
         Not earlier: a further round of a loop may replace what is there.
         """
         for output, handle in (self._handles or {}).items():
-            if self._error is None:
+            if output in self._results and self._error is None:
                 handle.put(_filled(self._results[output]))
             else:
-                handle.fail(self._error)
+                handle.fail(self._error or _Cancelled())
         self._results.clear()
 
     def _block(self, number: int) -> int | None:
@@ -264,13 +273,18 @@ class ReferenceGraph:
         self._thread: threading.Thread | None = None
 
     def start(self, *, lazy: bool = False) -> ReferenceRun:
+        for run in self._unfinished:
+            if not run.is_left:  # its step was interrupted before it had a Python side
+                run.cancel()
         while len(self._unfinished) > RUN_AHEAD:
-            self._unfinished.popleft().ended.wait()
+            run = self._unfinished.popleft()
+            if not run.is_cancelled:  # perhaps never begun
+                run.ended.wait()
         run = self._make_run(lazy)
         self._unfinished.append(run)
         with self._lock:
             self._waiting.append(run)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # not begun where an interrupt came between
                 self._thread = threading.Thread(target=self._work, name="coexec reference graph", daemon=True)
                 self._thread.start()
         return run

@@ -82,6 +82,7 @@ class Session:
         self.compiled: CompiledGraph | None = None
         self._next: Future[Rebuilt] | None = None
         self._phase = Phase.TRACE
+        self._changing = False  # traces or graph are between two states: True afterwards only if interrupted there
         self._long_loops: set[Place] = set()
         self._quiet = 0
         self._quiet_needed = 1
@@ -121,6 +122,8 @@ class Session:
         self.report.steps += 1
         if config.mode == "eager":
             return self._eager(function, args, kwargs)
+        if self._changing:  # an interrupt came while traces or graph were being changed
+            self._start_again()
         self._enter()
         if self.phase is Phase.TRACE:
             return self._trace(function, args, kwargs)
@@ -143,7 +146,9 @@ class Session:
     def _enter(self) -> None:
         """Takes the next graph into use if it is ready."""
         if self._next is not None and (self._next.done() or self.numerics == "reproducible"):
+            self._changing = True
             self._take_next()
+            self._changing = False
 
     def _trace(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         recorder = make_recorder(sys._getframe(), StepLog(), self.traces, Trace(), [])
@@ -179,20 +184,24 @@ class Session:
         started = perf_counter()
         local.observer = runner
         try:
-            result = function(*args, **kwargs)
-        except Exception:
-            local.observer = None
+            try:
+                result = function(*args, **kwargs)
+            except Exception:
+                local.observer = None
+                self._conclude(runner.end())
+                raise
+            finally:
+                local.observer = None
+                self._account(runner, begin, started)
             self._conclude(runner.end())
+            return result
+        except Exception:
             raise
-        except BaseException:
+        except BaseException:  # the program's own, or an interrupt of anything above
             local.observer = None
-            self._break_off(runner.abandon())
+            if not runner.is_over:
+                self._break_off(runner.abandon())
             raise
-        finally:
-            local.observer = None
-            self._account(runner, begin, started)
-        self._conclude(runner.end())
-        return result
 
     def _start(self, root: FrameType) -> PythonRunner:
         assert self.program is not None and self.compiled is not None
@@ -207,18 +216,25 @@ class Session:
 
         `before`: the version of the TraceGraph when the step began.
         """
+        self._changing = True
         try:
             self._learn_trace(trace, before)
         except Exception as error:  # a mistake of this package must not become one of the program
             self._fail(error)
+        self._changing = False
+
+    def _start_again(self) -> None:
+        """Forgets traces and graphs, but not what they taught about single places."""
+        self._close()
+        self._forget(self.traces.volatile, self.traces.folded)
+        self.report.phase = self.phase.value
 
     def _break_off(self, trace: Trace) -> None:
         """After an interrupted step: what it brought gets an end in the graph; a graph caught in a change goes."""
         if trace.follower is None or not trace.follower.has_news:
             return
         if trace.follower.is_broken:
-            self._close()
-            self._forget(self.traces.volatile, self.traces.folded)
+            self._start_again()
             return
         try:
             trace.follower.finish()
@@ -266,10 +282,12 @@ class Session:
             report.traced_steps += 1
             self._tell(outcome.reason)
             self._futile += 1
+        self._changing = True
         try:
             self._learn_outcome(outcome)
         except Exception as error:  # as above
             self._fail(error)
+        self._changing = False
 
     def _learn_outcome(self, outcome: Outcome) -> None:
         if outcome.trace is not None and not self._merge(outcome.trace):
