@@ -28,7 +28,7 @@ from benchmarks.kernels.serve import MARK
 
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
-PATIENCE = 120.0  # seconds for one answer (a compilation, a comparison); a side that takes longer has failed the case
+PATIENCE = 90.0  # seconds for one answer (a compilation, a comparison); a side that takes longer has failed the case
 LARGE_VISITS = 3  # how often a side gets its turn with arrays that only one side may hold
 
 _THREAD_VARIABLES = (

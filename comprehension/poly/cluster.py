@@ -36,6 +36,7 @@ from comprehension.poly.scop import Scop, ScopAccess, ScopRole
 ENOUGH_PARALLEL = 8  # iterations of shared parallel loops that a fusion must keep, if there were as many
 SERIAL_WORK = 20_000  # instances below which nobody misses a parallel loop
 CHAINED_WORK = 30_000  # instances that an iteration of shared loops leaves to a register tile at least
+CHAINED_REUSE = 16  # how often such an iteration uses each element of an operand at least: it may be packed there
 MOST_LISTED = 6  # statements that a reason names
 
 
@@ -202,12 +203,24 @@ class Fuser:
         return []
 
     def _keeps_tile(self, nest: Nest, shared: Sequence[tuple[Member, Member]]) -> bool:
-        """Whether a contraction without its shared loops still is one, and long enough to be worth a tile."""
+        """Whether a contraction without its shared loops still is one, with enough to do and to use again."""
         if not self.is_contraction(nest):
             return True
         inner = Nest(_without(nest, shared), nest.children)
-        return self.is_contraction(inner) and self._work(nest) >= CHAINED_WORK * prod(
-            self._extent(a) for a, _ in shared
+        if self._work(nest) < CHAINED_WORK * prod(self._extent(a) for a, _ in shared):
+            return False
+        contractions = [name for name in nest.statements() if self._reuses(name, nest)]
+        members = [member for pair in shared for member in pair]
+        return self.is_contraction(inner) and all(self._reuse(name, members) >= CHAINED_REUSE for name in contractions)
+
+    def _reuse(self, name: str, members: Sequence[Member]) -> int:
+        """How often one iteration of the members uses an element of the operand that it uses least."""
+        statement = self.scop.statement(name)
+        still = {dim for member in members for other, dim in member.dims if other == name}
+        moving = [d for d in range(len(statement.dims)) if d not in still]
+        return min(
+            prod(self.extents.extent(name, d) for d in moving if not self._uses(read, d))
+            for read in statement.reads[:-1]
         )
 
     def _held(self, first: Nest, second: Nest, shared: Sequence[tuple[Member, Member]]) -> int:

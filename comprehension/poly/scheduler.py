@@ -45,7 +45,8 @@ def schedule(
     reordering = patterns if math == "fast" else None
     units = [unit_nest(source, scop, dependences, reordering) for source in scop.program.statements]
     context = scop.context.get_ctx()
-    fuser = Fuser(scop, dependences, extents, options.fusion, machine.l2_bytes // 2)
+    near = 0 if options.vectorize is False else machine.l2_bytes // 2  # plain loops have no register tiles to feed
+    fuser = Fuser(scop, dependences, extents, options.fusion, near)
     try:
         nests = isl.bounded(context, BUDGET, lambda: _clusters(units, fuser))
     except isl.OutOfBudget as spent:

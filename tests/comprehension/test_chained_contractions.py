@@ -72,6 +72,7 @@ def test_no_batch_loop_is_shared_that_leaves_workers_idle() -> None:
 @pytest.fixture(autouse=True)
 def any_work_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CHAINED_WORK", 0)  # small sizes: interpreted
+    monkeypatch.setattr(cluster, "CHAINED_REUSE", 1)
 
 
 SIZES = st.integers(1, 9)

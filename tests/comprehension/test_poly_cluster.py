@@ -82,6 +82,7 @@ def test_products_in_a_row_share_a_loop_that_keeps_the_intermediate_near(
     monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], math: Math
 ) -> None:
     monkeypatch.setattr(cluster, "CHAINED_WORK", 1)
+    monkeypatch.setattr(cluster, "CHAINED_REUSE", 2)
     program = programs.chained_matmuls(*sizes)
     intermediate = 4 * sizes[1] * sizes[2]
     near = compile_program(program, math, machine=replace(AVX512, l2_bytes=2 * intermediate))
@@ -99,6 +100,14 @@ def test_a_shared_loop_leaves_each_product_its_accumulators(monkeypatch: pytest.
     kernel = compile_program(programs.chained_matmuls(16, 24, 32, 8, 32), machine=replace(AVX512, l2_bytes=6144))
     held = {(b.name, b.space) for b in kernel.buffers if b.promoted_from in ("T", "C")}
     assert {("T_local", ir.Space.SCRATCH), ("T_tile", ir.Space.REGISTER), ("C_tile", ir.Space.REGISTER)} <= held
+
+
+def test_a_loop_that_a_product_uses_its_operand_over_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T(b,i,j) = A B and C = T D: of each b only two rows of T are left to use D again."""
+    monkeypatch.setattr(cluster, "CHAINED_WORK", 1)
+    few, many = (programs.chained_matmuls(64, rows, 32, 8, 32) for rows in (2, 24))
+    assert len(compile_program(few, machine=replace(AVX512, l2_bytes=6144)).stages) == 2
+    assert len(compile_program(many, machine=replace(AVX512, l2_bytes=6144)).stages) == 1
 
 
 def test_strict_keeps_reductions_in_order() -> None:
