@@ -74,7 +74,9 @@ def assert_equivalent(
     """
     compare = compare or assert_same
     with _generators_kept():
+        seed_all(seed)  # `make` may draw too
         expected = list(run(make(), steps, lag, seed))
+        seed_all(seed)
         step = wrap(make())
         seen = run(step, steps, lag, seed, partial(trouble, step) if trouble is not None else _no_trouble)
         for left, right in zip(expected, seen, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import types
 import weakref
 from collections import deque
@@ -24,6 +25,11 @@ from minitensor import random as tensor_random
 from minitensor.tensor import Tensor
 
 MakeStep = Callable[[], Callable[[int], Any]]  # fresh state and a step that takes the number of the step
+# Whose objects are how things are done, not what a program has: kernels, compilers, locks, rules of operators.
+_MACHINERY = re.compile(
+    r"(comprehension|coexec|llvmlite|numba|_?ctypes|_thread|threading"
+    r"|minitensor\.(autograd|dispatch|operators|ops|tape|value))(\.|$)"
+)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, PurePath)
 
 
@@ -185,13 +191,16 @@ class _Walk:
                 self.found[path] = "alive" if x() is not None else "dead"
             case type() | types.ModuleType():
                 pass
+            case _ if _MACHINERY.match(type(x).__module__):
+                pass
             case _:
                 for name, part in _attributes(x):
                     self.visit(part, f"{path}.{name}")
 
 
 def _attributes(x: Any) -> Iterator[tuple[str, Any]]:
-    yield from list(getattr(x, "__dict__", {}).items())
+    own = getattr(x, "__dict__", None)
+    yield from list(own.items()) if isinstance(own, dict) else ()
     for cls in type(x).__mro__:
         for name in _slots(cls):
             if hasattr(x, name) and not name.startswith("__"):

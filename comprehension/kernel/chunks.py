@@ -10,7 +10,7 @@
 
 In: a stage, the sites of its kernel.  Out: the stages that it becomes.
 Invariant: chunks are cut by sizes alone, and combined in order: the result does not depend on the number of workers.
-What a reduction reads has been written by an earlier stage; no register lives from one stage to the next.
+What a reduction reads has been written by an earlier stage; no register or scratch lives from one stage to the next.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Cutter:
     def _may_go_first(self, site: Site) -> bool:
         """Whether the loop's chunks can run before all that stands before it in the stage, or that can be cut off."""
         reads = _touched([site.loop]) - site.names
-        if reads & self._registers or any(True for _ in nodes_of(site.loop, ir.Local)):
+        if reads & self._private or any(True for _ in nodes_of(site.loop, ir.Local)):
             return False
         known = self.chunks[-1][0].loop if self.chunks else site.loop
         alike = (known.lower, known.upper, known.step) == (site.loop.lower, site.loop.upper, site.loop.step)
@@ -78,10 +78,10 @@ class _Cutter:
         return self._cut(site) and not reads & _written(self.later)
 
     def _cut(self, site: Site) -> bool:
-        """Makes stages of all that stands before the site's accumulator is set, if no register lives across."""
+        """Makes stages of all that stands before the site's accumulator is set, if nothing private lives across."""
         start = next((i for i, node in enumerate(self.later) if site.names & _touched([node])), len(self.later))
         head, tail = self.later[:start], self.later[start:]
-        across = _touched(head) & _touched([*tail, site.loop]) & self._registers
+        across = _touched(head) & _touched([*tail, site.loop]) & self._private
         if across or any(True for _ in nodes_of(tuple(head), ir.Define)):
             return False
         if self.chunks:
@@ -92,8 +92,10 @@ class _Cutter:
         return True
 
     @property
-    def _registers(self) -> set[str]:
-        return {buffer.name for buffer in self.sites.kernel.buffers if buffer.space is ir.Space.REGISTER}
+    def _private(self) -> set[str]:
+        """What a worker has to itself: accumulators, panels, boxes."""
+        own = (ir.Space.REGISTER, ir.Space.SCRATCH)
+        return {buffer.name for buffer in self.sites.kernel.buffers if buffer.space in own}
 
     def _chunked(self, site: Site) -> Nodes:
         """Notes the site's chunks; what stands in its place."""

@@ -10,7 +10,7 @@ import numpy as np
 import coexec
 import comprehension as tc
 import minitensor as mt
-from coexec.testing import assert_equivalent
+from coexec.testing import assert_equivalent, assert_same
 
 GATE = """
 def gate(float(N, M) X, float(M) b, float slope) -> (Y) { Y(i, j) = max(slope * (X(i, j) + b(j)), X(i, j) + b(j)) }
@@ -24,7 +24,10 @@ def gate_grad(float(N, M) X, float(M) b, float slope, float(N, M) d_Y) -> (d_X, 
 
 
 def close(expected: Any, seen: Any, what: str) -> None:
-    np.testing.assert_allclose(np.asarray(seen), np.asarray(expected), rtol=1e-5, atol=1e-6, err_msg=what)
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6, err_msg=what)
+    else:
+        assert_same(expected, seen, what)
 
 
 def training(rows: Callable[[int], int] = lambda i: 16) -> Callable[[], Callable[[int], Any]]:
