@@ -13,6 +13,7 @@ ALL: dict[str, list[str]] = {
     "eager_baseline": [],
     "branchy": [],
     "sizes": [],
+    "symbolic": [],
     "launch_price": [],
     "compile_time": [],
     "digits": [],
