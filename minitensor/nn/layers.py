@@ -44,7 +44,34 @@ class Linear(Module):
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
 
 
-class Conv2d(Module):
+class _Convolution(Module):
+    """What convolutions and transposed ones have in common."""
+
+    weight: Parameter
+    bias: Parameter | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+    _inputs_first: bool = False  # in the weight
+
+    def _make(
+        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], groups: int, bias: bool
+    ) -> None:
+        """Weights and biases, uniform by the fan-in."""
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
+        first, second = (in_channels, out_channels) if self._inputs_first else (out_channels, in_channels)
+        shape = (first, second // groups, *_pair(kernel_size))
+        fan_in = prod(shape[1:])
+        self.weight = _uniform(shape, fan_in)
+        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self.groups = groups
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
+
+
+class Conv2d(_Convolution):
     """Cross-correlation of (N, C, H, W); weight (out_channels, in_channels / groups, KH, KW)."""
 
     def __init__(
@@ -58,15 +85,8 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
-        kernel = _pair(kernel_size)
-        shape = (out_channels, in_channels // groups, *kernel)
-        fan_in = prod(shape[1:])
-        self.weight = _uniform(shape, fan_in)
-        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self._make(in_channels, out_channels, kernel_size, groups, bias)
         self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
-        self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(
@@ -79,17 +99,16 @@ class Conv2d(Module):
             groups=self.groups,
         )
 
-    def extra_repr(self) -> str:
-        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
 
-
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """The transpose of Conv2d, which enlarges pictures; weight (in_channels, out_channels / groups, KH, KW).
 
     >>> import minitensor as mt
     >>> mt.nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(mt.ones((1, 8, 5, 5))).shape
     (1, 3, 10, 10)
     """
+
+    _inputs_first = True
 
     def __init__(
         self,
@@ -103,14 +122,9 @@ class ConvTranspose2d(Module):
         bias: bool = True,
         dilation: int | tuple[int, int] = 1,
     ) -> None:
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
-        shape = (in_channels, out_channels // groups, *_pair(kernel_size))
-        fan_in = prod(shape[1:])
-        self.weight = _uniform(shape, fan_in)
-        self.bias = _uniform((out_channels,), fan_in) if bias else None
-        self.stride, self.padding, self.output_padding = _pair(stride), _pair(padding), _pair(output_padding)
-        self.groups, self.dilation = groups, _pair(dilation)
+        self._make(in_channels, out_channels, kernel_size, groups, bias)
+        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
+        self.output_padding = _pair(output_padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
@@ -123,9 +137,6 @@ class ConvTranspose2d(Module):
             groups=self.groups,
             dilation=self.dilation,
         )
-
-    def extra_repr(self) -> str:
-        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
 
 
 class BatchNorm2d(Module):
