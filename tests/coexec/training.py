@@ -172,7 +172,7 @@ def scheduler_and_warm_restart() -> Step:
 
 def training_and_evaluation_in_turns() -> Step:
     """Batch norm's running statistics and dropout's draws, in training steps only."""
-    norm, drop = mt.nn.BatchNorm1d(3) if hasattr(mt.nn, "BatchNorm1d") else mt.nn.BatchNorm2d(3), mt.nn.Dropout(0.5)
+    norm, drop = mt.nn.BatchNorm2d(3), mt.nn.Dropout(0.5)
 
     def step(i: int) -> Any:
         training = i % 4 != 3
@@ -280,7 +280,7 @@ def labels_and_losses() -> Step:
         labels = mt.asarray(np.arange(4) % 3)
         guess = mt.argmax(logits, axis=1)
         correct[0] += int((guess == labels).sum())
-        return F.one_hot(labels, 3) if hasattr(F, "one_hot") else guess * 2, correct[0], logits[mt.arange(4), labels]
+        return F.one_hot(labels, 3), correct[0], logits[mt.arange(4), labels]
 
     return step
 
