@@ -35,7 +35,6 @@ from comprehension.stages import (
     dependences_text,
     describe_cpu,
     describe_cuda,
-    divide_sums,
     draw,
     find_order,
     infer_ranges,
@@ -48,6 +47,7 @@ from comprehension.stages import (
     print_cpu,
     print_cuda,
     prove,
+    regroup_reductions,
     scop_text,
     set_versions,
     split_tiles,
@@ -67,7 +67,7 @@ FRONT: tuple[Stage, ...] = (
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
 _BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
-_DIVIDE = Stage("divide", divide_sums, SCHEDULE, lambda c: f"{c.tree}\n")
+_DIVIDE = Stage("divide", regroup_reductions, SCHEDULE, lambda c: f"{c.tree}\n")
 _PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before accesses are placed: what is loaded once a body is then known.
 _UNROLL = Stage("unroll", unroll_loops)

@@ -185,8 +185,10 @@ def mind_caches(c: Compilation) -> None:
     c._kernel, c.locality = placed.kernel, placed.notes
 
 
-def divide_sums(c: Compilation) -> None:
-    """Long reductions in blocks, and in chunks that workers share, where their order is free."""
+def regroup_reductions(c: Compilation) -> None:
+    """Reductions whose order is free: long ones in blocks, and in chunks that workers share; extrema of sliding windows
+    from those of smaller ones.
+    """
     if c.request.math == "fast":
         divided = divide_reductions(c.kernel, typical_sizes(c.program))
         folded = fold_windows(divided.kernel)
