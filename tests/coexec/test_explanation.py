@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 from graphs import GraphBuilder
+from html_page import Page
 from hypothesis import given
 from op_programs import OpProgram, op_programs
 from programs import data
-from test_report import HOSTILE, Page
+from test_report import HOSTILE
 
 import coexec
 import minitensor as mt
@@ -188,7 +189,7 @@ def test_drawings_have_the_users_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(explained("reference", monkeypatch).page())
     shown = "".join(page.content)
-    assert {"svg", "table", "pre"} <= page.elements and not page.elements & {"script", "img"}
+    assert {"svg", "table", "pre"} <= page.kinds and not page.kinds & {"script", "img"}
     for text in ("2 of 5 steps co-executed", "hidden = mt.exp(hidden)", "feed 0: float32[2, 4]"):
         assert text in shown
 
@@ -223,7 +224,7 @@ def test_users_texts_are_escaped_in_drawings_and_pages(tmp_path: Path) -> None:
     compiled: Any = Compiled()
     compiled.graph = graph
     page = Page(explanation_of(Report(HOSTILE), TraceGraph(), compiled).page())
-    assert not page.elements & {"script", "img", "b"}
+    assert not page.kinds & {"script", "img", "b"}
     assert "<script>" in "".join(page.content)
     ElementTree.fromstring(draw_traces(TraceGraph()))
 

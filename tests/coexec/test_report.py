@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from html_page import Page
 from programs import data
 
 import coexec
@@ -121,41 +121,14 @@ def test_who_waits_is_told_with_what_for() -> None:
     assert report.remarks() == ["the graph waits 75% of its time for Python"]
 
 
-class Page(HTMLParser):
-    """The elements and the text that a browser would see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: set[str] = set()
-        self.content: list[str] = []
-        self.opened: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.opened == [], "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add(tag)
-        if tag != "meta":
-            self.opened.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.opened.pop() == tag
-
-    def handle_data(self, text: str) -> None:
-        self.content.append(text)
-
-
 def test_the_page_is_whole_and_escapes_what_is_the_users() -> None:
     events = [Event(1, "python", HOSTILE, 0.0, 1.0, HOSTILE), Event(1, "graph", HOSTILE, 0.5, 1.0, HOSTILE)]
     report = Report(HOSTILE, reasons=[HOSTILE], left_to_python={HOSTILE: HOSTILE}, waits={HOSTILE: 1.0}, events=events)
     page = Page(report.page())
-    assert not page.elements & {"script", "img"}
+    assert not page.kinds & {"script", "img"}
     shown = "".join(page.content)
     assert shown.count("<script>") >= 6 and "\x00" not in shown
-    assert Page(report._repr_html_()).elements < page.elements
+    assert Page(report._repr_html_()).kinds < page.kinds
 
 
 def test_the_page_shows_numbers_reasons_and_both_runners() -> None:
@@ -164,7 +137,7 @@ def test_the_page_shows_numbers_reasons_and_both_runners() -> None:
     shown = "".join(page.content)
     for text in (f"{report.gain:.2f} × as fast", "3 of 6 steps co-executed", "fallbacks: 1", report.reasons[0]):
         assert text in shown
-    assert {"svg", "table", "details"} <= page.elements
+    assert {"svg", "table", "details"} <= page.kinds
 
 
 # --- the trace ------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,37 +36,6 @@ def softmax(float(N, M) X) -> (Y) {
     Y(i, j) = E(i, j) / total(i)
 }
 """
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements, their attributes, the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.content: list[str] = []
-        self.opened: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.opened == [], "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.opened.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.opened.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.content.append(data)
 
 
 def assert_self_contained(text: str) -> Page:
