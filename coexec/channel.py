@@ -216,6 +216,15 @@ def close() -> None:
     _all.clear()
 
 
+def _finish_before_fork() -> None:
+    """Steps that Python has left are run to their end: the child has no thread that could, and reads their results."""
+    for thread in list(_all):
+        for run in tuple(thread.unfinished):
+            if not run.is_left:  # Python is inside of it: it ends where Python goes on
+                break
+            thread.wait_completed(run.number)
+
+
 def _forget_after_fork() -> None:
     """A fork copies control blocks but no thread: the child starts its own, and waits for none of the others."""
     global _local
@@ -226,5 +235,5 @@ def _forget_after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    os.register_at_fork(before=_finish_before_fork, after_in_child=_forget_after_fork)
 atexit.register(close)

@@ -175,6 +175,11 @@ class NativeRun:
             raise GraphFailed("the graph's thread was stopped before the step had ended")
 
     @property
+    def number(self) -> int:
+        """Its place among the frames of its thread, from 1 on; 0 while it is not published."""
+        return self._number
+
+    @property
     def is_left(self) -> bool:
         """Whether Python has finished or cancelled the step."""
         return self._closed

@@ -209,6 +209,14 @@ class PythonRunner(Validator):
         Of borrowed memory the copy is what is bound: used again later in the step, it may have other contents.
         """
         self.bound[slot] = x
+        try:
+            self._send(slot, x)
+        except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
+            self.bound[slot] = None
+            self.leave(f"a feed failed ({type(error).__name__}: {error}) at {users_line()}")
+            raise
+
+    def _send(self, slot: int, x: Value | ScalarValue) -> None:
         if not isinstance(x, Value):
             self.sent[slot] = x
             self.run.feed(slot, x)
