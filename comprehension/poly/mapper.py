@@ -8,7 +8,7 @@ dependence) and is proved again on the kernel by the certificate.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from comprehension.poly import isl
@@ -59,6 +59,7 @@ class Mapper:
     promoted: set[str] = field(default_factory=set)
     homes: set[str] = field(default_factory=set)  # of these, what an outer loop keeps in scratch
     packed: dict[str, int] = field(default_factory=dict)  # how many panels each tensor has
+    tiled: dict[str, int] = field(default_factory=dict)  # how many register tiles
     _order_of_tensors: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -203,8 +204,11 @@ class Mapper:
         for tensor in self._touched(names):
             held = None
             if boxed and self._is_shared(tensor, names, in_rows=len(axes) > 1):
-                held = register_tile(tensor, node, names, outer, axes, self.scop, self.model.patterns)
+                held = register_tile(
+                    tensor, node, names, outer, axes, self.scop, self.model.patterns, _suffix(self.tiled, tensor)
+                )
             if held is not None:
+                self.tiled[tensor] = self.tiled.get(tensor, 0) + 1
                 tiles.append(held)
             elif tensor in private and (box := private_box(tensor, node, self.scop)) is not None:
                 boxes.append(box)
@@ -253,9 +257,8 @@ class Mapper:
         )
         if written:
             return None
-        number = self.packed.get(operand.tensor, 0) + 1
-        self.packed[operand.tensor] = number
-        suffix = "" if number == 1 else f"_{number}"
+        suffix = _suffix(self.packed, operand.tensor)
+        self.packed[operand.tensor] = self.packed.get(operand.tensor, 0) + 1
         return pack(node, plan.statement, operand, extent, self._lower(member), self.scop, suffix)
 
     def _packed(self, node: isl.ScheduleNode, packing: Packing | None) -> isl.ScheduleNode:
@@ -295,8 +298,8 @@ class Mapper:
         self.promoted.update(names)
         self.steps.extend(f"{p.tensor} stays in {p.space.value} {p.buffer}{list(p.extents)}" for p in promotions)
         name = f"promote {', '.join(names)}"
-        if name in self.decisions:  # in registers further in
-            name += " around"
+        while name in self.decisions:  # a box around tiles, or another tile
+            name += " again"
         return self._mark(node, name, PromoteMark(tuple(promotions)))
 
     def _split_reduction(self, node: isl.ScheduleNode, nest: Nest, plan: LanePlan) -> isl.ScheduleNode:
@@ -382,6 +385,12 @@ class Mapper:
         for part in parts:
             filters = filters.add(instances(part, self.scop))
         return filters
+
+
+def _suffix(made: Mapping[str, int], tensor: str) -> str:
+    """What tells the next buffer of a tensor from those made before."""
+    number = made.get(tensor, 0) + 1
+    return "" if number == 1 else f"_{number}"
 
 
 def _grouped(children: Sequence[Nest | str]) -> list[Nest | tuple[str, ...]]:

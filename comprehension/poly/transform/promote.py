@@ -134,21 +134,25 @@ def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegisterTile:
-    """A tensor held in registers over a tile, and what is copied in before and out after."""
+    """A tensor held in registers over a tile, and what is copied in before and out after.
+
+    `suffix` tells the tiles of one tensor apart where several nests have their own.
+    """
 
     promotion: Promotion
     points: tuple[CopyLoop, ...]
     copied_in: isl.Map | None
     copied_out: isl.Map | None
+    suffix: str = ""
 
     @property
     def copies(self) -> list[CopyStatement]:
         tensor, buffer = self.promotion.tensor, self.promotion.buffer
         found = []
         if self.copied_in is not None:
-            found.append(CopyStatement(f"load {tensor}", buffer, tensor, into_buffer=True))
+            found.append(CopyStatement(f"load {tensor}{self.suffix}", buffer, tensor, into_buffer=True))
         if self.copied_out is not None:
-            found.append(CopyStatement(f"store {tensor}", buffer, tensor, into_buffer=False))
+            found.append(CopyStatement(f"store {tensor}{self.suffix}", buffer, tensor, into_buffer=False))
         return found
 
     def graft(self, node: isl.ScheduleNode) -> isl.ScheduleNode:
@@ -177,6 +181,7 @@ def register_tile(
     tile: Sequence[TileAxis],
     scop: Scop,
     patterns: AccessPatterns,
+    suffix: str = "",
 ) -> RegisterTile | None:
     """A register buffer over the tile's axes, if each tile point touches exactly one element of the tensor.
 
@@ -194,10 +199,10 @@ def register_tile(
     extents = [1] * len(first.subscripts)
     for axis, of_tile in zip(kept, tile, strict=True):
         extents[axis] = of_tile.extent
-    copies = {f"load {tensor}", f"store {tensor}"}
+    copies = {f"load {tensor}{suffix}", f"store {tensor}{suffix}"}
     promotion = Promotion(
         tensor,
-        f"{tensor}_tile",
+        f"{tensor}_tile{suffix}",
         Space.REGISTER,
         (isl.Aff.zero_on_domain(isl.LocalSpace.from_space(touched.get_space().domain())),) * len(extents),
         tuple(extents),
@@ -211,7 +216,7 @@ def register_tile(
     if not reads_before_writing(accesses, members, scop):
         copied_in = _beyond(copied_in, footprint(node, [scop.statement(accesses[0].statement).write]))
     copied_out = None if stays and copied_in is None else footprint(node, writes)
-    return RegisterTile(promotion, points, copied_in, copied_out)
+    return RegisterTile(promotion, points, copied_in, copied_out, suffix)
 
 
 def _beyond(touched: isl.Map | None, first: isl.Map | None) -> isl.Map | None:
