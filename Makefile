@@ -31,7 +31,7 @@ check: $(VENV)/.installed  ## ruff, mypy --strict, import rules, the examples in
 	$(BIN)/ruff format --check --diff . >/dev/null || { echo "run: $(BIN)/ruff format ."; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(RUN) -m pytest -q -n $(JOBS) --doctest-modules --doctest-glob='*.md' -p no:cacheprovider comprehension minitensor coexec docs README.md
+	$(RUN) -m pytest -q -n $(JOBS) --hypothesis-profile ci --doctest-modules --doctest-glob='*.md' -p no:cacheprovider comprehension minitensor coexec docs README.md
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[docs]'
