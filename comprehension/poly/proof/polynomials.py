@@ -77,7 +77,7 @@ class Polynomials:
                     ("choice", self._found_condition(condition), self.found(then), self.found(otherwise))
                 )
             case ir.FromValue(value=value):
-                number = next((n for n, e in enumerate(self.values) if self.is_same(value, e)), None)
+                number = next((self.values.index(e) for e in self.values if self.is_same(value, e)), None)
                 return _atom(("value", number) if number is not None else ("foreign", id(value)))
         assert_never(expr)
 
@@ -141,9 +141,9 @@ class Polynomials:
                 return self._value(expr)
 
     def _value(self, expr: tree.Expr) -> Polynomial:
-        if expr not in self.values:
-            self.values.append(expr)
-        return _atom(("value", self.values.index(expr)))
+        if all(known is not expr for known in self.values):
+            self.values.append(expr)  # beside its equals: each read of one text is an access of its own
+        return _atom(("value", self.values.index(expr)))  # the number of the first equal one
 
     def _meant_affine(self, expr: tree.Expr) -> Polynomial | None:
         function = function_of(expr, self.where)
