@@ -7,7 +7,9 @@ visible to whoever sees it return (`settle` stands before).
 Only whole lines may be written so: parts of one are flushed as parts as soon as a load needs the buffer that
 collects them, at many times the price.  Where a row begins at a multiple of 64 bytes, whole vectors are whole lines.
 Elsewhere (NumPy's large arrays begin 16 bytes past one) a line is put together from the two vectors that meet in it,
-where the processor can: rows come in order, so the last vector of one tile meets the first of the next.
+where the processor can.  A single row's tiles come in order, so the last vector of one meets the first of the next.
+Tiles of several rows (transpositions) come back to their rows after they went through many others: there a table
+has places for `ROWS` rows, found by address; a tile that comes to a place that others took writes out what waits there.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import signature
 
 from comprehension.codegen.extension import intrinsic, literal_intrinsic
@@ -30,7 +33,9 @@ from comprehension.codegen.target import has
 from comprehension.codegen.tile import Reader, TileType
 
 LINE, WORD = 64, 4  # bytes
+ROWS = 1024  # that wait for the rest of a line: 72 KiB, which the second cache keeps
 WORDS = LINE // WORD
+_LINE_TYPE = ir.VectorType(I32, WORDS)
 
 
 @literal_intrinsic
@@ -41,46 +46,71 @@ def stream(
     shape, arguments = typed_store(region, target, row_stride, lane_stride, value)
     contiguous = isinstance(shape, TileType) and shape.by_lanes and literal(lane_stride) == 1
     whole = contiguous and shape.lanes * target.bytes % LINE == 0
+    apart = (literal(row_stride) or 0) * target.bytes
+    alike = whole and (shape.height == 1 or (apart > 0 and apart % LINE == 0))  # rows begin as the first one does
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         region_value, base, start, row_step, lane_step, data = args
         place = place_at(builder, start, row_stride, lane_stride, (row_step, lane_step))
         memory, mask = Memory(builder, target, base), Mask(builder, region, region_value)
         reader = Reader(builder, types.unliteral(value), data)
-        if whole and mask.is_trivial:
-            for row in range(shape.height):
-                _stream_row(builder, shape, reader, memory, place, row)
-        else:
+        if not whole or not mask.is_trivial:
             emit_store(builder, shape, reader, memory, place, mask)
+            return context.get_dummy_value()
+        rows = [_Row.of(shape, reader, memory, place, row) for row in range(shape.height)]
+        if alike:
+            _stream_rows(builder, memory, rows, apart)
+        else:
+            for row in rows:
+                _stream_rows(builder, memory, [row], None)
         return context.get_dummy_value()
 
     return signature(types.none, *arguments), generate
 
 
-def _stream_row(builder: ir.IRBuilder, shape: TileType, value: Reader, memory: Memory, place: Place, row: int) -> None:
-    """One row of a tile: as lines where it begins with one; else put together, or, one of several rows, as always."""
-    vectors = [value.at(row, chunk, shape.chunk).value for chunk in range(shape.chunks)]
-    addresses = [memory.address(place.of(row, chunk * shape.chunk)) for chunk in range(shape.chunks)]
-    number = builder.ptrtoint(addresses[0], I64)
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a tile: its vectors, and where they belong."""
+
+    vectors: list[ir.Value]
+    addresses: list[ir.Value]
+
+    @classmethod
+    def of(cls, shape: TileType, value: Reader, memory: Memory, place: Place, row: int) -> _Row:
+        return cls(
+            [value.at(row, chunk, shape.chunk).value for chunk in range(shape.chunks)],
+            [memory.address(place.of(row, chunk * shape.chunk)) for chunk in range(shape.chunks)],
+        )
+
+
+def _stream_rows(builder: ir.IRBuilder, memory: Memory, rows: Sequence[_Row], apart: int | None) -> None:
+    """Rows of a tile that begin alike: as lines where they begin with one; else put together at a seam, or as always.
+
+    `apart`: bytes from row to row; None where a row finds no seam.
+    """
+    number = builder.ptrtoint(rows[0].addresses[0], I64)
     with builder.if_else(_divides(builder, LINE, number), likely=True) as (begins, within):
         with begins:
-            for address, vector in zip(addresses, vectors, strict=True):
-                memory.write_around(address, vector)
+            for row in rows:
+                for address, vector in zip(row.addresses, row.vectors, strict=True):
+                    memory.write_around(address, vector)
         with within:
-            lines = _as_lines(builder, [memory.to_memory(vector) for vector in vectors])
-            if shape.height > 1 or lines is None or not has("avx512f"):
-                _write(memory, addresses, vectors)
+            lines = [_as_lines(builder, [memory.to_memory(vector) for vector in row.vectors]) for row in rows]
+            known = [each for each in lines if each is not None]
+            if apart is None or len(known) < len(rows) or not has("avx512f"):
+                _write(memory, rows)
             else:
                 with builder.if_else(_divides(builder, WORD, number), likely=True) as (words, odd):
                     with words:
-                        _seam_of(builder, memory.buffer.scope).put(builder, number, lines)
+                        _seams_of(builder, memory.buffer.scope, len(rows), apart).put(builder, number, known)
                     with odd:
-                        _write(memory, addresses, vectors)
+                        _write(memory, rows)
 
 
-def _write(memory: Memory, addresses: Sequence[ir.Value], vectors: Sequence[ir.Value]) -> None:
-    for address, vector in zip(addresses, vectors, strict=True):
-        memory.write(address, vector)
+def _write(memory: Memory, rows: Sequence[_Row]) -> None:
+    for row in rows:
+        for address, vector in zip(row.addresses, row.vectors, strict=True):
+            memory.write(address, vector)
 
 
 def _divides(builder: ir.IRBuilder, size: int, number: ir.Value) -> ir.Value:
@@ -109,44 +139,118 @@ def _element_bytes(element: ir.Type) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Seam:
-    """What a function has written of one buffer so far: all before `end` but the part of a line that ends there.
+    """What a function has written of a tile's rows so far: all before `end` but the part of a line that ends there.
 
-    That part is the end of the vector `last`; `end` is 0 where there is none.
+    `end` is the first row's (0: nothing was written), the others' lie `apart` bytes apart.  The part is the end of a
+    vector: `last` has one for each row.
     """
 
     last: ir.Value
     end: ir.Value
+    height: int
+    apart: int
 
-    def put(self, builder: ir.IRBuilder, start: ir.Value, vectors: Sequence[ir.Value]) -> None:
-        """Vectors that belong at address `start`: lines are put together from two that meet in them."""
+    def put(self, builder: ir.IRBuilder, start: ir.Value, rows: Sequence[Sequence[ir.Value]]) -> None:
+        """Rows of vectors that belong at `start`: lines are put together from two that meet in them."""
         low = builder.and_(start, ir.Constant(I64, LINE - 1))
-        first = builder.sub(start, low)
         words = builder.trunc(builder.lshr(low, ir.Constant(I64, 2)), I32)
         taken = builder.sub(ir.Constant(I32, WORDS), words)  # of the later of two vectors
         order = builder.add(splat(builder, taken, WORDS), constant_vector(I32, range(WORDS)))
-        before = builder.load(self.last)
-        with builder.if_else(builder.icmp_unsigned("==", builder.load(self.end), start), likely=True) as (on, anew):
+        goes_on = builder.icmp_unsigned("==", builder.load(self.end), start)
+        with builder.if_else(goes_on, likely=True) as (on, anew):
             with on:
-                _write_line(builder, first, _meeting(builder, before, order, vectors[0]))
+                for row, vectors in enumerate(rows):
+                    line = _meeting(builder, self._load(builder, row), order, vectors[0])
+                    _write_line(builder, self._beside(builder, builder.sub(start, low), row), line)
             with anew:
-                self.close(builder)
-                _write_part(builder, start, vectors[0], first_of(builder, builder.zext(taken, I64), WORDS))
-        for number, (one, other) in enumerate(itertools.pairwise(vectors), 1):
-            at = builder.add(first, ir.Constant(I64, number * LINE))
-            _write_line(builder, at, _meeting(builder, one, order, other))
-        builder.store(vectors[-1], self.last)
-        builder.store(builder.add(start, ir.Constant(I64, LINE * len(vectors))), self.end)
+                self._close(builder)
+                first = first_of(builder, builder.zext(taken, I64), WORDS)
+                for row, vectors in enumerate(rows):
+                    _write_part(builder, self._beside(builder, start, row), vectors[0], first)
+        for row, vectors in enumerate(rows):
+            at = self._beside(builder, builder.sub(start, low), row)
+            for one, other in itertools.pairwise(vectors):
+                at = builder.add(at, ir.Constant(I64, LINE))
+                _write_line(builder, at, _meeting(builder, one, order, other))
+            builder.store(vectors[-1], builder.gep(self.last, [ir.Constant(I64, row)]), align=LINE)
+        builder.store(builder.add(start, ir.Constant(I64, LINE * len(rows[0]))), self.end)
 
-    def close(self, builder: ir.IRBuilder) -> None:
-        """Writes the part of a line that is left."""
+    def _close(self, builder: ir.IRBuilder) -> None:
+        builder.call(_closing(builder.module, self.height, self.apart), [self.last, self.end])
+
+    def emit_close(self, builder: ir.IRBuilder) -> None:
+        """Writes the parts of lines that are left."""
         end = builder.load(self.end)
         low = builder.and_(end, ir.Constant(I64, LINE - 1))
         words = builder.lshr(low, ir.Constant(I64, 2))
         with builder.if_then(builder.icmp_unsigned("!=", end, ir.Constant(I64, 0)), likely=False):
-            missing = builder.sub(ir.Constant(I64, WORDS), words)
-            outside = first_of(builder, missing, WORDS)
+            outside = first_of(builder, builder.sub(ir.Constant(I64, WORDS), words), WORDS)
             inside = builder.xor(outside, ir.Constant(outside.type, [ir.Constant(ir.IntType(1), 1)] * WORDS))
-            _write_part(builder, builder.sub(end, ir.Constant(I64, LINE)), builder.load(self.last), inside)
+            line = builder.sub(end, ir.Constant(I64, LINE))
+            for row in range(self.height):
+                _write_part(builder, self._beside(builder, line, row), self._load(builder, row), inside)
+
+    def _load(self, builder: ir.IRBuilder, row: int) -> ir.Value:
+        return builder.load(builder.gep(self.last, [ir.Constant(I64, row)]), align=LINE)
+
+    def _beside(self, builder: ir.IRBuilder, address: ir.Value, row: int) -> ir.Value:
+        return builder.add(address, ir.Constant(I64, row * self.apart)) if row else address
+
+
+def _closing(module: ir.Module, height: int, apart: int) -> ir.Function:
+    """A function of the module that closes a seam: it is called rarely, from several places."""
+    name = f"close_seam_{height}_{apart}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    kind = ir.FunctionType(ir.VoidType(), [_LINE_TYPE.as_pointer(), I64.as_pointer()])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    last, end = function.args
+    _Seam(last, end, height, apart).emit_close(builder)
+    builder.ret_void()
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class _Seams:
+    """A function's seams of one buffer: one for single rows, or a table for tiles of several."""
+
+    last: ir.Value
+    end: ir.Value
+    height: int
+    apart: int
+
+    @property
+    def count(self) -> int:
+        return 1 if self.height == 1 else max(1, ROWS // self.height)
+
+    def put(self, builder: ir.IRBuilder, start: ir.Value, rows: Sequence[Sequence[ir.Value]]) -> None:
+        """Rows that begin at `start`; tiles one below the other have places side by side in the table."""
+        if self.count == 1:
+            number: ir.Value = ir.Constant(I64, 0)
+        else:
+            tile = builder.udiv(start, ir.Constant(I64, self.height * self.apart))
+            number = builder.urem(tile, ir.Constant(I64, self.count))
+        self._number(builder, number).put(builder, start, rows)
+
+    def _number(self, builder: ir.IRBuilder, number: ir.Value) -> _Seam:
+        last = builder.gep(self.last, [builder.mul(number, ir.Constant(I64, self.height))])
+        return _Seam(last, builder.gep(self.end, [number]), self.height, self.apart)
+
+    def clear(self, builder: ir.IRBuilder) -> None:
+        """Nothing waits anywhere."""
+        cgutils.memset(builder, self.end, ir.Constant(I64, self.count * I64.width // 8), 0)
+
+    def close(self, builder: ir.IRBuilder) -> None:
+        """Writes the parts of lines that are left at all seams."""
+        if self.count == 1:
+            self._number(builder, ir.Constant(I64, 0)).emit_close(builder)
+            return
+        with cgutils.for_range(builder, ir.Constant(I64, self.count)) as loop:
+            self._number(builder, loop.index).emit_close(builder)
 
 
 def _meeting(builder: ir.IRBuilder, one: ir.Value, order: ir.Value, other: ir.Value) -> ir.Value:
@@ -165,19 +269,22 @@ def _write_part(builder: ir.IRBuilder, address: ir.Value, words: ir.Value, mask:
     call_intrinsic(builder, f"llvm.masked.store.v{WORDS}i32.p0", ir.VoidType(), arguments)
 
 
-_SEAMS: WeakKeyDictionary[ir.Function, dict[int, _Seam]] = WeakKeyDictionary()
+_SEAMS: WeakKeyDictionary[ir.Function, dict[tuple[int, int, int], _Seams]] = WeakKeyDictionary()
 
 
-def _seam_of(builder: ir.IRBuilder, scope: int) -> _Seam:
-    """The function's own seam of a buffer, made at its head at first use."""
-    seams = _SEAMS.setdefault(builder.function, {})
-    if scope not in seams:
-        kind = ir.VectorType(I32, WORDS)
+def _seams_of(builder: ir.IRBuilder, scope: int, height: int, apart: int) -> _Seams:
+    """The function's own seams of a buffer, made at its head at first use."""
+    known = _SEAMS.setdefault(builder.function, {})
+    key = scope, height, apart if height > 1 else 0
+    if key not in known:
         with builder.goto_entry_block():
-            seams[scope] = seam = _Seam(builder.alloca(kind, name="last"), builder.alloca(I64, name="end"))
-            builder.store(ir.Constant(kind, None), seam.last)
-            builder.store(ir.Constant(I64, 0), seam.end)
-    return seams[scope]
+            rows = 1 if height == 1 else height * max(1, ROWS // height)
+            last = builder.alloca(_LINE_TYPE, ir.Constant(I64, rows), name="last")
+            last.align = LINE
+            end = builder.alloca(I64, ir.Constant(I64, rows // height), name="end")
+            known[key] = _Seams(last, end, height, key[2])
+            known[key].clear(builder)
+    return known[key]
 
 
 @intrinsic
@@ -185,8 +292,8 @@ def settle(typing_context: Any) -> Any:
     """Writes the parts of lines that are left, and waits until all that was streamed is visible to every core."""
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
-        for seam in _SEAMS.get(builder.function, {}).values():
-            seam.close(builder)
+        for seams in _SEAMS.get(builder.function, {}).values():
+            seams.close(builder)
         if builder.module.triple.startswith(("x86_64", "amd64", "i686")):
             call_intrinsic(builder, "llvm.x86.sse.sfence", ir.VoidType(), [])
         else:

@@ -163,6 +163,34 @@ def test_every_width_of_element_is_streamed(dtype: ir.ScalarType) -> None:
     assert "settle()" in native.source.text
 
 
+@pytest.mark.parametrize("tiles", [3, 64, 70])
+@pytest.mark.parametrize("past", [0, 16, 2])
+def test_rows_of_tiles_are_put_together_however_many_lie_between(tiles: int, past: int) -> None:
+    """A transposition by hand, down all rows and then across: 64 tiles of rows can wait for the rest of a line."""
+    i, j, c, r = (ir.Var(name) for name in "ijcr")
+    down, across = (ir.IntOp("+", ir.IntOp("*", ir.Int(16), outer), inner) for outer, inner in ((i, r), (j, c)))
+    value = ir.Load("X", (across, down), ir.ScalarType.FLOAT32)
+    store = ir.Store("Y", (down, across), value, ir.StoreRole.COPY, streaming=True)
+    tile = ir.Tile(ir.Axis("r", ir.Int(0), 16), ir.Axis("c", ir.Int(0), 16), (store,))
+    rows, columns = ir.Int(16 * tiles), ir.Int(48)
+    kernel = ir.Kernel(
+        "transpose",
+        (),
+        (),
+        (
+            ir.Buffer("X", ir.ScalarType.FLOAT32, (columns, rows), ir.Space.INPUT),
+            ir.Buffer("Y", ir.ScalarType.FLOAT32, (rows, columns), ir.Space.OUTPUT),
+        ),
+        (ir.Stage("s", (ir.Loop("i", ir.Int(0), ir.Int(tiles), (tile,)),), ir.Loop("j", ir.Int(0), ir.Int(3), ())),),
+    )
+    native = Native(kernel)
+    values = aligned((48, 16 * tiles), np.float32)
+    values[...] = np.arange(values.size).reshape(values.shape)
+    memory = native.bind({"X": values}, past=past)
+    assert native.run() == 0
+    np.testing.assert_array_equal(memory["Y"], values.T)
+
+
 def test_ragged_rows_are_walked_once() -> None:
     kernel, _ = marked(programs.pointwise_chain(5, 100, 3))
     assert len(streamed(kernel)) == 1
