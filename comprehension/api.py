@@ -23,6 +23,7 @@ from comprehension.jit.arrays import Array
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate
 from comprehension.jit.kernel import Kernel as Kernel
+from comprehension.jit.quick import Quick, error_of
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
 from comprehension.jit.targets import Wanted, take_targets
 from comprehension.kernel.size_text import text_of_tree
@@ -159,6 +160,7 @@ class Comprehension:
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self._by_arrays: dict[tuple[Any, ...], Kernel] = {}  # of plain calls: found without looking at specs
         self._by_specs: dict[tuple[Any, ...], Kernel] = {}  # of plain calls with other libraries' arrays
+        self._quick = Quick()
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
@@ -168,6 +170,16 @@ class Comprehension:
 
         Raises ComprehensionError for arguments that do not fit, CompilationError where no kernel came about.
         """
+        call = self._quick.call
+        found = call(*inputs, out)
+        if found is None:
+            return self._call_slowly(inputs, out)
+        if type(found) is bytes:
+            raise error_of(call, found)
+        return found
+
+    def _call_slowly(self, inputs: tuple[Any, ...], out: Any) -> Any:
+        """Finds or compiles the kernel; lets later calls with arguments like these go straight to it."""
         key = tuple([(v.shape, v.dtype) if type(v) is np.ndarray else type(v) for v in inputs])
         kernel = self._by_arrays.get(key)
         if kernel is None:
@@ -175,8 +187,11 @@ class Comprehension:
             kernel = self._kernel(arguments.specs, layouts_of(self.definition, arguments.views, out))
             if all(type(v) is np.ndarray or isinstance(v, (bool, int, float)) for v in inputs):
                 self._remember(self._by_arrays, key, kernel)
-            return kernel.launcher.launch(arguments.views, arguments.family, out)
-        return kernel.launcher(inputs, out)
+            results = kernel.launcher.launch(arguments.views, arguments.family, out)
+        else:
+            results = kernel.launcher.launch_slowly(inputs, out)
+        self._quick.add(kernel.launcher.ticket)
+        return results
 
     def compile(
         self,

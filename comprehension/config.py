@@ -15,6 +15,7 @@ Invariant: nothing here changes a result, only where, when and how it is compute
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ from comprehension.errors import ComprehensionError
 from comprehension.machine import usable_cores
 
 MAX_THREADS = 256
+
+generation = ctypes.c_int64(0)
+"""Grows with every assignment to a setting, every new worker pool and every fork: what was derived from them and is
+kept, by native code too, remembers the generation that it is of."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,10 @@ class Config:
     in_process: bool = False
     parallel_ns: float = 25_000.0
     block_cache_bytes: int = 1 << 30
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        generation.value += 1
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Config:

@@ -17,7 +17,7 @@ import numpy as np
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
 from comprehension.jit.arrays import Array
-from comprehension.jit.expression import Number, evaluate
+from comprehension.jit.expression import Number, evaluate, names_in
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
 from comprehension.kernel.size_text import escaped
 from comprehension.lang.limits import check_shape
@@ -37,6 +37,10 @@ class OutputPlan:
     shape: Shape
     dtype: np.dtype[Any]
     zeroed: bool
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +79,7 @@ class Bindings:
         self._addresses = addresses
         self._inputs = tuple(inputs)
         self._sizes = {escaped(name): name for name in manifest.sizes}
-        self._scalars_matter = self._names_a_scalar()
+        self.scalars_matter = self._names_a_scalar()
         self._known: dict[tuple[Shape, ...], Binding] = {}
 
     def find(self, shapes: tuple[Shape, ...], arrays: Sequence[Array]) -> Binding:
@@ -94,7 +98,7 @@ class Bindings:
             if not evaluate(condition, environment):
                 raise ComprehensionError(f"{self._manifest.name}: {message}{_listed(environment)}")
         binding = self._evaluate(environment)
-        if not self._scalars_matter:
+        if not self.scalars_matter:
             if len(self._known) >= MAX_BINDINGS:
                 self._known.clear()
             self._known[shapes] = binding
@@ -134,11 +138,13 @@ class Bindings:
     def _names_a_scalar(self) -> bool:
         """Whether any expression of the manifest names a scalar: then a binding serves one call only."""
         manifest = self._manifest
-        values: list[object] = [extent for slot in manifest.slots for extent in slot.shape]
+        scalars = {slot.name for slot in self._inputs if slot.kind == "scalar"}
+        if not scalars:
+            return False
+        values: list[int | float | str] = [extent for slot in manifest.slots for extent in slot.shape]
         values += [value for stage in manifest.stages for value in (stage.extent, stage.work)]
         values += [manifest.scratch_bytes, *(condition for condition, _ in manifest.preconditions)]
-        scalars = [slot.name for slot in self._inputs if slot.kind == "scalar"]
-        return any(isinstance(value, str) and name in value for value in values for name in scalars)
+        return any(scalars & names_in(value) for value in values)
 
     def _evaluate(self, environment: Environment) -> Binding:
         manifest = self._manifest

@@ -31,6 +31,19 @@ def evaluate(value: Number | str, environment: Environment) -> Number:
     return compiled(value)(environment) if isinstance(value, str) else value
 
 
+def names_in(value: Number | str) -> frozenset[str]:
+    """The sizes and scalars that a manifest's number or text reads.
+
+    >>> sorted(names_in("max(N * s, 0)")), sorted(names_in(3))
+    (['N', 's'], [])
+    """
+    if not isinstance(value, str):
+        return frozenset()
+    nodes = list(ast.walk(ast.parse(value, mode="eval")))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return frozenset(unescaped(node.id) for node in nodes if isinstance(node, ast.Name) and id(node) not in called)
+
+
 @functools.lru_cache(maxsize=4096)
 def compiled(text: str) -> Evaluate:
     """The text as a function of its environment; ValueError for anything that is not in the grammar above."""

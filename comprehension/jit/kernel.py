@@ -59,7 +59,7 @@ class Kernel:
 
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Runs the kernel; arguments of other specs than it was made for are refused."""
-        return self.launcher(inputs, out)
+        return (self._launcher or self.launcher)(inputs, out)
 
     def _variant(self, layouts: Layouts) -> Runner:
         """The same kernel for arguments of other layouts."""

@@ -4,14 +4,16 @@ In: a kernel's runner, arrays and scalars.  Out: the outputs, allocated here or 
 Invariant: nothing is written before every check has passed; what a kernel is promised (strides of its layouts, no
 overlap, sizes, preconditions) holds when it runs; arrays are used where they are, whatever their strides.
 
-Dense arrays take a short way.  Others are run by a variant of the kernel that was compiled for their layouts, made
-at first need.  Only what no kernel can address (an element across a word boundary, a foreign byte order) is copied,
-and counted in `statistics.copied_arguments`.
+Arrays like those of an earlier launch go the quick way (`quick`), which machine code checks and launches; what it
+turns away comes here.  Dense arrays take a short way here.  Others are run by a variant of the kernel that was compiled
+for their layouts, made at first need.  Only what no kernel can address (an element across a word boundary, a foreign
+byte order) is copied, and counted in `statistics.copied_arguments`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -31,13 +33,16 @@ from comprehension.jit.arrays import (
     view_of,
 )
 from comprehension.jit.binding import Binding
-from comprehension.jit.memory import allocate, allocate_zeroed
+from comprehension.jit.memory import SMALLEST, allocate, allocate_zeroed
+from comprehension.jit.native_function import native_function
+from comprehension.jit.quick import Quick, Ticket, error_of, ticket_for
 from comprehension.jit.runner import Runner
 from comprehension.jit.targets import Wanted, take_targets
 from comprehension.jit.variants import Compile, Variants
 from comprehension.lang.types import ScalarType
 
 _WRITABLE = DENSE | 0x0400  # and NPY_ARRAY_WRITEABLE
+_MOST_OFFERS = 256  # combinations of arguments whose tickets are kept
 
 
 class Launcher:
@@ -58,6 +63,9 @@ class Launcher:
         self._is_dense = not runner.layouts
         self._bindings = runner.bindings
         self._variants = Variants(runner, (*self._inputs, *self._outputs), compile)
+        self._offers: dict[tuple[Any, ...], Ticket | None] = {}
+        self.ticket: Ticket | None = None  # of the latest launch that came here
+        self.quick = Quick()
 
     def __call__(self, inputs: Sequence[Any], out: Any = None) -> Any:
         """Runs the kernel.
@@ -65,6 +73,16 @@ class Launcher:
         Raises ComprehensionError for arguments that it was not made for, a precondition that does not hold,
         an output that overlaps, and what the kernel's own checks find.
         """
+        call = self.quick.call
+        found = call(*inputs, out)
+        if found is None:
+            return self.launch_slowly(inputs, out)
+        if type(found) is bytes:
+            raise error_of(call, found)
+        return found
+
+    def launch_slowly(self, inputs: Sequence[Any], out: Any = None) -> Any:
+        """The same, with every check made here: what quick calls are held against."""
         plain = self._plain(inputs)
         if plain == DENSE and self._is_dense:
             return self._launch_dense(inputs, NUMPY, out)
@@ -86,10 +104,12 @@ class Launcher:
         if out is None:
             outputs = self._fresh_outputs(binding)
             self.runner.run(binding, sources, [address_of(output) for output in outputs], binding.dims_address)
+            self._offer(self.runner, binding, arrays, outputs)
             return _results(outputs, family)
         targets = self._quick_targets(binding, out, arrays, sources, family)
         if targets:
             self.runner.run(binding, sources, targets, binding.dims_address)
+            self._offer(self.runner, binding, arrays, out if type(out) is tuple else (out,))
             return out
         return self._launch_strided(arrays, family, out)
 
@@ -104,11 +124,46 @@ class Launcher:
             arrays = [array if array.flags.c_contiguous else _copied(array) for array in arrays]
             runner = self._variants.find(arrays) or self.runner
         inputs, outputs = arrays[: len(views)], arrays[len(views) :]
-        runner.run_strided(runner.bindings.find(shapes, inputs), inputs, outputs)
+        binding = runner.bindings.find(shapes, inputs)
+        runner.run_strided(binding, inputs, outputs)
         for target, output in zip(targets, outputs, strict=True):
             if target is not output:
                 np.copyto(target, output)
+        if all(array is given for array, given in zip(arrays, (*views, *targets), strict=True)):
+            self._offer(runner, binding, inputs, outputs)
         return _results(outputs, family) if out is None else out
+
+    def _offer(self, runner: Runner, binding: Binding, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Lets later calls with arguments like these take the quick way."""
+        if native_function() is None:
+            return
+        key = (runner, *[(array.shape, array.strides) for array in chain(inputs, outputs)])
+        ticket = self._offers.get(key)
+        if ticket is None or not ticket.is_current():
+            ticket = self._ticket(runner, binding, inputs, outputs)
+            if len(self._offers) >= _MOST_OFFERS:
+                self._offers.clear()
+            self._offers[key] = ticket
+        self.ticket = ticket
+        self.quick.add(ticket)
+
+    def _ticket(
+        self, runner: Runner, binding: Binding, inputs: Sequence[Array], outputs: Sequence[Array]
+    ) -> Ticket | None:
+        if runner.bindings.scalars_matter:  # a binding serves one call
+            return None
+        are_plain = all(output.flags.c_contiguous for output in outputs)
+        make = self._maker(binding) if are_plain and not any(slot.accumulates for slot in self._outputs) else None
+        taken = list(zip(self._inputs, inputs, strict=True))
+        return ticket_for(runner, binding, taken, list(zip(self._outputs, outputs, strict=True)), make)
+
+    def _maker(self, binding: Binding) -> Callable[[], Any]:
+        """What makes the results of a call without `out=`."""
+        if len(binding.outputs) == 1:
+            plan = binding.outputs[0]
+            if not plan.zeroed and plan.bytes < SMALLEST:
+                return partial(np.empty, plan.shape, plan.dtype)
+        return lambda: _results(self._fresh_outputs(binding), NUMPY)
 
     # --- inputs -----------------------------------------------------------------------------------------------
 

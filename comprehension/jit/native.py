@@ -20,6 +20,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from comprehension.jit.quick_layout import LOCAL_WORDS
+
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 _PTR = ir.IntType(8).as_pointer()
@@ -232,6 +234,83 @@ def call_stage(typing: Any, function: Any, buffers: Any, dims: Any, scratch: Any
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
     return types.int64(*[types.int64] * 6), emit
+
+
+def _by_address(count: int) -> Any:
+    """An intrinsic that calls a function of `count` words by its address."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * count)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    signature = types.int64(*[types.int64] * (count + 1))
+    if count == 0:
+
+        @intrinsic
+        def call_nothing(typing: Any, function: Any) -> Any:
+            return signature, emit
+
+        return call_nothing
+    if count == 1:
+
+        @intrinsic
+        def call_one(typing: Any, function: Any, a: Any) -> Any:
+            return signature, emit
+
+        return call_one
+
+    @intrinsic
+    def call_two(typing: Any, function: Any, a: Any, b: Any) -> Any:
+        return signature, emit
+
+    return call_two
+
+
+# A function by its address, words (or pointers) in, a word out; what a `void` one leaves there means nothing.
+call_0, call_1, call_2 = _by_address(0), _by_address(1), _by_address(2)
+
+
+@intrinsic
+def call_run_stages(
+    typing: Any, function: Any, pool: Any, table: Any, count: Any, buffers: Any, dims: Any, scratch: Any
+) -> Any:
+    """Calls `run_stages` (see `jit.pool`) by its address; returns its code."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * 6)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 7), emit
+
+
+@intrinsic
+def local_words(typing: Any) -> Any:
+    """The address of `LOCAL_WORDS` words that live as long as this call."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once(builder, _I64, size=LOCAL_WORDS)
+        return builder.ptrtoint(place, _I64)
+
+    return types.int64(), emit
+
+
+@intrinsic
+def narrow(typing: Any, source: Any, target: Any) -> Any:
+    """Writes the double at `source` as a float to `target`; returns 1 where a finite one became infinite."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = builder.load(builder.inttoptr(args[0], ir.DoubleType().as_pointer()))
+        value = builder.fptrunc(wide, ir.FloatType())
+        builder.store(value, builder.inttoptr(args[1], ir.FloatType().as_pointer()))
+        back = builder.fpext(value, ir.DoubleType())
+        infinities = [ir.Constant(ir.DoubleType(), sign * float("inf")) for sign in (1, -1)]
+        became, was = (
+            builder.or_(*[builder.fcmp_ordered("==", each, infinity) for infinity in infinities])
+            for each in (back, wide)
+        )
+        return builder.zext(builder.and_(became, builder.not_(was)), _I64)
+
+    return types.int64(types.int64, types.int64), emit
 
 
 @intrinsic

@@ -23,7 +23,7 @@ from types import TracebackType
 
 import numpy as np
 
-from comprehension.config import MAX_THREADS, config
+from comprehension.config import MAX_THREADS, config, generation
 from comprehension.jit.client import compile_source
 from comprehension.jit.load import LoadedObject
 from comprehension.jit.waiting import Semaphore
@@ -116,6 +116,7 @@ def current() -> WorkerPool:
     with _lock:
         if _pool is None or _pool.threads != max(1, min(config.threads, MAX_THREADS)):
             old, _pool = _pool, WorkerPool(config.threads)
+            generation.value += 1
             if old is not None:
                 old.close()
         return _pool
@@ -126,6 +127,7 @@ def close() -> None:
     global _pool
     with _lock:
         old, _pool = _pool, None
+        generation.value += 1
     if old is not None:
         old.close()
 
@@ -148,6 +150,7 @@ def _forget_after_fork() -> None:
     """A fork copies the control block but no thread: the child starts its own."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
+    generation.value += 1
 
 
 if hasattr(os, "register_at_fork"):

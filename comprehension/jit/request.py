@@ -34,7 +34,7 @@ _CUDA_LIBRARIES = (
     "nvidia-nvvm",
     "nvidia-nvjitlink",
 )  # where they are absent, kernels have no machine code
-_EMITTER = ("jit/emit.py", "jit/native.py", "jit/request.py", "codegen/**/*.py")
+_EMITTER = ("jit/emit.py", "jit/native.py", "jit/quick_layout.py", "jit/request.py", "codegen/**/*.py")
 _COMPILER = (
     *_EMITTER, "lang/**/*", "poly/**/*.py", "kernel/**/*.py", "pipeline.py", "stages.py", "machine.py", "options.py",
     "layout.py", "scheduling/steps.py", "jit/manifest.py", "jit/describe.py", "jit/ptx.py", "jit/report.py",

@@ -42,6 +42,7 @@ class Runner:
         places = {slot.name: ("input", number) for number, slot in enumerate(inputs)}
         places |= {s.name: (kind, number) for kind, of in kinds.items() for number, s in enumerate(of)}
         self._order = tuple(places[slot.name] for slot in manifest.slots)
+        self.buffer_of = {slot.name: number for number, slot in enumerate(manifest.slots)}
         self._open = tuple(
             (*places[slot.name], axis)
             for slot in manifest.slots
@@ -56,10 +57,16 @@ class Runner:
 
     def run_strided(self, binding: Binding, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Runs the stages on arrays of this runner's layouts."""
+        dims = self.dims_of(binding, inputs, outputs)
+        self.run(binding, [address_of(a) for a in inputs], [address_of(a) for a in outputs], _address(dims))
+
+    def dims_of(
+        self, binding: Binding, inputs: Sequence[Array], outputs: Sequence[Array]
+    ) -> ctypes.Array[ctypes.c_int64]:
+        """What stages read as their `dims` (see `jit.manifest`)."""
         arrays = {"input": inputs, "output": outputs}
         strides = [arrays[of][number].strides[axis] // arrays[of][number].itemsize for of, number, axis in self._open]
-        dims = self._dims_type(*binding.sizes, *strides)
-        self.run(binding, [address_of(a) for a in inputs], [address_of(a) for a in outputs], _address(dims))
+        return self._dims_type(*binding.sizes, *strides)
 
     def run(self, binding: Binding, sources: Sequence[int], targets: Sequence[int], dims: int) -> None:
         """Runs the stages on inputs and outputs at these addresses."""
@@ -86,7 +93,7 @@ class Runner:
         else:
             code = self._run_stages(binding, _address(buffers), dims, scratch)
         if code:
-            raise ComprehensionError(self._message(code & 0xFFFFFFFF, list(record)))
+            raise self.error(code & 0xFFFFFFFF, list(record))
 
     def _run_stages(self, binding: Binding, buffers: int, dims: int, scratch: int) -> int:
         try:
@@ -114,9 +121,9 @@ class Runner:
         start: int = self._local.start
         return start
 
-    def _message(self, code: int, record: Sequence[int]) -> str:
+    def error(self, code: int, record: Sequence[int]) -> ComprehensionError:
         """What a check found: its message, the subscript and the size that it had to stay below."""
-        errors = self.manifest.errors
+        name, errors = self.manifest.name, self.manifest.errors
         if not 0 < code <= len(errors):
-            return f"{self.manifest.name}: the kernel returned code {code}, which its manifest does not know"
-        return f"{self.manifest.name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed"
+            return ComprehensionError(f"{name}: the kernel returned code {code}, which its manifest does not know")
+        return ComprehensionError(f"{name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed")
