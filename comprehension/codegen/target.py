@@ -7,14 +7,17 @@ Invariant: an instruction used here gives the bits that the portable code gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from llvmlite import ir
+from numba import types
 
 from comprehension.codegen.lanes import Lanes, call_intrinsic, shuffle
 from comprehension.machine import Machine
+
+REGISTER = 16  # lanes of 32 bits
 
 _machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
 
@@ -44,6 +47,40 @@ def scaled_by_power(value: Lanes, exponent: Lanes) -> Lanes | None:
         _scalef(value.builder, part, power) for part, power in zip(registers(value), registers(exponent), strict=True)
     ]
     return value.of(_joined(value.builder, pieces))
+
+
+TABLE_ENTRIES = 32  # that two registers hold
+
+
+def looked_up(table: Sequence[float], index: Lanes) -> Lanes | None:
+    """`table[index % 32]` in float32 at each lane: one instruction for 16 lanes, the table stays in two registers."""
+    if not has("avx512f"):
+        return None
+    assert len(table) == TABLE_ENTRIES, f"a table of {len(table)} entries"
+    build, float32 = index.builder, ir.FloatType()
+    entries = ir.Constant(ir.VectorType(float32, TABLE_ENTRIES), [ir.Constant(float32, each) for each in table])
+    shape = index.value.type
+    if not isinstance(shape, ir.VectorType):
+        at = build.and_(index.value, ir.Constant(shape, TABLE_ENTRIES - 1))
+        return index.of(build.extract_element(entries, at), types.float32)
+    halves = [shuffle(build, entries, None, range(at, at + REGISTER)) for at in (0, REGISTER)]
+    pieces = [
+        call_intrinsic(build, "llvm.x86.avx512.vpermi2var.ps.512", halves[0].type, [halves[0], part, halves[1]])
+        for part in _in_registers(index)
+    ]
+    found = _joined(build, pieces)
+    return index.of(shuffle(build, found, None, range(shape.count)), types.float32)
+
+
+def _in_registers(lanes: Lanes) -> list[ir.Value]:
+    """A vector as registers of 16 lanes, as many as a power of two; those beyond its end repeat its last lane."""
+    count = lanes.value.type.count
+    registers = 1 << (-(-count // REGISTER) - 1).bit_length()
+    last = count - 1
+    return [
+        shuffle(lanes.builder, lanes.value, None, [min(at + i, last) for i in range(REGISTER)])
+        for at in range(0, registers * REGISTER, REGISTER)
+    ]
 
 
 def _scalef(builder: ir.IRBuilder, value: ir.Value, exponent: ir.Value) -> ir.Value:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from native_kernels import Native
 
+from comprehension.codegen import special
 from comprehension.codegen.accuracy import ULPS
 from comprehension.codegen.vecmath import EMITTERS
 from comprehension.kernel.ir import (
@@ -136,7 +137,7 @@ MORE: dict[str, tuple[Callable[..., Any], tuple[Callable[[Any], Any], ...]]] = {
 }
 
 
-def kernel_of(names: tuple[str, ...], dtype: T, count: int, style: str) -> Kernel:
+def kernel_of(names: tuple[str, ...], dtype: T, count: int, style: str, lanes: int = 16) -> Kernel:
     """One output per function over common inputs X, Y, Z, W."""
     arity = max(EMITTERS[name][1] for name in names)
     inputs = "XYZW"[:arity]
@@ -150,14 +151,14 @@ def kernel_of(names: tuple[str, ...], dtype: T, count: int, style: str) -> Kerne
     if style == "scalar":
         stage = Stage("s", stores, Loop("l", Int(0), Int(count), ()))
     else:
-        tile = Tile(None, Axis("l", IntOp("*", Var("b"), Int(16)), 16, Int(count)), stores)
-        stage = Stage("s", (tile,), Loop("b", Int(0), Int(-(-count // 16)), ()))
+        tile = Tile(None, Axis("l", IntOp("*", Var("b"), Int(lanes)), lanes, Int(count)), stores)
+        stage = Stage("s", (tile,), Loop("b", Int(0), Int(-(-count // lanes)), ()))
     return Kernel("builtins", (), (), tuple(buffers), (stage,))
 
 
-def run(names: tuple[str, ...], dtype: T, arguments: list[Any], style: str = "tile") -> dict[str, Any]:
+def run(names: tuple[str, ...], dtype: T, arguments: list[Any], style: str = "tile", lanes: int = 16) -> dict[str, Any]:
     arrays = [np.asarray(a, dtype.numpy) for a in arguments]
-    native = Native(kernel_of(names, dtype, len(arrays[0]), style))
+    native = Native(kernel_of(names, dtype, len(arrays[0]), style, lanes))
     memory = native.bind(dict(zip("XYZW", arrays, strict=False)))
     assert native.run() == 0
     return {name: memory[f"out_{name}"] for name in names}
@@ -291,6 +292,25 @@ def test_scalars_and_tiles_agree_to_the_bit(dtype: T) -> None:
     tiles, scalars = run(names, dtype, points, "tile"), run(names, dtype, points, "scalar")
     for name in names:
         np.testing.assert_array_equal(tiles[name], scalars[name], err_msg=name)
+
+
+@pytest.mark.parametrize("lanes", [4, 24, 48, 64])
+def test_tables_are_looked_up_at_every_width(lanes: int) -> None:
+    points = np.random.default_rng(5).uniform(-4.5, 4.5, 500).astype(np.float32)
+    found, expected = (run(("erf",), T.FLOAT32, [points], "tile", width)["erf"] for width in (lanes, 16))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_erf_with_and_without_tables(tables: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors whose registers hold no table, and the last pieces, where the result rounds to 1."""
+    if not tables:
+        monkeypatch.setattr(special, "looked_up", lambda *_: None)
+    points = np.concatenate([ONE["erf"][1](np.random.default_rng(2)), np.linspace(3.5, 4.1, 200)]).astype(np.float32)
+    found = run(("erf",), T.FLOAT32, [points])["erf"]
+    worst, where = worst_ulps(found, mpmath.erf, [points])
+    assert worst <= ULPS["erf"][0], (worst, where)
+    assert np.abs(found).max() == 1.0
 
 
 def test_every_builtin_of_the_language_is_here_with_its_arity() -> None:
