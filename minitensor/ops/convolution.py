@@ -3,22 +3,25 @@
 In: x (N, C, H, W), weight (F, C / groups, KH, KW), output gradient (N, F, OH, OW); attributes `stride`,
 `padding`, `dilation` (pairs) and `groups`.  Out: the records `conv2d` (x, weight), `conv2d_input_grad`
 (gradient, weight) and `conv2d_weight_grad` (x, gradient).
-Invariant: y = conv2d(x, w) is linear in both; each record's vjp is made of the other two.
+Invariant: y = conv2d(x, w) is linear in both; each record's vjp is made of the other two.  The zeros around a padded
+picture are values like others, also around the gradient: beside them an infinite weight makes NaN.
 The eager rules are in `convolution_eager`.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from comprehension.lang.tree import Def, Expr, Name
+from comprehension.lang.tree import Def, Expr, Name, Statement
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops import convolution_eager as eager
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
+from minitensor.ops.phases import Phase, phases
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static
 
 Pair = tuple[int, int]
@@ -109,26 +112,52 @@ def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) ->
 
 
 def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
+    """One sum for each phase; where strides leave several, the phases are then put beside each other in the picture."""
     window, dtype = _window(attributes), _numbers(g, weight)
+    n, ch, h, w = _names("nchw")
+    sums: list[Statement] = []
+    placed: list[Statement] = []
+    for rows, columns in itertools.product(*(_phases_of(axis, shape, weight, window) for axis in (0, 1))):
+        extents = (*shape[:2], rows.count, columns.count)
+        target = f"t{len(sums)}" if window.stride != (1, 1) else "r0"
+        pixels = (c.add(c.mul(h, window.stride[0]), rows.pixel), c.add(c.mul(w, window.stride[1]), columns.pixel))
+        value = c.constant(0, dtype)
+        if rows.taps and columns.taps:
+            sums.append(_phase_sum(target, g, weight, rows, columns, extents, window))
+            value = c.access(target, (n, ch, h, w))
+        if target != "r0":
+            placed.append(c.assign("r0", (n, ch, *pixels), value, c.ranges((n, ch, h, w), extents)))
+    return c.definition("conv2d_input_grad", (g, weight), [*sums, *placed])
+
+
+def _phases_of(axis: int, shape: Shape, weight: TensorSpec, window: Window) -> tuple[Phase, ...]:
+    size, kernel = static((shape[2 + axis], weight.shape[2 + axis]), "a spatial size of a convolution")
+    return phases(size, kernel, window.stride[axis], window.padding[axis], window.dilation[axis])
+
+
+def _phase_sum(
+    target: str, g: TensorSpec, weight: TensorSpec, rows: Phase, columns: Phase, extents: Shape, window: Window
+) -> Statement:
+    """At each pixel of a phase the sum over the filters and the kernel elements that meet it."""
     n, ch, h, w, f, u, v = _names("nchwfuv")
+    dtype = promote_operands((g, weight))
     channels, filters = static((weight.shape[1], weight.shape[0]), "the channels of a convolution")
     filters //= window.groups
-    position, conditions = [], []
-    for axis, (pixel, offset) in enumerate(((h, u), (w, v))):
-        moved = c.sub(c.add(pixel, window.padding[axis]), c.mul(offset, window.dilation[axis]))
-        stride, extent = window.stride[axis], g.shape[2 + axis]
-        conditions.append(c.within(moved, 0, c.mul(c.ex(extent), stride)))
-        if stride > 1:
-            conditions.append(c.binary("==", c.binary("%", moved, stride), 0))
-        position.append(moved if stride == 1 else c.binary("/", moved, stride))
-    group = _group(ch, channels, window)
-    source = c.add(c.mul(group, filters), f)
+    positions, elements, inside = [], [], []
+    for phase, pixel, tap, extent in ((rows, h, u, g.shape[2]), (columns, w, v, g.shape[3])):
+        at = c.sub(c.add(pixel, phase.offset), c.mul(tap, phase.apart))
+        positions.append(at)
+        elements.append(c.add(c.mul(tap, phase.step), phase.first))
+        inside += [c.binary(">=", at, 0)] if phase.lowest < 0 else []
+        reached = isinstance(extent, str) or phase.offset + phase.count > extent
+        inside += [c.binary("<", at, c.ex(extent))] if reached else []
+    source = c.add(c.mul(_group(ch, channels, window), filters), f)
     kernel_channel = ch if window.groups == 1 else c.binary("%", ch, channels)
-    upstream = c.cast(dtype, c.access("x0", (n, source, *position)), g.dtype)
-    factor = c.cast(dtype, c.access("x1", (source, kernel_channel, u, v)), weight.dtype)
-    product = c.select(c.all_of(conditions), c.binary("*", upstream, factor), c.constant(0, dtype))
-    where = c.ranges((n, ch, h, w, f, u, v), (*shape, filters, *weight.shape[2:]))
-    return c.definition("conv2d_input_grad", (g, weight), [c.reduce("+", "r0", (n, ch, h, w), product, where)])
+    upstream = c.cast(dtype, c.access("x0", (n, source, *positions)), g.dtype)
+    guarded = c.select(c.all_of(inside), upstream, c.constant(0, dtype))
+    factor = c.cast(dtype, c.access("x1", (source, kernel_channel, *elements)), weight.dtype)
+    where = c.ranges((n, ch, h, w, f, u, v), (*extents, filters, rows.taps, columns.taps))
+    return c.reduce("+", target, (n, ch, h, w), c.binary("*", guarded, factor), where)
 
 
 def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:

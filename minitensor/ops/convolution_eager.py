@@ -8,12 +8,15 @@ which is ahead once there are twice as many of them as pixels in a row.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+
+from minitensor.ops.phases import Phase, phases
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
@@ -108,14 +111,40 @@ def input_grad(
 
 
 def _input_grad(g: Array, weight: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-    kernel = weight.shape[2:]
-    reach = (dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1))
-    fits = stride == (1, 1) and padding[0] <= reach[0] and padding[1] <= reach[1]
-    if fits and np.isfinite(weight).all():  # the zeros around g would make NaN of an infinite weight
-        turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-        around = (reach[0] - padding[0], reach[1] - padding[1])
-        return _conv(g, turned, stride=(1, 1), padding=around, dilation=dilation)
+    # Scattering leaves out the zeros around g, which make NaN of an infinite weight.
+    if stride == (1, 1) or not np.isfinite(weight).all():
+        return _by_phases(g, weight, size, stride, padding, dilation)
     return _scattered(g, weight, size, stride, padding, dilation)
+
+
+def _by_phases(g: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Each phase is a convolution of the gradient, zeros around it, with its kernel elements turned round."""
+    result = np.zeros((g.shape[0], weight.shape[1], *size), np.result_type(g, weight))
+    along = (phases(size[a], weight.shape[2 + a], stride[a], padding[a], dilation[a]) for a in (0, 1))
+    for rows, columns in itertools.product(*along):
+        if rows.taps and columns.taps:
+            elements = weight[:, :, rows.first :: rows.step, columns.first :: columns.step]
+            turned = np.ascontiguousarray(elements[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+            apart = (rows.apart, columns.apart)
+            part = _conv(_met(g, rows, columns), turned, stride=(1, 1), padding=(0, 0), dilation=apart)
+            if stride == (1, 1):
+                return part
+            result[:, :, rows.pixel :: stride[0], columns.pixel :: stride[1]] = part
+    return result
+
+
+def _met(g: Array, rows: Phase, columns: Phase) -> Array:
+    """The positions that the phases meet, zeros where there are none."""
+    starts = rows.lowest, columns.lowest
+    ends = rows.offset + rows.count, columns.offset + columns.count
+    if starts == (0, 0) and ends == g.shape[2:]:
+        return g
+    result = np.zeros((*g.shape[:2], ends[0] - starts[0], ends[1] - starts[1]), g.dtype)
+    cuts = [slice(max(0, start), max(0, min(end, n))) for start, end, n in zip(starts, ends, g.shape[2:], strict=True)]
+    to = [slice(cut.start - start, cut.stop - start) for cut, start in zip(cuts, starts, strict=True)]
+    if all(cut.start < cut.stop for cut in cuts):
+        result[:, :, to[0], to[1]] = g[:, :, cuts[0], cuts[1]]
+    return result
 
 
 def _scattered(g: Array, weight: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
