@@ -9,8 +9,9 @@
     assert_equivalent(make, steps=20)
 
 `observation`: what a step lets see.  `comparison`: whether two observations are equal, and where they first are not.
-`equivalence`: `assert_equivalent`.  `trouble`: planned divergences and delays.  `diagnosis`: which part of
-co-execution is guilty; a failing program as a script.  Programs are drawn by `coexec.imperative`.
+`rounding`: how far rounding moves a program.  `equivalence`: `assert_equivalent`.  `trouble`: planned divergences and
+delays.  `diagnosis`: which part of co-execution is guilty; a failing program as a script.  Programs are drawn by
+`coexec.imperative`.
 """
 
 from coexec.imperative import ImperativeProgram, imperative_programs

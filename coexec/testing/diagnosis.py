@@ -6,17 +6,15 @@ Invariant: the stages are tried from the plainest to the fullest, so that the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from coexec.config import config
 from coexec.imperative import ImperativeProgram
 from coexec.report import Report
 from coexec.testing.comparison import NotEquivalent
 from coexec.testing.equivalence import assert_equivalent
 from coexec.testing.observation import MakeStep
+from coexec.testing.switches import switched
 
 # name, mode, runner: each has one part of the whole more than the one before
 STAGES = (
@@ -36,7 +34,7 @@ def guilty_stage(make: MakeStep, steps: int = 12, **options: Any) -> tuple[str, 
     True
     """
     for name, mode, runner in STAGES:
-        with _configured(mode, runner):
+        with switched(mode, runner):
             try:
                 assert_equivalent(make, steps, **{**options, "coexecuted": 0})
             except NotEquivalent as difference:
@@ -70,13 +68,3 @@ def standalone(program: ImperativeProgram, steps: int, told: str) -> str:
     heading = "\n".join(told.replace("\\", "/").replace('"""', "'''").splitlines()[:8])
     main = f"from coexec.testing import assert_equivalent\n\nassert_equivalent(make, steps={steps}, coexecuted=0)\n"
     return f'"""{heading}\n"""\n\n{program}\n\n{main}'
-
-
-@contextmanager
-def _configured(mode: str, runner: str) -> Iterator[None]:
-    before = config.mode, config.runner
-    config.mode, config.runner = mode, runner
-    try:
-        yield
-    finally:
-        config.mode, config.runner = before

@@ -9,20 +9,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from coexec.api import Step, coexecute
+from coexec.config import config
 from coexec.report import Report
 from coexec.session import wait
-from coexec.testing.comparison import Compare, NotEquivalent, assert_same
-from coexec.testing.observation import MakeStep, Observation, call, program_state, seed_all, settle
+from coexec.testing.comparison import Compare, assert_same, within
+from coexec.testing.observation import MakeStep, Observation, Snapshot, call, program_state, seed_all, settle
+from coexec.testing.rounding import Rounding, observing
+from coexec.testing.switches import switched
 from minitensor import random as tensor_random
 
 Trouble = Callable[[Step[..., Any], int], AbstractContextManager[object]]  # (step, number): around one call
+TOLD = ("exception", "printed", "random state")  # what is shown beside values
+Around = Callable[[int], AbstractContextManager[object]]
 Wrap = Callable[[Callable[[int], Any]], Step[..., Any]]
 
 
@@ -34,6 +38,8 @@ def assert_equivalent(
     make: MakeStep,
     steps: int = 12,
     *,
+    rtol: float | None = None,
+    atol: float | None = None,
     compare: Compare | None = None,
     coexecuted: int | None = None,
     fallbacks: int | None = None,
@@ -48,9 +54,16 @@ def assert_equivalent(
     Compared are the result, the exception, what was printed, the states of `mt.random`, `random` and
     `numpy.random`, and all state that the step can reach (`program_state`): parameters, optimisers, Python objects.
 
+    Floating-point numbers, and numbers in texts, are compared bit by bit over the reference runner.  Compiled kernels
+    round otherwise: over the native runner a number that has other bits may be as far away as rounding explains.  How
+    far that is, is measured on the eager program, by moving each result of an operation within its own rounding bound
+    (`coexec.testing.rounding`); what is computed without rounding, such as sums of small integers, has to have the
+    same bits there too.  Everything else is always compared exactly.
+
     Args:
         make: returns a step with fresh state.  steps: how many calls.
-        compare: of two arrays or objects; bit by bit if None.
+        rtol, atol: these numbers may differ by atol + rtol · |eager| instead, over either runner.
+        compare: of two arrays or objects, instead of all that: raises AssertionError.
         coexecuted: how many steps must have ended in the graph; half of them if None.
         fallbacks, graphs: how many fallbacks and built graphs are allowed; any number if None.
         lag: results are read that many steps later, and state only at the end, so that steps overlap.
@@ -72,35 +85,49 @@ def assert_equivalent(
     >>> assert_equivalent(make, steps=8, fallbacks=0).coexecuted_steps >= 4
     True
     """
-    compare = compare or assert_same
+    if compare is not None and (rtol is not None or atol is not None):
+        raise TypeError("rtol and atol are those of the comparison that assert_equivalent makes: give them or compare")
+    tolerant = within(rtol or 0.0, atol or 0.0) if rtol is not None or atol is not None else assert_same
+
+    def eager(around: Around = _no_trouble) -> Iterator[Snapshot]:
+        with switched(mode="eager"):  # steps inside the step are plain, too
+            seed_all(seed)  # `make` may draw
+            yield from run(make(), steps, lag, seed, around)
+
     with _generators_kept():
-        seed_all(seed)  # `make` may draw too
-        expected = list(run(make(), steps, lag, seed))
+        expected = list(eager())
+        judge: Rounding | Immediate
+        if compare is None and tolerant is assert_same and config.runner == "native":
+            judge = Rounding(expected, lambda nudges: eager(lambda number: observing(nudges)))
+        else:
+            judge = Immediate(expected, compare or tolerant, tolerant)
         seed_all(seed)
         step = wrap(make())
-        seen = run(step, steps, lag, seed, partial(trouble, step) if trouble is not None else _no_trouble)
-        for left, right in zip(expected, seen, strict=True):
-            _compare(left, right, compare)
+        around = partial(trouble, step) if trouble is not None else _no_trouble
+        for number, seen in enumerate(run(step, steps, lag, seed, around)):
+            judge.take(number, seen)
+        judge.close()
     report = step.report()
     check_counts(report, steps // 2 if coexecuted is None else coexecuted, fallbacks, graphs)
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What one look at the program showed: `exact` are texts and states, `values` what `compare` is asked about."""
+class Immediate:
+    """Judges two runs, look by look, by two comparisons: of results and state, and of what was told in words."""
 
-    what: str
-    exact: dict[str, Any]
-    values: dict[str, Any]
+    def __init__(self, expected: list[Snapshot], values: Compare, told: Compare) -> None:
+        self._expected, self._values, self._told = expected, values, told
+
+    def take(self, number: int, seen: Snapshot) -> None:
+        for name, what, left, right in self._expected[number].pairs(seen):
+            (self._told if name in TOLD else self._values)(left, right, what)
+
+    def close(self) -> None:
+        """Nothing is left to decide."""
 
 
 def run(
-    step: Callable[[int], Any],
-    steps: int,
-    lag: int = 0,
-    seed: int = 0,
-    around: Callable[[int], AbstractContextManager[object]] = _no_trouble,
+    step: Callable[[int], Any], steps: int, lag: int = 0, seed: int = 0, around: Around = _no_trouble
 ) -> Iterator[Snapshot]:
     """Runs a program and yields what it lets see; waits for the compiler after each step."""
     waiting: list[tuple[int, Observation]] = []
@@ -113,24 +140,12 @@ def run(
         while waiting and (len(waiting) > lag or number == steps - 1):
             yield _shown(*waiting.pop(0))
         if lag == 0 or number == steps - 1:
-            yield Snapshot(f"step {number}, state", {}, program_state(step))
+            yield Snapshot(f"step {number}, state", program_state(step))
 
 
 def _shown(number: int, seen: Observation) -> Snapshot:
-    exact = {"exception": seen.error, "printed": seen.printed, "random state": seen.random_state}
-    return Snapshot(f"step {number}", exact, {"result": settle(seen.result)})
-
-
-def _compare(left: Snapshot, right: Snapshot, compare: Compare) -> None:
-    for name, expected in left.exact.items():
-        assert_same(expected, right.exact[name], f"{left.what}, {name}")
-    missing = object()
-    for name in {**left.values, **right.values}:
-        expected, seen = left.values.get(name, missing), right.values.get(name, missing)
-        what = f"{left.what}, {name}"
-        if expected is missing or seen is missing:
-            raise NotEquivalent(what, *("absent" if x is missing else x for x in (expected, seen)))
-        compare(expected, seen, what)
+    told = zip(TOLD, (seen.error, seen.printed, seen.random_state), strict=True)
+    return Snapshot(f"step {number}", {"result": settle(seen.result), **dict(told)})
 
 
 def check_counts(report: Report, coexecuted: int, fallbacks: int | None, graphs: int | None) -> None:

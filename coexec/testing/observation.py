@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from coexec.testing.comparison import Difference, NotEquivalent, differences
 from minitensor import random as tensor_random
 from minitensor.tensor import Tensor
 
@@ -41,6 +42,29 @@ class Observation:
     error: tuple[type[BaseException], str] | None
     printed: str
     random_state: dict[str, Any]  # of mt.random, random and numpy.random, after the step
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One look at a program.  what: at which point.  shown: what it let see, by name, tensors as arrays."""
+
+    what: str
+    shown: dict[str, Any]
+
+    def differences(self, seen: Snapshot) -> Iterator[Difference]:
+        """The floating-point numbers that differ.  Raises NotEquivalent where anything else does."""
+        for _, what, expected, found in self.pairs(seen):
+            yield from differences(expected, found, what)
+
+    def pairs(self, seen: Snapshot) -> Iterator[tuple[str, str, Any, Any]]:
+        """(name, place, here, in `seen`).  Raises NotEquivalent where something is absent on one side."""
+        missing = object()
+        for name in {**self.shown, **seen.shown}:
+            expected, found = self.shown.get(name, missing), seen.shown.get(name, missing)
+            what = f"{self.what}, {name}"
+            if expected is missing or found is missing:
+                raise NotEquivalent(what, *("absent" if x is missing else x for x in (expected, found)))
+            yield name, what, expected, found
 
 
 def observe(step: Callable[[int], Any], number: int) -> Observation:

@@ -6,18 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from programs import PROGRAMS, Step, adam_training
+from programs import PROGRAMS, Step
 
 import coexec
 from coexec.testing import LeaveEverywhere, assert_equivalent
 
-
-def _is_exact(runner: str, make: Callable[[], Step]) -> bool:
-    """The reference runner has eager execution's bits; kernels only where all values are exact anyway."""
-    return runner == "reference" or make is not adam_training
-
-
-CASES = [(runner, make) for runner in ("reference", "native") for make in PROGRAMS if _is_exact(runner, make)]
+CASES = [(runner, make) for runner in ("reference", "native") for make in PROGRAMS]
 each_program = pytest.mark.parametrize(
     ("runner", "make"), CASES, indirect=["runner"], ids=lambda x: x if isinstance(x, str) else x.__name__
 )

@@ -1,0 +1,147 @@
+"""`assert_equivalent` judges: what rounding explains passes, and nothing else does.
+
+Programs here differ on purpose between their eager run and the other, by a planted amount; the other run records only
+(`COEXEC_MODE=trace`), so that nothing is compiled, and the configured runner decides how numbers are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import data
+
+import coexec
+import minitensor as mt
+from coexec.testing import NotEquivalent, assert_equivalent
+from minitensor import functional as F
+
+
+@pytest.fixture(autouse=True)
+def _recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "mode", "trace")
+    monkeypatch.setattr(coexec.config, "runner", "native")
+
+
+def planted(difference: Any, eagerly: Any = 0.0) -> Any:
+    """`difference`, in the eager run `eagerly`."""
+    return eagerly if coexec.config.mode == "eager" else difference
+
+
+def training(relative: float, *, at: int = 3) -> Callable[[], Callable[[int], Any]]:
+    """Arbitrary floats through products, tanh, softmax and Adam; one weight is off by `relative` from a step on."""
+
+    def make() -> Callable[[int], Any]:
+        rng = np.random.default_rng(0)
+        w, v = (mt.asarray(rng.normal(size=shape).astype(np.float32)) for shape in ((6, 16), (16, 4)))
+        w.requires_grad = v.requires_grad = True
+        optimiser = mt.optim.Adam([w, v], lr=0.01)
+        losses: list[float] = []
+
+        def step(i: int) -> Any:
+            x = mt.asarray(rng.normal(size=(8, 6)).astype(np.float32))
+            labels = mt.asarray(rng.integers(0, 4, 8))
+            off = planted(relative)
+            if i >= at and off:
+                w.value = mt.asarray(w.detach().numpy() * np.float32(1 + off * (np.arange(16) == 3))).value
+            optimiser.zero_grad()
+            loss = F.cross_entropy(mt.tanh(x @ w) @ v, labels)
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss))
+            print(f"loss {losses[-1]:.4f}")
+            return loss
+
+        return step
+
+    return make
+
+
+def test_a_few_units_in_the_last_place_are_rounding() -> None:
+    assert_equivalent(training(1e-7), steps=6, coexecuted=0)
+
+
+@pytest.mark.parametrize("relative", [1e-2, 1e-4])
+def test_more_is_not(relative: float) -> None:
+    """A column of the weights that is off by 0.01 % is seen in the step in which it happens."""
+    with pytest.raises(NotEquivalent, match=r"step 3, (result|state)[^:]*:(.|\n)*at most .* is allowed: what rounding"):
+        assert_equivalent(training(relative), steps=6, coexecuted=0)
+
+
+def test_what_is_exact_has_to_have_the_same_bits() -> None:
+    """Small integers: nothing was rounded, so one unit in the last place is a difference, on either runner."""
+
+    ulp = float(np.spacing(np.float32(1.0)))
+
+    def make() -> Callable[[int], Any]:
+        return lambda i: (data(3, offset=i) * 0.0 + 1.0) @ mt.ones((3,)) * 0.5 - 0.5 + planted(ulp)
+
+    with pytest.raises(NotEquivalent, match="at most 0 is allowed"):
+        assert_equivalent(make, steps=3, coexecuted=0)
+    coexec.config.runner = "reference"
+    with pytest.raises(NotEquivalent, match="step 0, result"):
+        assert_equivalent(make, steps=3, coexecuted=0)
+
+
+def thirds(off: float) -> Callable[[], Callable[[int], Any]]:
+    def make() -> Callable[[int], Any]:
+        def step(i: int) -> Any:
+            y = data(5, offset=i) / 3.0 * (1.0 + planted(off))
+            value = float((y * y).sum())
+            print(f"step {i}: {value:9.3f}", value)
+            return y, value
+
+        return step
+
+    return make
+
+
+def test_tolerances_of_ones_own() -> None:
+    """Numbers in texts count, to the digits that are shown."""
+    assert_equivalent(thirds(1e-4), steps=4, coexecuted=0, rtol=1e-3)
+    assert_equivalent(thirds(1e-4), steps=4, coexecuted=0, atol=1e-2)
+    for tolerance in ({"rtol": 1e-5}, {"atol": 1e-6}, {}):
+        with pytest.raises(NotEquivalent, match="step 0, result"):
+            assert_equivalent(thirds(1e-4), steps=4, coexecuted=0, **tolerance)
+    with pytest.raises(NotEquivalent, match="step 0, printed"):
+        assert_equivalent(lambda: lambda i: print(planted(i, i + 1), "steps"), steps=2, coexecuted=0, rtol=0.1)  # type: ignore[func-returns-value]
+    with pytest.raises(TypeError, match="or compare"):
+        assert_equivalent(thirds(0.0), rtol=1e-3, compare=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("eagerly", "otherwise"),
+    [(1, 1.0), ([1], (1,)), ({"a": 1}, {"b": 1}), (3, 4), ("a", "b"), (float("nan"), 1.0), (np.float32(1), 1.0)],
+)
+def test_structure_is_never_rounding(eagerly: Any, otherwise: Any) -> None:
+    for tolerance in ({}, {"rtol": 1.0, "atol": 1.0}):
+        with pytest.raises(NotEquivalent, match="step 0, result"):
+            assert_equivalent(
+                lambda: lambda i: planted(otherwise, eagerly),
+                steps=2,
+                coexecuted=0,
+                **tolerance,
+            )
+
+
+def test_a_program_that_rounding_sends_elsewhere_is_told() -> None:
+    """Where a branch hangs on the last bit, no verdict is possible, and the message says what to do."""
+
+    def make() -> Callable[[int], Any]:
+        def step(i: int) -> Any:
+            y = mt.exp(data(4, offset=i) / 3.0) * (1.0 + planted(1e-7))
+            large = float(y.sum()) > float(mt.exp(data(4, offset=i) / 3.0).sum())
+            return y, [1, 2] if large else [3]
+
+        return step
+
+    with pytest.raises(NotEquivalent, match="rounding alone makes the eager program take another path"):
+        assert_equivalent(make, steps=2, coexecuted=0)
+
+
+def test_generators_and_switches_are_left_as_they_were() -> None:
+    before = mt.random.get_state(), np.random.get_state()[1].tobytes(), coexec.config.mode
+    assert_equivalent(training(1e-7), steps=3, coexecuted=0, seed=5)
+    assert before == (mt.random.get_state(), np.random.get_state()[1].tobytes(), coexec.config.mode)
