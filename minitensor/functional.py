@@ -1,8 +1,10 @@
-"""Compositions of operations: activations, losses, normalisation, layers as functions.
+"""Activations, losses, normalisation, and layers as functions.
 
 In: tensors.  Out: tensors.
 Invariant: nothing here is a record; every function is made of operations that have one, so a new function
-needs no gradient, no compiler and no test of either.
+needs no gradient, no compiler and no test of either.  What every network does many times a step (softmax,
+cross-entropy, layer norm, gelu, linear) is one record each: a recorded operation costs Python more than its
+arithmetic takes.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import numpy as np
 from minitensor import random
 from minitensor.creation import asarray
 from minitensor.dispatch import apply
-from minitensor.elementwise import erf, exp, log, log1p, maximum, sqrt, tanh, where
+from minitensor.dtypes import to_float
+from minitensor.elementwise import exp, log, log1p, maximum, sqrt, where
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.linear_algebra import matmul
-from minitensor.manipulation import broadcast_to, expand_dims, reshape
-from minitensor.ops import convolution, elementwise, pooling
+from minitensor.manipulation import astype, broadcast_to, expand_dims, reshape
+from minitensor.ops import activation, contract, convolution, elementwise, pooling
+from minitensor.ops import layer_norm as norm
+from minitensor.ops import softmax as rows
 from minitensor.ops.shapes import normalize_axis
 from minitensor.searching import take, take_along_axis
 from minitensor.statistics import max as largest
@@ -30,6 +35,12 @@ from minitensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Pair = int | tuple[int, int]
+
+
+def as_pair(value: Pair) -> tuple[int, int]:
+    """One number for both axes of an image, or a number for each."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
 
 # --- activations -----------------------------------------------------------------------------------------
 
@@ -62,7 +73,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(−x)), by way of tanh: no overflow on either side."""
-    return tanh(x * 0.5) * 0.5 + 0.5
+    return apply(activation.sigmoid, x)
 
 
 def silu(x: Tensor) -> Tensor:
@@ -84,11 +95,9 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
     Raises ShapeError for another `approximate`.
     """
-    if approximate == "tanh":
-        return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) + 1) * 0.5
-    if approximate != "none":
+    if approximate not in ("none", "tanh"):
         raise ShapeError(f"approximate is 'none' or 'tanh', not {approximate!r}")
-    return x * (erf(x * (1 / math.sqrt(2))) + 1) * 0.5
+    return apply(activation.gelu if approximate == "none" else activation.gelu_tanh, x)
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -98,14 +107,17 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     >>> softmax(mt.asarray([0.0, 0.0]), 0)
     tensor([0.5, 0.5])
     """
-    powers = exp(x - largest(x.detach(), axis=axis, keepdims=True))
-    return powers / total(powers, axis=axis, keepdims=True)
+    return apply(rows.softmax, _floats(x), axis=normalize_axis(axis, x.ndim))
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)), without the detour over small numbers."""
-    shifted = x - largest(x.detach(), axis=axis, keepdims=True)
-    return shifted - log(total(exp(shifted), axis=axis, keepdims=True))
+    return apply(rows.log_softmax, _floats(x), axis=normalize_axis(axis, x.ndim))
+
+
+def _floats(x: Tensor) -> Tensor:
+    """Integers and bool as the default float."""
+    return x if x.dtype.kind == "f" else astype(x, to_float(x.dtype))
 
 
 def logsumexp(x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
@@ -178,12 +190,14 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str = "mean") -> Te
     """Minus the log-probability that softmax gives each label.
 
     logits (N, C) or (N, C, ...); integer labels (N) or (N, ...).
+    Raises TensorIndexError (an IndexError) for a label that is no class.
 
     >>> import minitensor as mt
     >>> round(float(cross_entropy(mt.asarray([[0.0, 0.0]]), mt.asarray([1]))), 4)
     0.6931
     """
-    return nll_loss(log_softmax(logits, 1 if logits.ndim > 1 else 0), target, reduction)
+    losses = apply(rows.cross_entropy, _floats(logits), target, axis=1 if logits.ndim > 1 else 0)
+    return _reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -196,8 +210,7 @@ def binary_cross_entropy_with_logits(logits: Tensor, target: Tensor, reduction: 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b; weight (out, in), bias (out)."""
-    product = matmul(x, weight.mT)
-    return product if bias is None else product + bias
+    return matmul(x, weight.mT) if bias is None else apply(contract.linear, x, weight, bias)
 
 
 def embedding(indices: Tensor, weight: Tensor) -> Tensor:
@@ -217,10 +230,6 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return where(keep, x * (1.0 / (1.0 - p)), 0)
 
 
-def _pair(value: Pair) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
 def conv2d(
     x: Tensor,
     weight: Tensor,
@@ -235,9 +244,9 @@ def conv2d(
         convolution.conv2d,
         x,
         weight,
-        stride=_pair(stride),
-        padding=_pair(padding),
-        dilation=_pair(dilation),
+        stride=as_pair(stride),
+        padding=as_pair(padding),
+        dilation=as_pair(dilation),
         groups=groups,
     )
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
@@ -263,7 +272,7 @@ def conv_transpose2d(
 
     Raises ShapeError where the channels do not fit, or `output_padding` is not below stride or dilation.
     """
-    steps, pads, extra, spread = _pair(stride), _pair(padding), _pair(output_padding), _pair(dilation)
+    steps, pads, extra, spread = as_pair(stride), as_pair(padding), as_pair(output_padding), as_pair(dilation)
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
         raise ShapeError(
             f"conv_transpose2d takes (N, C, H, W) and (C, F/groups, KH, KW), not {x.shape}, {weight.shape}"
@@ -310,16 +319,16 @@ def scaled_dot_product_attention(
 
 def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
     """The largest element of each window of (N, C, H, W); windows are `stride` apart (their own size if None)."""
-    kernel = _pair(kernel_size)
-    step = kernel if stride is None else _pair(stride)
-    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=_pair(padding))
+    kernel = as_pair(kernel_size)
+    step = kernel if stride is None else as_pair(stride)
+    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
 
 
 def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
     """The mean of each window of (N, C, H, W), the zeros of the padding counted."""
-    kernel = _pair(kernel_size)
-    step = kernel if stride is None else _pair(stride)
-    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=_pair(padding))
+    kernel = as_pair(kernel_size)
+    step = kernel if stride is None else as_pair(stride)
+    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
     return sums * (1.0 / (kernel[0] * kernel[1]))
 
 
@@ -333,7 +342,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
     >>> adaptive_avg_pool2d(mt.asarray([[[[0.0, 1.0, 2.0]]]]), (1, 2))
     tensor([[[[0.5, 1.5]]]])
     """
-    out, size = _pair(output_size), (x.shape[-2], x.shape[-1])
+    out, size = as_pair(output_size), (x.shape[-2], x.shape[-1])
     if min(out) < 1:
         raise ShapeError(f"adaptive_avg_pool2d to the size {out}: both must be at least 1")
     if out == size:
@@ -358,7 +367,7 @@ def interpolate(x: Tensor, size: Pair, mode: str = "nearest") -> Tensor:
 
     Raises ShapeError for another mode or a size below 1.
     """
-    out, (height, width) = _pair(size), x.shape[-2:]
+    out, (height, width) = as_pair(size), x.shape[-2:]
     if min(out) < 1:
         raise ShapeError(f"interpolate to the size {out}: both must be at least 1")
     if mode == "bilinear":
@@ -440,12 +449,9 @@ def layer_norm(
     """x normalised over its last dimensions `normalized_shape`, then scaled and shifted."""
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"layer_norm over {normalized_shape} of a tensor with shape {x.shape}")
-    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
-    deviation = x - mean(x, axis=axes, keepdims=True)
-    result = deviation / sqrt(mean(deviation * deviation, axis=axes, keepdims=True) + eps)
-    if weight is not None:
-        result = result * weight
-    return result if bias is None else result + bias
+    if weight is not None and bias is not None:
+        return apply(norm.layer_norm, x, weight, bias, eps=eps)
+    return norm.composition(x, weight, bias, axes=tuple(range(x.ndim - len(normalized_shape), x.ndim)), eps=eps)
 
 
 def one_hot(indices: Tensor, classes: int) -> Tensor:

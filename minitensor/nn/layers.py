@@ -11,6 +11,7 @@ from minitensor import functional as F
 from minitensor import random
 from minitensor.autograd import no_grad
 from minitensor.creation import ones, zeros
+from minitensor.functional import as_pair
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -19,10 +20,6 @@ def _uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
     """U(−1/√fan_in, 1/√fan_in): PyTorch's default (He and others 2015 with a = √5)."""
     bound = 1.0 / sqrt(fan_in) if fan_in else 0.0
     return Parameter(random.uniform(shape, -bound, bound))
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
 
 
 class Linear(Module):
@@ -61,7 +58,7 @@ class _Convolution(Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
         first, second = (in_channels, out_channels) if self._inputs_first else (out_channels, in_channels)
-        shape = (first, second // groups, *_pair(kernel_size))
+        shape = (first, second // groups, *as_pair(kernel_size))
         fan_in = prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
         self.bias = _uniform((out_channels,), fan_in) if bias else None
@@ -86,7 +83,7 @@ class Conv2d(_Convolution):
         bias: bool = True,
     ) -> None:
         self._make(in_channels, out_channels, kernel_size, groups, bias)
-        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
+        self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(
@@ -123,8 +120,8 @@ class ConvTranspose2d(_Convolution):
         dilation: int | tuple[int, int] = 1,
     ) -> None:
         self._make(in_channels, out_channels, kernel_size, groups, bias)
-        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
-        self.output_padding = _pair(output_padding)
+        self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
+        self.output_padding = as_pair(output_padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(

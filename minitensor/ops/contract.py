@@ -7,6 +7,9 @@ Invariant: the family is closed under differentiation: the gradient of a product
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,11 +31,21 @@ def _matmul_eager(x: Any, y: Any) -> Any:
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         raise DTypeError("a matrix product takes two tensors, not a number")
     if x.dtype is y.dtype:
-        if x.ndim == y.ndim == 2 and x.shape[0] * y.shape[1] * x.itemsize >= LARGE and x.shape[1] == y.shape[0]:
-            return np.matmul(x, y, out=allocate((x.shape[0], y.shape[1]), x.dtype))
+        if y.ndim == 2 and x.ndim > 1 and x.shape[-1] == y.shape[0]:
+            return _times_matrix(x, y)
         return np.matmul(x, y)
     dtype = meet(x, y)
     return np.matmul(cast_operand(x, dtype), cast_operand(y, dtype))
+
+
+def _times_matrix(x: Any, y: Any) -> Any:
+    """x (..., k) times y (k, n), all rows in one product."""
+    rows = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
+    if rows.shape[0] * y.shape[1] * x.itemsize >= LARGE:
+        result = np.matmul(rows, y, out=allocate((rows.shape[0], y.shape[1]), x.dtype))
+    else:
+        result = np.matmul(rows, y)
+    return result if x.ndim == 2 else result.reshape((*x.shape[:-1], y.shape[1]))
 
 
 def _matmul_infer(x: TensorSpec, y: TensorSpec) -> TensorSpec:
@@ -70,6 +83,11 @@ def _matmul_comprehension(x: TensorSpec, y: TensorSpec) -> Def:
 
 def _matmul_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
     (g,), (x, y) = gradients, inputs
+    if x.ndim > 1 and y.ndim > 1 and (labels := _matmul_labels(x.shape, y.shape)):
+        left, right, result = labels
+        dx = apply(einsum, g, conj_of(y), labels=(result, right, left)) if x.requires_grad else None
+        dy = apply(einsum, conj_of(x), g, labels=(left, result, right)) if y.requires_grad else None
+        return (dx, dy)
     rows, columns = x.ndim > 1, y.ndim > 1
     x2 = x if rows else apply(reshape, x, shape=(1, *x.shape))
     y2 = y if columns else apply(reshape, y, shape=(*y.shape, 1))
@@ -77,6 +95,25 @@ def _matmul_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attribute
     dx = apply(matmul, g2, conj_of(transposed(y2))) if x.requires_grad else None
     dy = apply(matmul, conj_of(transposed(x2)), g2) if y.requires_grad else None
     return (_unwrap(dx, x, rows, -2), _unwrap(dy, y, columns, -1))
+
+
+def _matmul_labels(x: Shape, y: Shape) -> tuple[str, str, str] | None:
+    """The product as an einsum; None where an extent of 1 is repeated, or dimensions are more than letters."""
+    shared = min(len(x), len(y)) - 2
+    if x[len(x) - 2 - shared : -2] != y[len(y) - 2 - shared : -2] or max(len(x), len(y)) > len(_BATCH_LETTERS):
+        return None
+    return _product_labels(len(x), len(y))
+
+
+_BATCH_LETTERS = "abcdefghijklmnop"
+
+
+@lru_cache(maxsize=64)
+def _product_labels(left: int, right: int) -> tuple[str, str, str]:
+    """Letters of a matrix product by the ranks of its operands: one contraction, batches of one operand summed over."""
+    batch = _BATCH_LETTERS[: max(left, right) - 2]
+    own = [batch[len(batch) - (rank - 2) :] for rank in (left, right)]
+    return f"{own[0]}yx", f"{own[1]}xz", f"{batch}yz"
 
 
 def _unwrap(gradient: Tensor | None, x: Tensor, whole: bool, axis: int) -> Tensor | None:
@@ -117,7 +154,50 @@ def _einsum_eager(*operands: Any, labels: tuple[str, ...]) -> Any:
     dtype = promote_operands([TensorSpec(x.shape, x.dtype) for x in operands])
     label_extents(labels, [x.shape for x in operands])
     cast = [cast_operand(x, dtype) for x in operands]
+    if len(cast) == 2 and dtype.kind in "fc" and (order := _product_order(labels)) is not None:
+        return order.product(*cast)
     return np.einsum(f"{','.join(labels[:-1])}->{labels[-1]}", *cast, optimize=len(cast) > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _ProductOrder:
+    """Two operands as stacks of matrices: their axes in the order (batch, rows, shared) and (batch, shared, columns).
+
+    `groups`: how many axes batch, rows and shared have; `to_result`: axes of the result in the order of its letters.
+    """
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    groups: tuple[int, int, int]
+    to_result: tuple[int, ...]
+
+    def product(self, x: Any, y: Any) -> Any:
+        """NumPy's einsum walks batches element by element: its `matmul` does not."""
+        x, y = x.transpose(self.left), y.transpose(self.right)
+        batch, rows, shared = self.groups
+        outer, inner = x.shape[batch : batch + rows], y.shape[batch + shared :]
+        sizes = prod(x.shape[:batch]), prod(outer), prod(x.shape[batch + rows :]), prod(inner)
+        left = x.reshape((sizes[0], sizes[1], sizes[2]) if batch else (sizes[1], sizes[2]))
+        right = y.reshape((sizes[0], sizes[2], sizes[3]) if batch else (sizes[2], sizes[3]))
+        result = np.matmul(left, right).reshape((*x.shape[:batch], *outer, *inner))
+        return result.transpose(self.to_result) if self.to_result != tuple(range(result.ndim)) else result
+
+
+@lru_cache(maxsize=256)
+def _product_order(labels: tuple[str, ...]) -> _ProductOrder | None:
+    """How an einsum of two operands is a product of matrices; None where a letter of one alone is summed away."""
+    x, y, result = labels
+    batch = [n for n in x if n in y and n in result]
+    shared = [n for n in x if n in y and n not in result]
+    rows, columns = [n for n in result if n not in y], [n for n in result if n not in x]
+    if len(batch) + len(shared) + len(rows) != len(x) or len(batch) + len(shared) + len(columns) != len(y):
+        return None
+    return _ProductOrder(
+        tuple(x.index(n) for n in (*batch, *rows, *shared)),
+        tuple(y.index(n) for n in (*batch, *shared, *columns)),
+        (len(batch), len(rows), len(shared)),
+        tuple([*batch, *rows, *columns].index(n) for n in result),
+    )
 
 
 def _einsum_infer(*operands: TensorSpec, labels: tuple[str, ...]) -> TensorSpec:
@@ -165,3 +245,59 @@ def _einsum_pull(g: Tensor, k: int, inputs: Any, labels: tuple[str, ...], extent
 
 
 einsum = register(OpDef("einsum", _einsum_infer, _einsum_eager, _einsum_vjp, _einsum_comprehension))
+
+# --- linear: x Wᵀ + b, all rows of x in one product -------------------------------------------------------
+
+
+def _linear_check(x: Any, weight: Any, bias: Any) -> None:
+    if len(x.shape) < 1 or len(weight.shape) != 2 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear takes (..., in) and a weight (out, in), not {x.shape} and {weight.shape}")
+    if bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear's bias has the shape (out,), not {bias.shape} beside a weight {weight.shape}")
+
+
+def _linear_infer(x: TensorSpec, weight: TensorSpec, bias: TensorSpec) -> TensorSpec:
+    _linear_check(x, weight, bias)
+    return TensorSpec((*x.shape[:-1], weight.shape[0]), promote_operands((x, weight, bias)))
+
+
+def _linear_eager(x: Any, weight: Any, bias: Any) -> Any:
+    _linear_check(x, weight, bias)
+    dtype = promote_operands([TensorSpec(operand.shape, operand.dtype) for operand in (x, weight, bias)])
+    rows = cast_operand(x, dtype) if x.ndim > 1 else cast_operand(x, dtype).reshape(1, -1)
+    result = _times_matrix(rows, cast_operand(weight, dtype).T)
+    result += bias
+    return result if x.ndim > 1 else result.reshape(-1)
+
+
+def _linear_comprehension(x: TensorSpec, weight: TensorSpec, bias: TensorSpec) -> Def:
+    spec = _linear_infer(x, weight, bias)
+    if spec.dtype.kind == "b":
+        raise NoComprehension("linear of bool")
+    *at, k = c.indices(len(spec.shape) + 1)
+    left = c.cast(spec.dtype, c.access("x0", (*at[:-1], k)), x.dtype)
+    right = c.cast(spec.dtype, c.access("x1", (at[-1], k)), weight.dtype)
+    shift = c.cast(spec.dtype, c.access("x2", (at[-1],)), bias.dtype)
+    product = c.reduce("+", "t0", at, c.binary("*", left, right), c.ranges((*at, k), (*spec.shape, x.shape[-1])))
+    shifted = c.assign("r0", at, c.binary("+", c.access("t0", at), shift), c.ranges(at, spec.shape))
+    return c.definition("linear", (x, weight, bias), [product, shifted])
+
+
+def _linear_composition(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return apply(matmul, x, transposed(weight)) + bias
+
+
+def _linear_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    (g,), (x, weight, _) = gradients, inputs
+    batch = _BATCH_LETTERS[: x.ndim - 1]
+    row, column = f"{batch}x", f"{batch}y"
+    return (
+        apply(einsum, g, conj_of(weight), labels=(column, "yx", row)) if x.requires_grad else None,
+        apply(einsum, g, conj_of(x), labels=(column, row, "yx")) if weight.requires_grad else None,
+        g,
+    )
+
+
+linear = register(
+    OpDef("linear", _linear_infer, _linear_eager, _linear_vjp, _linear_comprehension, composition=_linear_composition)
+)

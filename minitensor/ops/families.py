@@ -19,7 +19,7 @@ from minitensor.dtypes import PROMOTED as _PROMOTED
 from minitensor.dtypes import DType, to_float, weak_dtype
 from minitensor.errors import DTypeError, NoComprehension
 from minitensor.ops import comprehend as c
-from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
+from minitensor.ops.opdef import Attributes, CompositionRule, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import broadcast, promote_operands, shape_of
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def unary(
     *,
     operand: ResultDType = same,
     result: ResultDType = same,
+    composition: CompositionRule | None = None,
 ) -> OpDef:
     """An elementwise function of one tensor.
 
@@ -127,7 +128,7 @@ def unary(
         assert derivative is not None
         return (derivative(gradients[0], inputs[0], outputs[0]),)
 
-    return register(OpDef(name, infer, eager, vjp if derivative else None, comprehension))
+    return register(OpDef(name, infer, eager, vjp if derivative else None, comprehension, composition=composition))
 
 
 def unary_float(
@@ -169,6 +170,7 @@ def binary(
     result: ResultDType = same,
     on_bool: bool = False,
     on_integers: bool = True,
+    composition: CompositionRule | None = None,
 ) -> OpDef:
     """An elementwise function of two operands, broadcast against each other.
 
@@ -214,7 +216,7 @@ def binary(
             derivatives[1](g, x, y, result) if getattr(y, "node", None) is not None else None,
         )
 
-    return register(OpDef(name, infer, eager, vjp if derivatives else None, comprehension))
+    return register(OpDef(name, infer, eager, vjp if derivatives else None, comprehension, composition=composition))
 
 
 def read_operand(k: int, operand: Operand, shape: c.Shape, at: tuple[Any, ...], work: DType) -> Expr:

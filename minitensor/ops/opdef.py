@@ -53,6 +53,8 @@ TcRule = Callable[..., "Def"]
 # (operands, attributes) -> None, or raises where the eager rule would, looking at nothing but the contents of
 # integer and bool operands: those come as arrays, the others may be anything with a shape and a dtype.
 CheckRule = Callable[..., None]
+# (*tensors, **attributes) -> tensors: what error bounds are derived from, and higher derivatives.
+CompositionRule = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +69,7 @@ class OpDef:
     may_raise: bool = False  # can fail on values, not only on shapes and dtypes
     outputs: int = 1
     check: CheckRule | None = None  # whether it would, for much less than doing it (where may_raise)
+    composition: CompositionRule | None = None  # of a larger record: the same in smaller operations
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

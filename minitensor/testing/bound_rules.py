@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from minitensor.dispatch import run_eager
 from minitensor.ops import pooling
-from minitensor.ops.opdef import OpDef
+from minitensor.ops.opdef import CompositionRule, OpDef
+from minitensor.tensor import Tensor
+from minitensor.value import Value, filled, local
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,6 +65,8 @@ def propagate(
     Raises LookupError for an operation that no rule is written for, on operands that are not exact.
     """
     with np.errstate(all="ignore"):
+        if op.composition is not None:
+            return _composed(op.composition, operands, attributes, dtypes)
         if op.outputs > 1 or (op.name in _DISCRETE and all(x.exact for x in operands)):
             return _exact(op, operands, attributes)
         rule: Rule = _RULES.get(op.name, _elementwise)
@@ -70,6 +76,64 @@ def propagate(
     if value.dtype.kind == "f":
         bound = np.where(np.isnan(value), 0.0, bound)
     return (Interval(value, np.asarray(bound, dtype=np.float64)),)
+
+
+class Intervals:
+    """An observer that follows the operations of this thread with intervals, while they run eagerly as always."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Value, Interval] = WeakKeyDictionary()
+
+    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        outputs = run_eager(op, inputs, attributes)
+        operands = [self.of_value(x) for x in inputs]
+        dtypes = [output.dtype for output in outputs]
+        for output, interval in zip(outputs, propagate(op, operands, attributes, dtypes), strict=True):
+            self._known[output] = interval
+        return outputs
+
+    def on_read(self, value: Any) -> None:
+        """Reading changes nothing here."""
+
+    def on_rebind(self, tensor: Any, value: Any) -> None:
+        """Rebinding changes nothing here: bounds belong to values."""
+
+    def know(self, value: Value, interval: Interval) -> None:
+        """From now on `value` lies within `interval`."""
+        self._known[value] = interval
+
+    def of_value(self, x: Any) -> Interval:
+        """Of a value that no operation made: itself, without error."""
+        if not isinstance(x, Value):
+            return Interval(np.asarray(x), np.zeros(()), weak=x)
+        known = self._known.get(x)
+        if known is None:
+            array = filled(x)
+            wide = array.astype(np.float64) if array.dtype.kind == "f" else array
+            known = self._known[x] = Interval(wide, np.zeros(array.shape))
+        return known
+
+
+def _composed(
+    composition: CompositionRule, operands: Sequence[Interval], attributes: dict[str, Any], dtypes: Sequence[Any]
+) -> tuple[Interval, ...]:
+    """The bounds of a larger record are those of its parts, one after the other."""
+    inside, before = Intervals(), local.observer
+    inputs: list[Any] = []
+    for x in operands:
+        if x.weak is not None:
+            inputs.append(x.weak)
+            continue
+        value = Value(np.asarray(x.value, dtype=dtypes[0] if x.value.dtype.kind == "f" else x.value.dtype))
+        inside.know(value, x)
+        inputs.append(Tensor(value))
+    local.observer = inside
+    try:
+        result = composition(*inputs, **attributes)
+    finally:
+        local.observer = before
+    results = result if isinstance(result, tuple) else (result,)
+    return tuple(inside.of_value(tensor.value) for tensor in results)
 
 
 _DISCRETE = {"argsort", "nonzero", "searchsorted", "fourier_transform"}

@@ -13,15 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minitensor.dispatch import run_eager
-from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
-from minitensor.testing.bound_rules import Interval, propagate
-from minitensor.value import Observer, Value, filled, local
+from minitensor.testing.bound_rules import Intervals
+from minitensor.value import Observer, local
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,7 +34,7 @@ class Bounded:
     bound: Array
 
 
-class ErrorBounds:
+class ErrorBounds(Intervals):
     """Follows the operations of this thread with error bounds, while they run eagerly as always.
 
     >>> import minitensor as mt
@@ -48,7 +45,7 @@ class ErrorBounds:
     """
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Value, Interval] = WeakKeyDictionary()
+        super().__init__()
         self._before: Observer | None = None
 
     def __enter__(self) -> ErrorBounds:
@@ -61,34 +58,10 @@ class ErrorBounds:
     ) -> None:
         local.observer = self._before
 
-    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
-        outputs = run_eager(op, inputs, attributes)
-        operands = [self._interval(x) for x in inputs]
-        dtypes = [output.dtype for output in outputs]
-        for output, interval in zip(outputs, propagate(op, operands, attributes, dtypes), strict=True):
-            self._known[output] = interval
-        return outputs
-
-    def on_read(self, value: Any) -> None:
-        """Reading changes nothing here."""
-
-    def on_rebind(self, tensor: Any, value: Any) -> None:
-        """Rebinding changes nothing here: bounds belong to values."""
-
     def of(self, tensor: Tensor) -> Bounded:
         """Value and bound of a tensor that an operation inside made; any other is exact."""
-        interval = self._interval(tensor.value)
+        interval = self.of_value(tensor.value)
         return Bounded(interval.value, interval.bound)
-
-    def _interval(self, x: Any) -> Interval:
-        if not isinstance(x, Value):
-            return Interval(np.asarray(x), np.zeros(()), weak=x)
-        known = self._known.get(x)
-        if known is None:
-            array = filled(x)
-            wide = array.astype(np.float64) if array.dtype.kind == "f" else array
-            known = self._known[x] = Interval(wide, np.zeros(array.shape))
-        return known
 
 
 def assert_within(received: Any, expected: Bounded, *, of: str = "result") -> None:

@@ -140,7 +140,48 @@ def _matmul(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     return Case((draw(arrays(left, dtype, regime)), draw(arrays(right, dtype, regime))), {})
 
 
+def _float(dtype: str) -> str:
+    """The dtype, or float32 for an operation that takes no other kind."""
+    return dtype if np.dtype(dtype).kind == "f" else "float32"
+
+
+def _linear(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    lead, columns, rows = draw(shapes(0, 2)), draw(st.sampled_from([1, 2, 5])), draw(st.sampled_from([1, 3]))
+    sizes = ((*lead, columns), (rows, columns), (rows,))
+    return Case(tuple(draw(arrays(size, dtype, regime, k)) for k, size in enumerate(sizes)), {})
+
+
+def _along_rows(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    shape = draw(shapes(min_rank=1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    count = 2 if op.name.endswith("_grad") else 1
+    return Case(tuple(draw(arrays(shape, _float(dtype), regime, k)) for k in range(count)), {"axis": axis})
+
+
+def _labelled(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    case = _along_rows(draw, op, dtype, regime)
+    x, axis = case.operands[-1], case.attributes["axis"]
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    labels = np.random.default_rng(draw(st.integers(0, 999))).integers(0, x.shape[axis], rest)
+    target = np.asarray(labels).astype(draw(st.sampled_from(["int64", "int32"])))
+    upstream = (draw(arrays(rest, _float(dtype), regime, 2)),) if op.name.endswith("_grad") else ()
+    return Case((*upstream, x, target), case.attributes)
+
+
+def _layer_norm(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    shape = draw(shapes(min_rank=1))
+    inner = shape[draw(st.integers(0, len(shape) - 1)) :]
+    first, second = (shape, shape) if op.name.endswith("_grad") else (shape, inner)
+    sizes = (first, second, inner)
+    # The deviations of a row of one element are nothing but rounding: eps must not be small beside that.
+    eps = draw(st.sampled_from([0.125, 1.0]))
+    return Case(tuple(draw(arrays(size, _float(dtype), regime, k)) for k, size in enumerate(sizes)), {"eps": eps})
+
+
 _EQUATIONS = (
+    ("abi", "oi", "abo"),
+    ("bhld", "bhsd", "bhls"),
+    ("abo", "abi", "oi"),
     ("ij", "jk", "ik"),
     ("bij", "bjk", "bik"),
     ("ij", "ij", ""),
@@ -329,6 +370,14 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(("inv", "det", "solve", "cholesky", "slogdet", "eigh", "qr", "svd"), _custom(_matrices)),
     "fourier_transform": _custom(_spectrum),
     "matmul": _custom(_matmul),
+    "linear": _custom(_linear),
+    **dict.fromkeys(("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"), _custom(_along_rows)),
+    **dict.fromkeys(
+        ("gelu_grad", "gelu_tanh_grad", "sigmoid_grad"),
+        _custom(lambda draw, op, dtype, regime: Case(draw(broadcastable(2, _float(dtype), regime)), {})),
+    ),
+    **dict.fromkeys(("cross_entropy", "cross_entropy_grad"), _custom(_labelled)),
+    **dict.fromkeys(("layer_norm", "layer_norm_grad"), _custom(_layer_norm)),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),
     "pad": _custom(_pad),

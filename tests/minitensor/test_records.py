@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minitensor.errors import NoComprehension
 from minitensor.ops.opdef import REGISTRY, OpDef, TensorSpec
 from minitensor.testing import check_gradients, check_infer, check_meaning, check_text
+from minitensor.testing.agreement import check_bounded, run_eager
 from minitensor.testing.strategies import Case, operands_for
 
 ALL = sorted(REGISTRY)
@@ -21,6 +22,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)  # explaini
 quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 
 
+COMPOSED = [name for name in ALL if REGISTRY[name].composition is not None]
 COMPREHENDED = [name for name in ALL if REGISTRY[name].comprehension is not None]
 
 
@@ -52,6 +54,15 @@ def test_gradients_are_slopes_twice(name: str, data: st.DataObject) -> None:
     if name == "astype":
         case.attributes["dtype"] = np.dtype(np.float64)
     check_gradients(op, case, differentiable_operands(op, case))
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+@quick
+@given(data=st.data(), dtype=st.sampled_from(["float32", "float64"]))
+def test_a_larger_record_computes_what_its_composition_does(name: str, data: st.DataObject, dtype: str) -> None:
+    op = REGISTRY[name]
+    case = data.draw(operands_for(op, dtype, data.draw(st.sampled_from(["scaled", "special"]))))
+    check_bounded(op, case, run_eager(op, case))
 
 
 @pytest.mark.parametrize("name", COMPREHENDED)
