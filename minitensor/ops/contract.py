@@ -23,7 +23,7 @@ from minitensor.ops.elementwise import conj_of
 from minitensor.ops.families import LARGE, cast_operand, meet
 from minitensor.ops.movement import broadcast_to, permute_dims, reshape
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
-from minitensor.ops.shapes import Dim, Shape, broadcast, promote_operands
+from minitensor.ops.shapes import Dim, Shape, broadcast, need_equal, promote_operands
 from minitensor.tensor import Tensor
 
 
@@ -139,14 +139,18 @@ matmul = register(OpDef("matmul", _matmul_infer, _matmul_eager, _matmul_vjp, _ma
 
 
 def label_extents(labels: tuple[str, ...], shapes: Sequence[Shape]) -> dict[str, Dim]:
-    """The extent of each letter.  Raises ShapeError for two different ones."""
+    """The extent of each letter.
+
+    Raises ShapeError for two different ones, NoComprehension where a symbol leaves that open.
+    """
     extents: dict[str, Dim] = {}
     for letters, shape in zip(labels, shapes, strict=False):
         if len(letters) != len(shape):
             raise ShapeError(f"einsum: {letters!r} names {len(letters)} dimensions of a tensor with shape {shape}")
         for letter, extent in zip(letters, shape, strict=True):
-            if extents.setdefault(letter, extent) != extent:
-                raise ShapeError(f"einsum: {letter!r} is {extents[letter]} here and {extent} there")
+            known = extents.setdefault(letter, extent)
+            if known is not extent:
+                need_equal((known,), (extent,), f"einsum: {letter!r} is {known} here and {extent} there")
     return extents
 
 
@@ -209,6 +213,7 @@ def _einsum_comprehension(*operands: TensorSpec, labels: tuple[str, ...]) -> Def
     dtype = promote_operands(operands)
     if dtype.kind == "b":
         raise NoComprehension("einsum of bool")
+    label_extents(labels, [x.shape for x in operands])
     order = dict.fromkeys("".join((labels[-1], *labels[:-1])))
     names = dict(zip(order, c.indices(len(order)), strict=True))
     product: Expr | None = None
@@ -250,10 +255,12 @@ einsum = register(OpDef("einsum", _einsum_infer, _einsum_eager, _einsum_vjp, _ei
 
 
 def _linear_check(x: Any, weight: Any, bias: Any) -> None:
-    if len(x.shape) < 1 or len(weight.shape) != 2 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"linear takes (..., in) and a weight (out, in), not {x.shape} and {weight.shape}")
-    if bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear's bias has the shape (out,), not {bias.shape} beside a weight {weight.shape}")
+    shapes = (
+        f"linear takes (..., in), a weight (out, in) and a bias (out,), not {x.shape}, {weight.shape}, {bias.shape}"
+    )
+    if len(x.shape) < 1 or len(weight.shape) != 2 or len(bias.shape) != 1:
+        raise ShapeError(shapes)
+    need_equal((x.shape[-1], *bias.shape), (weight.shape[1], weight.shape[0]), shapes)
 
 
 def _linear_infer(x: TensorSpec, weight: TensorSpec, bias: TensorSpec) -> TensorSpec:

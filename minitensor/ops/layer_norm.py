@@ -14,13 +14,12 @@ import numpy as np
 
 from comprehension.lang.tree import Def, Expr, Statement
 from minitensor.dispatch import apply
-from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops.analytic import sqrt
 from minitensor.ops.families import cast_operand
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.rows import Rows, gradient_by, need_float, total
-from minitensor.ops.shapes import promote_operands
+from minitensor.ops.shapes import need_equal, promote_operands
 from minitensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -32,9 +31,10 @@ def _axes(rank: int, inner: int) -> tuple[int, ...]:
 
 def _check(x: Any, weight: Any, *others: Any) -> None:
     need_float("layer_norm", x.dtype, weight.dtype, *(y.dtype for y in others))
-    if any(y.shape != x.shape[len(x.shape) - len(y.shape) :] for y in (weight, *others)):
-        shapes = ", ".join(str(y.shape) for y in (x, weight, *others))
-        raise ShapeError(f"layer_norm's weight and bias have the shape of the last dimensions, not {shapes}")
+    shapes = ", ".join(str(y.shape) for y in (x, weight, *others))
+    complaint = f"layer_norm's weight and bias have the shape of the last dimensions, not {shapes}"
+    for y in (weight, *others):
+        need_equal(x.shape[len(x.shape) - len(weight.shape) :], y.shape, complaint)
 
 
 def _moments(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
@@ -86,6 +86,7 @@ def _eager(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
 
 
 def _comprehension(x: TensorSpec, weight: TensorSpec, bias: TensorSpec, *, eps: float) -> Def:
+    _check(x, weight, bias)
     work = promote_operands((x, weight, bias))
     rows = Rows(x.shape, _axes(len(x.shape), len(weight.shape)))
     normal = c.binary("/", rows.read("t2"), rows.read_row("t4"))
@@ -135,6 +136,7 @@ def _grad_composition(g: Tensor, x: Tensor, weight: Tensor, *, eps: float) -> tu
 
 
 def _grad_comprehension(g: TensorSpec, x: TensorSpec, weight: TensorSpec, *, eps: float) -> Def:
+    _check(x, weight)
     work = promote_operands((g, x, weight))
     rows = Rows(x.shape, _axes(len(x.shape), len(weight.shape)))
     count, normal = rows.length(work), rows.read("t5")

@@ -56,6 +56,20 @@ def _broadcast_dim(extents: list[Dim], shapes: tuple[Shape, ...]) -> Dim:
     return distinct[0] if distinct else 1
 
 
+def need_equal(left: Shape, right: Shape, complaint: str) -> None:
+    """Raises ShapeError with the complaint where two shapes differ.
+
+    Raises NoComprehension where a symbol leaves that open.
+    """
+    if left == right:
+        return
+    if len(left) == len(right) and not any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(left, right, strict=True)
+    ):
+        raise NoComprehension(f"whether {left} is {right} depends on a symbolic size")
+    raise ShapeError(complaint)
+
+
 def normalize_axis(axis: int, rank: int) -> int:
     """An axis counted from the front.  Raises ShapeError for one that is not there."""
     try:

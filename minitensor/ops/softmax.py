@@ -14,7 +14,7 @@ import numpy as np
 
 from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
-from minitensor.errors import DTypeError, ShapeError, TensorIndexError
+from minitensor.errors import DTypeError, TensorIndexError
 from minitensor.ops import comprehend as c
 from minitensor.ops.analytic import exp, log
 from minitensor.ops.creation import arange
@@ -24,7 +24,7 @@ from minitensor.ops.movement import astype, reshape
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.reduce import max_
 from minitensor.ops.rows import Rows, gradient_by, need_float, total
-from minitensor.ops.shapes import Dim, promote_operands
+from minitensor.ops.shapes import Dim, need_equal, promote_operands
 from minitensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -35,9 +35,14 @@ def _same_shape(name: str) -> Callable[..., TensorSpec]:
 
     def infer(*operands: TensorSpec, axis: int) -> TensorSpec:
         need_float(name, *(x.dtype for x in operands))
+        for other in operands[1:]:
+            need_equal(operands[0].shape, other.shape, f"{name} of shapes {operands[0].shape} and {other.shape}")
         return TensorSpec(operands[0].shape, promote_operands(operands))
 
     return infer
+
+
+_pair_infer = _same_shape("the gradient of softmax")
 
 
 def _shifted(x: Array, axis: int) -> Array:
@@ -92,6 +97,7 @@ def _softmax_grad_composition(g: Tensor, y: Tensor, *, axis: int) -> Tensor:
 
 
 def _softmax_grad_comprehension(g: TensorSpec, y: TensorSpec, *, axis: int) -> Def:
+    _pair_infer(g, y, axis=axis)
     rows, work = Rows(g.shape, (axis,)), promote_operands((g, y))
     upstream, own = rows.read("x0", g, work), rows.read("x1", y, work)
     statements = [
@@ -104,7 +110,7 @@ def _softmax_grad_comprehension(g: TensorSpec, y: TensorSpec, *, axis: int) -> D
 softmax_grad = register(
     OpDef(
         "softmax_grad",
-        _same_shape("softmax_grad"),
+        _pair_infer,
         _softmax_grad_eager,
         None,
         _softmax_grad_comprehension,
@@ -163,6 +169,7 @@ def _log_softmax_grad_composition(g: Tensor, y: Tensor, *, axis: int) -> Tensor:
 
 
 def _log_softmax_grad_comprehension(g: TensorSpec, y: TensorSpec, *, axis: int) -> Def:
+    _pair_infer(g, y, axis=axis)
     rows, work = Rows(g.shape, (axis,)), promote_operands((g, y))
     upstream, own = rows.read("x0", g, work), rows.read("x1", y, work)
     share = c.binary("*", c.builtin("exp", work, own), rows.read_row("t0"))
@@ -173,7 +180,7 @@ def _log_softmax_grad_comprehension(g: TensorSpec, y: TensorSpec, *, axis: int) 
 log_softmax_grad = register(
     OpDef(
         "log_softmax_grad",
-        _same_shape("log_softmax_grad"),
+        _pair_infer,
         _log_softmax_grad_eager,
         None,
         _log_softmax_grad_comprehension,
@@ -208,8 +215,8 @@ def _check_shapes(x: Any, target: Any, axis: int) -> None:
     need_float("cross_entropy", x.dtype)
     if target.dtype.kind not in "iu":
         raise DTypeError(f"labels are integers, not {target.dtype}")
-    if (*x.shape[:axis], *x.shape[axis + 1 :]) != target.shape:
-        raise ShapeError(f"labels of shape {target.shape} for logits of shape {x.shape}")
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    need_equal(rest, target.shape, f"labels of shape {target.shape} for logits of shape {x.shape}")
 
 
 def _cross_entropy_infer(x: TensorSpec, target: TensorSpec, *, axis: int) -> TensorSpec:
@@ -236,6 +243,7 @@ def _is_label(rows: Rows, target: TensorSpec, name: str, axis: int) -> Expr:
 
 
 def _cross_entropy_comprehension(x: TensorSpec, target: TensorSpec, *, axis: int) -> Def:
+    _check_shapes(x, target, axis)
     rows = Rows(x.shape, (axis,))
     shifted = c.sub(rows.read("x0"), rows.read_row("t0"))
     chosen = c.select(_is_label(rows, target, "x1", axis), shifted, c.constant(0, x.dtype))
@@ -254,7 +262,9 @@ def _cross_entropy_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: At
 
 
 def _cross_entropy_grad_infer(g: TensorSpec, x: TensorSpec, target: TensorSpec, *, axis: int) -> TensorSpec:
-    need_float("cross_entropy_grad", g.dtype, x.dtype)
+    need_float("cross_entropy_grad", g.dtype)
+    _check_shapes(x, target, axis)
+    need_equal(g.shape, target.shape, f"gradients of shape {g.shape} for labels of shape {target.shape}")
     return TensorSpec(x.shape, promote_operands((g, x)))
 
 
@@ -279,6 +289,7 @@ def _cross_entropy_grad_composition(g: Tensor, x: Tensor, target: Tensor, *, axi
 
 
 def _cross_entropy_grad_comprehension(g: TensorSpec, x: TensorSpec, target: TensorSpec, *, axis: int) -> Def:
+    _cross_entropy_grad_infer(g, x, target, axis=axis)
     rows, work = Rows(x.shape, (axis,)), promote_operands((g, x))
     hot = c.select(_is_label(rows, target, "x2", axis), c.constant(1, x.dtype), c.constant(0, x.dtype))
     share = c.sub(c.binary("/", rows.read("t1"), rows.read_row("t2")), hot)
