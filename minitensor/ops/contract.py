@@ -255,12 +255,16 @@ einsum = register(OpDef("einsum", _einsum_infer, _einsum_eager, _einsum_vjp, _ei
 
 
 def _linear_check(x: Any, weight: Any, bias: Any) -> None:
-    shapes = (
-        f"linear takes (..., in), a weight (out, in) and a bias (out,), not {x.shape}, {weight.shape}, {bias.shape}"
-    )
     if len(x.shape) < 1 or len(weight.shape) != 2 or len(bias.shape) != 1:
-        raise ShapeError(shapes)
-    need_equal((x.shape[-1], *bias.shape), (weight.shape[1], weight.shape[0]), shapes)
+        raise ShapeError(_linear_complaint(x, weight, bias))
+    left, right = (x.shape[-1], *bias.shape), (weight.shape[1], weight.shape[0])
+    if left != right:
+        need_equal(left, right, _linear_complaint(x, weight, bias))
+
+
+def _linear_complaint(*operands: Any) -> str:
+    shapes = ", ".join(str(x.shape) for x in operands)
+    return f"linear takes (..., in), a weight (out, in) and a bias (out,), not {shapes}"
 
 
 def _linear_infer(x: TensorSpec, weight: TensorSpec, bias: TensorSpec) -> TensorSpec:

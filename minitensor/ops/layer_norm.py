@@ -31,10 +31,11 @@ def _axes(rank: int, inner: int) -> tuple[int, ...]:
 
 def _check(x: Any, weight: Any, *others: Any) -> None:
     need_float("layer_norm", x.dtype, weight.dtype, *(y.dtype for y in others))
-    shapes = ", ".join(str(y.shape) for y in (x, weight, *others))
-    complaint = f"layer_norm's weight and bias have the shape of the last dimensions, not {shapes}"
+    last = x.shape[len(x.shape) - len(weight.shape) :]
     for y in (weight, *others):
-        need_equal(x.shape[len(x.shape) - len(weight.shape) :], y.shape, complaint)
+        if y.shape != last:
+            complaint = f"layer_norm of {x.shape}: weight and bias have the shape of its last dimensions, not {y.shape}"
+            need_equal(last, y.shape, complaint)
 
 
 def _moments(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
