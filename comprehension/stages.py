@@ -28,6 +28,7 @@ from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.large_sizes import place_at_launch
 from comprehension.kernel.locality import place_accesses
+from comprehension.kernel.lookups import ask_for_rows
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.kernel.versions import separate
@@ -182,6 +183,7 @@ def mind_caches(c: Compilation) -> None:
         placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program))
     else:
         placed = ask_for_boxes(place_accesses(c.kernel, c.request.machine), c.request.machine)
+        placed = ask_for_rows(placed, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
 
 

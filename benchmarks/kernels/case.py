@@ -50,7 +50,7 @@ class Case:
       the caches of the next.  `exact`: the outputs with bounds, of the first variant.
     - `flops`: of the products and sums, two a multiply-add.  `lanes`: of a convolution, the fraction of vector
       lanes that useful work can fill (the better of lanes along the width and along a group's features).
-    - `moved`: bytes that must be moved if not all inputs and outputs; `lines`: cache lines gathered at random.
+    - `moved`: bytes that must be moved if not all inputs and outputs; `blocks`: rows of 256 bytes gathered at random.
     - `large`: the arrays exist in one side's process at a time.
     """
 
@@ -62,7 +62,7 @@ class Case:
     flops: float = 0.0
     lanes: float | None = None
     moved: float | None = None
-    lines: int = 0
+    blocks: int = 0
     large: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 In: a case, the bytes it must move, the number of threads.  Out: seconds, with what they were made from.
 Invariant: the largest of what the multiply-adds take at the peak, what the bytes take at copy bandwidth within a
-working set of that size, and what the lines gathered at random take.
+working set of that size, and what the rows gathered at random take.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def limit_of(case: Case, moved: float, threads: int) -> dict[str, Any]:
     parts: dict[str, float] = {}
     if case.flops:
         parts["fma"] = case.flops / _peak(threads)
-    if case.lines:
-        parts["lines"] = gather_seconds(case.lines, threads)
+    if case.blocks:
+        parts["lines"] = gather_seconds(case.blocks, threads)
     else:
         parts["bytes"] = moved / _bandwidths(int(moved), threads)
     limit: dict[str, Any] = {"seconds": max(parts.values()), **{f"{k}_seconds": v for k, v in parts.items()}}

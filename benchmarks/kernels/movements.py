@@ -79,7 +79,7 @@ def lut(tables: int, rows: int = 10_000_000, b: int = 128, d: int = 64, length: 
 
     return Case(
         f"{tables}LUT", f"lut{tables}", (LUT1, LUT2)[tables - 1], draw, exact,
-        moved=4.0 * tables * (b * length * (d + 1) + b * d), lines=tables * b * length * d // 16, large=True,
+        moved=4.0 * tables * (b * length * (d + 1) + b * d), blocks=tables * b * length * d // 64, large=True,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What memory allows, measured: copy bandwidth by size, and cache lines gathered at random.
+"""What memory allows, measured: copy bandwidth by size, and cache blocks gathered at random.
 
 In: a size, a number of threads.  Out: bytes/s, seconds.  Invariant: the loops are written in LLVM so that nothing but
 the limit itself is in them, and the best of several ways counts; on several threads all run at once.
@@ -49,7 +49,8 @@ _COPY_STEP = """
   %v{n} = load <{lanes} x float>, ptr %s{n}, align {bytes}
   store <{lanes} x float> %v{n}, ptr %t{n}, align {bytes}{hint}"""
 
-# Adds up the cache lines of `count` blocks of 4 lines, whose numbers are in `order`; prefetches some blocks ahead.
+# Adds up `count` blocks of 256 bytes, whose numbers are in `order`; asks for a block's first line {far} blocks ahead,
+# so that its page is translated, and for all of its lines {ahead} ahead.
 _GATHER = """
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 define float @gather(ptr %table, ptr %order, i64 %count) {{
@@ -58,6 +59,13 @@ entry:
 loop:
   %i = phi i64 [ 0, %entry ], [ %i1, %loop ]
   {sums}
+  %far = add i64 %i, {far}
+  %farther = getelementptr i32, ptr %order, i64 %far
+  %far32 = load i32, ptr %farther
+  %far64 = sext i32 %far32 to i64
+  %farat = mul i64 %far64, 256
+  %first = getelementptr i8, ptr %table, i64 %farat
+  call void @llvm.prefetch.p0(ptr %first, i32 0, i32 3, i32 1)
   %ahead = add i64 %i, {ahead}
   %later = getelementptr i32, ptr %order, i64 %ahead
   %later32 = load i32, ptr %later
@@ -77,7 +85,9 @@ leave:
   ret float %total
 }}
 """
-_AHEAD = 16
+_WAYS = ((4, 4), (8, 8), (8, 16), (16, 16))  # blocks ahead: all lines, the first one
+_MOST_AHEAD = 16
+_BLOCK, _PAST = 256, 16  # bytes; where blocks begin beyond a line, as the rows of NumPy's large arrays do: 5 lines each
 
 
 def _copy_module(lanes: int, past_caches: bool) -> str:
@@ -86,29 +96,29 @@ def _copy_module(lanes: int, past_caches: bool) -> str:
     return _COPY.format(body=body)
 
 
-def _gather_module() -> str:
+def _gather_module(ahead: int, far: int) -> str:
     sums, loads, reduce = [], [], []
     for n in range(4):
         sums.append(f"%sum{n} = phi <16 x float> [ zeroinitializer, %entry ], [ %new{n}, %loop ]")
         loads += [
             f"%a{n} = add i64 %at, {64 * n}",
             f"%p{n} = getelementptr i8, ptr %table, i64 %a{n}",
-            f"%v{n} = load <16 x float>, ptr %p{n}, align 64",
+            f"%v{n} = load <16 x float>, ptr %p{n}, align {_PAST}",
             f"%new{n} = fadd <16 x float> %sum{n}, %v{n}",
         ]
         reduce.append(f"%e{n} = extractelement <16 x float> %new{n}, i32 0")
     prefetches = [
         line
-        for n in range(4)
+        for n, at in enumerate((*range(0, _BLOCK, 64), _BLOCK - 1))
         for line in (
-            f"%b{n} = add i64 %laterat, {64 * n}",
+            f"%b{n} = add i64 %laterat, {at}",
             f"%q{n} = getelementptr i8, ptr %table, i64 %b{n}",
             f"call void @llvm.prefetch.p0(ptr %q{n}, i32 0, i32 3, i32 1)",
         )
     ]
     reduce += ["%f0 = fadd float %e0, %e1", "%f1 = fadd float %e2, %e3", "%total = fadd float %f0, %f1"]
     parts = {"sums": sums, "loads": loads, "reduce": reduce, "prefetches": prefetches}
-    return _GATHER.format(ahead=_AHEAD, **{name: "\n  ".join(lines) for name, lines in parts.items()})
+    return _GATHER.format(ahead=ahead, far=far, **{name: "\n  ".join(lines) for name, lines in parts.items()})
 
 
 @cache
@@ -184,17 +194,22 @@ def copy_bandwidth(working_set: int, threads: int = 1) -> float:
 
 @cache
 def _table() -> np.ndarray[Any, Any]:
-    return _aligned(1 << 28)  # 1 GiB: beyond any cache, and beyond what the page tables' caches reach
+    """1 GiB: beyond any cache, and beyond what the page tables' caches reach."""
+    return _aligned((1 << 28) + 16)[_PAST // 4 :][: 1 << 28]
 
 
-def gather_seconds(lines: int, threads: int = 1) -> float:
-    """Seconds to read so many cache lines, in blocks of four at random places of a gibibyte, all threads together."""
+def gather_seconds(blocks: int, threads: int = 1) -> float:
+    """Seconds to read so many blocks of 256 bytes at random places of a gibibyte, all threads together.
+
+    The best of several ways to ask for them ahead.
+    """
     kind = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    function, _ = _function("gather", _gather_module(), ctypes.c_float, kind)
-    table, blocks = _table(), 32_768  # 8 MB of lines in a run: what it reads is not in the caches from the last
+    ways = [_function("gather", _gather_module(*way), ctypes.c_float, kind)[0] for way in _WAYS]
+    table, count = _table(), 32_768  # 8 MB in a run: what it reads is not in the caches from the last
     drawing, best = np.random.default_rng(1), float("inf")
-    for _ in range(40):
-        orders = [drawing.integers(0, table.nbytes // 256, blocks + _AHEAD, np.int32) for _ in range(threads)]
-        calls = [lambda o=order: function(table.ctypes.data, o.ctypes.data, blocks) for order in orders]  # type: ignore[misc]
+    for number in range(40):
+        function = ways[number % len(ways)]
+        orders = [drawing.integers(0, table.nbytes // _BLOCK, count + _MOST_AHEAD, np.int32) for _ in range(threads)]
+        calls = [lambda o=order: function(table.ctypes.data, o.ctypes.data, count) for order in orders]  # type: ignore[misc]  # noqa: B023
         best = min(best, _best(calls, 0.0))
-    return best * lines / (4 * blocks * threads)
+    return best * blocks / (count * threads)

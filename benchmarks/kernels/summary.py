@@ -140,8 +140,8 @@ def goals(rows: Mapping[str, Row], two_fmas: bool) -> str:
     """One line a goal, `met` or `open`, and below it the cases that miss it."""
     order = [case.name for case in CASES if case.name in rows]
     rows = {name: rows[name] for name in order}
-    memory = {case.name: rows[case.name] for case in CASES if not case.flops and not case.lines and case.name in rows}
-    tables = {case.name: rows[case.name] for case in CASES if case.lines and case.name in rows}
+    memory = {case.name: rows[case.name] for case in CASES if not case.flops and not case.blocks and case.name in rows}
+    tables = {case.name: rows[case.name] for case in CASES if case.blocks and case.name in rows}
     lines = [_judged("of the limit, geometric mean", 0.6, _of_limit(rows, "ours", None))]
     for column, what in (("fresh", "fresh outputs"), ("into", "outputs held")):
         best = _against(rows, column, lambda row, c=column: best_peer(row, c))  # type: ignore[misc]

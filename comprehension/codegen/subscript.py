@@ -62,6 +62,20 @@ def _sum(left: Polynomial, right: Polynomial, sign: int) -> Polynomial:
     return {m: f for m, f in result.items() if f}
 
 
+def _rejoined(terms: Polynomial) -> Polynomial:
+    """x % n + n (x / n) is x: a place that was divided into subscripts, in an offset made from them."""
+    for monomial, factor in terms.items():
+        for at, part in enumerate(monomial):
+            match part:
+                case ir.IntOp("%", whole, ir.Int(n)) if n > 0:
+                    others = (*monomial[:at], *monomial[at + 1 :])
+                    partner = tuple(sorted((*others, ir.IntOp("/", whole, ir.Int(n))), key=repr))
+                    if terms.get(partner) == factor * n:
+                        rest = {m: f for m, f in terms.items() if m not in (monomial, partner)}
+                        return _rejoined(_sum(rest, _product(polynomial(whole), {others: factor}), 1))
+    return terms
+
+
 def _product(left: Polynomial, right: Polynomial) -> Polynomial:
     result: Polynomial = {}
     for m1, f1 in left.items():
@@ -103,8 +117,15 @@ def _negated(term: ir.IntExpr) -> ir.IntExpr:
 
 
 def simplified(expression: ir.IntExpr) -> ir.IntExpr:
-    """Sums of equal terms merged, constants folded."""
-    return expression_of(polynomial(expression))
+    """Sums of equal terms merged, constants folded.
+
+    >>> from comprehension.kernel.printer import index_text
+    >>> x, n = ir.Var("x"), ir.Int(50)
+    >>> row, column = ir.IntOp("/", x, n), ir.IntOp("%", x, n)
+    >>> index_text(simplified(ir.IntOp("+", ir.IntOp("*", row, n), column)))
+    'x'
+    """
+    return expression_of(_rejoined(polynomial(expression)))
 
 
 def step_along(expression: ir.IntExpr, variable: str) -> ir.IntExpr | None:

@@ -15,6 +15,8 @@ from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.large_sizes import unmarked
 from comprehension.kernel.printer import index_text, node_lines, value_text
+from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.simplify import bounds_of, linear
 from comprehension.lang.types import ScalarType
 
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
@@ -153,6 +155,16 @@ class Checker:
             self.fault(f"{ask.elements} elements of {ask.buffer!r} are asked for")
         if all(buffer.name != ask.buffer for buffer in self.kernel.buffers):
             self.fault(f"there is no buffer {ask.buffer!r}")
+        for load in nodes_of(ask.first, ir.Load):
+            self.within(load)
+
+    def within(self, load: ir.Load) -> None:
+        """No part of the proof, so a load that says what to ask for must be in bounds whatever the loops do."""
+        buffer = next((b for b in self.kernel.buffers if b.name == load.buffer), None)
+        for subscript, extent in zip(load.subscripts, buffer.shape if buffer else (), strict=False):
+            low, high = bounds_of(linear(subscript), {})
+            if not isinstance(extent, ir.Int) or low is None or low < 0 or high is None or high >= extent.value:
+                self.fault(f"{load.buffer!r} may be read out of bounds: {index_text(subscript)}")
 
     def tile(self, tile: ir.Tile) -> None:
         axes = [axis for axis in (tile.rows, tile.lanes) if axis is not None]
