@@ -14,7 +14,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from comprehension.lang.tree import Def, Expr, Name, Statement
+from comprehension.lang.tree import Clause, Def, Expr, Name, Statement
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import ShapeError
@@ -91,6 +91,14 @@ def _names(text: str) -> list[Name]:
     return [Name(letter) for letter in text]
 
 
+def _over(names: list[Name], extents: Shape) -> tuple[list[Expr], tuple[Clause, ...]]:
+    """Indices and their ranges; 0 and no range along an extent of 1, so that a 1 by 1 kernel leaves a plain product."""
+    one = [extent == 1 for extent in extents]
+    indices: list[Expr] = [c.number(0) if alone else name for name, alone in zip(names, one, strict=True)]
+    long = [(name, extent) for name, extent, alone in zip(names, extents, one, strict=True) if not alone]
+    return indices, c.ranges([name for name, _ in long], [extent for _, extent in long])
+
+
 def _numbers(left: TensorSpec, right: TensorSpec) -> DType:
     dtype = promote_operands((left, right))
     c.need_numbers("a convolution", dtype)
@@ -100,14 +108,15 @@ def _numbers(left: TensorSpec, right: TensorSpec) -> DType:
 def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) -> Def:
     window, dtype = _window(attributes), _numbers(x, weight)
     shape = output_shape(x.shape, weight.shape, window)
-    n, f, h, w, ch, u, v = _names("nfhwcuv")
+    n, f, h, w, ch = _names("nfhwc")
+    (u, v), elements = _over(_names("uv"), weight.shape[2:])
     filters = int(shape[1]) // window.groups
     row, column = window.source(h, u, 0), window.source(w, v, 1)
     channel = c.add(c.mul(_group(f, filters, window), int(weight.shape[1])), ch)
     pixel = c.cast(dtype, c.access("x0", (n, channel, row, column)), x.dtype)
     guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
     product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (f, ch, u, v)), weight.dtype))
-    where = c.ranges((n, f, h, w, ch, u, v), (*shape, *weight.shape[1:]))
+    where = (*c.ranges((n, f, h, w, ch), (*shape, weight.shape[1])), *elements)
     return c.definition("conv2d", (x, weight), [c.reduce("+", "r0", (n, f, h, w), product, where)])
 
 
@@ -139,7 +148,8 @@ def _phase_sum(
     target: str, g: TensorSpec, weight: TensorSpec, rows: Phase, columns: Phase, extents: Shape, window: Window
 ) -> Statement:
     """At each pixel of a phase the sum over the filters and the kernel elements that meet it."""
-    n, ch, h, w, f, u, v = _names("nchwfuv")
+    n, ch, h, w, f = _names("nchwf")
+    (u, v), taps = _over(_names("uv"), (rows.taps, columns.taps))
     dtype = promote_operands((g, weight))
     channels, filters = static((weight.shape[1], weight.shape[0]), "the channels of a convolution")
     filters //= window.groups
@@ -156,20 +166,21 @@ def _phase_sum(
     upstream = c.cast(dtype, c.access("x0", (n, source, *positions)), g.dtype)
     guarded = c.select(c.all_of(inside), upstream, c.constant(0, dtype))
     factor = c.cast(dtype, c.access("x1", (source, kernel_channel, *elements)), weight.dtype)
-    where = c.ranges((n, ch, h, w, f, u, v), (*extents, filters, rows.taps, columns.taps))
+    where = (*c.ranges((n, ch, h, w, f), (*extents, filters)), *taps)
     return c.reduce("+", target, (n, ch, h, w), c.binary("*", guarded, factor), where)
 
 
 def _weight_comprehension(x: TensorSpec, g: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
     window, dtype = _window(attributes), _numbers(x, g)
-    f, ch, u, v, n, h, w = _names("fcuvnhw")
+    f, ch, n, h, w = _names("fcnhw")
+    (u, v), elements = _over(_names("uv"), shape[2:])
     filters = int(static((shape[0],), "the filters of a convolution")[0]) // window.groups
     row, column = window.source(h, u, 0), window.source(w, v, 1)
     channel = c.add(c.mul(_group(f, filters, window), c.ex(shape[1])), ch)
     pixel = c.cast(dtype, c.access("x0", (n, channel, row, column)), x.dtype)
     guarded = c.select(_inside(row, column, x.shape[2], x.shape[3], window), pixel, c.constant(0, dtype))
     product = c.binary("*", guarded, c.cast(dtype, c.access("x1", (n, f, h, w)), g.dtype))
-    where = c.ranges((f, ch, u, v, n, h, w), (*shape, g.shape[0], *g.shape[2:]))
+    where = (*c.ranges((f, ch), shape[:2]), *elements, *c.ranges((n, h, w), (g.shape[0], *g.shape[2:])))
     return c.definition("conv2d_weight_grad", (x, g), [c.reduce("+", "r0", (f, ch, u, v), product, where)])
 
 

@@ -7,6 +7,7 @@ the family is closed under differentiation.  Of several equal maxima of a window
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from minitensor.dispatch import apply
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
+from minitensor.ops.phases import Phase, phases
 from minitensor.ops.shapes import Shape, static
 
 Pair = tuple[int, int]
@@ -160,34 +162,53 @@ def _sum_comprehension(x: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pa
     return c.definition("sum_pool2d", (x,), [c.reduce("+", "r0", (_N, _C, _H, _W), value, _window_ranges(out, kernel))])
 
 
-def _window_of(axis: int, out: Shape, stride: Pair, padding: Pair) -> tuple[Expr, list[Expr]]:
-    """For pixel h or w as element u or v of a window: which window, and whether there is one."""
-    pixel, offset = ((_H, _U), (_W, _V))[axis]
-    moved = c.sub(c.add(pixel, padding[axis]), offset)
-    conditions = [c.within(moved, 0, c.mul(c.ex(out[2 + axis]), stride[axis]))]
-    if stride[axis] > 1:
-        conditions.append(c.binary("==", c.binary("%", moved, stride[axis]), 0))
-        return c.binary("/", moved, stride[axis]), conditions
-    return moved, conditions
-
-
 def _gathered(
     name: str, g: TensorSpec, target: Shape, kernel: Pair, stride: Pair, padding: Pair, chosen: bool
-) -> Statement:
-    """r0 at a pixel: the sum over the windows that meet it of `name`, where the window chose it."""
-    out, zero = g.shape, c.constant(0, g.dtype)
-    (row, rows), (column, columns) = (_window_of(axis, out, stride, padding) for axis in (0, 1))
-    at = (_N, _C, row, column)
-    value: Expr = c.access(name, at)
+) -> list[Statement]:
+    """r0 at a pixel: the sum over the windows that meet it of `name`, where the window chose it; phase by phase."""
+    size = static(target[2:], "a spatial size of pooling")
+    sums: list[Statement] = []
+    placed: list[Statement] = []
+    for rows, columns in itertools.product(*(phases(size[a], kernel[a], stride[a], padding[a]) for a in (0, 1))):
+        extents = (*target[:2], rows.count, columns.count)
+        pixels = (c.add(c.mul(_H, stride[0]), rows.pixel), c.add(c.mul(_W, stride[1]), columns.pixel))
+        value = _from_windows(name, g, rows, columns, kernel, chosen)
+        if rows.taps * columns.taps > 1:
+            held = "r0" if stride == (1, 1) else f"s{len(sums)}"
+            where = _window_ranges(extents, (rows.taps, columns.taps))
+            sums.append(c.reduce("+", held, (_N, _C, _H, _W), value, where))
+            value = c.access(held, (_N, _C, _H, _W))
+            if held == "r0":
+                return sums
+        placed.append(c.assign("r0", (_N, _C, *pixels), value, c.ranges((_N, _C, _H, _W), extents)))
+    return [*sums, *placed]
+
+
+def _from_windows(name: str, g: TensorSpec, rows: Phase, columns: Phase, kernel: Pair, chosen: bool) -> Expr:
+    """What the window whose element (u, v) of the phases meets a pixel gives to it."""
+    zero = c.constant(0, g.dtype)
+    if rows.taps * columns.taps == 0:
+        return zero
+    single = rows.taps * columns.taps == 1
+    place, element, inside = [], [], []
+    for phase, pixel, tap, extent in ((rows, _H, _U, g.shape[2]), (columns, _W, _V, g.shape[3])):
+        moved = c.mul(c.number(0) if single else tap, phase.apart)
+        at = c.sub(c.add(pixel, phase.offset), moved)
+        place.append(at)
+        element.append(c.add(c.mul(c.number(0) if single else tap, phase.step), phase.first))
+        inside += [c.binary(">=", at, 0)] if phase.lowest < 0 else []
+        reached = isinstance(extent, str) or phase.offset + phase.count > extent
+        inside += [c.binary("<", at, c.ex(extent))] if reached else []
+    value: Expr = c.access(name, (_N, _C, *place))
     if chosen:
-        value = c.select(c.binary("==", c.access("t0", at), _offset(kernel)), value, zero)
-    guarded = c.select(c.all_of([*rows, *columns]), value, zero)
-    return c.reduce("+", "r0", (_N, _C, _H, _W), guarded, _window_ranges(target, kernel))
+        number = c.add(c.mul(element[0], kernel[1]), element[1])
+        value = c.select(c.binary("==", c.access("t0", (_N, _C, *place)), number), value, zero)
+    return c.select(c.all_of(inside), value, zero)
 
 
 def _spread_comprehension(g: TensorSpec, *, kernel: Pair, stride: Pair, padding: Pair, shape: Shape) -> Def:
     c.need_numbers("pooling", g.dtype)
-    return c.definition("spread_pool2d", (g,), [_gathered("x0", g, shape, kernel, stride, padding, False)])
+    return c.definition("spread_pool2d", (g,), _gathered("x0", g, shape, kernel, stride, padding, False))
 
 
 def _max_value(x: TensorSpec, stride: Pair, padding: Pair) -> Expr:
@@ -225,7 +246,7 @@ def _max_grad_comprehension(
     c.need_numbers("pooling", x.dtype, y.dtype)
     first = _first_hit(x, y.shape, kernel, stride, padding)
     gathered = _gathered("x2", g, x.shape, kernel, stride, padding, True)
-    return c.definition("max_pool2d_grad", (x, y, g), [first, gathered])
+    return c.definition("max_pool2d_grad", (x, y, g), [first, *gathered])
 
 
 def _pick_comprehension(
