@@ -281,9 +281,9 @@ class Printer:
         offset, name = offset_of(buffer, load.subscripts), self.function.buffer(load.buffer)
         if self.tile is None:
             return Expr(f"{name}[{self.index(offset).text}]")
-        return self._tile_load(name, offset, load.ahead)
+        return self._tile_load(name, offset, load)
 
-    def _tile_load(self, name: str, offset: ir.IntExpr, ahead: int | ir.IntExpr) -> Expr:
+    def _tile_load(self, name: str, offset: ir.IntExpr, load: ir.Load) -> Expr:
         assert self.tile is not None
         guard = self._guard or Expr("")
         arguments = [self.tile.region] + ([guard.text] if guard.text else []) + [name]
@@ -296,14 +296,22 @@ class Printer:
         start, by_rows, by_lanes = (self.index(part).text for part in regular)
         if by_rows == by_lanes == "0" and not guard.text and not self.tile.is_limited:
             return Expr(f"{name}[{start}]")
-        if ahead and not guard.text and by_lanes == "1":
-            distance = ahead if isinstance(ahead, int) else self.index(ahead).text
-            arguments_ahead = f"{self.tile.region}, {name}, {start}, {by_rows}, {distance}"
-            self.function.line(f"{self.function.use('ahead')}({arguments_ahead})")
+        if load.ahead and not guard.text and by_lanes == "1":
+            self._ask_ahead(f"{name}, {start}, {by_rows}", load)
         if self._slides(regular):
             start = f"{self.function.use('afresh')}({start})"
         text = f"{self.function.use('load' + suffix)}({', '.join([*arguments, start, by_rows, by_lanes])})"
         return Expr(text, by_rows != "0" or guard.by_rows, by_lanes != "0" or guard.by_lanes)
+
+    def _ask_ahead(self, place: str, load: ir.Load) -> None:
+        assert self.tile is not None
+        region, distance = self.tile.region, ir.Int(load.ahead) if isinstance(load.ahead, int) else load.ahead
+        if load.ahead_lanes is not None:
+            first, end = load.ahead_lanes
+            region, distance = self.function.scope.fresh("t"), simplified(ir.IntOp("+", distance, ir.Int(first)))
+            rows = self.tile.node.rows.extent if self.tile.node.rows else 1
+            self.function.line(f"{region} = {self.function.use('tile')}({rows}, {end - first})")
+        self.function.line(f"{self.function.use('ahead')}({region}, {place}, {self.index(distance).text})")
 
     def _slides(self, regular: tuple[ir.IntExpr, ir.IntExpr, ir.IntExpr]) -> bool:
         """Whether a loop moves this row-varying read by one row, in a tile with no registers to spare for it."""

@@ -90,7 +90,8 @@ class Const:
 class Load:
     """Reads one element.  `access` is the number of the statement's access in its Scop (None in copies).
 
-    `ahead`: in a tile, also asks the caches for the lines this many elements further on (0: does not).
+    `ahead`: in a tile, also asks the caches for the lines this many elements further on (0: does not), of all lanes or
+    of those in `ahead_lanes` (from, to).
     """
 
     buffer: str
@@ -98,6 +99,7 @@ class Load:
     dtype: ScalarType
     access: int | None = None
     ahead: int | IntExpr = 0
+    ahead_lanes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

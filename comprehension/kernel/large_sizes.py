@@ -54,7 +54,7 @@ def place_at_launch(kernel: ir.Kernel, machine: Machine, typical: Mapping[str, i
 def unmarked(body: tuple[ir.Node, ...]) -> tuple[ir.Node, ...]:
     """The body with plain accesses."""
     plain = rewrite(body, ir.Store, lambda store: replace(store, streaming=False))
-    return rewrite(plain, ir.Load, lambda load: replace(load, ahead=0))
+    return rewrite(plain, ir.Load, lambda load: replace(load, ahead=0, ahead_lanes=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class _Carrier:
                 return replace(access, streaming=streams and isinstance(large, ir.Store) and large.streaming)
             distances = [like.ahead for like in (usual, large) if isinstance(like, ir.Load)]
             found = [distance for distance in distances if isinstance(distance, int)]
-            return replace(access, ahead=self._distance(access, found))
+            distance, lanes = self._distance(access, found), large.ahead_lanes if isinstance(large, ir.Load) else None
+            return replace(access, ahead=distance, ahead_lanes=lanes if distance else None)
 
         return rewrite(body, (ir.Load, ir.Store), mark)
 

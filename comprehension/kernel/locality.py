@@ -25,6 +25,8 @@ from comprehension.machine import Machine
 
 AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
 BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
+LOAD_WORK = 2.0  # of a vector that is loaded and stored or combined, whatever is done with it
+LINE_BYTES = 64
 KEPT_SHARE = 2  # the last cache serves other cores, too: half of it counts
 
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
@@ -116,6 +118,19 @@ class _Sweep:
         return abs(self.around.step(self.offset, variable))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A load that asks for what lies `distance` elements ahead, of some lanes or of all."""
+
+    load: ir.Load
+    distance: int
+    lanes: tuple[int, int] | None = None
+
+    @property
+    def marked(self) -> ir.Load:
+        return replace(self.load, ahead=self.distance, ahead_lanes=self.lanes)
+
+
 @dataclass(slots=True)
 class _Marker:
     """Marks one stage: first its footprint, then its accesses."""
@@ -126,7 +141,7 @@ class _Marker:
     _read: set[str] = field(default_factory=set)
     _sweeps: dict[str, list[_Sweep]] = field(default_factory=dict)  # by buffer, in program order
     _streamed: set[str] = field(default_factory=set)
-    _ahead: dict[int, list[tuple[ir.Load, int]]] = field(default_factory=dict)  # by tile: loads and distances
+    _ahead: dict[int, list[_Asked]] = field(default_factory=dict)  # by tile
     _notes: list[str] = field(default_factory=list)
 
     def stage(self, stage: ir.Stage) -> tuple[ir.Stage, str]:
@@ -218,14 +233,20 @@ class _Marker:
     # --- decisions -------------------------------------------------------------------------------------
 
     def _ask_ahead(self, buffer: str, sweeps: list[_Sweep]) -> None:
-        """A buffer walked once: a little ahead.  Row after row, each several times: a row ahead, where most is done."""
+        """A buffer walked once: a little ahead.  Row after row, each several times: a row ahead, a part each time."""
         size = self.kernel.buffer(buffer).dtype.bits // 8
-        chosen, distance = sweeps[0], self._soon(sweeps[0], size)
         row = self._shared_row(sweeps)
         if row is not None and 0 < row * size <= self.machine.l2_bytes // 4:
-            chosen, distance = max(sweeps, key=lambda sweep: sweep.work), row
-        self._ahead.setdefault(id(chosen.tile), []).append((chosen.load, distance))
-        self._notes.append(f"{buffer} asked for {_size(distance * size)} ahead")
+            distance = row
+            shares = _shares(sweeps, size) if row * size <= self.machine.l1_bytes // 2 else [(_most_work(sweeps), None)]
+            asked = [(sweep, _Asked(sweep.load, row, lanes)) for sweep, lanes in shares]
+        else:
+            distance = self._soon(sweeps[0], size)
+            asked = [(sweeps[0], _Asked(sweeps[0].load, distance))]
+        for sweep, each in asked:
+            self._ahead.setdefault(id(sweep.tile), []).append(each)
+        parts = f" in {len(asked)} parts" if len(asked) > 1 else ""
+        self._notes.append(f"{buffer} asked for {_size(distance * size)} ahead{parts}")
 
     def _soon(self, sweep: _Sweep, size: int) -> int:
         """Some way ahead, in iterations of the innermost loop: as many as bring in so many bytes."""
@@ -263,10 +284,10 @@ class _Marker:
                 return node
 
     def _marked_tile(self, tile: ir.Tile, streams: bool, around: Around) -> ir.Tile:
-        wanted = dict(self._ahead.get(id(tile), ()))
+        wanted = {asked.load: asked.marked for asked in self._ahead.get(id(tile), ())}
 
         def load(found: ir.Load) -> ir.Load:
-            return replace(found, ahead=wanted.pop(found)) if found in wanted else found
+            return wanted.pop(found, found)
 
         def store(found: ir.Store) -> ir.Store:
             small = (self._bytes.get(found.buffer) or 0) <= self.machine.l2_bytes  # it does not crowd anything out
@@ -277,6 +298,33 @@ class _Marker:
 
         marked = rewrite(tile, ir.Load, load)
         return rewrite(marked, ir.Store, store) if streams else marked
+
+
+def _shares(sweeps: Sequence[_Sweep], size: int) -> list[tuple[_Sweep, tuple[int, int] | None]]:
+    """Which lanes of its tiles each sweep over a row asks for: lines in proportion to the time it takes, where all come
+    to the same tiles; else all by the sweep that does most.
+
+    Few lines can be on their way at once: who asks for more waits, while the other sweeps leave memory idle.  (Of rows
+    beyond the first cache, sweeps wait for the second one, and asking slows down those that do little.)
+    """
+    firsts = list({id(sweep.tile): sweep for sweep in reversed(sweeps)}.values())[::-1]
+    most = _most_work(sweeps)
+    ways = {tuple((sweep.step(name), count) for name, count in sweep.around.all()) for sweep in firsts}
+    lines = most.tile.lanes.extent * size // LINE_BYTES
+    if len(ways) > 1 or most.tile.rows is not None or lines < 2:
+        return [(most, None)]
+    found: list[tuple[_Sweep, tuple[int, int] | None]] = []
+    total, done = sum(sweep.work + LOAD_WORK for sweep in firsts), 0.0
+    for sweep in firsts:
+        begin, done = round(done / total * lines), done + sweep.work + LOAD_WORK
+        end = round(done / total * lines)
+        if begin < end:
+            found.append((sweep, (begin * LINE_BYTES // size, end * LINE_BYTES // size)))
+    return found
+
+
+def _most_work(sweeps: Sequence[_Sweep]) -> _Sweep:
+    return max(sweeps, key=lambda sweep: sweep.work)
 
 
 def _longest(upper: ir.IntExpr, start: Linear, ranges: Ranges) -> int | None:

@@ -118,8 +118,9 @@ def index_text(expression: ir.IntExpr) -> str:
             assert_never(expression)
 
 
-def _distance(ahead: int | ir.IntExpr) -> str:
-    return str(ahead) if isinstance(ahead, int) else index_text(ahead)
+def _distance(load: ir.Load) -> str:
+    text = str(load.ahead) if isinstance(load.ahead, int) else index_text(load.ahead)
+    return text if load.ahead_lanes is None else f"{text}[{load.ahead_lanes[0]}:{load.ahead_lanes[1]}]"
 
 
 def condition_text(condition: ir.Condition) -> str:
@@ -143,7 +144,7 @@ def value_text(value: ir.Value) -> str:
         case ir.Const(number, dtype):
             return f"{dtype} {number!r}"
         case ir.Load(buffer, subscripts, _, access, ahead):
-            number_text = ("" if access is None else f"#{access}") + (f"+{_distance(ahead)}" if ahead else "")
+            number_text = ("" if access is None else f"#{access}") + (f"+{_distance(value)}" if ahead else "")
             return f"{buffer}({', '.join(index_text(s) for s in subscripts)}){number_text}"
         case ir.Local(name) | ir.ScalarArg(name):
             return name
