@@ -196,11 +196,14 @@ def _names(kernel: CompiledCluster, texts: Iterable[int | str]) -> tuple[tuple[s
     return tuple((f"N{k}", symbol) for k, symbol in enumerate(kernel.lowered.sizes))
 
 
+_BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is less of a help, and may come late
+
+
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     environment = {name: sizes[symbol] for name, symbol in row.names}
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
-    parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
+    parallel = config.threads > 1 and extent > 1 and work >= _BESIDE_PYTHON * config.parallel_ns
     scratch = extent_at(row.scratch, row.names, sizes)
     return [row.address, extent, row.entry.grain, scratch, int(parallel)]
 

@@ -36,7 +36,8 @@ kept, by native code too, remembers the generation that it is of."""
 class Config:
     """Assign to its fields at any time; each takes effect at the next compilation or call.
 
-    `parallel_ns`: estimated work of a stage below which it runs serially.
+    `parallel_ns`: work of a stage below which it runs serially even where workers are awake; where they sleep, three
+    times that is the price of waking one.
     `compiler_bytes`: memory of the compiler process at which it is replaced by a fresh one.
     """
 
@@ -47,7 +48,7 @@ class Config:
     compile_seconds: float = 120.0
     compiler_bytes: int = 1 << 30
     in_process: bool = False
-    parallel_ns: float = 25_000.0
+    parallel_ns: float = 8_000.0
     block_cache_bytes: int = 1 << 30
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -25,6 +25,8 @@ from comprehension.lang.types import ScalarType
 
 ALIGNMENT = 64
 MAX_BINDINGS = 1024
+_ROW_WORDS = 6
+_DOUBT = 8  # by how much the model may underestimate a stage: those that may be worth dividing are measured as they run
 
 Shape = tuple[int, ...]
 Environment = Mapping[str, Number]
@@ -47,8 +49,9 @@ class OutputPlan:
 class Binding:
     """What the shapes decide: outputs, workspace, dims, and each stage's range.
 
-    `table` has five words a stage, as `pool_loops.run_stages` reads them: address, extent, grain, scratch bytes,
-    1 if parallel; stages without units are left out.  `serial_extent` is set where one serial call, of the stage at
+    `table` has six words a stage, as `pool_loops.run_stages` reads (and, of the time it takes, writes) them: address,
+    extent, grain, scratch bytes, estimated nanoseconds or 0 where it is never divided, and the least that is worth
+    dividing; stages without units are left out.  `serial_extent` is set where one serial call, of the stage at
     `serial_address`, is all there is to do.
     """
 
@@ -161,7 +164,7 @@ class Bindings:
         scratch = int(evaluate(manifest.scratch_bytes, environment))
         rows = [self._row(stage, environment, scratch) for stage in manifest.stages]
         rows = [row for row in rows if row[1] > 0]
-        table = np.array(rows, np.int64).reshape(len(rows), 5)
+        table = np.array(rows, np.int64).reshape(len(rows), _ROW_WORDS)
         sizes = tuple(int(environment[name]) for name in manifest.sizes)
         dims = np.array([*sizes, 0], np.int64)
         alone = int(table[0, 1]) if len(rows) == 1 and not table[0, 4] else None
@@ -181,8 +184,10 @@ class Bindings:
     def _row(self, stage: StageEntry, environment: Environment, scratch: int) -> list[int]:
         extent = int(evaluate(stage.extent, environment))
         work = float(evaluate(stage.work, environment)) * extent
-        parallel = config.threads > 1 and extent > 1 and work >= config.parallel_ns
-        return [self._addresses[stage.symbol], extent, stage.grain, scratch, int(parallel)]
+        may_divide = config.threads > 1 and extent > 1 and work >= config.parallel_ns / _DOUBT
+        least = int(config.parallel_ns)
+        estimate = max(1, int(work)) if may_divide else 0
+        return [self._addresses[stage.symbol], extent, stage.grain, scratch, estimate, least]
 
 
 def rounded(size: int) -> int:

@@ -20,6 +20,7 @@ from comprehension.jit.native import (
     compare_exchange,
     exchange,
     load,
+    nanoseconds,
     pause,
     release_memory,
     semaphore_post,
@@ -36,7 +37,7 @@ DONE = 128
 ERROR = 192
 BUSY = 256
 HELD = 320
-STOP = 384
+STOP, DEBT, LAST = 384, 392, 400
 CALLER_WAITS, CALLER_SEMAPHORE = 448, 456
 WORKERS = 512
 FIRST_WORKER = 576
@@ -46,7 +47,12 @@ SLEEPING, SEMAPHORE, ARENA, ARENA_BYTES = 0, 8, 16, 24  # within a worker's line
 INVALID = 0xFFFFFFFF  # a chunk number beyond all
 GENERATIONS = 0x7FFFFFFF
 CHUNKS_PER_THREAD = 8
-SPINS = 2_000  # some 30 µs: a job that follows at once finds its workers awake
+SPIN_NS = 50_000  # twice what waking costs: a job that follows soon finds its workers awake
+SPINS = 16  # looks between two at the clock
+# Measured (`benchmarks/pool_price.py`): dividing costs 2 µs where workers are awake, some 25 where one sleeps, most of
+# it the caller's in `sem_post`.  So with `config.parallel_ns` (8 µs) as the least work worth dividing among the
+# awake, the price of waking is three times that.
+WAKING = 3
 HELD_YIELDS = 2_000  # while a plan runs: some 0.5 ms more, giving way to any thread that wants the core
 
 
@@ -90,10 +96,12 @@ def _run_chunks(pool: int, generation: int, scratch: int) -> None:
 def _await_job(pool: int, mine: int, seen: int) -> int:
     """The generation of the first job after `seen`; sleeps after a while."""
     while True:
-        for _ in range(SPINS):
-            if load(pool + JOB) >> 32 != seen:
-                return load(pool + JOB) >> 32
-            pause()
+        until = nanoseconds() + SPIN_NS
+        while nanoseconds() < until:
+            for _ in range(SPINS):
+                if load(pool + JOB) >> 32 != seen:
+                    return load(pool + JOB) >> 32
+                pause()
         yields = 0
         while load(pool + HELD) > 0 and yields < HELD_YIELDS and load(pool + JOB) >> 32 == seen:
             yield_processor()
@@ -144,21 +152,24 @@ def pool_worker(pool: int, index: int) -> int:
 
 @njit
 def _wake(pool: int, wanted: int) -> None:
-    """Wakes sleeping workers; those awake find the job by themselves."""
-    for index in range(min(wanted, load(pool + WORKERS))):
+    """Wakes up to so many sleeping workers; those awake find the job by themselves."""
+    for index in range(load(pool + WORKERS)):
         mine = pool + FIRST_WORKER + index * WORKER_BYTES
-        if load(mine + SLEEPING) == 1 and exchange(mine + SLEEPING, 0) == 1:
+        if wanted > 0 and load(mine + SLEEPING) == 1 and exchange(mine + SLEEPING, 0) == 1:
             semaphore_post(load(mine + SEMAPHORE))
+            wanted -= 1
 
 
 @njit
 def _await_chunks(pool: int, chunks: int) -> None:
     """Returns once all chunks have finished: spins, then sleeps."""
     while True:
-        for _ in range(SPINS):
-            if load(pool + DONE) >= chunks:
-                return
-            pause()
+        until = nanoseconds() + SPIN_NS
+        while nanoseconds() < until:
+            for _ in range(SPINS):
+                if load(pool + DONE) >= chunks:
+                    return
+                pause()
         store(pool + CALLER_WAITS, 1)
         if load(pool + DONE) >= chunks:
             if exchange(pool + CALLER_WAITS, 0) == 0:
@@ -168,7 +179,10 @@ def _await_chunks(pool: int, chunks: int) -> None:
 
 
 @njit
-def _run(pool: int, stage: int, buffers: int, dims: int, extent: int, grain: int, size: int, scratch: int) -> int:
+def _run(
+    pool: int, stage: int, buffers: int, dims: int, extent: int, grain: int, size: int, scratch: int, wanted: int
+) -> int:
+    """Divides a stage, for which up to `wanted` sleeping workers are woken."""
     threads = load(pool + WORKERS) + 1
     chunk = max(max(grain, 1), (extent + threads * CHUNKS_PER_THREAD - 1) // (threads * CHUNKS_PER_THREAD))
     chunks = (extent + chunk - 1) // chunk
@@ -187,7 +201,7 @@ def _run(pool: int, stage: int, buffers: int, dims: int, extent: int, grain: int
     store(pool + ERROR, 0)
     generation = generation + 1 & GENERATIONS
     store(pool + JOB, generation << 32)
-    _wake(pool, chunks - 1)
+    _wake(pool, min(wanted, chunks - 1))
     _run_chunks(pool, generation, scratch)
     _await_chunks(pool, chunks)
     code = load(pool + ERROR)
@@ -203,7 +217,8 @@ def pool_run(
     pool: int, stage: int, buffers: int, dims: int, extent: int, grain: int, scratch_bytes: int, scratch: int
 ) -> int:
     """Runs a stage over [0, extent) on all threads; `scratch` is the caller's own `scratch_bytes`."""
-    return _run(pool, stage, buffers, dims, extent, grain, scratch_bytes, scratch) if extent > 0 else 0
+    wanted = load(pool + WORKERS)
+    return _run(pool, stage, buffers, dims, extent, grain, scratch_bytes, scratch, wanted) if extent > 0 else 0
 
 
 def pool_hold(pool: int, change: int) -> int:
@@ -211,20 +226,71 @@ def pool_hold(pool: int, change: int) -> int:
     return add(pool + HELD, change) + change
 
 
+@njit
+def _is_one_awake(pool: int) -> bool:
+    for index in range(load(pool + WORKERS)):
+        if load(pool + FIRST_WORKER + index * WORKER_BYTES + SLEEPING) == 0:
+            return True
+    return False
+
+
+@njit
+def _workers_for(pool: int, work: int, least: int, now: int) -> int:
+    """How many sleeping workers to wake for a stage of `work` nanoseconds; -1: run it alone.
+
+    A stage that is too short to wake anybody for adds what it lost by that to a debt, and the one that makes the debt
+    as large as the price of waking pays it: a row of short stages runs on all threads after a while, having lost no
+    more than a second wake-up.  After a pause in which workers would have gone to sleep again, the debt is forgotten.
+    """
+    price = WAKING * least
+    if work < least or load(pool + WORKERS) == 0:
+        return -1
+    affordable = work // max(price, 1)  # each sleeper that is woken should have a price's worth to do
+    if affordable >= 2 or _is_one_awake(pool):
+        return affordable
+    debt = work // 2 + (load(pool + DEBT) if now - load(pool + LAST) < SPIN_NS else 0)
+    if debt < price:
+        store(pool + DEBT, debt)
+        return -1
+    store(pool + DEBT, 0)
+    return max(affordable, 1)
+
+
+@njit
+def _run_or_divide(pool: int, row: int, buffers: int, dims: int, scratch: int) -> int:
+    """One stage; its row learns how long it takes, which a model can only guess (memory, caches, other programs)."""
+    stage, extent, work = load(row), load(row + 8), load(row + 32)
+    start = nanoseconds()
+    wanted = _workers_for(pool, work, load(row + 40), start)
+    if wanted < 0:
+        code = call_stage(stage, buffers, dims, scratch, 0, extent)
+        now = nanoseconds()
+        work = (3 * work + now - start) // 4
+    else:
+        code = _run(pool, stage, buffers, dims, extent, load(row + 16), load(row + 24), scratch, wanted)
+        now = nanoseconds()
+        work = min(work, (now - start) * (load(pool + WORKERS) + 1))
+    store(row + 32, max(work, 1))
+    store(pool + LAST, now)
+    return code
+
+
 def run_stages(pool: int, table: int, count: int, buffers: int, dims: int, scratch: int) -> int:
-    """Runs a kernel: `table` has five words a stage: address, extent, grain, scratch bytes, 1 if parallel.
+    """Runs a kernel.
+
+    `table` has six words a stage: address, extent, grain, scratch bytes, nanoseconds of the whole stage (0: never
+    divided), and nanoseconds from which on dividing is worth it.
 
     Returns 0, or (stage + 1) << 32 | code of the first stage that failed.
     """
     for i in range(count):
-        row = table + i * 40
-        stage, extent, grain = load(row), load(row + 8), load(row + 16)
-        if extent <= 0:
+        row = table + i * 48
+        if load(row + 8) <= 0:
             continue
         if load(row + 32) == 0:
-            code = call_stage(stage, buffers, dims, scratch, 0, extent)
+            code = call_stage(load(row), buffers, dims, scratch, 0, load(row + 8))
         else:
-            code = _run(pool, stage, buffers, dims, extent, grain, load(row + 24), scratch)
+            code = _run_or_divide(pool, row, buffers, dims, scratch)
         if code != 0:
             return (i + 1) << 32 | code
     return 0

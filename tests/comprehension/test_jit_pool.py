@@ -185,7 +185,7 @@ def test_several_stages_by_one_native_call(workers, stages) -> None:
     record = np.zeros(8, np.int64)
     call = Call(array, record, dims=(100,))
     count, check = stages.addresses["count"], stages.addresses["check"]
-    table = np.array([[count, 100, 1, 0, 1], [check, 100, 1, 0, 1], [count, 100, 1, 0, 0]], np.int64)
+    table = np.array([[count, 100, 1, 0, 1, 0], [check, 100, 1, 0, 1, 0], [count, 100, 1, 0, 0, 0]], np.int64)
 
     def run() -> int:
         return workers.run_stages(workers.address, table.ctypes.data, 3, *call.where, 0)
@@ -195,6 +195,46 @@ def test_several_stages_by_one_native_call(workers, stages) -> None:
     array[:] = -1
     assert run() == (2 << 32) | 7  # the second stage's code; the third did not run
     assert (array == -1 + np.arange(100)).all()
+
+
+def test_a_row_of_stages_learns_how_long_they_take(workers, stages) -> None:
+    """Stages that may be divided are measured, the others left alone; whatever is decided, each unit runs once."""
+    array = np.zeros(64, np.int64)
+    call = Call(array, dims=(64, 1))
+    slow = stages.addresses["slow"]
+    table = np.array([[slow, 64, 1, 0, 10**9, 8000], [slow, 64, 1, 0, 7, 8000], [slow, 64, 1, 0, 0, 0]], np.int64)
+    for _ in range(100):
+        assert workers.run_stages(workers.address, table.ctypes.data, 3, *call.where, 0) == 0
+    assert (array == 300).all()
+    assert 0 < table[0, 4] < 10**9 and table[1, 4] > 0 and table[2, 4] == 0
+
+
+def test_sleeping_workers_are_woken_for_what_pays() -> None:
+    """Long stages wake at once, a row of short ones when they have lost a wake-up's worth, rare ones never."""
+    from comprehension.jit.pool_loops import SPIN_NS, WAKING, _workers_for
+
+    block = np.zeros(100, np.int64)
+    start = block.ctypes.data
+    block[pool._WORKERS // 8] = 2
+    asleep = [(pool._FIRST_WORKER + index * pool._WORKER_BYTES) // 8 for index in range(2)]
+    block[asleep] = 1
+    least, now = 1000, 10**9
+    price = WAKING * least
+
+    def wanted(work: int, later: int) -> int:
+        nonlocal now
+        now += later
+        found = int(_workers_for(start, work, least, now))
+        block[400 // 8] = now
+        return found
+
+    assert wanted(least - 1, 0) == -1 and wanted(2 * price, 0) == 2 and wanted(10 * price, 0) == 10
+    assert [wanted(2 * least, SPIN_NS - 1) for _ in range(5)] == [-1, -1, 1, -1, -1]
+    assert [wanted(2 * least, SPIN_NS + 1) for _ in range(20)] == [-1] * 20
+    block[asleep[1]] = 0  # one is awake: nobody need be woken, and dividing is worth it from `least` on
+    assert wanted(least - 1, 0) == -1 and wanted(least, 0) == 0 and wanted(price, 0) == 1
+    block[pool._WORKERS // 8] = 0
+    assert wanted(10 * price, 0) == -1
 
 
 def test_a_closed_pool_runs_serially(stages) -> None:
