@@ -41,13 +41,13 @@ def test_affine_kernels_need_no_guard():
 
 @pytest.mark.parametrize(("name", "limit"), [("matmul", 0.3), ("attention", 1.0)])
 def test_the_proof_is_quick(name, limit):
-    """Best of three: a machine that does something else beside only makes it slower."""
+    """Best of three, in seconds of the processor."""
     scop, kernel = texts.kernel_of(texts.program_of(name)[0])
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         certify(scop, None, kernel)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     assert min(times) < limit
 
 

@@ -46,7 +46,7 @@ def test_trees_pass_the_checks_or_get_a_comprehension_error(tree: Program) -> No
 
 @given(st.one_of(broken_texts(), broken_texts(examples().map(lambda e: e.text))))
 def test_broken_texts_get_comprehension_errors_only_and_soon(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         load(text)
     except ComprehensionError as error:
@@ -54,7 +54,7 @@ def test_broken_texts_get_comprehension_errors_only_and_soon(text: str) -> None:
         assert error.line is None or 1 <= error.line <= text.count("\n") + 1
         if error.source_line is not None:
             assert error.source_line in text
-    assert time.perf_counter() - start < 5.0
+    assert time.thread_time() - start < 5.0
 
 
 @given(st.text(max_size=200))

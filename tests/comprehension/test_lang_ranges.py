@@ -220,11 +220,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts_end_soon_in_a_short_message(name: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ComprehensionError) as caught:
         load(HOSTILE[name])
     assert len(str(caught.value)) < 4000
-    assert time.perf_counter() - start < 20.0  # seconds, on a machine that others use
+    assert time.thread_time() - start < 20.0  # seconds of the processor: others may use the machine
 
 
 def test_lets_of_values_may_nest() -> None:
@@ -241,6 +241,6 @@ def test_any_name_will_do() -> None:
 def test_a_text_of_500_statements_parses_and_infers_soon() -> None:
     lines = "\n".join(f"T{k + 1}(i, j) = exp(T{k}(i, j)) + tanh(A(i, j)) * B(j)" for k in range(499))
     text = f"def f(float(N, M) A, float(M) B) -> (O) {{ T0(i, j) = A(i, j)\n{lines}\nO(i, j) = T499(i, j) }}"
-    start = time.perf_counter()
+    start = time.thread_time()
     assert len(symbolic(text).statements) == 501
-    assert time.perf_counter() - start < 10.0  # measured 0.6 s on an idle core
+    assert time.thread_time() - start < 10.0  # measured 0.6 s

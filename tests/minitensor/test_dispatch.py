@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import timeit
 from typing import Any
 
 import numpy as np
@@ -136,11 +136,13 @@ def test_apply_takes_numpy_arrays_and_refuses_two_scalars() -> None:
         mt.add(1, 2)
 
 
-def test_a_small_addition_costs_a_few_times_numpys() -> None:
+def test_a_small_addition_calls_four_functions() -> None:
+    """The operator, the eager rule, a value, a tensor: 1.1 µs where NumPy takes 0.44 (`benchmarks/op_price.py`)."""
     a, b = mt.ones((4, 4)), mt.ones((4, 4))
-    x, y = np.ones((4, 4), np.float32), np.ones((4, 4), np.float32)
-    ours, numpys = (
-        min(timeit.repeat(statement, number=2000, repeat=15)) for statement in (lambda: a + b, lambda: x + y)
-    )
-    # 1.0 µs against 0.26 µs where this was written; the limit of 1.5 µs stands beside 0.45 µs of NumPy.
-    assert ours < 7 * numpys
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_qualname) if event == "call" else None)
+    try:
+        a + b
+    finally:
+        sys.setprofile(None)
+    assert len(called) <= 4, called
