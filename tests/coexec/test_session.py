@@ -61,3 +61,30 @@ def test_traces_of_too_many_operations_are_forgotten(most: int, monkeypatch: pyt
     run(step, 8)
     told = [reason for reason in step.report().reasons if "different operations" in reason]
     assert bool(told) == (step.report().coexecuted_steps == 0) == (most < 2)
+
+
+def test_coverage_counts_what_is_left_to_python_among_the_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "runner", "native")
+    width = 0
+
+    def sliced(x: Any) -> Any:
+        nonlocal width
+        width += 1
+        return (mt.exp(x) + 1.0)[: width % 40 + 1].sum()  # another slice in each step, which no graph can follow
+
+    step = coexec.coexecute(sliced)
+    for _ in range(60):
+        step(mt.ones((40,)))
+        coexec.wait()
+    report = step.report()
+    assert step.session.phase is session.Phase.COEXECUTE and len(report.left_to_python) == 1
+    assert report.coverage == step.session.compiled.compiled_nodes / (report.operations + 1) < 1.0
+
+
+def test_a_graph_without_operations_covers_nothing() -> None:
+    step = coexec.coexecute(lambda x: x)
+    for _ in range(8):
+        step(mt.ones((4,)))
+        coexec.wait()
+    report = step.report()
+    assert report.coexecuted_steps > 0 and (report.operations, report.coverage) == (0, 0.0)

@@ -1,9 +1,9 @@
 """Mutation testing: change the program in one place, run the tests that should notice, count.  `make mutate`.
 
-    python tests/mutation tests/mutation/coexec.toml [--sample 10] [--again survived]
+    python tests/mutation tests/mutation/coexec.toml [--sample 10] [--again survived] [--keep]
 
-In: a file of cosmic-ray's format with a table `mutation` beside (packages, sample, seed, which tests for which
-module).  Out: lines as they come, and `benchmarks/results/mutation.json`.
+In: a file of cosmic-ray's format with a table `mutation` beside (packages, sample, seed, which tests).
+Out: lines as they come, and `benchmarks/results/mutation.json`.
 Invariant: the working tree is never touched.  Mutants are made in a copy of it under build/mutation/, whose session
 (`session.sqlite`, for `cr-report` and its like) remembers what has been run: a run that was stopped goes on.
 """
@@ -16,26 +16,27 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatch
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.testing import run_tests
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
-from places import Mutant, mutants
+from places import Mutant, mutants, spread
+from suite import Suite, TestsByLine, TestsByModule
+from warm import TESTED, try_mutant
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results/mutation.json"
 ADDRESS_SPACE = 16 << 30  # bytes: a mutant that allocates without end fails instead of taking the machine down
-EXTRA_SECONDS = 60.0  # beyond `patience` times what the tests take unchanged: a mutant may compile everything anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,57 +45,51 @@ class Group:
 
     name: str
     packages: tuple[str, ...]
-    command: str
-    patience: float
-    longest: float
     sample: int
     seed: str
-    rules: tuple[tuple[str, str], ...]  # pattern of modules, tests
+    suite: Suite
 
     @classmethod
     def read(cls, path: Path) -> Group:
         document = tomllib.loads(path.read_text())
         ray, ours = document["cosmic-ray"], document["mutation"]
-        return cls(
-            name=path.stem,
-            packages=tuple(ray["module-path"]),
-            command=ray["test-command"],
-            patience=ours["patience"],
-            longest=ray["timeout"],
-            sample=ours["sample"],
-            seed=ours["seed"],
-            rules=tuple((rule["modules"], " ".join(rule["tests"].split())) for rule in ours["rules"]),
-        )
-
-    def command_for(self, module: str) -> str:
-        """The tests that should notice a change of this module: the first rule that fits."""
-        tests = next((tests for pattern, tests in self.rules if fnmatch(module, pattern)), None)
-        if tests is None:
-            raise SystemExit(f"{self.name}.toml has no rule for {module}: add one to [[mutation.rules]]")
-        return f"{self.command} {tests}"
+        longest, patience = ray["timeout"], ours["patience"]
+        options = shlex.split(ray["test-command"].removeprefix("python -m pytest"))
+        suite: Suite
+        if "rules" in ours:
+            rules = tuple((rule["modules"], " ".join(rule["tests"].split())) for rule in ours["rules"])
+            suite = TestsByModule(options, longest, patience, rules)
+        else:
+            files = tuple(f"{ours['folder']}/test_{name}.py" for name in ours["tests"].split())
+            suite = TestsByLine(options, longest, patience, ours["package"], files, ours["seconds"])
+        return cls(path.stem, tuple(ray["module-path"]), ours["sample"], ours["seed"], suite)
 
 
-def copy_tree(target: Path) -> None:
-    """What git knows or would add, as it stands now: the copy that mutants are made in."""
-    shutil.rmtree(target, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
+def copy_tree(target: Path, keep: bool) -> None:
+    """What git knows or would add, as it stands now: mutants are made in this copy.  `keep`: only the tests anew."""
+    if not keep:
+        shutil.rmtree(target, ignore_errors=True)
+    for name in filter(None, _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")):
+        if (ROOT / name).is_file() and not (keep and not name.startswith("tests/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    if not keep:
+        changed = _git("status", "--porcelain", "--", "comprehension", "minitensor", "coexec")
+        # Unchanged modules are compiled once.  A changed file is newer than its .pyc, and no mutant's run writes one.
+        subprocess.run([sys.executable, "-m", "compileall", "-q", *TESTED], cwd=target, check=True)
+        (target.parent / "commit").write_text(_git("rev-parse", "HEAD").strip() + (" and changes" if changed else ""))
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout.decode()
 
 
 def prepare(folder: Path) -> None:
     """From here on in the copy, with a compile cache of its own and the compiler inside the tests' process."""
     os.chdir(folder / "tree")
     os.environ.update(
-        PYTHONPATH=str(folder / "tree"),
-        COMPREHENSION_CACHE=str(folder / "cache"),
+        PYTHONPATH=f"{folder / 'tree'}:{Path(__file__).parent}",
+        COMPREHENSION_CACHE=str(folder / "cache"),  # its keys hold a hash of the compiler's files, mutant or not
         COMPREHENSION_IN_PROCESS="1",
         HYPOTHESIS_PROFILE="mutate",
     )
@@ -118,34 +113,14 @@ def sampled(group: Group, database: WorkDB, find: bool) -> dict[str, list[Mutant
             database.set_result(name, results[name])
         stamp.write_text(digest.hexdigest())
     known = [Mutant(item.job_id, item.mutations[0]) for item in database.work_items]
-    known.sort(key=lambda mutant: mutant.name)
     return {
-        package: [mutant for mutant in known if mutant.spec.module_path in paths][: group.sample]
+        package: spread([mutant for mutant in known if mutant.spec.module_path in paths])[: group.sample]
         for package, paths in modules.items()
     }
 
 
 def modules_of(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
-
-
-class Timeouts:
-    """How long a command may run; measured on the unchanged program, which must pass."""
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
-        self.known: dict[str, float] = {}
-
-    def of(self, command: str) -> float:
-        if command not in self.known:
-            start = time.perf_counter()
-            outcome, output = run_tests(command, self.group.longest)
-            seconds = time.perf_counter() - start
-            if outcome is not TestOutcome.SURVIVED:
-                raise SystemExit(f"without any mutant these tests fail: {command}\n{output[-4000:]}")
-            print(f"unchanged: {seconds:.0f} s for {command}", flush=True)
-            self.known[command] = min(self.group.longest, self.group.patience * seconds + EXTRA_SECONDS)
-        return self.known[command]
 
 
 def outcome_of(result: WorkResult) -> str:
@@ -176,34 +151,88 @@ def row_of(mutant: Mutant, result: WorkResult, explained: dict[str, str]) -> dic
 
 
 def run(group: Group, database: WorkDB, taken: Iterable[Mutant], results: dict[str, WorkResult]) -> None:
-    timeouts = Timeouts(group)
     for mutant in taken:
         if mutant.name in results:
             continue
-        command = group.command_for(mutant.module)
-        limit = timeouts.of(command)
-        result = mutate_and_test([mutant.spec], command, limit)
+        arguments, limit = group.suite.arguments_for(mutant)
+        start = time.perf_counter()
+        result = try_mutant(mutant.spec, arguments, limit)
+        seconds = time.perf_counter() - start
         database.set_result(mutant.name, result)
         results[mutant.name] = result
         row = row_of(mutant, result, {})
         change = " -> ".join(line[2:] for line in row["change"])
-        print(f"{row['outcome']:9} {mutant.name} {mutant.module}:{mutant.line} {change}", flush=True)
+        print(f"{row['outcome']:9} {seconds:4.0f} s {mutant.name} {mutant.module}:{mutant.line} {change}", flush=True)
 
 
-def record(group: Group, taken: dict[str, list[Mutant]], results: dict[str, WorkResult]) -> None:
+def record(group: Group, commit: str, taken: dict[str, list[Mutant]], results: dict[str, WorkResult]) -> None:
     """The group's part of the table, written anew; other groups' parts stay."""
     table = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    before = table.get(group.name, {"packages": {}})["packages"]
+    missed = {
+        row["name"]
+        for part in before.values()
+        for row in part["rows"]
+        if "survived" in (row["outcome"], row.get("at first"))
+    }
     explained = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text())
     packages = {}
     for package, chosen in taken.items():
         rows = [row_of(mutant, results[mutant.name], explained) for mutant in chosen if mutant.name in results]
-        counts = {o: sum(r["outcome"] == o for r in rows) for o in ("killed", "timeout", "survived", "impossible")}
-        packages[package] = {**counts, "rows": rows}
-    table[group.name] = {"seed": group.seed, "packages": packages}
+        for row in rows:
+            if row["name"] in missed and row["outcome"] != "survived":
+                row["at first"] = "survived"
+        packages[package] = {**Count.of(rows).to_json(), "rows": rows}
+        print(f"{package}: {Count.of(rows)}")
+    table[group.name] = {"seed": group.seed, "commit": commit, "packages": packages}
     RESULTS.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    for package, found in packages.items():
-        noticed, all_of = found["killed"] + found["timeout"], len(found["rows"]) - found["impossible"]
-        print(f"{package}: {noticed} of {all_of} noticed, {found['survived']} survived")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How a sample came out.  An equivalent mutant is no other program, so that nobody could notice it."""
+
+    killed: int
+    timeout: int
+    survived: int
+    equivalent: int
+    impossible: int
+    found_since: int  # of those killed: not at first, but by tests written for them
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, Any]]) -> Count:
+        same = [row for row in rows if row.get("why", "").startswith("equivalent")]
+        count = {o: sum(row["outcome"] == o for row in rows) for o in ("killed", "timeout", "survived", "impossible")}
+        since = sum("at first" in row for row in rows)
+        return cls(**{**count, "survived": count["survived"] - len(same)}, equivalent=len(same), found_since=since)
+
+    @property
+    def noticed(self) -> tuple[int, int]:
+        """Of how many how many; by the tests as they are now."""
+        return self.killed + self.timeout, self.killed + self.timeout + self.survived
+
+    def to_json(self) -> dict[str, Any]:
+        noticed, count = self.noticed
+        now, first = interval(noticed, count), interval(noticed - self.found_since, count)
+        return {**asdict(self), "noticed, 95 %": now, "noticed at first, 95 %": first}
+
+    def __str__(self) -> str:
+        noticed, count = self.noticed
+        low, high = interval(noticed, count)
+        return (
+            f"{noticed} of {count} noticed (95 %: {low:.0%} to {high:.0%}), {self.found_since} of them by tests written"
+            f" since; {self.survived} survived, {self.equivalent} equivalent, {self.impossible} impossible"
+        )
+
+
+def interval(found: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson's)."""
+    if count == 0:
+        return 0.0, 1.0
+    share, spread = found / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * (share * (1 - share) / count + spread / (4 * count)) ** 0.5
+    return round(middle - half, 3), round(middle + half, 3)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,26 +240,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configuration", type=Path)
     parser.add_argument("--sample", type=int, help="mutants of each package (otherwise as the file says)")
     parser.add_argument("--again", choices=["survived", "all"], help="forget these results of an earlier run")
+    parser.add_argument("--only", help="these mutants of the sample again, by their names' beginnings, with commas")
+    parser.add_argument("--tests", help="with --only: arguments of pytest that say which tests, instead of the file's")
+    parser.add_argument("--keep", action="store_true", help="the program as an earlier run copied it, the tests anew")
     parser.add_argument("--report", action="store_true", help="write down what is known, run nothing")
     options = parser.parse_args(arguments)
     group = Group.read(options.configuration)
     if options.sample is not None:
         group = replace(group, sample=options.sample)
+    if options.tests is not None:
+        group = replace(group, suite=replace(group.suite.by_module(), rules=(("*", options.tests),)))
     folder = ROOT / "build/mutation" / group.name
     if not options.report:
-        copy_tree(folder / "tree")
+        copy_tree(folder / "tree", options.keep)
     prepare(folder)
     with use_db(folder / "session.sqlite") as database:
         taken = sampled(group, database, find=not options.report)
-        # By name, not by package: a run that is stopped has seen something of each.
-        chosen = sorted((m for package in taken.values() for m in package), key=lambda m: m.name)
+        # By turns: a run that is stopped has seen something of each package.
+        chosen = [m for turn in zip_longest(*taken.values()) for m in turn if m is not None]
         kept = {"survived": {"killed", "timeout"}, "all": set()}.get(options.again, {"killed", "timeout", "survived"})
         results = {name: result for name, result in database.results if outcome_of(result) in kept}
+        if options.only is not None:
+            wanted = tuple(options.only.split(","))
+            chosen = [mutant for mutant in chosen if mutant.name.startswith(wanted)]
+            results = {name: result for name, result in results.items() if not name.startswith(wanted)}
         try:
             if not options.report:
+                group.suite.measure(folder)
                 run(group, database, chosen, results)
         finally:
-            record(group, taken, results)
+            record(group, (folder / "commit").read_text(), taken, results)
 
 
 if __name__ == "__main__":

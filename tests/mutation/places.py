@@ -5,9 +5,10 @@ Invariant: a mutant's name depends on the seed and on what it changes (module, d
 an edit elsewhere leaves the sample as it was.
 
 A place counts once, however many replacements its operator has: cosmic-ray knows eleven for each `+` and one for each
-`not`, and a sample over all of them would look at little but arithmetic.  Two kinds of places change nothing that a
-program could notice, and are left out: annotations (never evaluated: `from __future__ import annotations`), and the
-arguments of `@dataclass`, guards against misuse that no code relies on.  So are `is` for `==` and its like: whether
+`not`, and a sample over all of them would look at little but arithmetic.  Some places change nothing that a program
+could notice, and are left out: annotations (never evaluated: `from __future__ import annotations`), the arguments of
+`@dataclass`, guards against misuse that no code relies on, decorators that only remember results (`@cache`), and what
+is said to people and not to programs: arguments of `raise` and of `log`.  So are `is` for `==` and its like: whether
 equal numbers are one object is the interpreter's business.
 """
 
@@ -27,6 +28,7 @@ from cosmic_ray.work_item import MutationSpec, WorkItem
 
 Position = tuple[int, int]  # line from 1, column from 0
 IDENTITY = {"Is", "IsNot"}
+CACHES = {"cache", "lru_cache", "functools.cache", "functools.lru_cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,28 @@ def _silent(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
                 yield _span(found)
             case ast.ClassDef(decorator_list=decorators):
                 yield from (_span(call) for call in decorators if isinstance(call, ast.Call))
+            case ast.Raise(exc=ast.Call(args=said)) | ast.Call(func=ast.Attribute(ast.Name("log")), args=said):
+                yield from map(_span, said)
+        if isinstance(node, ast.FunctionDef):
+            yield from (_span(found, 1) for found in node.decorator_list if ast.unparse(found).split("(")[0] in CACHES)
 
 
-def _span(node: ast.expr) -> tuple[Position, Position]:
+def _span(node: ast.expr, before: int = 0) -> tuple[Position, Position]:
+    """Where a node stands, with so many characters before it (the @ of a decorator)."""
     assert node.end_lineno is not None and node.end_col_offset is not None
-    return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
+    return (node.lineno, node.col_offset - before), (node.end_lineno, node.end_col_offset)
+
+
+def spread(every: Iterable[Mutant]) -> list[Mutant]:
+    """An order whose first n are a sample that has of each module its share, for any n.
+
+    In a module by name; the k-th of a module's m at (k + u) / m, u drawn by the first name.
+    """
+    of_module: dict[str, list[Mutant]] = {}
+    for mutant in sorted(every, key=lambda mutant: mutant.name):
+        of_module.setdefault(mutant.module, []).append(mutant)
+    placed = []
+    for module, found in of_module.items():
+        start = int(hashlib.sha256(f"{module}|{len(found)}".encode()).hexdigest()[:8], 16) / 2**32
+        placed += [((k + start) / len(found), mutant.name, mutant) for k, mutant in enumerate(found)]
+    return [mutant for _, _, mutant in sorted(placed, key=lambda place: place[:2])]
