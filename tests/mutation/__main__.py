@@ -65,19 +65,17 @@ class Group:
         return cls(path.stem, tuple(ray["module-path"]), ours["sample"], ours["seed"], suite)
 
 
-def copy_tree(target: Path, keep: bool) -> None:
-    """What git knows or would add, as it stands now: mutants are made in this copy.  `keep`: only the tests anew."""
-    if not keep:
-        shutil.rmtree(target, ignore_errors=True)
+def copy_tree(target: Path) -> None:
+    """What git knows or would add, as it stands now: the copy that mutants are made in."""
+    shutil.rmtree(target, ignore_errors=True)
     for name in filter(None, _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")):
-        if (ROOT / name).is_file() and not (keep and not name.startswith("tests/")):
+        if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    if not keep:
-        changed = _git("status", "--porcelain", "--", "comprehension", "minitensor", "coexec")
-        # Unchanged modules are compiled once.  A changed file is newer than its .pyc, and no mutant's run writes one.
-        subprocess.run([sys.executable, "-m", "compileall", "-q", *TESTED], cwd=target, check=True)
-        (target.parent / "commit").write_text(_git("rev-parse", "HEAD").strip() + (" and changes" if changed else ""))
+    # Unchanged modules are compiled once.  A changed file is newer than its .pyc, and no mutant's run writes one.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *TESTED], cwd=target, check=True)
+    changed = _git("status", "--porcelain", "--", *TESTED)
+    (target.parent / "commit").write_text(_git("rev-parse", "HEAD").strip() + (" and changes" if changed else ""))
 
 
 def _git(*arguments: str) -> str:
@@ -242,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--again", choices=["survived", "all"], help="forget these results of an earlier run")
     parser.add_argument("--only", help="these mutants of the sample again, by their names' beginnings, with commas")
     parser.add_argument("--tests", help="with --only: arguments of pytest that say which tests, instead of the file's")
-    parser.add_argument("--keep", action="store_true", help="the program as an earlier run copied it, the tests anew")
+    parser.add_argument("--keep", action="store_true", help="in the copy that an earlier run made, as it is")
     parser.add_argument("--report", action="store_true", help="write down what is known, run nothing")
     options = parser.parse_args(arguments)
     group = Group.read(options.configuration)
@@ -251,8 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.tests is not None:
         group = replace(group, suite=replace(group.suite.by_module(), rules=(("*", options.tests),)))
     folder = ROOT / "build/mutation" / group.name
-    if not options.report:
-        copy_tree(folder / "tree", options.keep)
+    if not options.report and not options.keep:
+        copy_tree(folder / "tree")
     prepare(folder)
     with use_db(folder / "session.sqlite") as database:
         taken = sampled(group, database, find=not options.report)

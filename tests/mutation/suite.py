@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cosmic_ray.work_item import TestOutcome
-from lines import Lines, chosen
+from lines import Lines, Test, chosen
 from places import Mutant
 from warm import run_tests
 
@@ -109,10 +109,12 @@ class TestsByLine:
             measured = folder / "lines" / f"{Path(name).stem}-{digest.hexdigest()[:16]}.json"
             if not measured.exists():
                 shutil.rmtree(folder / "cache", ignore_errors=True)  # what is compiled already executes no line
-                what = ["-p", "lines", "--record-lines", str(measured), "--record-source", self.package, name]
+                what = ["-p", "lines", f"--record-lines={measured}", f"--record-source={self.package}", name]
                 passed([*self.options, *what], 10 * self.longest)
             found.append(measured)
         self.lines, self.names = Lines.read(found), folder / "chosen.json"
+        # Once as mutants will meet them: where tests cannot be run, every mutant would seem to be noticed.
+        passed(*self._run(chosen(self.lines.tests, 1.0)))
 
     def by_module(self) -> TestsByModule:
         return TestsByModule(self.options, self.longest, self.patience, ())
@@ -122,7 +124,10 @@ class TestsByLine:
         taken = chosen(self.lines.tests_of(mutant.module, mutant.line), self.seconds)
         if not taken:
             return [], self.longest
+        return self._run(taken)
+
+    def _run(self, taken: Sequence[Test]) -> tuple[list[str], float]:
         self.names.write_text(json.dumps([name for name, _ in taken]))
         files = sorted({name.partition("::")[0] for name, _ in taken})
         limit = min(self.longest, self.patience * sum(seconds for _, seconds in taken) + EXTRA_SECONDS)
-        return [*self.options, "-p", "lines", "--chosen-tests", str(self.names), *files], limit
+        return [*self.options, "-p", "lines", f"--chosen-tests={self.names}", *files], limit

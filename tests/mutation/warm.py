@@ -14,6 +14,7 @@ import difflib
 import importlib
 import os
 import resource
+import shlex
 import signal
 import sys
 import tempfile
@@ -32,6 +33,8 @@ TESTED = ("comprehension", "minitensor", "coexec")
 WARM = ("numpy", "numba", "llvmlite.binding", "islpy", "lark", "hypothesis.strategies", "_pytest.main", "rich.console")
 HERE = Path(__file__).parent
 ALREADY = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # nothing warm asserts by `assert`
+BROKEN = 70  # the exit status of a child in which pytest itself failed
+NOT_RUN = {BROKEN, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
 ASLEEP = 8.0  # times its limit on the clock: a child that waits for ever
 PAUSE = 0.02  # seconds between looks at a child
 
@@ -54,13 +57,17 @@ def run_tests(arguments: Sequence[str], limit: float, unchanged: bool = False) -
         status = _status(child, ASLEEP * limit)
         printed.seek(0)
         output = printed.read().decode(errors="replace")
+    if (
+        status in NOT_RUN and "while loading conftest" not in output
+    ):  # a conftest that cannot be imported is the mutant's doing
+        raise RuntimeError(f"pytest could not run the tests: {shlex.join(arguments)}\n{output[-2000:]}")
     if status in (None, -signal.SIGXCPU, -signal.SIGKILL):
         return TestOutcome.KILLED, "timeout"
     return (TestOutcome.SURVIVED if status == 0 else TestOutcome.KILLED), output
 
 
 def _become_pytest(arguments: Sequence[str], output: int) -> None:
-    code = 70
+    code = BROKEN
     try:
         os.setsid()
         os.dup2(output, 1)
@@ -110,7 +117,7 @@ def try_mutant(spec: MutationSpec, arguments: Sequence[str], limit: float) -> Wo
             outcome, output = (
                 run_tests(arguments, limit) if arguments else (TestOutcome.SURVIVED, "no test executes it")
             )
-    except Exception:  # of the tool, such as a change that is no Python
+    except (SyntaxError, ValueError):  # the change is no Python
         return WorkResult(WorkerOutcome.EXCEPTION, traceback.format_exc(), TestOutcome.INCOMPETENT)
     diff = "\n".join(difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=0))
     return WorkResult(WorkerOutcome.NORMAL, output, outcome, diff)
