@@ -219,6 +219,7 @@ class _Builder:
             len(self.phis),
             self.symbols,
             self.traces.volatile,
+            may_have_macros=not self.symbols and not any(node.loops for node in self.order),
         )
 
     def _fill_flow(

@@ -11,6 +11,7 @@ traces, is the slow way to the same (a test holds them against each other), and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -96,6 +97,13 @@ def _form_of(node: TraceNode) -> Form | None:
     return form
 
 
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """The promise of an output that nobody has held since operation `index` was validated."""
+
+    index: int
+
+
 class Follower(Recorder):
     """A Recorder that goes along with the graph.
 
@@ -118,7 +126,11 @@ class Follower(Recorder):
         self._merging = False
         self._bound: dict[TraceFeed, Value] = {feed: externals[number] for feed, number in trace.feeds.items()}
         self._fresh: dict[TraceFeed, Value] = {}
-        self._made: dict[TraceOutput, Promise] = {self.path[p.index].outputs[p.output]: p for p in log.made}
+        # Outputs of a call taken at once have no promise, but what they replace on the path is the latest no longer.
+        self._made: dict[TraceOutput, Promise | _Gone] = {
+            o: _Gone(i) for i, node in enumerate(self.path) for o in node.outputs
+        }
+        self._made |= {self.path[p.index].outputs[p.output]: p for p in log.made}
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule, and goes on to the node that the operation is, made if there is none."""
@@ -215,8 +227,8 @@ class Follower(Recorder):
         output = self.path[promise.index].outputs[promise.output]
         if self._made.get(output) is not promise or output not in alternatives:
             return False
-        others = [self._made.get(other) for other in alternatives if other is not output]
-        return all(other is None or other.index < promise.index for other in others)
+        others = [self._made[other].index for other in alternatives if other is not output and other in self._made]
+        return max(others, default=-1) < promise.index
 
     def _choose(
         self, children: list[TraceNode], op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]

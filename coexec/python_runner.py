@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from coexec import macros
 from coexec.follow import make_recorder
 from coexec.location import callers_frame, location, users_line
 from coexec.opaque import operands_of, values_to_check, why_opaque
@@ -23,13 +24,14 @@ from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
+from coexec.segment import Draft
 from coexec.symbolic import Dim, ScalarValue
 from coexec.trace_graph import TraceFeed
 from coexec.validate import Validator
 from coexec.walk import Walk, WalkNode, WalkOutput
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
-from minitensor.value import Value, local
+from minitensor.value import Value, WholeCalls, local
 
 new_value = Value.__new__
 
@@ -55,7 +57,7 @@ class Outcome:
     pays: bool = False
 
 
-class PythonRunner(Validator):
+class PythonRunner(Validator, WholeCalls):
     """The observer of a co-executed step.
 
     Args:
@@ -63,9 +65,8 @@ class PythonRunner(Validator):
     """
 
     __slots__ = (
-        "attributes", "finished", "left_at", "left_to_python", "posted", "reads", "reason", "recorder", "run", "sent",
-        "shapes",
-        "stalls",
+        "attributes", "draft", "finished", "left_at", "left_to_python", "looks", "posted", "reads", "reason",
+        "recorder", "run", "sent", "shapes", "stalls", "whole_calls",
     )  # fmt: skip
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
@@ -77,6 +78,9 @@ class PythonRunner(Validator):
         self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
         self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
+        self.looks = 0  # how often Python has asked for contents
+        self.draft: Draft | None = None  # of the call under way, to learn it
+        self.whole_calls = 0  # that were taken at once
         self.recorder: Recorder | None = None
         self.reason: str | None = None
         self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
@@ -117,6 +121,7 @@ class PythonRunner(Validator):
 
     def on_read(self, value: Value) -> None:
         """Python looks at a value: waits for the graph if this step made it."""
+        self.looks += 1
         promise = origin(value, self.log)
         if promise is None or value.array is not None:
             return
@@ -130,6 +135,29 @@ class PythonRunner(Validator):
     def on_rebind(self, tensor: Any, value: Value) -> None:
         """Nothing to do: names belong to Python, and Python has validated this."""
 
+    def take_backward(self, tensor: Any, gradient: Any) -> bool:
+        return macros.take_backward(self, tensor, gradient)
+
+    def note_backward(self) -> None:
+        macros.note(self)
+
+    def take_update(self, optimizer: Any) -> bool:
+        return macros.take_update(self, optimizer)
+
+    def note_update(self) -> None:
+        macros.note(self)
+
+    def may_take(self, operations: int) -> bool:
+        """Whether so many operations may be taken at once; `testing` says no where it has planned something."""
+        return True
+
+    def is_at_hand(self, value: Value) -> bool:
+        """Whether the contents are there, or will come from the graph."""
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return True
+        return promise.source in self.posted and self.made[promise.source.number] is promise
+
     # --- advancing ---------------------------------------------------------------------------------------
 
     def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
@@ -137,9 +165,10 @@ class PythonRunner(Validator):
 
         Raises what the operation raises.
         """
-        checked = values_to_check(op, inputs)
+        checked, looks = values_to_check(op, inputs), self.looks
         for value in checked:
             self.on_read(value)
+        self.looks = looks  # Python did not ask
         blanks = [_blank(x) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs]
         if op.check is not None:
             try:
@@ -154,7 +183,7 @@ class PythonRunner(Validator):
         """The operation is valid: feeds what the graph lacks, and promises the outputs."""
         for slot, position in node.sends:
             if self.bound[slot] is None:
-                self._feed(slot, inputs[position])
+                self.feed(slot, inputs[position])
         index = len(self.path)
         values = []
         for i, output in enumerate(node.outputs):
@@ -203,7 +232,7 @@ class PythonRunner(Validator):
         shape = self.shapes[dims] = tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
         return shape
 
-    def _feed(self, slot: int, x: Value | ScalarValue) -> None:
+    def feed(self, slot: int, x: Value | ScalarValue) -> None:
         """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver.
 
         Of borrowed memory the copy is what is bound: used again later in the step, it may have other contents.

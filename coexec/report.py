@@ -69,6 +69,7 @@ class Report:
     kernels: int = 0
     coverage: float = 0.0
     operations: int = 0
+    whole_calls: int = 0
     left_to_python: dict[str, str] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
     step_s: dict[StepKind, list[float]] = field(default_factory=dict, repr=False)
@@ -139,6 +140,7 @@ class Report:
             ("operations in the graph", f"{self.operations}"),
             ("coverage", f"{self.coverage:.1%}"),
             ("kernels", f"{self.kernels}"),
+            *([("backward() and step() at once", f"{self.whole_calls}")] if self.whole_calls else []),
             *((f"a step {kind}", _milliseconds(self.median_s(kind))) for kind in self.step_s),
             *([("gain", f"{self.gain:.2f} ×")] if self.gain else []),
             ("Python running", f"{self.python_run_s:.3f} s"),
@@ -232,5 +234,6 @@ def merge_reports(reports: list[Report]) -> Report:
 
 _SUMMED = (
     "steps", "traced_steps", "coexecuted_steps", "eager_steps", "fallbacks", "graphs_built", "transitions", "kernels",
+    "whole_calls",
     "python_run_s", "python_stall_s", "graph_run_s", "graph_stall_s", "build_s",
 )  # fmt: skip

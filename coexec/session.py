@@ -403,6 +403,7 @@ class Session:
         stalled = sum(end - start for start, end, _ in stalls)
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
+        report.whole_calls += runner.whole_calls
         if self.compiled is not None:
             operations = report.operations + len(runner.left_to_python)
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0

@@ -57,14 +57,14 @@ class Validator:
         if node.fits_all:
             return True
         for feed in node.feeds:
-            if not self._can_feed(feed, inputs[feed.position]):
+            if not self.can_feed(feed, inputs[feed.position]):
                 return False
         for expected in node.others:
             if not self._meets(expected, inputs):
                 return False
         return not node.unifies or self.unify(node, inputs, attributes) is not None
 
-    def _can_feed(self, feed: ExpectFeed, x: Any) -> bool:
+    def can_feed(self, feed: ExpectFeed, x: Any) -> bool:
         """Whether `x` is what was fed already, or a tensor of the right type from outside the step."""
         if self.bound[feed.slot] is not None:
             return x is self.bound[feed.slot]
@@ -94,10 +94,14 @@ class Validator:
             case ExpectSame(other=other):
                 return x is inputs[other]
             case ExpectScalar():
-                known = self.bound[expected.slot]  # sent already only in a further round of a loop
-                return expected.admits(x) and (known is None or same_scalar(known, x))
+                return self.can_send(expected, x)
             case _:
                 assert_never(expected)
+
+    def can_send(self, expected: ExpectScalar, x: Any) -> bool:
+        """Whether `x` is a number that the feed can have."""
+        known = self.bound[expected.slot]  # sent already only in a further round of a loop
+        return expected.admits(x) and (known is None or same_scalar(known, x))
 
     def unify(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> dict[str, int] | None:
         """The symbols that this operation would bind; None where its dimensions are not the graph's."""

@@ -1,8 +1,8 @@
 """The walk: what the Python side compares each operation with while it runs ahead of the graph.
 
 In: made by `build` together with the SymbolicGraph, node for node.  Out: followed by `python_runner`.
-Invariant: immutable once built; a graph that grows gets a new walk.  Everything that can be computed before the
-step is: validation is comparisons of identities, one of attributes, and few others.
+Invariant: immutable once built, but for `WalkNode.macros`; a graph that grows gets a new walk.  Everything that can
+be computed before the step is: validation is comparisons of identities, one of attributes, and few others.
 """
 
 from __future__ import annotations
@@ -102,10 +102,12 @@ class WalkNode:
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
     `rounds`: where the node ends loops: what a further round from that first operation replaces.
     `plain`: its one output, of known shape, where a valid operation needs nothing but a promise for it.
+    `macros`: what `coexec.macros` has learned of calls that begin behind it.
     """
 
     __slots__ = (
-        "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "number",
+        "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "macros",
+        "number",
         "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols",
         "sources", "symbolic", "trace", "typed", "unifies",
     )  # fmt: skip
@@ -137,12 +139,14 @@ class WalkNode:
         self.rounds: dict[WalkNode, frozenset[WalkOutput]] = {}
         self.reads: frozenset[WalkOutput] = frozenset()
         self.selects: tuple[tuple[int, WalkOutput], ...] = ()
+        self.macros: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walk:
     """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index.
-    `traces`: the TraceGraph it was made from, which may have grown since."""
+    `traces`: the TraceGraph it was made from, which may have grown since.
+    `may_have_macros`: all sizes are known, and no node is come to twice on a path."""
 
     traces: TraceGraph
     start: WalkNode
@@ -151,3 +155,4 @@ class Walk:
     phis: int
     symbols: dict[str, int]
     volatile: frozenset[Place]
+    may_have_macros: bool = False

@@ -9,6 +9,7 @@ They are put on the class here, not written there, because they need `dispatch`,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -316,3 +317,28 @@ def put_on(target: type[Tensor]) -> None:
 
 
 put_on(Tensor)
+
+_in_gradients_and_updates = attrgetter(
+    *("__add__", "__radd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__", "__truediv__"),
+    *(
+        "__rtruediv__",
+        "__pow__",
+        "__neg__",
+        "__matmul__",
+        "__getitem__",
+        "__lt__",
+        "__gt__",
+        "__le__",
+        "__ge__",
+        "__eq__",
+        "__ne__",
+        "__mod__",
+    ),
+    *("shape", "dtype", "grad"),
+)
+_written = _in_gradients_and_updates(Tensor)
+
+
+def are_as_written(kind: type[Tensor]) -> bool:
+    """Whether this class has the operators of Tensor, and none that rules of gradients and updates use was replaced."""
+    return bool(_in_gradients_and_updates(kind) == _written)

@@ -37,6 +37,29 @@ class Observer(Protocol):
         """`tensor` is about to hold `value` (in-place operation, optimiser update, `.data` assignment)."""
 
 
+class WholeCalls:
+    """An Observer that may do all of a call at once, when it knows what the call's operations are."""
+
+    __slots__ = ()
+
+    def take_backward(self, tensor: Any, gradient: Any) -> bool:
+        """`backward` of `tensor` is about to begin, without `create_graph`.
+
+        True if all of it is done already, and everything is as the operations one by one would have left it.
+        """
+        raise NotImplementedError
+
+    def note_backward(self) -> None:
+        """The `backward` that was not taken has ended, without an error."""
+
+    def take_update(self, optimizer: Any) -> bool:
+        """As `take_backward`, for `step` of an optimiser."""
+        raise NotImplementedError
+
+    def note_update(self) -> None:
+        """As `note_backward`, for `step` of an optimiser."""
+
+
 class _Local(threading.local):
     observer: Observer | None = None
     grad_enabled: bool = True

@@ -19,7 +19,14 @@ from coexec.testing.comparison import Compare, NotEquivalent, assert_same
 from coexec.testing.diagnosis import assert_program_equivalent, guilty_stage
 from coexec.testing.equivalence import assert_equivalent
 from coexec.testing.observation import MakeStep, Observation, observe, program_state
-from coexec.testing.trouble import LeaveEverywhere, RandomDelays, delayed_graph, delayed_python, forced_divergence
+from coexec.testing.trouble import (
+    LeaveEverywhere,
+    RandomDelays,
+    delayed_graph,
+    delayed_python,
+    forced_divergence,
+    operation_by_operation,
+)
 
 __all__ = [
     "Compare",
@@ -38,5 +45,6 @@ __all__ = [
     "guilty_stage",
     "imperative_programs",
     "observe",
+    "operation_by_operation",
     "program_state",
 ]

@@ -43,6 +43,10 @@ class _Diverging(PythonRunner):
             return self.leave(f"a planned divergence at operation {self.at_operation}").execute(op, inputs, attributes)
         return super().execute(op, inputs, attributes)
 
+    def may_take(self, operations: int) -> bool:
+        before = len(self.path)
+        return self.at_operation is None or not before <= self.at_operation < before + operations
+
     def on_read(self, value: Value) -> None:
         self.reads_seen += 1
         if self.at_read == self.reads_seen - 1:
@@ -102,6 +106,22 @@ def delayed_graph(step: Step[..., Any], delay: Delay) -> Iterator[None]:
         return make_runner(program, run, root)
 
     with _runner_of(step, make):
+        yield
+
+
+class _Stepwise(PythonRunner):
+    """Takes no macro operation: the reference beside them."""
+
+    __slots__ = ()
+
+    def may_take(self, operations: int) -> bool:
+        return False
+
+
+@contextmanager
+def operation_by_operation(step: Step[..., Any]) -> Iterator[None]:
+    """Inside, every operation of `step` is validated by itself, those of `backward()` and `optimizer.step()` too."""
+    with _runner_of(step, lambda program, run, root: _Stepwise(program.walk, run, root)):
         yield
 
 

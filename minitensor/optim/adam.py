@@ -10,10 +10,11 @@ import numpy as np
 
 from minitensor.creation import asarray
 from minitensor.elementwise import sqrt as tensor_sqrt
-from minitensor.optim.optimizer import Optimizer, State, check_number
+from minitensor.optim.optimizer import Optimizer, State, check_number, plain
 from minitensor.tensor import Tensor
 
 
+@plain
 class Adam(Optimizer):
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  p ← p − lr·m̂ / (√v̂ + eps), m̂ and v̂ bias-corrected.
 
@@ -51,22 +52,35 @@ class Adam(Optimizer):
         return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
 
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
-        beta1, beta2 = self.betas
         if not state:
             # Data, not an operation: the first step has the same operations as all others.
             state.update(step=0, mean=_zeros(param), square=_zeros(param))
-        state["step"] += 1
+        beta1, rest1, beta2, rest2, decay, step_size, root_scale, eps = self.numbers(state)
+        self.count(state)
         if self.weight_decay and self.decoupled:
-            param *= 1.0 - self.lr * self.weight_decay
+            param *= decay
         elif self.weight_decay:
-            grad = grad + param * self.weight_decay
-        mean = state["mean"] = state["mean"] * beta1 + grad * (1.0 - beta1)
-        square = state["square"] = state["square"] * beta2 + grad * grad * (1.0 - beta2)
-        step_size = self.lr / (1.0 - beta1 ** state["step"])
-        root_scale = 1.0 / sqrt(1.0 - beta2 ** state["step"])
-        param -= mean * step_size / (tensor_sqrt(square) * root_scale + self.eps)
+            grad = grad + param * decay
+        mean = state["mean"] = state["mean"] * beta1 + grad * rest1
+        square = state["square"] = state["square"] * beta2 + grad * grad * rest2
+        param -= mean * step_size / (tensor_sqrt(square) * root_scale + eps)
+
+    def numbers(self, state: State) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        step = state["step"] + 1
+        decay = 1.0 - self.lr * self.weight_decay if self.decoupled else self.weight_decay
+        step_size = self.lr / (1.0 - beta1**step)
+        root_scale = 1.0 / sqrt(1.0 - beta2**step)
+        return beta1, 1.0 - beta1, beta2, 1.0 - beta2, decay, step_size, root_scale, self.eps
+
+    def count(self, state: State) -> None:
+        state["step"] += 1
+
+    def form(self) -> tuple[Any, ...]:
+        return *super().form(), self.decoupled
 
 
+@plain
 class AdamW(Adam):
     """Adam with decoupled weight decay: p ← p·(1 − lr·weight_decay) before Adam's step.
 

@@ -8,12 +8,29 @@ compiled like everything else; numbers (learning rate, step count) stay Python n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from minitensor.autograd import no_grad
+from minitensor.dispatch import local
 from minitensor.tensor import Tensor
+from minitensor.value import WholeCalls
 
 State = dict[str, Any]  # of one parameter: tensors and numbers by name
+_REPLACEABLE = frozenset(("count", "form", "hyperparameters", "numbers", "step", "update", "_update_all"))
+_methods = attrgetter(*sorted(_REPLACEABLE))
+_written: dict[type, Any] = {}  # the methods of plain optimisers
+Kind = TypeVar("Kind", bound="type[Optimizer]")
+
+
+def plain(kind: Kind) -> Kind:
+    """Marks an optimiser whose update does no more than operations on its parameter, gradient, state and numbers.
+
+    Which operations they are depends on nothing but `form` and the names in the state.  An observer may then do a
+    whole step at once (`WholeCalls.take_update`).
+    """
+    _written[kind] = _methods(kind)
+    return kind
 
 
 class Optimizer:
@@ -43,6 +60,14 @@ class Optimizer:
 
     def step(self) -> None:
         """Updates every parameter that has a gradient; the others stay as they are, their state too."""
+        observer = local.observer
+        if not isinstance(observer, WholeCalls):
+            self._update_all()
+        elif not observer.take_update(self):
+            self._update_all()
+            observer.note_update()
+
+    def _update_all(self) -> None:
         with no_grad():
             for param, state in zip(self.params, self.state, strict=True):
                 if param.grad is not None:
@@ -51,6 +76,27 @@ class Optimizer:
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
         """Rebinds `param` to its next value.  Runs under `no_grad`."""
         raise NotImplementedError(f"{type(self).__name__} must implement update()")
+
+    def numbers(self, state: State) -> tuple[float, ...]:
+        """All numbers that the operations of the next update have as operands, for a parameter with this state."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its numbers")
+
+    def count(self, state: State) -> None:
+        """Notes in `state` that a step is made, where that is more than the new tensors."""
+
+    def form(self) -> tuple[Any, ...]:
+        """What decides which operations an update has, beside its state: the hyperparameters but `lr`."""
+        return tuple([value for name, value in self.hyperparameters().items() if name != "lr"])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `update` is the function of the numbers, tensors and state that its `plain` class was written as.
+
+        False for every other class, and where a method was replaced, on the class or on this object.
+        """
+        kind = type(self)
+        written = _written.get(kind)
+        return written is not None and _methods(kind) == written and not _REPLACEABLE & self.__dict__.keys()
 
     def hyperparameters(self) -> dict[str, Any]:
         """The numbers that a checkpoint keeps, by attribute name."""

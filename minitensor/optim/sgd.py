@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitensor.optim.optimizer import Optimizer, State, check_number
+from minitensor.optim.optimizer import Optimizer, State, check_number, plain
 from minitensor.tensor import Tensor
 
 
+@plain
 class SGD(Optimizer):
     """v ← momentum·v + (g + weight_decay·p);  p ← p − lr·v  (nesterov: p ← p − lr·(g + momentum·v)).
 
@@ -56,3 +57,6 @@ class SGD(Optimizer):
             state["velocity"] = velocity
             grad = grad + velocity * self.momentum if self.nesterov else velocity
         param -= grad * self.lr
+
+    def numbers(self, state: State) -> tuple[float, ...]:
+        return self.lr, self.momentum, self.weight_decay

@@ -156,13 +156,13 @@ def borrowed_memory_is_not_copied(patch: pytest.MonkeyPatch) -> None:
 def borrowed_memory_is_fed_once(patch: pytest.MonkeyPatch) -> None:
     from coexec.python_runner import PythonRunner
 
-    feed = PythonRunner._feed
+    feed = PythonRunner.feed
 
     def once(self: Any, slot: int, x: Any) -> None:
         feed(self, slot, x)
         self.bound[slot] = x
 
-    patch.setattr(PythonRunner, "_feed", once)
+    patch.setattr(PythonRunner, "feed", once)
     patch.setattr(Recorder, "_external", _external_by_identity)
 
 

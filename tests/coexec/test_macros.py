@@ -1,0 +1,359 @@
+"""Macro operations: `backward()` and `step()` taken at once are the same as operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from programs import data, parameter
+
+import coexec
+import minitensor as mt
+from coexec.build import Program
+from coexec.python_runner import PythonRunner
+from coexec.runner_protocol import GraphRun
+from coexec.testing import LeaveEverywhere, assert_equivalent
+from minitensor import functional as F
+from minitensor.optim import SGD, Adam, AdamW, Optimizer
+from minitensor.value import local
+
+Step = Callable[[int], Any]
+OPTIMIZERS: dict[str, Callable[[list[mt.Tensor]], Optimizer]] = {
+    "sgd": lambda p: SGD(p, lr=2**-7),
+    "momentum": lambda p: SGD(p, lr=2**-7, momentum=0.25),
+    "nesterov": lambda p: SGD(p, lr=2**-7, momentum=0.25, nesterov=True, weight_decay=0.125),
+    "adam": lambda p: Adam(p, lr=0.125),
+    "adam with decay": lambda p: Adam(p, lr=0.125, weight_decay=0.25),
+    "adamw": lambda p: AdamW(p, lr=0.125, weight_decay=0.25),
+}
+
+
+@pytest.fixture(autouse=True)
+def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+
+
+class Training:
+    """Two layers and a loss; `events[i]` happens in step i."""
+
+    def __init__(self, optimizer: str, events: dict[int, str], loss: str = "squares") -> None:
+        self.params = [parameter(4, 3), parameter(3), parameter(3, 2)]
+        self.optimizer = OPTIMIZERS[optimizer](self.params)
+        self.events = events
+        self.loss = loss
+        self.seen: list[Any] = []
+
+    def forward(self, i: int) -> mt.Tensor:
+        w, b, v = self.params
+        h = F.relu(data(5, 4, offset=i) @ w + b)
+        out = h @ v
+        if self.loss == "labels":
+            return F.cross_entropy(out, mt.asarray(np.arange(5) % 2))
+        if self.loss == "shared":
+            return (out * out).sum() * 0.125 + (w + w).sum() * 0.5 + b.sum()
+        if self.loss == "several outputs":
+            low, high = mt.min(out, axis=0), mt.max(out, axis=0)
+            return (high - low).sum() + out.sum()
+        return (out * out).sum() * 0.125
+
+    def __call__(self, i: int) -> Any:
+        event = self.events.get(i, "")
+        if event != "accumulate":
+            self.optimizer.zero_grad()
+        before(event, self)
+        loss = self.forward(i)
+        if event == "two losses":
+            (loss * 0.5).backward()
+            self.forward(i + 1).backward()
+        elif event == "again":
+            loss.backward()
+            loss.backward()
+        elif event == "explicit":
+            loss.backward(mt.asarray(2.0))
+        elif event == "create graph":
+            loss.backward(create_graph=True)
+        else:
+            loss.backward()
+        behind(event, self)
+        grads = [p.grad for p in self.params]
+        self.optimizer.step()
+        after(event, self)
+        shared = [[a is b for b in grads] for a in grads]
+        states = [list(state) for state in self.optimizer.state]
+        return float(loss.detach()), shared, states, [g is None or (g.requires_grad, g.detach()) for g in grads]
+
+
+def before(event: str, run: Training) -> None:
+    w, b, _ = run.params
+    if event == "freeze":
+        b.requires_grad = False
+    elif event == "thaw":
+        b.requires_grad = True
+    elif event == "rate":
+        run.optimizer.lr *= 0.5
+    elif event == "form":
+        name = "betas" if isinstance(run.optimizer, Adam) else "momentum"
+        setattr(run.optimizer, name, (0.5, 0.75) if name == "betas" else 0.5)
+    elif event == "new leaf":
+        w.requires_grad = False
+        w.requires_grad = True
+
+
+def behind(event: str, run: Training) -> None:
+    w, b, v = run.params
+    if event == "none":
+        b.grad = None
+    elif event == "clip" and w.grad is not None:
+        w.grad = w.grad * 0.5
+    elif event == "given":
+        v.grad = data(3, 2, offset=1)
+    elif event == "same":
+        w.grad = None if w.grad is None else w.grad.detach()
+    elif event == "read" and w.grad is not None:
+        run.seen.append(float(w.grad.sum()))
+    elif event == "update":
+        run.optimizer.update = Patched(run)  # type: ignore[method-assign]
+    elif event == "no update":
+        run.optimizer.__dict__.pop("update", None)
+
+
+def after(event: str, run: Training) -> None:
+    w, _, v = run.params
+    if event == "leave":
+        run.seen.append((w * 0.5).sum() + v.sum())
+    elif event == "load":
+        run.optimizer.load_state_dict(run.optimizer.state_dict())
+    elif event == "data":
+        w.data = data(4, 3, offset=2)
+
+
+class Patched:
+    """An update that somebody put in the place of the optimiser's own."""
+
+    def __init__(self, run: Training) -> None:
+        self.run = run
+
+    def __call__(self, param: mt.Tensor, grad: mt.Tensor, state: Any) -> None:
+        self.run.seen.append(param.ndim)
+        param -= grad * 2**-7
+
+
+EVENTS = [
+    "accumulate", "two losses", "again", "explicit", "create graph", "freeze", "thaw", "rate", "form", "new leaf",
+    "none", "clip", "given", "same", "read", "update", "no update", "leave", "load", "data",
+]  # fmt: skip
+LOSSES = ["squares", "labels", "shared", "several outputs"]
+
+
+def same_numbers(received: Any, expected: Any) -> None:
+    """Bit by bit, NaN included: the reference runner uses the eager rules."""
+    np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss"), [*[(o, "labels") for o in OPTIMIZERS], *[("adamw", loss) for loss in LOSSES]]
+)
+def test_calls_are_taken_at_once(optimizer: str, loss: str) -> None:
+    report = assert_equivalent(lambda: Training(optimizer, {}, loss), steps=12, coexecuted=8)
+    assert report.whole_calls >= 2 * (report.coexecuted_steps - 2), report
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
+def test_what_differs_is_noticed(optimizer: str, event: str) -> None:
+    """Each event once without the graph knowing of it, and twice more when it does."""
+    events = {5: event, 9: event, 11: event}
+    report = assert_equivalent(lambda: Training(optimizer, events), steps=13, coexecuted=1)
+    assert report.whole_calls, report
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), [("momentum", "shared"), ("adamw", "labels")])
+def test_steps_that_leave_inside_and_behind(optimizer: str, loss: str) -> None:
+    """A step leaves at every operation in turn: before, inside and behind calls that the step before took at once."""
+    trouble = LeaveEverywhere()
+    report = assert_equivalent(lambda: Training(optimizer, {}, loss), steps=110, trouble=trouble, coexecuted=20)
+    assert trouble.left >= 40, trouble.left
+    assert report.whole_calls, report
+
+
+class Watched(PythonRunner):
+    """Writes down what a step has done, in the end."""
+
+    __slots__ = ("paths",)
+    at_once = True
+
+    def may_take(self, operations: int) -> bool:
+        return self.at_once
+
+    def end(self) -> Any:
+        alive = sorted((p.index, p.output) for _, p in self.log.live())
+        phis = [None if o is None else o.number for o in self.phis]
+        bound = [x is not None for x in self.bound]
+        self.paths.append(([node.number for node in self.path], alive, phis, bound))
+        return super().end()
+
+
+class WatchedStepwise(Watched):
+    __slots__ = ()
+    at_once = False
+
+
+def paths_of(kind: type[Watched], make: Callable[[], Step], steps: int) -> tuple[list[Any], list[Any], int]:
+    paths: list[Any] = []
+
+    def runner(program: Program, run: GraphRun, root: Any) -> PythonRunner:
+        made = kind(program.walk, run, root)
+        made.paths = paths
+        return made
+
+    step = coexec.coexecute(make())
+    step.session.make_runner = runner
+    results = []
+    for i in range(steps):
+        results.append(repr(step(i)))
+        coexec.wait()
+    return results, paths, step.report().whole_calls
+
+
+@given(
+    st.sampled_from(sorted(OPTIMIZERS)),
+    st.sampled_from(LOSSES),
+    st.dictionaries(st.integers(3, 13), st.sampled_from(EVENTS), max_size=6),
+)
+@settings(max_examples=12, deadline=None)
+def test_at_once_is_operation_by_operation(optimizer: str, loss: str, events: dict[int, str]) -> None:
+    """The same path, the same values alive, the same feeds sent, the same phis, in every step."""
+    received = paths_of(Watched, lambda: Training(optimizer, events, loss), 16)
+    expected = paths_of(WatchedStepwise, lambda: Training(optimizer, events, loss), 16)
+    assert expected[2] == 0
+    assert received[:2] == expected[:2]
+
+
+# --- a test of the tests ---------------------------------------------------------------------------------------
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def operands_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
+
+
+def gradients_there_already_are_replaced(patch: pytest.MonkeyPatch) -> None:
+    def targets(self: Any, leaves: list[Any], arguments: list[Any]) -> bool:
+        self.targets = [leaf.tensor() for leaf in leaves]
+        return True
+
+    patch.setattr("coexec.macros.BackwardForm._match_leaves", targets)
+
+
+def parents_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    """A parameter frozen since gets a gradient all the same, through the leaf that it had."""
+    from coexec.macros import BackwardForm
+
+    match = BackwardForm.match
+    leaves: dict[int, Any] = {}
+
+    def remembered(self: Any, root: Any, gradient: Any, made: Any) -> Any:
+        found = match(self, root, gradient, made)
+        if found is not None:
+            leaves[id(self)] = (list(found), list(self.targets))
+        elif id(self) in leaves:
+            found, self.targets = leaves[id(self)]
+        return found
+
+    patch.setattr(BackwardForm, "match", remembered)
+    patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
+
+
+def replaced_methods_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Optimizer, "is_plain", True)
+
+
+def hyperparameters_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Optimizer, "is_plain", True)  # although these are replaced
+    patch.setattr(SGD, "form", lambda self: ())
+    patch.setattr(SGD, "numbers", lambda self, state: (2**-7, 0.25, 0.125))
+
+
+def steps_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    from coexec.macros import UpdateForm
+
+    finish = UpdateForm.finish
+
+    def uncounted(self: Any, values: Any) -> None:
+        counts = [state.get("step") for state in self._optimizer.state]
+        optimizer = self._optimizer
+        finish(self, values)
+        for state, count in zip(optimizer.state, counts, strict=True):
+            if count is not None:
+                state["step"] = count
+
+    patch.setattr(UpdateForm, "finish", uncounted)
+
+
+def results_are_swapped(patch: pytest.MonkeyPatch) -> None:
+    from coexec.segment import Segment
+
+    take = Segment.take
+    patch.setattr(Segment, "take", lambda self, *them: None if (v := take(self, *them)) is None else v[::-1])
+
+
+def the_path_is_a_node_short(patch: pytest.MonkeyPatch) -> None:
+    from coexec.segment import Segment
+
+    take = Segment.take
+
+    def short(self: Any, runner: Any, arguments: Any) -> Any:
+        values = take(self, runner, arguments)
+        del runner.path[-2:-1]
+        return values
+
+    patch.setattr(Segment, "take", short)
+
+
+def selections_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    from coexec.segment import Segment
+
+    take = Segment.take
+
+    def forgetting(self: Any, runner: Any, arguments: Any) -> Any:
+        phis = list(runner.phis)
+        values = take(self, runner, arguments)
+        runner.phis[:] = phis
+        return values
+
+    patch.setattr(Segment, "take", forgetting)
+
+
+BUGS: list[Plant] = [
+    operands_are_not_compared, gradients_there_already_are_replaced, parents_are_not_compared,
+    replaced_methods_are_not_noticed, hyperparameters_are_not_compared, steps_are_not_counted, results_are_swapped,
+    the_path_is_a_node_short, selections_are_forgotten,
+]  # fmt: skip
+
+
+def find() -> None:
+    """Runs trainings until one fails."""
+    for events in ({5: "accumulate"}, {5: "freeze", 7: "thaw"}, {5: "update"}, {5: "rate", 8: "form"}):
+        for optimizer in ("nesterov", "adamw"):
+            make = partial(Training, optimizer, events)
+            assert paths_of(Watched, make, 12)[:2] == paths_of(WatchedStepwise, make, 12)[:2], events
+
+
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    try:
+        with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is found
+            find()
+    finally:
+        local.observer = None
+
+
+def test_nothing_is_found_without_a_bug() -> None:
+    find()
