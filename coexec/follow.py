@@ -148,8 +148,7 @@ class Follower(Recorder):
             return super().execute(op, inputs, attributes)
         form: Form = node.form
         if form.may_raise:
-            for x in values_to_check(op, inputs):
-                self.on_read(x)
+            self.check(values_to_check(op, inputs))
         results = run_eager(op, inputs, attributes)
         if form.only is not None:
             value = results[0]

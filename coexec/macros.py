@@ -14,6 +14,7 @@ folded loops has none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from coexec.keys import same_attributes
@@ -34,6 +35,7 @@ MOST_KEPT = 4  # macros at one place of the walk
 MOST_TRIES = 16  # calls at one place that were looked at to learn from
 _OUR_RULES = "minitensor.ops."
 _KINDS = frozenset((Tensor, Parameter))
+_IMMUTABLE = frozenset((bool, int, float, tuple))  # of hyperparameters
 
 
 def _is_known(x: Any) -> bool:
@@ -42,7 +44,7 @@ def _is_known(x: Any) -> bool:
 
 
 def _are_classes_as_written() -> bool:
-    return all(map(are_as_written, _KINDS))
+    return are_as_written(Parameter)  # which has its operators from Tensor
 
 
 class BackwardForm:
@@ -183,6 +185,8 @@ class UpdateForm:
         self._optimizer: Optimizer | None = None
         self.kind = type(optimizer)
         self.form = optimizer.form()
+        if not all(type(x) in _IMMUTABLE for x in self.form):  # it may be changed in place
+            raise NotLearned
         self.patterns: list[tuple[tuple[str, ...], tuple[str, ...]] | None] = []
         for param, state in zip(optimizer.params, optimizer.state, strict=True):
             tensors = tuple([name for name, x in state.items() if isinstance(x, Tensor)])
@@ -194,7 +198,7 @@ class UpdateForm:
         if type(optimizer) is not self.kind or not optimizer.is_plain or len(optimizer.params) != len(self.patterns):
             return None
         form = optimizer.form()
-        if form != self.form or not same_attributes({"form": form}, {"form": self.form}):
+        if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):
             return None
         first: State | None = None
         arguments: Arguments = []
@@ -299,7 +303,10 @@ def take_update(runner: PythonRunner, optimizer: Optimizer) -> bool:
             return _take(runner, form, segment, arguments)
     if place.tries < MOST_TRIES:
         place.tries += 1
-        form = UpdateForm(optimizer)
+        try:
+            form = UpdateForm(optimizer)
+        except NotLearned:
+            return False
         arguments = form.match(optimizer)
         if arguments is not None:
             runner.draft = Draft(runner, form, arguments)

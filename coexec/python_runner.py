@@ -20,6 +20,7 @@ from coexec import macros
 from coexec.follow import make_recorder
 from coexec.location import callers_frame, location, users_line
 from coexec.opaque import operands_of, values_to_check, why_opaque
+from coexec.outside import is_from_outside
 from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
@@ -28,10 +29,10 @@ from coexec.segment import Draft
 from coexec.symbolic import Dim, ScalarValue
 from coexec.trace_graph import TraceFeed
 from coexec.validate import Validator
-from coexec.walk import Walk, WalkNode, WalkOutput
+from coexec.walk import ExpectSame, Walk, WalkNode, WalkOutput
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
-from minitensor.value import Value, WholeCalls, local
+from minitensor.value import Value, WholeCalls, filled, local
 
 new_value = Value.__new__
 
@@ -167,7 +168,8 @@ class PythonRunner(Validator, WholeCalls):
         """
         checked, looks = values_to_check(op, inputs), self.looks
         for value in checked:
-            self.on_read(value)
+            if not self._compute(value):
+                self.on_read(value)
         self.looks = looks  # Python did not ask
         blanks = [_blank(x) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs]
         if op.check is not None:
@@ -178,6 +180,37 @@ class PythonRunner(Validator, WholeCalls):
                 op.eager(*blanks, **attributes)
                 raise
         op.eager(*blanks, **attributes)
+
+    def _compute(self, value: Value) -> bool:
+        """Fills a value whose contents Python has without the graph; whether it is one."""
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return True
+        if not is_from_outside(self.path[promise.index].trace):
+            return False
+        array = self._computed(promise)
+        with self.log.lock:
+            if value.array is None:
+                value.array = array
+        return True
+
+    def _computed(self, promise: Promise) -> Array:
+        """What an operation makes of operands from outside."""
+        node = self.path[promise.index]
+        assert node.op is not None
+        operands: list[Any] = [None] * node.inputs
+        for position, number in node.sources:
+            operands[position] = self._computed(self.made[number])
+        for position, slot in [*node.fed, *[(e.position, e.slot) for e in node.feeds]]:
+            operands[position] = filled(self.sent[slot])
+        for position, constant in node.constants:
+            operands[position] = constant
+        for expected in node.others:
+            operands[expected.position] = (
+                operands[expected.other] if isinstance(expected, ExpectSame) else self.sent[expected.slot]
+            )
+        attributes = self.attributes.get(promise.index, node.attributes)
+        return np.asarray(node.op.eager(*operands, **attributes))
 
     def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """The operation is valid: feeds what the graph lacks, and promises the outputs."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from coexec.location import Location, callers_frame, line_of, location
 from coexec.opaque import operands_of, spec_of, values_to_check, why_opaque
+from coexec.outside import is_record_from_outside
 from coexec.promise import Promise, StepLog, make_promise, origin
 from coexec.symbolic import ScalarValue
 from coexec.trace_graph import Place, TraceFeed, TraceNode
@@ -119,8 +120,7 @@ class Recorder:
                     self.on_read(x)
             return run_eager(op, inputs, attributes)
         if op.may_raise:
-            for x in values_to_check(op, inputs):
-                self.on_read(x)
+            self.check(values_to_check(op, inputs))
         outputs = run_eager(op, inputs, attributes)
         self.note(op, inputs, attributes, outputs, here)
         return outputs
@@ -159,6 +159,13 @@ class Recorder:
         self.trace.records.append(record)
         for i, value in enumerate(outputs):
             make_promise(value, self.log, index, i)
+
+    def check(self, values: tuple[Value, ...]) -> None:
+        """Notes that Python has to look at these before it goes on, but for those that it has without the graph."""
+        for value in values:
+            promise = origin(value, self.log)
+            if promise is None or not is_record_from_outside(self.trace.prefix, self.trace.records, promise.index):
+                self.on_read(value)
 
     def on_read(self, value: Value) -> None:
         """Notes that Python sees this value."""
