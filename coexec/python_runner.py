@@ -10,6 +10,7 @@ leaves the graph, every live value of the prefix is filled, and a Recorder goes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -41,9 +42,10 @@ def _contents(x: Any) -> Any:
     return x.array if isinstance(x, Value) else x
 
 
-def _blank(x: Value) -> Array:
-    """An array of the shape and dtype of `x` that takes no memory."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+@lru_cache(256)
+def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of this shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ class PythonRunner(Validator, WholeCalls):
             if not self._compute(value):
                 self.on_read(value)
         self.looks = looks  # Python did not ask
-        blanks = [_blank(x) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs]
+        blanks = [
+            _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
+        ]
         if op.check is not None:
             try:
                 op.check(*blanks, **attributes)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MOST_REASONS = 100  # older ones are dropped: a program may run for weeks
 MOST_EVENTS = 10_000
@@ -23,8 +23,7 @@ Lane = Literal["python", "graph", "compiler"]
 StepKind = Literal["eager", "traced", "co-executed", "fell back"]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One interval of one step on one of the two runners, or at the compiler; an instant where both ends are equal.
 
     Times are in seconds on the clock of `time.perf_counter`.  name: what was done: a kind of step, "stall", "compile",
@@ -225,7 +224,7 @@ def merge_reports(reports: list[Report]) -> Report:
         first,
         **summed,
         reasons=[reason for report in reports for reason in report.reasons],
-        events=[replace(event, session=at) for at, report in enumerate(reports) for event in report.events],
+        events=[event._replace(session=at) for at, report in enumerate(reports) for event in report.events],
         left_to_python={name: why for report in reports for name, why in report.left_to_python.items()},
         waits=dict(waits),
         step_s=step_s,

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -44,8 +43,7 @@ class Handle(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class RunTimes:
+class RunTimes(NamedTuple):
     """Seconds that the graph's thread spent on one step: computing, and waiting for Python.
 
     `begin` and `end` are on the clock of `time.perf_counter`; 0 until the step has ended.
