@@ -28,7 +28,7 @@ from minitensor import functional as F
 from minitensor import nn
 
 FEATURES, HIDDEN, CLASSES, BATCH = 64, 128, 10, 32
-BLOCK = 10  # steps in one timed sample
+BLOCK = 50  # steps in one timed sample: a training loop, not its first steps
 LOSS_BOUND = 1e-4
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "COMPREHENSION_THREADS")
 Batches = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]

@@ -31,11 +31,13 @@ from comprehension.jit import pool
 from comprehension.jit.client import compile_source
 from comprehension.jit.load import LoadedObject
 from comprehension.jit.waiting import Semaphore
+from comprehension.machine import usable_cores
 
 # Word numbers in the control block and in frames: the layout is `plan_loop`'s, which only the compiler process
 # can import; a test compares the two.
 PUBLISHED, COMPLETED, SLEEPING, SEMAPHORE, STOP = 0, 8, 16, 17, 24
-POOL, POOL_RUN, WAITERS, WAITER_SLOTS = 32, 33, 40, 60
+POOL, POOL_RUN, SPIN, WAITERS, WAITER_SLOTS = 32, 33, 34, 40, 60
+SPIN_NANOSECONDS = 20_000
 RING_SLOTS = 7
 CONTROL_WORDS = WAITERS + 2 * WAITER_SLOTS
 
@@ -84,6 +86,7 @@ class GraphThread:
         view = self._view = self.control.view
         view[SEMAPHORE] = self._semaphore.address
         view[POOL], view[POOL_RUN] = self._pool.address, self._pool.run_address
+        view[SPIN] = SPIN_NANOSECONDS if usable_cores() > 1 else 0
         for slot, semaphore in enumerate(self._waiters):
             view[WAITERS + 2 * slot + 1] = semaphore.address
         # Daemon, and stopped by `close` at exit: Python would join any other before `atexit` runs.

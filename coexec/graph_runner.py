@@ -101,7 +101,7 @@ class NativeRun:
             address = value.address
         else:
             array = value if isinstance(value, np.ndarray) else value.wait()  # type: ignore[union-attr]
-            value = np.ascontiguousarray(array).reshape(array.shape)
+            value = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
             address = address_of(value)
         self._fed[slot] = value
         self.thread.write(frame.words, word, address)

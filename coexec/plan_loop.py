@@ -6,11 +6,11 @@ both is below.  Out: each frame's words: what was fetched, the state, the error,
 Invariant: frames run in the order in which they were published, one at a time.  Within a frame the loop waits
 only for words that Python writes (feeds, symbols, choices); a cancelled frame stops at the next instruction.
 
-Every wait of the loop is: spin for some 20 µs, look and give the core away in turns for half a millisecond (a
-wake-up costs Python tens of microseconds, and Python is about to write), announce the word slept on, look again
-for a microsecond, sleep.  Who writes that word looks at the announcement afterwards.  The microsecond is for
-writers that write plainly: by its end their word is out of the store buffer, or their look at the announcement
-comes later and finds it.
+Every wait of the loop is: spin for some 20 µs (not on a single core, where that would keep Python from writing), look
+and give the core away in turns for half a millisecond (a wake-up costs Python tens of microseconds, and Python is
+about to write), announce the word slept on, look again for a microsecond, sleep.  Who writes that word looks at the
+announcement afterwards.  The microsecond is for writers that write plainly: by its end their word is out of the store
+buffer, or their look at the announcement comes later and finds it.
 """
 
 # mypy: disallow-untyped-decorators=False
@@ -43,6 +43,7 @@ SLEEPING = 16  # the address of the word that the loop sleeps on, or is about to
 SEMAPHORE = 17
 STOP = 24
 POOL, POOL_RUN = 32, 33  # the worker pool, and its function that runs a stage
+SPIN = 34  # nanoseconds to spin before anything else
 WAITERS = 40  # from here: WAITER_SLOTS pairs (1 while somebody sleeps, the semaphore slept on)
 WAITER_SLOTS = 60
 
@@ -74,7 +75,6 @@ CLEAR = 8  # slot, 0, word with the number of bytes
 KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
 STAGE_WIDTH = 5  # in the frame: address, extent, grain, scratch bytes, 1 if parallel
 
-SPIN_NANOSECONDS = 20_000
 YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
 
@@ -98,7 +98,7 @@ def _await_change(control: int, address: int, seen: int, cancel: int) -> None:
     """Waits until the word at `address` is other than `seen`, or the frame is cancelled, or all is to stop."""
     while True:
         begin = nanoseconds()
-        while nanoseconds() - begin < SPIN_NANOSECONDS:
+        while nanoseconds() - begin < peek(control + 8 * SPIN):
             for _ in range(16):
                 if load(address) != seen:
                     return
@@ -279,7 +279,7 @@ def await_word(control: int, address: int, least: int, state: int, slot: int) ->
     waiter = control + 8 * (WAITERS + 2 * slot)
     while True:
         begin = nanoseconds()
-        while nanoseconds() - begin < SPIN_NANOSECONDS:
+        while nanoseconds() - begin < peek(control + 8 * SPIN):
             for _ in range(16):
                 if load(address) >= least or load(state) == ENDED:
                     return 0

@@ -221,6 +221,8 @@ class PythonRunner(Validator, WholeCalls):
         for slot, position in node.sends:
             if self.bound[slot] is None:
                 self.feed(slot, inputs[position])
+        if len(node.outputs) == 1 and node.outputs[0].shape is not None:
+            return (self._promise_next(node, node.outputs[0]),)
         index = len(self.path)
         values = []
         for i, output in enumerate(node.outputs):
@@ -232,7 +234,7 @@ class PythonRunner(Validator, WholeCalls):
         return tuple(values)
 
     def _promise_next(self, node: WalkNode, output: WalkOutput) -> Value:
-        """`_advance` for a plain node, written out: most operations are, and calls would double its price."""
+        """The end of `_advance` for one output of known shape, written out: calls would double its price."""
         value = new_value(Value)
         value.array, value.owned, value.exported = None, True, False
         value.shape, value.dtype = output.known_shape, output.dtype
@@ -286,6 +288,10 @@ class PythonRunner(Validator, WholeCalls):
         if not isinstance(x, Value):
             self.sent[slot] = x
             self.run.feed(slot, x)
+            return
+        if x.owned and x.array is not None:
+            self.sent[slot] = x
+            self.run.feed(slot, x.array)
             return
         promise = x.pending
         if x.array is None and isinstance(promise, Promise) and promise.handle is not None:

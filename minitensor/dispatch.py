@@ -111,25 +111,36 @@ def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, .
 
 def _observed(observer: Observer, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
     contents = []
-    tracked = False
+    parents = []
+    tracked = borrowed = False
     for x in inputs:
         if isinstance(x, Tensor):
-            contents.append(x.value)
-            if x.node is not None:
+            value, node = x.value, x.node
+            contents.append(value)
+            parents.append(node)
+            if node is not None:
                 tracked = True
+            if not value.owned:
+                borrowed = True
         elif type(x) in _SCALARS:
             contents.append(x)
+            parents.append(None)
         else:
             return _observed(observer, op, tuple([as_operand(i) for i in inputs]), attributes)
+    operands = tuple(contents)
     try:
-        values = observer.execute(op, tuple(contents), attributes)
+        values = observer.execute(op, operands, attributes)
     except MinitensorError:
         raise
     except Exception as error:
         explain_failure(error, op, inputs, attributes)
-    if tracked or len(values) != 1:
-        return _tensors(op, inputs, values, attributes)
-    return (Tensor(values[0]),)
+    if len(values) == 1:
+        value = values[0]
+        if not (tracked and local.grad_enabled and op.vjp is not None and value.dtype.kind in "fc"):
+            return (Tensor(value),)
+        if not borrowed:  # `_record`, for the price of its two lists
+            return (Tensor(value, Node(op, operands, tuple(parents), values, attributes)),)
+    return _tensors(op, inputs, values, attributes)
 
 
 def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
