@@ -9,9 +9,11 @@ caller provides (inputs, outputs, workspaces) as the kernel lists them, then the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from comprehension.jit.manifest import BufferSlot, Manifest, SlotKind, StageEntry
 from comprehension.kernel import ir
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import simplify
 from comprehension.kernel.size_text import text_of, text_of_tree
 from comprehension.kernel.values import shape_of
@@ -26,6 +28,8 @@ _KINDS: dict[ir.Space, SlotKind] = {
 # Picoseconds, for choosing between serial and parallel only: a factor of two either way does no harm.
 _LOAD, _STORE, _ARITHMETIC, _FUNCTION, _LOOP = 200, 300, 300, 4_000, 500
 _LANES = 16  # elements that one vector operation takes
+_RANDOM = 12_000  # a line at a place that an index tensor names, in a table beyond the caches that a core has to itself
+_LARGE = 4 << 20  # bytes of such a table
 
 
 def manifest_of(
@@ -121,6 +125,7 @@ class _Work:
 
     def __init__(self, kernel: ir.Kernel) -> None:
         self._registers = {buffer.name for buffer in kernel.buffers if buffer.space is ir.Space.REGISTER}
+        self._large = {buffer.name for buffer in kernel.buffers if _bytes(buffer) > _LARGE}
 
     def of(self, body: Sequence[ir.Node], known: dict[str, ir.IntExpr]) -> ir.IntExpr:
         """The work of a body; `known` holds a value for each loop variable around it."""
@@ -155,7 +160,9 @@ class _Work:
         match value:
             case ir.Const() | ir.Local() | ir.ScalarArg() | ir.IndexValue():
                 return 0
-            case ir.Load(buffer=buffer):
+            case ir.Load(buffer, subscripts):
+                if buffer in self._large and any(nodes_of(subscripts, ir.FromValue)):
+                    return _RANDOM
                 return 0 if buffer in self._registers else _LOAD
             case ir.Builtin(arguments=arguments):
                 return _FUNCTION + sum(self._value(argument) for argument in arguments)
@@ -167,6 +174,12 @@ class _Work:
                 return _ARITHMETIC + self._value(a) + self._value(b) + self._value(c)
             case ir.SelectValue(condition, then, otherwise):
                 return _ARITHMETIC + self._value(condition) + self._value(then) + self._value(otherwise)
+
+
+def _bytes(buffer: ir.Buffer) -> int:
+    """Of a dense buffer; 0 where its shape is not known yet."""
+    extents = [extent.value if isinstance(extent, ir.Int) else 0 for extent in buffer.shape]
+    return prod(extents) * buffer.dtype.bits // 8
 
 
 def _middle(lower: ir.IntExpr, upper: ir.IntExpr) -> ir.IntExpr:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from native_kernels import Native, evaluate
 from test_poly_kernels import AVX512, compile_program, inputs_for
 
+from comprehension.jit.describe import manifest_of
 from comprehension.kernel import ir
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.lookups import ask_for_rows
@@ -104,3 +105,18 @@ def test_an_index_that_may_lie_outside_is_malformed(bound: str) -> None:
 
     with pytest.raises(KernelError, match="may be read out of bounds"):
         verify_kernel(rewrite(kernel, ir.Ask, unbounded))
+
+
+def test_a_large_table_is_worth_several_workers() -> None:
+    """Rows at random places wait for memory; the same rows of a small table do not."""
+
+    def work(rows: int) -> float:
+        program = programs.lookup(64, 20, rows, WIDTH)
+        kernel = compile_program(program)
+        entries = [stage.name for stage in kernel.stages]
+        (stage,) = manifest_of(kernel, program, "cpu", entries, 0).stages
+        assert isinstance(stage.work, float)
+        return stage.work
+
+    assert work(1 << 20) > 20 * 4 * 10  # nanoseconds a unit: 20 rows of 4 lines, 10 each at least
+    assert work(1 << 8) < work(1 << 20) / 10
