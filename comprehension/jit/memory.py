@@ -1,6 +1,7 @@
 """One aligned caching allocator for outputs, workspaces and tensors.
 
-In: a shape and a dtype.  Out: an uninitialised C-contiguous NumPy array whose memory starts on a cache line.
+In: a shape and a dtype.  Out: an uninitialised C-contiguous NumPy array that starts on a cache line, a large one on a
+page.
 Invariant: a block goes back to its list when the last array that looks into it has died, never earlier.
 
 Fresh memory from the system costs a page fault for each 4 KB, as much as a whole elementwise pass
@@ -22,6 +23,8 @@ import numpy.typing as npt
 from comprehension.config import config
 
 ALIGNMENT = 64
+PAGE = 4096
+PAGED = 64 * PAGE  # blocks from this size on start on a page
 SMALLEST = 32 << 10  # below this the system's allocator is as fast and needs no page faults
 _STEPS = 4  # size classes per doubling: at most a fifth of a block is unused
 
@@ -66,7 +69,7 @@ _MOST_SIZES = 4096
 
 
 def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An uninitialised C-contiguous array of `shape` and `dtype`, aligned to 64 bytes from 32 KB on.
+    """An uninitialised C-contiguous array of `shape` and `dtype`: from 32 KB on a cache line, from 256 KB on a page.
 
     Raises MemoryError where the system refuses, ValueError for a negative size.
 
@@ -130,6 +133,13 @@ def _class_for(size: int) -> _SizeClass:
 
 
 def _aligned(size: int) -> Array:
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    """Memory that starts on a cache line, large one on a page.
+
+    A load waits for stores before it whose addresses have the same last twelve bits.  NumPy's large arrays start 16
+    bytes past a page; where results start a little further on, all loads of an elementwise kernel meet such stores
+    (gelu of 4 M elements: 1.8 instead of 1.4 ms).  On the page, loads are ahead of the stores that look like theirs.
+    """
+    alignment = PAGE if size >= PAGED else ALIGNMENT
+    raw = np.empty(size + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
     return raw[start : start + size]

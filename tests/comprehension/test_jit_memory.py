@@ -36,6 +36,12 @@ def test_block_comes_back_only_when_the_last_view_has_died() -> None:
     assert memory.allocate((64, 256), np.float32).ctypes.data == address
 
 
+@given(st.integers(memory.SMALLEST, 1 << 20))
+def test_blocks_start_on_a_line_and_large_ones_on_a_page(size: int) -> None:
+    array = memory.allocate((size,), np.uint8)
+    assert array.ctypes.data % (memory.PAGE if size >= memory.PAGED else memory.ALIGNMENT) == 0
+
+
 @given(st.integers(0, 1 << 24))
 def test_size_classes_waste_little_and_fit(size: int) -> None:
     rounded = memory.rounded_size(size)
