@@ -211,6 +211,8 @@ class _Builder:
             self._fill_inputs(node, walk_node, outputs)
             if _is_plain(walk_node):
                 walk_node.plain = walk_node.outputs[0]
+                if walk_node.fits_all and not walk_node.typed:
+                    walk_node.simple = walk_node.plain
         return Walk(
             self.traces,
             nodes[self.traces.start],

@@ -96,6 +96,16 @@ class PythonRunner(Validator, WholeCalls):
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Validates one operation and promises its outputs; leaves the graph where it is another one."""
         node = self.at.only
+        if node is not None and node.op is op and node.simple is not None:  # `matches`, for the price of its call
+            try:
+                if (
+                    len(inputs) == node.inputs
+                    and attributes == node.attributes
+                    and node.fits(self.made, self.bound, inputs)
+                ):
+                    return (self._promise_next(node, node.simple),)
+            except AttributeError:  # a number, where the graph has a tensor
+                pass
         if node is None or not self.matches(node, op, inputs, attributes):
             node = self.choose(op, inputs, attributes)
             if node is None:

@@ -102,13 +102,14 @@ class WalkNode:
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
     `rounds`: where the node ends loops: what a further round from that first operation replaces.
     `plain`: its one output, of known shape, where a valid operation needs nothing but a promise for it.
+    `simple`: the same where `fits` and equal attributes are all that makes it valid.
     `macros`: what `coexec.macros` has learned of calls that begin behind it.
     """
 
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "macros",
         "number",
-        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols",
+        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols", "simple",
         "sources", "symbolic", "trace", "typed", "unifies",
     )  # fmt: skip
 
@@ -132,6 +133,7 @@ class WalkNode:
         self.unifies = False  # whether these or the attribute `shape` are compared with symbols
         self.shape_symbols = False  # whether the attribute `shape` holds symbols
         self.plain: WalkOutput | None = None
+        self.simple: WalkOutput | None = None
         self.children: tuple[WalkNode, ...] = ()
         self.only: WalkNode | None = None
         self.case: int | None = None

@@ -89,7 +89,8 @@ def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
                 if type(result) is not _ndarray or result.base is not None:
                     result = _settle(result, (self, other))
                 return Tensor(Value(result))
-        return apply(op, self, other)
+        observer = local.observer
+        return apply(op, self, other) if observer is None else _observed(observer, op, (self, other), {})[0]
 
     return method
 
