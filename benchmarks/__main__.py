@@ -16,6 +16,7 @@ ALL: dict[str, list[str]] = {
     "symbolic": [],
     "launch_price": [],
     "compile_time": [],
+    "start": [],
     "digits": [],
     "programs": [],
     "kernels-1": ["--threads", "1"],

@@ -1,6 +1,7 @@
 """How soon a program is useful: the time from its first call to its first result and to its first fast step.
 
-In: `python -m benchmarks.start [NAME ...]`.  Out: `benchmarks/results/start.json`.
+In: `python -m benchmarks.start [NAME ...]`.  Out: `benchmarks/results/start.json`, where other
+rows stay as they were.
 Invariant: each sample is a process of its own, with a folder of its own for compiled code, empty ("cold") or filled
 by the process before ("warm"); imports, data and models are made before the clock starts.  All steps run one after
 the other, as a program would run them: nobody waits for the compiler.
@@ -25,7 +26,7 @@ import click
 
 from benchmarks.programs import NAMES
 from benchmarks.programs.program import Step
-from benchmarks.timing import save
+from benchmarks.timing import RESULTS, save
 
 LIMIT_S = 240.0  # after which a process gives up waiting for its first co-executed step
 SETTLED = 20  # steps after the first fast one, whose median is the speed that was reached
@@ -123,8 +124,10 @@ def main(names: tuple[str, ...], rounds: int, side: str | None) -> None:
     if side is not None:
         click.echo(json.dumps(child(names[0], side)))
         return
-    results = {name: measure(name, rounds) for name in names or DEFAULT}
-    click.echo(str(save("start", results)))
+    for name in names or DEFAULT:
+        path = RESULTS / "start.json"
+        before = json.loads(path.read_text())["results"] if path.exists() else {}
+        click.echo(str(save("start", {**before, name: measure(name, rounds)})))
 
 
 if __name__ == "__main__":

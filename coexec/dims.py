@@ -29,13 +29,15 @@ class Symbols:
 class Unifier:
     """Compares the dimensions of one node with those of one trace, which has bound some symbols already.
 
+    `numbers`: dimensions that differ are different dimensions; none becomes a symbol.
     Nothing reaches the graph or the trace before `commit`, so that a node can be tried and refused.
     """
 
-    __slots__ = ("_bound", "_fresh", "_symbols", "changes")
+    __slots__ = ("_bound", "_fresh", "_numbers", "_symbols", "changes")
 
-    def __init__(self, symbols: Symbols, bound: dict[str, int]) -> None:
+    def __init__(self, symbols: Symbols, bound: dict[str, int], numbers: bool = False) -> None:
         self._symbols = symbols
+        self._numbers = numbers
         self._bound = dict(bound)
         self._fresh: dict[tuple[int, int], str] = {}
         self.changes = 0
@@ -50,6 +52,8 @@ class Unifier:
             return source
         if known == seen:
             return known
+        if self._numbers:
+            return None
         if isinstance(known, str):
             if seen in SPECIAL:
                 return None

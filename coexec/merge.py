@@ -289,7 +289,7 @@ class Merger:
         added: list[tuple[FromNodes, TraceOutput]],
         promoted: list[FromScalar],
     ) -> _Match | None:
-        unifier = Unifier(self.graph.symbols, self.symbols)
+        unifier = Unifier(self.graph.symbols, self.symbols, self.graph.numbers)
         inputs: list[SymbolicSpec | None] = []
         for wiring, known, seen in zip(node.inputs, node.input_specs, record.input_specs, strict=True):
             spec = None if known is None or seen is None else _unify_spec(unifier, known, seen, _only_source(wiring))

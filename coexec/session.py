@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from enum import Enum
 from time import perf_counter
@@ -72,12 +72,18 @@ class Session:
         self._counting = threading.Lock()
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
+        self._many_sizes = False  # more than a graph of numbers can hold
         self._forget()
         self._start_over()
         sessions.add(self)
 
-    def _forget(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
-        self.traces = TraceGraph(volatile, folded)
+    def _forget(
+        self,
+        volatile: frozenset[Place] = frozenset(),
+        folded: frozenset[Place] = frozenset(),
+        numbers: bool = False,
+    ) -> None:
+        self.traces = TraceGraph(volatile, folded, numbers)
         self.program: Program | None = None
         self.compiled: CompiledGraph | None = None
         self._next: Future[Rebuilt] | None = None
@@ -111,6 +117,7 @@ class Session:
     def reset(self) -> None:
         """Forgets all traces and graphs; the report starts again.  The caller holds `busy`."""
         self._close()
+        self._many_sizes = False
         self._forget()
         self._start_over()
         self.report = Report(self.report.name)
@@ -226,7 +233,7 @@ class Session:
     def _start_again(self) -> None:
         """Forgets traces and graphs, but not what they taught about single places."""
         self._close()
-        self._forget(self.traces.volatile, self.traces.folded)
+        self._forget(self.traces.volatile, self.traces.folded, self.traces.numbers)
         self.report.phase = self.phase.value
 
     def _break_off(self, trace: Trace) -> None:
@@ -309,26 +316,44 @@ class Session:
             merge(traces, trace)
         else:
             trace.follower.finish()
-        volatile = {place for place, times in traces.restless.items() if times > MOST_VARIANTS} | traces.rigid
+        volatile, numbers = self._revised()
         folded = traces.foldable - traces.folded
-        if volatile:
-            names = ", ".join(sorted({name for name, _ in volatile}))
-            self._tell(f"{names}: attributes or sizes vary that a graph must know; left to Python now")
-        if volatile or folded:
+        if volatile or folded or numbers is not traces.numbers:
             self._close()
-            self._forget(traces.volatile | volatile, traces.folded | folded)
+            self._forget(traces.volatile | volatile, traces.folded | folded, numbers)
             self._note_vain_step()
             self.report.phase = self.phase.value
             self.report.transitions += 1
         elif len(traces.nodes) > MOST_NODES:
             self._tell(f"the traces have more than {MOST_NODES} different operations: they are forgotten")
             self._close()
-            self._forget(traces.volatile, traces.folded)
+            self._forget(traces.volatile, traces.folded, traces.numbers)
             self._take_rest()
         else:
             self._tell_long_loops()
             return True
         return False
+
+    def _revised(self) -> tuple[set[Place], bool]:
+        """What the traces have shown: further places to leave to Python, and whether sizes should stay numbers.
+
+        Where operations need sizes as numbers, each size is traced by itself as long as those are few; only then sizes
+        become symbols, and what cannot have them is left to Python.
+        """
+        traces = self.traces
+        restless = {place for place, times in traces.restless.items() if times > MOST_VARIANTS}
+        if traces.numbers and restless:
+            self._many_sizes = True
+            self._in_vain = 0  # another way, so reason for hope
+            self._tell(f"{_names(restless)}: more than {MOST_VARIANTS} sizes or attributes; sizes are symbols now")
+            return set(), False
+        if traces.rigid and not self._many_sizes:
+            self._tell(f"{_names(traces.rigid)}: sizes vary that a graph must know; each is traced by itself now")
+            return restless, True
+        volatile = restless | traces.rigid
+        if volatile:
+            self._tell(f"{_names(volatile)}: attributes or sizes vary that a graph must know; left to Python now")
+        return volatile, traces.numbers
 
     def _tell_long_loops(self) -> None:
         for place, counts in self.traces.trip_counts.items():
@@ -448,6 +473,10 @@ class Session:
         following = self._next
         if following is not None:
             following.exception()  # waits; what went wrong is told by the report
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(sorted({name for name, _ in places}))
 
 
 def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:

@@ -137,11 +137,18 @@ class TraceGraph:
     operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
     `folded`: places known from before to begin a loop that is folded wherever it can be.
     `reader`: a thread that builds from the graph, for which changes have to wait.
+    `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
     """
 
-    def __init__(self, volatile: frozenset[Place] = frozenset(), folded: frozenset[Place] = frozenset()) -> None:
+    def __init__(
+        self,
+        volatile: frozenset[Place] = frozenset(),
+        folded: frozenset[Place] = frozenset(),
+        numbers: bool = False,
+    ) -> None:
         self.volatile = volatile
         self.folded = folded
+        self.numbers = numbers
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
         self.restless: dict[Place, int] = {}
