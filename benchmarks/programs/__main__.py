@@ -1,6 +1,7 @@
 """`python -m benchmarks.programs`: measures the ten programs, or some of them.
 
-In: options.  Out: a table on the terminal; rows in benchmarks/results/programs.json, where others stay as they were.
+In: options.  Out: a table on the terminal; rows in benchmarks/results/programs.json, where others stay as
+they were, and their picture, programs.svg.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import click
 
 from benchmarks.programs import NAMES, program
 from benchmarks.programs.measure import OURS, SIDES, measure
-from benchmarks.programs.table import goals, saved, table
+from benchmarks.programs.table import PICTURE, goals, picture, saved, table
 from benchmarks.timing import save
 
 
@@ -37,6 +38,7 @@ def main(names: tuple[str, ...], sides: tuple[str, ...], rounds: int, listed: bo
         if set(sides) == set(SIDES):
             rows = {known: rows[known] for known in NAMES if known in rows}
             save("programs", rows)
+            PICTURE.write_text(picture(rows), encoding="utf-8")
     click.echo(f"{table(rows)}\n{goals(rows)}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.programs.measure import SIDES
 from benchmarks.timing import RESULTS
 
+PICTURE = RESULTS / "programs.svg"
 GOALS = {"eager": 2.0, "lazy": 1.0, "torch": 1.2}  # geometric means that are wanted
 
 
@@ -83,6 +84,7 @@ def picture(rows: dict[str, Any]) -> str:
                 parts.append(f'<text x="{LEFT + width + 4:.1f}" y="{top + 8}" font-size="8">{bars[side]:.2f}</text>')
         y += len(SIDES) * BAR + GAP
     parts.append(f'<path d="M{LEFT + SCALE:.0f} {TOP - 6}V{height - 6}" stroke="#666" stroke-dasharray="3 3"/>')
+    parts.insert(0, '<rect width="100%" height="100%" fill="white"/>')  # also where the page around is dark
     size = f'width="{max(x, LEFT + widest * SCALE + 50):.0f}" height="{height}"'
     style = 'font-family="sans-serif" font-size="11"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n' + "\n".join(parts) + "\n</svg>\n"
