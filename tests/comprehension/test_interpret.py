@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_a_fold_combines_the_active_points_once():
     store = ir.Store("Y", (INT(0),), ir.BinaryOp("+", load("Y", INT(0)), fold, F32))
     x = np.arange(5, dtype=np.float32)
     assert interpret(kernel([ir.Tile(None, lanes, (store,))], [X, Y]), {"X": x}, {"N": 5})["Y"][0] == 10
+
+
+def test_scalar_parameters_are_values_of_their_type():
+    body = [ir.Loop("i", INT(0), VAR("N"), (ir.Store("Z", (VAR("i"),), ir.ScalarArg("s", I32)),))]
+    z = ir.Buffer("Z", I32, (VAR("N"),), ir.Space.OUTPUT)
+    scaled = replace(kernel(body, [z]), scalars=(("s", I32),))
+    assert interpret(scaled, {}, {"N": 2}, {"s": 2**31 + 7})["Z"].tolist() == [7 - 2**31] * 2
 
 
 def test_private_memory_is_fresh_for_each_unit():

@@ -32,7 +32,7 @@ def evaluate(expr: IntExpr, env: dict[str, int]) -> int:
 
 
 leaves = st.one_of(st.integers(-20, 40).map(Int), st.sampled_from(sorted(RANGES)).map(Var))
-positive = st.integers(1, 24).map(Int)
+positive = st.one_of(st.integers(1, 24).map(Int), st.just(Var("n")))
 
 
 def grown(inner: st.SearchStrategy[IntExpr]) -> st.SearchStrategy[IntExpr]:
