@@ -41,6 +41,11 @@ class Grouping:
         self.before, self.apart = _dependences(block.items, self.position)
         self.fenced = _fences(block.items, self.before)
         self.group = list(range(len(block.items)))  # of each position: the least position of its group
+        self.members: dict[int, tuple[int, ...]] = {at: (at,) for at in self.group}  # of each group, in order
+        self.after = _turned(self.before)
+        self.parted = {at for pair in self.apart for at in pair}
+        self._kinds: dict[int, Kind] = {}
+        self._producers: dict[int, frozenset[int]] = {}
         self.refused: dict[tuple[int, int], str] = {}  # by ids of a producer and its reader: why they stayed apart
 
     def steps(self) -> tuple[Step, ...]:
@@ -66,8 +71,10 @@ class Grouping:
             else:
                 self.refused[self._node(producer).id, item.id] = refusal
 
-    def _compute_producers(self, at: int) -> set[int]:
+    def _compute_producers(self, at: int) -> frozenset[int]:
         """The operations whose values this one reads, through movement that will be taken in."""
+        if (known := self._producers.get(at)) is not None:
+            return known
         found: set[int] = set()
         pending = self._local_producers(at)
         while pending:
@@ -76,7 +83,7 @@ class Grouping:
                 pending += self._local_producers(producer)
             else:
                 found.add(producer)
-        return found
+        return self._producers.setdefault(at, frozenset(found))
 
     def _local_producers(self, at: int) -> list[int]:
         """Where, earlier in this block, the values are made that the operation reads."""
@@ -85,17 +92,17 @@ class Grouping:
 
     def _why_apart(self, first: int, second: int) -> str | None:
         """Why the group `second`, which reads values of the group `first`, cannot run with it; None if it can."""
-        a, b = self._members(first), self._members(second)
+        a, b = self.members[first], self.members[second]
         if len(a) + len(b) > self.max_nodes:
             return f"{len(a) + len(b)} operations would be more than the {self.max_nodes} that are analysed together"
-        if any((min(p, q), max(p, q)) in self.apart for p in a for q in b):
+        if any((min(p, q), max(p, q)) in self.apart for p in a if p in self.parted for q in b):
             return "one reads what the other had in an earlier round, or a choice is made between them"
         if alone := [p for p in (*a, *b) if self._kind(p) in (Kind.ALONE, Kind.ALIAS)]:
             return f"{self._node(alone[0]).op.name} scans, or reads at places that are no affine function of its loops"
         if [self._kind(p) for p in (*a, *b)].count(Kind.CONTRACTION) > 1:
             return "a kernel has one contraction at most"
         for reader in b:
-            if self._compute_producers(reader) & set(a) and (refusal := self._why_no_gain(a, reader)):
+            if not self._compute_producers(reader).isdisjoint(a) and (refusal := self._why_no_gain(a, reader)):
                 return refusal
         if self._crosses_fence({*a, *b}):
             return "Python reads a value between them"
@@ -114,8 +121,10 @@ class Grouping:
         return f"{node.op.name} runs over {_extents_text(extents)}, which is not part of {_extents_text(domain)}"
 
     def _merge(self, first: int, second: int) -> None:
-        least = min(first, second)
-        self.group = [least if g in (first, second) else g for g in self.group]
+        least, other = min(first, second), max(first, second)
+        self.members[least] = tuple(sorted((*self.members[least], *self.members.pop(other))))
+        for at in self.members[least]:
+            self.group[at] = least
 
     def _domain(self, positions: Iterable[int]) -> Extents:
         """The largest loop nest of a group."""
@@ -127,23 +136,19 @@ class Grouping:
 
     def _has_path_around(self, members: set[int]) -> bool:
         """Whether a dependence leaves the members and comes back: they could not run as one."""
-        after: dict[int, set[int]] = {}
-        for at, befores in enumerate(self.before):
-            for earlier in befores:
-                after.setdefault(self._unit(earlier, members), set()).add(self._unit(at, members))
-        inside = -1
-        pending, seen = list(after.get(inside, set()) - {inside}), set()
+        pending = [reader for member in members for reader in self.after[member] if reader not in members]
+        seen: set[int] = set()
         while pending:
-            unit = pending.pop()
-            if unit == inside:
-                return True
-            if unit not in seen:
-                seen.add(unit)
-                pending += after.get(unit, set())
+            group = self.group[pending.pop()]
+            if group in seen:
+                continue
+            seen.add(group)
+            for at in self.members[group]:
+                for reader in self.after[at]:
+                    if reader in members:
+                        return True
+                    pending.append(reader)
         return False
-
-    def _unit(self, at: int, members: set[int]) -> int:
-        return -1 if at in members else self.group[at]
 
     # --- what is where ---------------------------------------------------------------------------------
 
@@ -154,7 +159,11 @@ class Grouping:
 
     def _kind(self, at: int) -> Kind:
         """The operation's kind; movement that is needed in memory is a view, or computed like anything else."""
-        node = self._node(at)
+        if (known := self._kinds.get(at)) is None:
+            known = self._kinds[at] = self._find_kind(self._node(at))
+        return known
+
+    def _find_kind(self, node: OpNode) -> Kind:
         known = self.profiles[node.id]
         if known.kind is not Kind.MOVEMENT:
             return known.kind
@@ -163,14 +172,9 @@ class Grouping:
             return Kind.ALIAS
         return Kind.POINTWISE if needed else Kind.MOVEMENT
 
-    def _members(self, group: int) -> list[int]:
-        return [at for at, g in enumerate(self.group) if g == group]
-
     def _is_absorbed(self, at: int) -> bool:
         """Movement goes into its readers and is not computed by itself, but for who needs it in memory."""
-        if self._kind(at) is not Kind.MOVEMENT or self.max_nodes == 1:
-            return False
-        return not any((min(at, other), max(at, other)) in self.apart for other in range(len(self.items)))
+        return self._kind(at) is Kind.MOVEMENT and self.max_nodes > 1 and at not in self.parted
 
     # --- order -----------------------------------------------------------------------------------------
 
@@ -219,7 +223,7 @@ class Grouping:
                 if self._outputs((at,), wanted):
                     steps.append(((at,), self._alone(at, wanted)))
             elif self.group[at] == at:
-                members = tuple(self._members(at))
+                members = self.members[at]
                 if outputs := self._outputs(members, wanted):
                     steps.append((members, Cluster(self._with_movement(members), outputs)))
         return steps
@@ -258,7 +262,7 @@ class Grouping:
             if not own:
                 return set()
         else:
-            members = set(self._members(self.group[at]))
+            members = set(self.members[self.group[at]])
         # Movement in memory is an alias if it can be one (`_alone`), and aliases take nothing in.
         is_alias = self._kind(at) is Kind.ALIAS or (self._is_absorbed(at) and self.profiles[item.id].is_view)
         needed: set[Output] = set()
@@ -313,6 +317,15 @@ def _dependences(items: Sequence[Item], position: dict[int, int]) -> tuple[list[
             apart |= {(p, q) for p in readers for q in readers if p < at < q}
             apart |= {(min(at, p), max(at, p)) for p in readers}
     return before, apart
+
+
+def _turned(before: list[set[int]]) -> list[set[int]]:
+    """For each item the later items that wait for it."""
+    after: list[set[int]] = [set() for _ in before]
+    for at, befores in enumerate(before):
+        for earlier in befores:
+            after[earlier].add(at)
+    return after
 
 
 def _touches_phi(item: Item, phi: int) -> bool:

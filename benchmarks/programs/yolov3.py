@@ -26,7 +26,7 @@ class Size:
 ANCHORS = (((0.5, 0.4), (0.4, 0.7)), ((0.2, 0.25), (0.3, 0.15)))  # of the coarse and the fine scale: parts of a picture
 STRIDES = (8, 4)
 SAME_SIZE, BOXES, IGNORE = 10, 2, 0.5
-LEARNING_RATE, MOMENTUM = 0.005, 0.9
+LEARNING_RATE, MOMENTUM = 0.001, 0.9
 Labels = tuple[Array, Array, Array, Array]  # objectness (N,A,H,W), boxes and their weight (…,4), classes (…,C)
 
 

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-import numpy as np
-
-from minitensor.creation import asarray
 from minitensor.elementwise import sqrt as tensor_sqrt
-from minitensor.optim.optimizer import Optimizer, State, check_number, plain
+from minitensor.optim.optimizer import Optimizer, State, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
@@ -53,8 +50,7 @@ class Adam(Optimizer):
 
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
         if not state:
-            # Data, not an operation: the first step has the same operations as all others.
-            state.update(step=0, mean=_zeros(param), square=_zeros(param))
+            state.update(step=0, mean=zeros_for(param), square=zeros_for(param))
         beta1, rest1, beta2, rest2, decay, step_size, root_scale, eps = self.numbers(state)
         self.count(state)
         if self.weight_decay and self.decoupled:
@@ -99,7 +95,3 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay=weight_decay)
-
-
-def _zeros(param: Tensor) -> Tensor:
-    return asarray(np.zeros(param.shape, param.dtype))

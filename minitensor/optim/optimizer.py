@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, TypeVar
 
+import numpy as np
+
 from minitensor.autograd import no_grad
+from minitensor.creation import asarray
 from minitensor.dispatch import local
 from minitensor.tensor import Tensor
 from minitensor.value import WholeCalls
@@ -126,6 +129,14 @@ class Optimizer:
         self.state = [
             {k: v.detach() if isinstance(v, Tensor) else v for k, v in one.items()} for one in state_dict["state"]
         ]
+
+
+def zeros_for(param: Tensor) -> Tensor:
+    """A parameter's state before its first step.
+
+    Data, not an operation: the first step has the same operations as all others.
+    """
+    return asarray(np.zeros(param.shape, param.dtype))
 
 
 def check_number(name: str, value: float, low: float, high: float) -> None:

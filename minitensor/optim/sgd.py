@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitensor.optim.optimizer import Optimizer, State, check_number, plain
+from minitensor.optim.optimizer import Optimizer, State, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
@@ -53,8 +53,9 @@ class SGD(Optimizer):
         if self.weight_decay:
             grad = grad + param * self.weight_decay
         if self.momentum:
-            velocity = grad if "velocity" not in state else state["velocity"] * self.momentum + grad
-            state["velocity"] = velocity
+            if not state:
+                state["velocity"] = zeros_for(param)
+            velocity = state["velocity"] = state["velocity"] * self.momentum + grad
             grad = grad + velocity * self.momentum if self.nesterov else velocity
         param -= grad * self.lr
 
