@@ -115,7 +115,7 @@ class Module:
         return comprehension
 
     def _unknown(self, name: str) -> str:
-        return f"unknown function {name!r}; there are {', '.join(self.defs)}{propose(name, self.defs)}"
+        return f"unknown function {name!r}; there are {', '.join(self.defs)}{propose(str(name), self.defs)}"
 
     def __iter__(self) -> Iterator[Comprehension]:
         return iter(self._comprehensions.values())

@@ -49,6 +49,8 @@ def test_unknown_names_say_what_there_is() -> None:
     module = tc.define(SCALE)
     with pytest.raises(tc.ComprehensionError, match="unknown function 'scal'; there are scale"):
         module["scal"]
+    with pytest.raises(tc.ComprehensionError, match="unknown function 0; there are scale"):
+        module[0]  # type: ignore[index]
     with pytest.raises(AttributeError, match="there are scale"):
         module.scal
 
