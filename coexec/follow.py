@@ -11,6 +11,7 @@ traces, is the slow way to the same (a test holds them against each other), and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -21,7 +22,7 @@ from coexec.keys import same_attributes
 from coexec.location import callers_frame, location
 from coexec.loops import find_loops
 from coexec.match import Matcher, make_matcher
-from coexec.merge import Merger, is_folded
+from coexec.merge import Merger, is_folded, note_rounds
 from coexec.opaque import values_to_check
 from coexec.promise import Promise, StepLog, make_promise
 from coexec.record import External, InputRef, OpRecord, Produced, Recorder, Scalar, Trace, forward_index
@@ -313,12 +314,24 @@ def _count_rounds(graph: TraceGraph, trace: Trace, merger: Merger) -> None:
     """Notes the loops of a path that is new to the graph."""
     if len({node.place for node in trace.prefix}) == len(trace.prefix):
         return
-    whole = Trace(records=_records_of(trace.prefix, merger), reads=trace.reads, kept=trace.kept)
-    for loop in find_loops(whole.records):
-        is_folded(graph, whole, loop)
+    records = _first_records(graph, trace.prefix)  # loops are found without looking at inputs
+    loops = [loop for loop in find_loops(records) if note_rounds(graph, records[loop.begin], loop)]
+    if loops:
+        whole = Trace(records=_records_of(trace.prefix, merger.feeds), reads=trace.reads, kept=trace.kept)
+        for loop in loops:
+            is_folded(graph, whole, loop)
 
 
-def _records_of(path: list[TraceNode], merger: Merger) -> list[OpRecord]:
+def _first_records(graph: TraceGraph, path: list[TraceNode]) -> list[OpRecord]:
+    """Records like those of the path but for their inputs.
+
+    They are those that the nodes were made for, unless sizes have become symbols since.
+    """
+    first = [node.first for node in path if node.first is not None]
+    return first if len(first) == len(path) and not graph.symbols.origins else _records_of(path, {})
+
+
+def _records_of(path: list[TraceNode], feeds: Mapping[TraceFeed, int]) -> list[OpRecord]:
     """A path as the records that it would have been."""
     place: dict[TraceNode, int] = {}
     same: dict[Any, Any] = {}  # one object for equal specs, as records have it
@@ -329,13 +342,14 @@ def _records_of(path: list[TraceNode], merger: Merger) -> list[OpRecord]:
         inputs: list[InputRef] = []
         for wiring in node.inputs:
             if isinstance(wiring, FromNodes):
-                latest = max(wiring.alternatives, key=lambda output: place.get(output.node, -1))
+                several = wiring.alternatives
+                latest = max(several, key=lambda o: place.get(o.node, -1)) if len(several) > 1 else several[0]
                 inputs.append(Produced(place.get(latest.node, -1), latest.index))
             elif isinstance(wiring, FromFeed):
-                inputs.append(External(merger.feeds.get(wiring.feed, -1)))
+                inputs.append(External(feeds.get(wiring.feed, -1)))
             else:
                 inputs.append(Scalar(wiring.value))
-        specs: Any = tuple([same.setdefault(spec, spec) for spec in node.input_specs])
+        specs: Any = tuple([s and same.setdefault((s.shape, id(s.dtype)), s) for s in node.input_specs])
         outputs: Any = node.output_specs
         forward = None if key.forward is None else index
         records.append(OpRecord(node.op, node.attributes, tuple(inputs), specs, outputs, key.location, forward))

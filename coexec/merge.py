@@ -34,7 +34,7 @@ from coexec.trace_graph import (
     TraceNode,
     TraceOutput,
     Wiring,
-    can_reach,
+    ancestors,
 )
 from minitensor.ops.opdef import Operand, TensorSpec
 
@@ -61,9 +61,7 @@ def is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     """Whether the loop is merged as a body; notes what is known of it."""
     record = trace.records[loop.begin]
     place = (record.op.name, record.location)
-    counts = graph.trip_counts.setdefault(place, set())
-    counts.add(loop.rounds)
-    restless = len(counts) > MOST_TRIP_COUNTS or max(counts) > MOST_UNROLLED
+    restless = note_rounds(graph, record, loop)
     if not (restless or place in graph.folded) or not is_foldable(trace, loop):
         return False
     if restless:
@@ -71,14 +69,32 @@ def is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     return place in graph.folded
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """How a node covers a record, once `promoted` scalars vary, `added` producers count and its specs are these."""
+def note_rounds(graph: TraceGraph, record: OpRecord, loop: Loop) -> bool:
+    """Notes how often the loop that begins with `record` ran; whether that is often or often different."""
+    counts = graph.trip_counts.setdefault((record.op.name, record.location), set())
+    counts.add(loop.rounds)
+    return len(counts) > MOST_TRIP_COUNTS or max(counts) > MOST_UNROLLED
 
-    node: TraceNode
+
+@dataclass(frozen=True, slots=True)
+class _Wirings:
+    """How a node's inputs cover a record's, once `promoted` scalars vary and `added` producers count."""
+
     feeds: dict[TraceFeed, int]
     added: list[tuple[FromNodes, TraceOutput]]
     promoted: list[FromScalar]
+
+    @property
+    def changes(self) -> int:
+        return len(self.added) + len(self.promoted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """How a node covers a record, once its wirings and its specs are these."""
+
+    node: TraceNode
+    wirings: _Wirings
     input_specs: tuple[SymbolicSpec | None, ...]
     output_specs: tuple[SymbolicSpec, ...]
     shape: tuple[Dim, ...] | None
@@ -86,7 +102,7 @@ class _Match:
 
     @property
     def changes(self) -> int:
-        return len(self.added) + len(self.promoted) + self.unifier.changes
+        return self.wirings.changes + self.unifier.changes
 
 
 class Merger:
@@ -237,20 +253,36 @@ class Merger:
         return self._best([node for node in self.pointer.children if node.key == key], record)
 
     def _best_join(self, key: NodeKey, record: OpRecord) -> _Match | None:
-        later = [
-            node
-            for node in self.graph.by_key.get(key, [])
-            if node not in self.place and node not in self.pointer.children and not can_reach(node, self.pointer)
-        ]
-        return self._best(later, record)
+        path, children = self.place, self.pointer.children
+        others = [node for node in self.graph.by_key.get(key, []) if node not in path and node not in children]
+        if not others:
+            return None
+        before = ancestors(self.pointer)
+        return self._best([node for node in others if node not in before], record)
 
     def _best(self, nodes: list[TraceNode], record: OpRecord) -> _Match | None:
-        """The match that changes least; the oldest node among equals."""
-        matches = [match for node in nodes if (match := self._match(node, record)) is not None]
-        return min(matches, key=lambda match: (match.changes, match.node.number), default=None)
+        """The match that changes least; the oldest node among equals.
+
+        Sizes, which take longest to compare, are looked at only where wirings alone do not rule a node out.
+        """
+        wired = [(node, wirings) for node in nodes if (wirings := self._match_wirings(node, record)) is not None]
+        wired.sort(key=lambda each: (each[1].changes, each[0].number))
+        best: _Match | None = None
+        for node, wirings in wired:
+            if best is not None and wirings.changes >= best.changes:
+                break
+            match = self._match_specs(node, record, wirings)
+            if match is not None and (best is None or match.changes < best.changes):
+                best = match
+        return best
 
     def _match(self, node: TraceNode, record: OpRecord) -> _Match | None:
         """How `node`, whose key is the record's, covers the record; None where it cannot."""
+        wirings = self._match_wirings(node, record)
+        return None if wirings is None else self._match_specs(node, record, wirings)
+
+    def _match_wirings(self, node: TraceNode, record: OpRecord) -> _Wirings | None:
+        """What covering the record's inputs takes; None where it cannot be done."""
         feeds = dict(self.feeds)
         added: list[tuple[FromNodes, TraceOutput]] = []
         promoted: list[FromScalar] = []
@@ -270,7 +302,7 @@ class Merger:
                         promoted.append(wiring)
                 case _:
                     return None
-        return self._match_specs(node, record, feeds, added, promoted)
+        return _Wirings(feeds, added, promoted)
 
     def _reaches(self, wiring: FromNodes, output: TraceOutput) -> bool:
         """Whether `output` is the last executed on this path, itself and the known alternatives considered."""
@@ -281,14 +313,7 @@ class Merger:
                 return False
         return True
 
-    def _match_specs(
-        self,
-        node: TraceNode,
-        record: OpRecord,
-        feeds: dict[TraceFeed, int],
-        added: list[tuple[FromNodes, TraceOutput]],
-        promoted: list[FromScalar],
-    ) -> _Match | None:
+    def _match_specs(self, node: TraceNode, record: OpRecord, wirings: _Wirings) -> _Match | None:
         unifier = Unifier(self.graph.symbols, self.symbols, self.graph.numbers)
         inputs: list[SymbolicSpec | None] = []
         for wiring, known, seen in zip(node.inputs, node.input_specs, record.input_specs, strict=True):
@@ -308,9 +333,8 @@ class Merger:
         key = node.key
         if None in outputs or key is None:
             return None
-        taken = _Match(
-            node, feeds, added, promoted, tuple(inputs), tuple([o for o in outputs if o is not None]), shape, unifier
-        )
+        specs = tuple(inputs), tuple([o for o in outputs if o is not None])
+        taken = _Match(node, wirings, *specs, shape, unifier)
         if unifier.changes == 0 or _has_symbolic_form(taken):
             return taken
         self.graph.rigid.add((key.op, key.location))
@@ -318,16 +342,16 @@ class Merger:
 
     def _commit(self, match: _Match) -> TraceNode:
         node = match.node
-        for wiring, output in match.added:
+        for wiring, output in match.wirings.added:
             wiring.alternatives.append(output)
-        for scalar in match.promoted:
+        for scalar in match.wirings.promoted:
             scalar.varies = True
         node.input_specs, node.output_specs = match.input_specs, match.output_specs
         if match.shape is not None:
             node.attributes = {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
         match.unifier.commit(self.symbols)
         self.generalised |= match.unifier.changes > 0
-        self.feeds = match.feeds
+        self.feeds = match.wirings.feeds
         if match.changes:
             self.graph.version += 1
             node.form = None

@@ -33,50 +33,57 @@ class OpLog:
     phis: int
 
 
+Operand = Key | Value | ScalarValue | None
+
+
 def replay(log: OpLog, wanted: Sequence[Key], known: dict[Key, Value]) -> dict[Key, Value]:
     """The wanted outputs, computed from `known` ones and the feeds.
 
     Raises what an operation raises.
     """
-    inputs, needed = _needed_operations(log, wanted, known)
-    values = dict(known)
-    uses: dict[Key, int] = {}
-    for index in needed:
-        for x in inputs[index]:
-            if isinstance(x, tuple):
-                uses[x] = uses.get(x, 0) + 1
-    keep = {*wanted}
-    for index in sorted(needed):
-        node = log.path[index]
+    operands = _operands(log)
+    needed, dying = _needed_operations(operands, wanted, known)
+    values: list[Any] = [None] * len(log.path)  # by operation: its outputs, from when they are made to their last use
+    for (index, output), value in known.items():
+        if values[index] is None:
+            values[index] = [None] * len(log.path[index].outputs)
+        values[index][output] = value
+    for index, node in enumerate(log.path):
+        if not needed[index]:
+            continue
         assert node.op is not None
-        contents = tuple([values[x] if isinstance(x, tuple) else x for x in inputs[index]])
+        contents = tuple([values[x[0]][x[1]] if type(x) is tuple else x for x in operands[index]])
         results = run_eager(node.op, contents, log.attributes.get(index, node.attributes))
-        for output, value in enumerate(results):
-            values.setdefault((index, output), value)
-        for x in inputs[index]:
-            if isinstance(x, tuple):
-                uses[x] -= 1
-                if uses[x] == 0 and x not in keep:
-                    values.pop(x, None)
-    return {key: values[key] for key in wanted}
-
-
-Operand = Key | Value | ScalarValue | None
+        if values[index] is None:
+            values[index] = results
+        else:  # some were known
+            values[index] = [old or new for old, new in zip(values[index], results, strict=True)]
+        for used in dying[index]:
+            values[used] = None
+    return {(index, output): values[index][output] for index, output in wanted}
 
 
 def _needed_operations(
-    log: OpLog, wanted: Sequence[Key], known: dict[Key, Value]
-) -> tuple[list[tuple[Operand, ...]], set[int]]:
-    """The operands of every operation on the path, and which operations the wanted outputs depend on."""
-    inputs = _operands(log)
-    needed: set[int] = set()
-    stack = [key for key in wanted if key not in known]
-    while stack:
-        index = stack.pop()[0]
-        if index not in needed:
-            needed.add(index)
-            stack += [x for x in inputs[index] if isinstance(x, tuple) and x not in known]
-    return inputs, needed
+    operands: Sequence[tuple[Operand, ...]], wanted: Sequence[Key], known: dict[Key, Value]
+) -> tuple[bytearray, list[list[int]]]:
+    """Which operations the wanted outputs depend on, and behind each one whose outputs have had their last use."""
+    needed, used = bytearray(len(operands)), bytearray(len(operands))
+    dying: list[list[int]] = [[] for _ in operands]
+    for key in wanted:
+        used[key[0]] = 1
+        needed[key[0]] |= key not in known
+    for index in reversed(range(len(operands))):
+        if not needed[index]:
+            continue
+        for x in operands[index]:
+            if type(x) is tuple:
+                maker = x[0]
+                if not used[maker]:
+                    used[maker] = 1
+                    dying[index].append(maker)
+                if not needed[maker] and x not in known:
+                    needed[maker] = 1
+    return needed, dying
 
 
 def _operands(log: OpLog) -> list[tuple[Operand, ...]]:

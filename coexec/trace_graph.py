@@ -218,19 +218,16 @@ class TraceGraph:
             self.version += 1
 
 
-def can_reach(origin: TraceNode, target: TraceNode) -> bool:
-    """Whether a path leads from `origin` to `target` (a node reaches itself)."""
-    seen = {origin}
-    stack = [origin]
+def ancestors(target: TraceNode) -> set[TraceNode]:
+    """The nodes from which a path leads to `target`, itself included."""
+    seen = {target}
+    stack = [target]
     while stack:
-        node = stack.pop()
-        if node is target:
-            return True
-        for child in node.children:
-            if child not in seen:
-                seen.add(child)
-                stack.append(child)
-    return False
+        for parent in stack.pop().parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return seen
 
 
 def topological_order(graph: TraceGraph) -> list[TraceNode]:
