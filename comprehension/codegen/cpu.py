@@ -241,8 +241,11 @@ def _store(printer: Printer, store: ir.Store) -> None:
     if buffer.space is ir.Space.REGISTER:
         _store_register(printer, buffer, store)
         return
-    value = printer.value(store.value).text
     offset, name = offset_of(buffer, store.subscripts), function.buffer(store.buffer)
+    if not store.streaming and (moved := printer.moved(store)) is not None:
+        function.line(f"{function.use('move')}({moved})")
+        return
+    value = printer.value(store.value).text
     if printer.tile is None:
         function.line(f"{name}[{printer.index(offset).text}] = {value}")
         return

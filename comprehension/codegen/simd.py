@@ -33,6 +33,7 @@ from comprehension.codegen.fold import (
     sum_rows,
 )
 from comprehension.codegen.memory import buffer, scratch_buffer
+from comprehension.codegen.move import move
 from comprehension.codegen.quotient import quotient
 from comprehension.codegen.region import (
     afresh,
@@ -71,6 +72,7 @@ __all__ = [
     "min_rows",
     "min_window",
     "minimum",
+    "move",
     "product_lanes",
     "product_rows",
     "quotient",

@@ -3,6 +3,10 @@
 In: a place with row stride 1.  Out: the tile (load) or memory written (store).
 Invariant: blocks are powers of two; a transposition is a rotation of index bits, done by perfect shuffles
 of whole vectors (each stage interleaves the first half of the vectors with the second).
+
+Where all points are active, loads do half of it: pieces of 128 bits are read to where they belong, so that only
+squares within the 128-bit parts of a vector are left to turn.  Processors join such pieces and shuffle within such
+parts in one step each, and whole vectors in several.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from comprehension.codegen.tile import Reader, TileType
 
 if TYPE_CHECKING:
     from comprehension.codegen.region import Mask, Place
+
+PART_BITS = 128  # of a vector, within which a shuffle is one step on every processor with wider ones
 
 
 def blocks(extent: int, widest: int = 16) -> Iterator[tuple[int, int]]:
@@ -35,22 +41,27 @@ def blocks(extent: int, widest: int = 16) -> Iterator[tuple[int, int]]:
 
 def transpose(builder: ir.IRBuilder, vectors: Sequence[ir.Value]) -> list[ir.Value]:
     """The columns of a matrix given by rows; both extents are powers of two."""
-    count, width = len(vectors), vectors[0].type.count
+    return _rechunk(builder, _turned(builder, vectors, vectors[0].type.count), len(vectors))
+
+
+def _turned(builder: ir.IRBuilder, vectors: Sequence[ir.Value], part: int) -> list[ir.Value]:
+    """The columns of each part of `part` lanes: whole, one after the other, where there are as many vectors."""
     flat = list(vectors)
-    for _ in range(count.bit_length() - 1):
-        half = count // 2
-        flat = [
-            part
-            for left, right in zip(flat[:half], flat[half:], strict=True)
-            for part in _interleave(builder, left, right, width)
-        ]
-    return _rechunk(builder, flat, count)
+    half = len(flat) // 2
+    for _ in range(len(flat).bit_length() - 1):
+        pairs = zip(flat[:half], flat[half:], strict=True)
+        flat = [mixed for left, right in pairs for mixed in _interleave(builder, left, right, part)]
+    return flat
 
 
-def _interleave(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, width: int) -> tuple[ir.Value, ir.Value]:
-    """left[0], right[0], left[1], right[1], ... as two vectors."""
-    order = [i // 2 + (i % 2) * width for i in range(2 * width)]
-    return shuffle(builder, left, right, order[:width]), shuffle(builder, left, right, order[width:])
+def _interleave(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, part: int) -> tuple[ir.Value, ir.Value]:
+    """left[0], right[0], left[1], right[1], ... of the first and of the second half of each part."""
+    width = left.type.count
+    mixed = [at // 2 + (at % 2) * width for at in range(2 * part)]
+    first, second = (
+        [start + at for start in range(0, width, part) for at in half] for half in (mixed[:part], mixed[part:])
+    )
+    return shuffle(builder, left, right, first), shuffle(builder, left, right, second)
 
 
 def _rechunk(builder: ir.IRBuilder, vectors: list[ir.Value], width: int) -> list[ir.Value]:
@@ -80,6 +91,9 @@ def _active(builder: ir.IRBuilder, mask: Mask, first_row: int, rows: int, lane: 
 
 def transpose_into_lanes(builder: ir.IRBuilder, result: TileType, memory: Memory, place: Place, mask: Mask) -> ir.Value:
     """Loads each lane's rows at once, then turns rows into lanes."""
+    side = PART_BITS // (8 * memory.buffer.bytes)
+    if mask.is_trivial and side > 1 and result.chunk % side == 0 and result.rows % side == 0:
+        return _by_parts(builder, result, memory, place, side)
     tile: ir.Value = ir.Constant(ir.ArrayType(result.element, result.height * result.chunks), ir.Undefined)
     for chunk in range(result.chunks):
         first_lane = chunk * result.chunk
@@ -92,6 +106,21 @@ def transpose_into_lanes(builder: ir.IRBuilder, result: TileType, memory: Memory
                     vector if vector.type.count == result.chunk else shuffle(builder, vector, None, range(result.chunk))
                 )
                 tile = builder.insert_value(tile, exact, row * result.chunks + chunk)
+    return tile
+
+
+def _by_parts(builder: ir.IRBuilder, result: TileType, memory: Memory, place: Place, side: int) -> ir.Value:
+    """The tile, `side` rows of a chunk at a time: lane `i` of part `p` of the vectors read is lane `side * p + i`."""
+    tile: ir.Value = ir.Constant(ir.ArrayType(result.element, result.height * result.chunks), ir.Undefined)
+    for chunk in range(result.chunks):
+        for first_row in range(0, result.rows, side):
+            columns = []
+            for i in range(side):
+                lanes = range(chunk * result.chunk + i, (chunk + 1) * result.chunk, side)
+                parts = [memory.read(memory.address(place.of(first_row, lane)), side) for lane in lanes]
+                columns += _rechunk(builder, parts, result.chunk)
+            for row, vector in enumerate(_turned(builder, columns, side), first_row):
+                tile = builder.insert_value(tile, vector, row * result.chunks + chunk)
     return tile
 
 

@@ -313,6 +313,26 @@ class Printer:
             self.function.line(f"{region} = {self.function.use('tile')}({rows}, {end - first})")
         self.function.line(f"{self.function.use('ahead')}({region}, {place}, {self.index(distance).text})")
 
+    def moved(self, store: ir.Store) -> str | None:
+        """The arguments of `move` where a store writes what one load of a whole tile turns round, None elsewhere."""
+        load, tile = store.value, self.tile
+        if not isinstance(load, ir.Load) or tile is None or tile.is_limited or store.buffer == load.buffer:
+            return None
+        if load.ahead:
+            return None
+        target, source = (self.function.kernel.buffer(name) for name in (store.buffer, load.buffer))
+        if self._guard is not None or ir.Space.REGISTER in (target.space, source.space):
+            return None
+        to, come = self.steps(offset_of(target, store.subscripts)), self.steps(offset_of(source, load.subscripts))
+        if to is None or come is None or come[1] != ir.Int(1) or come[2] in (ir.Int(0), ir.Int(1), ir.Int(-1)):
+            return None
+        if ir.Int(0) in to[1:]:
+            return None
+        arguments = [tile.region]
+        for name, steps in ((store.buffer, to), (load.buffer, come)):
+            arguments += [self.function.buffer(name), *(self.index(part).text for part in steps)]
+        return ", ".join(arguments)
+
     def _slides(self, regular: tuple[ir.IntExpr, ir.IntExpr, ir.IntExpr]) -> bool:
         """Whether a loop moves this row-varying read by one row, in a tile with no registers to spare for it."""
         start, by_rows, by_lanes = regular

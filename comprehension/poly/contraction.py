@@ -11,7 +11,7 @@ Every choice of rows, lanes, their extents, packing and the loops around is cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -21,14 +21,26 @@ from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole
-from comprehension.poly.tile_cost import FROM_L2, FROM_L3, FROM_MEMORY, LINE_BYTES, TILE, TileCost
+from comprehension.poly.tile_cost import (
+    FROM_L2,
+    FROM_L3,
+    FROM_MEMORY,
+    LATE,
+    LINE_BYTES,
+    STREAMED,
+    STREAMS,
+    TILE,
+    TileCost,
+)
 from comprehension.poly.tile_plan import Operand, TilePlan
-from comprehension.poly.tile_traffic import Level, fetched
+from comprehension.poly.tile_traffic import Level, Touched, fetched
 
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
-MOST_CUT = 12  # of the best plans are considered with their reduction in blocks too
+MOST_CUT = 12  # of the best tiles are considered with their reduction in blocks too
 SHORTEST_BLOCK = 64  # steps between two loads of the accumulators
 MOST_VECTORS = 6  # along the lanes of a tile
+RAGGED = 0.5  # of a tile, that masks add to the last one where rows do not fill it
+UNEVEN = 0.05  # of the last unit's time the other workers wait for it
 SPARE = 1  # registers that hold neither accumulators nor lanes: the element of the row at hand
 
 
@@ -104,7 +116,11 @@ class ContractionModel:
             for around in self._arounds(packed)
         ]
         whole.sort(key=lambda each: each[2].cost)
-        cut = [self._costed(shape, each) for shape, around, _ in whole[:MOST_CUT] for each in self._cut(shape, around)]
+        best: dict[_Shape, _Around] = {}
+        for packed, around, _ in whole:
+            best.setdefault(packed, around)
+        fewest = sorted(best.items(), key=lambda each: self._work(*each))[:MOST_CUT]  # blocks mend what they wait for
+        cut = [self._costed(shape, each) for shape, around in fewest for each in self._cut(shape, around)]
         return [*(plan for _, _, plan in whole), *cut]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
@@ -163,28 +179,20 @@ class ContractionModel:
 
     def _packings(self, shape: _Shape) -> list[_Shape]:
         """Operands packed or left in place, in all combinations."""
-        rows = self._packs(shape, shape.choice.rows, shape.choice.by_rows, shape.row_extent, is_rows=True)
-        lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes, shape.lane_extent, is_rows=False)
+        rows = self._packs(shape, shape.choice.rows, shape.choice.by_rows)
+        lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes)
         return [replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes]
 
-    def _packs(
-        self, shape: _Shape, member: Member, reads: Sequence[AccessPattern], extent: int, *, is_rows: bool
-    ) -> list[Operand | None]:
-        """What may be done with an operand: left in place, packed into panels, or either.
-
-        Rows that do not fill their last tile are packed if possible: masks on rows cost more than zeros.
-        """
-        count, dim = self._count(member), member.dim(shape.name)
-        ragged = is_rows and (count % extent != 0 or not self.extents.is_static(shape.name, dim))
+    def _packs(self, shape: _Shape, member: Member, reads: Sequence[AccessPattern]) -> list[Operand | None]:
+        """What may be done with an operand: left in place, or packed into panels."""
         if len(reads) != 1:
             return [None]
         read = reads[0]
-        axis = single_axis_of(read, dim)
+        axis = single_axis_of(read, member.dim(shape.name))
         exact = self.scop.statement(shape.name).accesses[read.number].exact
         if axis is None or not exact:
             return [None]
-        operand = Operand(read.number, read.tensor, axis)
-        return [operand] if ragged else [None, operand]
+        return [None, Operand(read.number, read.tensor, axis)]
 
     # --- the loops around -----------------------------------------------------------------------------
 
@@ -246,20 +254,16 @@ class ContractionModel:
         if cores == 1 or (outer and self._count(outer[0]) > 1):
             yield _Around(outer, inner, -(-tiles[0] // blocks), None, reduced_block)
             return
-        units = max(blocks, min(tiles[0], 4 * cores))
-        yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block)
-        if tiles[1] > 1:
-            yield _Around(outer, inner, -(-tiles[0] // blocks), -(-tiles[1] // min(tiles[1], 4 * cores)), reduced_block)
+        for units in _units(tiles[0], cores, fewest=blocks, repeated=shape.pack_lanes is not None):
+            yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block)
+        for units in _units(tiles[1], cores, fewest=1, repeated=shape.pack_rows is not None) if tiles[1] > 1 else ():
+            yield _Around(outer, inner, -(-tiles[0] // blocks), -(-tiles[1] // units), reduced_block)
 
     # --- cost -----------------------------------------------------------------------------------------
 
     def _costed(self, shape: _Shape, around: _Around) -> TilePlan:
         choice = shape.choice
-        tiles = self._tiles(shape)
-        batch = prod(self._count(m) for m in (*around.outer, *around.inner))
-        cost = batch * tiles[0] * tiles[1] * self._tile_cycles(shape, around.reduced_block)
-        cost += self._packing(shape, around) + self._traffic(shape, around)
-        cost *= self._idle(shape, around)
+        cost = (self._work(shape, around) + self._traffic(shape, around)) * self._idle(shape, around)
         return TilePlan(
             statement=shape.name,
             rows=choice.rows,
@@ -279,9 +283,22 @@ class ContractionModel:
             reduced_block=around.reduced_block,
         )
 
+    def _work(self, shape: _Shape, around: _Around) -> float:
+        """Cycles of all tiles and of packing, were everything near."""
+        tiles = self._tiles(shape)
+        batch = prod(self._count(m) for m in (*around.outer, *around.inner))
+        ragged = RAGGED if shape.pack_rows is None and not self._fills(shape) else 0.0
+        each = self._tile_cycles(shape, around.reduced_block)
+        return batch * (tiles[0] + ragged) * tiles[1] * each + self._packing(shape, around)
+
     def _tiles(self, shape: _Shape) -> tuple[int, int]:
         rows, lanes = self._count(shape.choice.rows), self._count(shape.choice.lanes)
         return -(-rows // shape.row_extent), -(-lanes // shape.lane_extent)
+
+    def _fills(self, shape: _Shape) -> bool:
+        """Whether the rows fill their last tile."""
+        rows = shape.choice.rows
+        return self._count(rows) % shape.row_extent == 0 and self.extents.is_static(shape.name, rows.dim(shape.name))
 
     def _steps(self, shape: _Shape, reduced_block: int) -> int:
         """Steps of the reduction between two loads of a tile's accumulators."""
@@ -338,10 +355,31 @@ class ContractionModel:
         l1, l2, l3 = (
             size / LINE_BYTES for size in (self.machine.l1_bytes, self.machine.l2_bytes, self.machine.l3_bytes)
         )
-        total = FROM_L2 * sum(fetched(reads, levels, sizes, l1))
+        near = zip(reads, fetched(reads, levels, sizes, l1), strict=True)
+        total = sum(lines * (STREAMED if self._is_streamed(shape, read) else FROM_L2) for read, lines in near)
+        tile = {**sizes, **{level.dim: level.piece for level in tiles}}
+        run = {**tile, shape.choice.rows.dim(name): around.row_block * shape.row_extent}  # one after the other
+        late = [
+            LATE if self._is_late(access, sizes, at, l2) else 0.0
+            for access, at in [*((r, tile) for r in reads), (write, run)]
+        ]
         for lines, cycles in ((l2, FROM_L3), (l3, FROM_MEMORY)):
-            total += cycles * sum((*fetched(reads, levels, sizes, lines), *fetched([write], tiles, sizes, lines)))
+            far = (*fetched(reads, levels, sizes, lines), *fetched([write], tiles, sizes, lines))
+            total += sum(each * (cycles + more) for each, more in zip(far, late, strict=True))
         return total
+
+    def _is_streamed(self, shape: _Shape, read: Touched) -> bool:
+        """Whether the reduction goes through an operand line after line."""
+        if read.dense or not shape.reduced:
+            return read.dense
+        innermost = shape.reduced[-1]
+        steps = [abs(step) for row, step in zip(read.axes, read.strides, strict=True) if row[innermost]]
+        return steps == [1] and self.extents.extent(shape.name, innermost) >= SHORTEST_BLOCK
+
+    @staticmethod
+    def _is_late(access: Touched, sizes: Mapping[int, int], at_once: Mapping[int, int], cache: float) -> bool:
+        """Whether an access comes from beyond the cache, in more places at once than processors fetch ahead in."""
+        return access.streams(at_once) > STREAMS and access.lines(sizes)[0] > cache
 
     def _levels(self, shape: _Shape, around: _Around, sizes: dict[int, int]) -> Iterator[Level]:
         """The loops of the plan from outermost to innermost, those of the reduction last."""
@@ -376,7 +414,7 @@ class ContractionModel:
             units = -(-tiles[1] // around.lane_block)
         else:
             units = -(-tiles[0] // around.row_block)
-        return -(-units // cores) * cores / units
+        return -(-units // cores) * cores / units * (1.0 + UNEVEN * (cores - 1) / units)
 
     def _stays(self, name: str, nest: Nest) -> bool:
         """Whether what a statement writes is a temporary that only the nest reads."""
@@ -434,6 +472,12 @@ def _members_inside(nest: Nest) -> Iterator[Member]:
         if isinstance(child, Nest):
             yield from child.members
             yield from _members_inside(child)
+
+
+def _units(tiles: int, cores: int, *, fewest: int, repeated: bool) -> list[int]:
+    """Into how many units of parallel work tiles are divided: fewer where each of them packs the same again."""
+    several = max(fewest, 4 * cores)
+    return list(dict.fromkeys(min(tiles, each) for each in ((several, 4 * cores, cores) if repeated else (several,))))
 
 
 def single_axis(pattern: AccessPattern, dim: int) -> bool:

@@ -24,7 +24,7 @@ from comprehension.poly.tile_traffic import LINE, Touched
 
 LINE_BYTES = 4 * LINE
 
-LOAD = 1.0  # a vector of 512 bits, or an element broadcast to one; narrower ones are read two a cycle
+LOAD = 1.2  # a vector of 512 bits, or an element broadcast to one; narrower ones are read two a cycle
 LATENCY = 4.0  # of a multiply-add: the next step of a sum waits for it
 TILE = 16.0  # what begins and ends the loop of a tile
 NARROW = 0.6  # an operation on half a vector or less, beside one on a whole vector
@@ -36,12 +36,14 @@ MASKED = 4.0  # a choice that varies along rows and lanes, beside plain arithmet
 ASIDE = 0.15  # an operation on rows or lanes only: done beside the multiply-adds, or outside of the loop
 FUNCTION = 12.0  # a polynomial
 FROM_L2, FROM_L3, FROM_MEMORY = 0.3, 1.5, 4.0  # a line, beyond what is hidden behind arithmetic
+STREAMS, LATE = 32, 15.0  # places that processors fetch ahead in at once; a line from beyond the second cache elsewhere
+STREAMED = 0.1  # a line from the second cache that lies behind the line before: it is fetched ahead
 PAGE, WAYS = 4096, 8  # addresses this far apart share a set of the first cache, which holds so many lines
 CONFLICT = 1.0  # an element whose line others have pushed out
 PAGES = 48  # that the first table of addresses holds beside what else there is
 WALK = 2.0  # a step that needs a page beyond those
 COPIED = 0.5  # an element packed from contiguous memory to contiguous memory
-TURNED, RUN = 1.2, 6.0  # an element that is transposed on the way, and the beginning of a run of them
+TURNED, RUN = 0.7, 50.0  # an element that is transposed on the way, and the beginning of a run of them
 
 
 @dataclass(frozen=True, slots=True)

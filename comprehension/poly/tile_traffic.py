@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 LINE = 16  # elements of a cache line (float32)
 _SETS = 64  # of the first cache
@@ -47,21 +48,31 @@ class Touched:
         Runs that lie a multiple of a large power of two apart meet in a part of the cache's sets: the rest of the sets
         stays empty.
         """
-        spans = [1 + sum(abs(c) * (sizes[d] - 1) for d, c in enumerate(row) if c) for row in self.axes]
+        spans = self._spans(sizes)
         if self.dense:
-            total = 1
-            for span in spans:
-                total *= span
-            return max(1.0, total / LINE), max(1.0, total / LINE)
-        run, runs, apart = 1, 1, 0  # elements in one piece of memory, how many such pieces there are, how far apart
+            total = max(1.0, prod(spans) / LINE)
+            return total, total
+        run, runs, apart = self._pieces(spans)
+        each = 1.0 + (run - 1) / LINE
+        return runs * each, runs * max(each, min(apart & -apart, _SETS))
+
+    def streams(self, sizes: Mapping[int, int]) -> int:
+        """In how many places of memory the elements touched lie."""
+        return 1 if self.dense else self._pieces(self._spans(sizes))[1]
+
+    def _spans(self, sizes: Mapping[int, int]) -> list[int]:
+        return [1 + sum(abs(c) * (sizes[d] - 1) for d, c in enumerate(row) if c) for row in self.axes]
+
+    def _pieces(self, spans: Sequence[int]) -> tuple[int, int, int]:
+        """Elements in one piece of memory, how many such pieces there are, how many lines apart."""
+        run, runs, apart = 1, 1, 0
         for stride, span in sorted((abs(stride), span) for stride, span in zip(self.strides, spans, strict=True)):
             if runs == 1 and stride <= run + LINE:
                 run += stride * (span - 1)
             elif span > 1:
                 apart = apart or stride // LINE
                 runs *= span
-        each = 1.0 + (run - 1) / LINE
-        return runs * each, runs * max(each, min(apart & -apart, _SETS))
+        return run, runs, apart
 
 
 def fetched(
