@@ -24,7 +24,10 @@ from comprehension.poly.tile_traffic import LINE, Touched
 
 LINE_BYTES = 4 * LINE
 
-LOAD = 1.2  # a vector of 512 bits, or an element broadcast to one; narrower ones are read two a cycle
+LOAD, HALF_LOAD = (
+    1.2,
+    0.5,
+)  # a vector of 512 bits, or an element broadcast to one; of narrower ones two a cycle are read
 LATENCY = 4.0  # of a multiply-add: the next step of a sum waits for it
 TILE = 16.0  # what begins and ends the loop of a tile
 NARROW = 0.6  # an operation on half a vector or less, beside one on a whole vector
@@ -200,7 +203,7 @@ class TileCost:
 
     @property
     def _load_cycles(self) -> float:
-        return LOAD if self.machine.vector_bits >= 8 * LINE_BYTES else LOAD / 2
+        return LOAD if self.machine.vector_bits >= 8 * LINE_BYTES else HALF_LOAD
 
     @property
     def _vectors(self) -> float:
