@@ -160,7 +160,6 @@ class BackwardForm:
             self.kept.append(places[0] if places else len(gradients))
             if not places:
                 gradients.append(gradient)
-        self.targets = []
         return [gradient.value for gradient in gradients]
 
     def finish(self, values: list[Value]) -> None:
@@ -168,6 +167,9 @@ class BackwardForm:
         gradients = [Tensor(value) for value in values]
         for target, place in zip(self.targets, self.kept, strict=True):
             target.grad = gradients[place]
+
+    def let_go(self) -> None:
+        """Forgets the tensors of the call at hand: the program may want to see them die."""
         self.targets = []
 
 
@@ -195,7 +197,8 @@ class UpdateForm:
 
     def match(self, optimizer: Optimizer) -> Arguments | None:
         """As `BackwardForm.match`."""
-        if type(optimizer) is not self.kind or not optimizer.is_plain or len(optimizer.params) != len(self.patterns):
+        counts = {len(optimizer.params), len(optimizer.state), len(self.patterns)}
+        if type(optimizer) is not self.kind or not optimizer.is_plain or len(counts) != 1:
             return None
         form = optimizer.form()
         if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):
@@ -232,7 +235,6 @@ class UpdateForm:
     def result(self) -> list[Value] | None:
         optimizer = self._optimizer
         assert optimizer is not None
-        self._optimizer = None
         values = []
         for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
             if pattern is None:
@@ -247,7 +249,6 @@ class UpdateForm:
         """Parameters and states get what the update has made of them."""
         optimizer = self._optimizer
         assert optimizer is not None
-        self._optimizer = None
         following = iter(values)
         for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
             if pattern is not None:
@@ -255,6 +256,10 @@ class UpdateForm:
                 for name in pattern[0]:
                     state[name] = Tensor(next(following))
                 optimizer.count(state)
+
+    def let_go(self) -> None:
+        """Forgets the optimiser of the call at hand."""
+        self._optimizer = None
 
 
 @dataclass(slots=True, eq=False)
@@ -280,6 +285,7 @@ def take_backward(runner: PythonRunner, tensor: Tensor, gradient: Tensor | None)
         arguments = form.match(root, gradient, runner.made)
         if arguments is not None and segment.admits(runner, arguments):
             return _take(runner, form, segment, arguments)
+        form.let_go()
     if place.tries < MOST_TRIES:
         place.tries += 1
         try:
@@ -301,7 +307,8 @@ def take_update(runner: PythonRunner, optimizer: Optimizer) -> bool:
         arguments = form.match(optimizer)
         if arguments is not None and segment.admits(runner, arguments):
             return _take(runner, form, segment, arguments)
-    if place.tries < MOST_TRIES:
+        form.let_go()
+    if len(optimizer.params) == len(optimizer.state) and place.tries < MOST_TRIES:
         place.tries += 1
         try:
             form = UpdateForm(optimizer)
@@ -319,6 +326,7 @@ def note(runner: PythonRunner) -> None:
     if draft is None or runner.recorder is not None:
         return
     kept = draft.form.result()
+    draft.form.let_go()
     segment = None if kept is None else draft.segment(runner, kept)
     if segment is None:
         return
@@ -341,11 +349,12 @@ def _place(runner: PythonRunner) -> Place | None:
 
 
 def _take(runner: PythonRunner, form: Form, segment: Segment, arguments: Arguments) -> bool:
-    if not runner.may_take(len(segment.nodes)):
-        return False
-    values = segment.take(runner, arguments)
-    if values is None:
-        return False
-    form.finish(values)
-    runner.whole_calls += 1
-    return True
+    try:
+        values = segment.take(runner, arguments) if runner.may_take(len(segment.nodes)) else None
+        if values is None:
+            return False
+        form.finish(values)
+        runner.whole_calls += 1
+        return True
+    finally:
+        form.let_go()

@@ -467,7 +467,7 @@ class PythonRunner(Validator, WholeCalls):
     def _let_go(self) -> None:
         """Drops every reference to the step's Python side (the frame holds this runner: no cycle may be left)."""
         self.root = None
-        self.recorder = None
+        self.recorder = self.draft = None
         self.log.fill_pending = None
         self.log.made.clear()
         self.made.clear()

@@ -133,6 +133,9 @@ class Form(Protocol):
     def finish(self, values: list[Value]) -> None:
         """Puts in place what the call leaves."""
 
+    def let_go(self) -> None:
+        """Forgets what `match` has found: the program may want to see it die."""
+
     def result(self) -> list[Value] | None:
         """What the call has left, in order; None where that is more than can be put in place again."""
 

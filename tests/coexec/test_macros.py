@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -179,6 +180,28 @@ def test_steps_that_leave_inside_and_behind(optimizer: str, loss: str) -> None:
     report = assert_equivalent(lambda: Training(optimizer, {}, loss), steps=110, trouble=trouble, coexecuted=20)
     assert trouble.left >= 40, trouble.left
     assert report.whole_calls, report
+
+
+def test_leaves_die_as_they_do_eagerly() -> None:
+    """A leaf of the step is gone when the step is, whether its `backward` was taken at once or not."""
+    refs: list[Any] = []
+    y = parameter(3)
+
+    def step(i: int) -> Any:
+        x = mt.asarray(np.full(3, i, np.float32), requires_grad=True)
+        refs.append(weakref.ref(x))
+        if i % 2:
+            y.grad = None  # what was learned for the other steps is compared, and found not to fit, behind `x`
+        (x * y).sum().backward()
+        assert x.grad is not None
+        return x.grad * 1.0
+
+    wrapped = coexec.coexecute(step)
+    for i in range(16):
+        wrapped(i)
+        coexec.wait()
+        assert refs[-1]() is None, i
+    assert wrapped.report().whole_calls
 
 
 class Watched(PythonRunner):
