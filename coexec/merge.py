@@ -293,6 +293,8 @@ class Merger:
                     if self.place[output.node] != reference.index or not self._reaches(wiring, output):
                         return None
                     if output not in wiring.alternatives:
+                        if _hides(output, wiring, node):
+                            return None
                         added.append((wiring, output))
                 case FromFeed(), External():
                     if feeds.setdefault(wiring.feed, reference.number) != reference.number:
@@ -417,6 +419,13 @@ class Merger:
                 feed = self.graph.add_feed()
                 self.feeds[feed] = number
                 return FromFeed(feed)
+
+
+def _hides(output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
+    """Whether a known alternative could no longer be chosen, were `output` one too: the last executed counts, and
+    every path from the one to `node` leads through the other.  Operands in an order that values decide are such."""
+    earlier, beside = ancestors(output.node), ancestors(node, avoiding=output.node)
+    return any(known.node in earlier and known.node not in beside for known in wiring.alternatives)
 
 
 def _only_source(wiring: Wiring) -> SymbolicSpec | None:

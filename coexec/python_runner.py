@@ -48,6 +48,20 @@ def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
+def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
+    """Raises what the operation raises for a number that its dtype cannot hold: no reason to leave the graph.
+
+    What shapes and dtypes make impossible has no comprehension, and does not come here.
+    """
+    if all(isinstance(x, Value) for x in inputs):
+        return
+    try:
+        with np.errstate(all="ignore"):
+            op.eager(*[_blank(x) if isinstance(x, Value) else x for x in inputs], **attributes)
+    except Exception:
+        run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn, if anything.
@@ -348,6 +362,7 @@ class PythonRunner(Validator, WholeCalls):
                     self.on_read(x)
             self.left_to_python.append((f"{op.name} at {users_line()}", because))
             return run_eager(op, inputs, attributes)
+        _raise_if_impossible(op, inputs, attributes)
         expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
         return recorder.execute(op, inputs, attributes)

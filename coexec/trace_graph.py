@@ -218,16 +218,16 @@ class TraceGraph:
             self.version += 1
 
 
-def ancestors(target: TraceNode) -> set[TraceNode]:
-    """The nodes from which a path leads to `target`, itself included."""
-    seen = {target}
+def ancestors(target: TraceNode, avoiding: TraceNode | None = None) -> set[TraceNode]:
+    """The nodes from which a path leads to `target`, itself included; not through `avoiding`, which is none then."""
+    seen = {target} if avoiding is None else {target, avoiding}
     stack = [target]
     while stack:
         for parent in stack.pop().parents:
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return seen
+    return seen if avoiding is None else seen - {avoiding}
 
 
 def topological_order(graph: TraceGraph) -> list[TraceNode]:

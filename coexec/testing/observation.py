@@ -26,9 +26,9 @@ from minitensor import random as tensor_random
 from minitensor.tensor import Tensor
 
 MakeStep = Callable[[], Callable[[int], Any]]  # fresh state and a step that takes the number of the step
-# Whose objects are how things are done, not what a program has: kernels, compilers, locks, rules of operators.
+# Whose objects are how things are done, not what a program has: kernels, compilers, locks, loggers, rules.
 _MACHINERY = re.compile(
-    r"(comprehension|coexec|llvmlite|numba|_?ctypes|_thread|threading"
+    r"(comprehension|coexec|llvmlite|numba|_?ctypes|_thread|threading|logging"
     r"|minitensor\.(autograd|dispatch|operators|ops|tape|value))(\.|$)"
 )
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, PurePath)
@@ -112,6 +112,8 @@ def settle(x: Any) -> Any:
         if promised != (array.shape, array.dtype):
             raise AssertionError(f"a tensor promised as {promised} has {(array.shape, array.dtype)}")
         return array
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return [settle(part) for part in x.ravel().tolist()]
     if isinstance(x, dict):
         return {key: settle(value) for key, value in x.items()}
     if isinstance(x, tuple) and hasattr(x, "_fields"):
@@ -197,6 +199,9 @@ class _Walk:
 
     def _visit_object(self, x: Any, path: str) -> None:
         match x:
+            case np.ndarray() if x.dtype == object:
+                for i, part in enumerate(x.ravel().tolist()):
+                    self.visit(part, f"{path}.flat[{i}]")
             case np.ndarray():
                 self.found[path] = x.copy()
             case dict():

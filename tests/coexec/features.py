@@ -88,6 +88,18 @@ def values_in_conditions_of_all_kinds() -> Step:
     return step
 
 
+def operands_in_an_order_that_values_decide() -> Step:
+    """The same operations on the same values, which swap places: a graph must have all wirings at once."""
+
+    def step(i: int) -> Any:
+        parts = [data(2, offset=3 * i + k) * float(k + 1) for k in range(4)]
+        parts.sort(key=lambda x: float(x.sum()))
+        best = max(parts, key=lambda x: float(x[0]))
+        return parts[0] - parts[-1], best + 1.0
+
+    return step
+
+
 def early_stop_on_a_value() -> Step:
     best, patience = [float("inf")], [3]
 
@@ -217,6 +229,30 @@ def try_except_else_finally() -> Step:
             x = x + 1.0
             x = x * (1 / (i % 2))
         return x
+
+    return step
+
+
+def operations_that_never_succeed() -> Step:
+    """Shapes that do not fit, an index out of range, a number out of range: caught in every step."""
+
+    def step(i: int) -> Any:
+        x, n, told = data(3, offset=i) * 2.0, mt.asarray(np.arange(3)), []
+        wrong = [
+            lambda: x + data(4),
+            lambda: x @ data(4),
+            lambda: x.reshape((2, 2)),
+            lambda: x[5],
+            lambda: x * "a",  # type: ignore[operator]
+            lambda: n * 2**70,
+            lambda: mt.concat([x, data(2, 2)]),
+        ]
+        for attempt in wrong:
+            try:
+                attempt()
+            except Exception as error:
+                told.append((type(error).__name__, str(error)))
+        return told, x + 1.0
 
     return step
 
@@ -659,12 +695,14 @@ FEATURES = [
     values_in_texts,
     values_in_conditions_of_all_kinds,
     early_stop_on_a_value,
+    operands_in_an_order_that_values_decide,
     numbers_that_change_their_type,
     nested_loops_with_break_continue_else,
     recursion_over_trees,
     a_generator_that_outlives_the_step,
     a_generator_that_receives_and_is_closed,
     try_except_else_finally,
+    operations_that_never_succeed,
     context_managers,
     executed_source,
     pattern_matching_and_comprehensions,

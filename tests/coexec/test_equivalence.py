@@ -6,6 +6,7 @@ Programs here differ on purpose between their eager run and the other, by a plan
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -145,3 +146,21 @@ def test_generators_and_switches_are_left_as_they_were() -> None:
     before = mt.random.get_state(), np.random.get_state()[1].tobytes(), coexec.config.mode
     assert_equivalent(training(1e-7), steps=3, coexecuted=0, seed=5)
     assert before == (mt.random.get_state(), np.random.get_state()[1].tobytes(), coexec.config.mode)
+
+
+def test_classes_made_with_the_step_and_arrays_of_objects() -> None:
+    """Each run has a class of its own of that name; arrays of objects are compared by what they hold."""
+
+    def make() -> Callable[[int], Any]:
+        pair = namedtuple("pair", "left right")
+        box = np.empty(2, dtype=object)
+
+        def step(i: int) -> Any:
+            box[i % 2] = data(2, offset=i) * planted(2.0 if i < 3 else 4.0, 2.0)
+            return pair(i, box.copy())
+
+        return step
+
+    assert_equivalent(make, steps=3, coexecuted=0)
+    with pytest.raises(NotEquivalent, match=r"step 3, result\[1\]\[1\]"):
+        assert_equivalent(make, steps=4, coexecuted=0)

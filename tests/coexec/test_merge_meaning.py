@@ -148,15 +148,34 @@ def chain(last: int, number: int = 0) -> Trace:
     return written.trace
 
 
-def test_a_reader_of_two_producers_has_the_last_one_executed() -> None:
+def detour(taken: bool) -> Trace:
+    """An operation, another on its result where that is `taken`, and one that reads the latest."""
+    written = Written()
+    latest = written.op("negative", Tensor(0), at=0)
+    if taken:
+        latest = written.op("relu", latest, at=1)
+    written.op("negative", latest, at=2)
+    return written.trace
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_reader_of_two_producers_has_the_last_one_executed(taken: bool) -> None:
     graph = TraceGraph()
-    first, second = merge(graph, chain(0)), merge(graph, chain(1))
-    assert first == second  # one node reads either
-    again = merge(graph, chain(0))
-    assert again[:2] == first[:2] and again[2] is not first[2]  # the first comes before the second on this path
-    assert_is_path(graph, chain(0), again, newest=True)
-    assert merge(graph, chain(0)) == again and merge(graph, chain(1)) == second
-    assert len(graph.nodes) == 4
+    first, second = merge(graph, detour(taken)), merge(graph, detour(not taken))
+    assert first[-1] is second[-1]  # one node reads either
+    assert merge(graph, detour(taken)) == first and merge(graph, detour(not taken)) == second
+    assert len(graph.nodes) == 3
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_reader_takes_no_producer_that_hides_an_earlier_one(last: int) -> None:
+    """Both are executed on every path: the last of them would always be chosen, and the first trace be forgotten."""
+    graph = TraceGraph()
+    first, second = merge(graph, chain(last)), merge(graph, chain(1 - last))
+    assert first[:2] == second[:2] and first[2] is not second[2]
+    before = graph.version
+    assert merge(graph, chain(last)) == first and merge(graph, chain(1 - last)) == second
+    assert (graph.version, len(graph.nodes)) == (before, 4)
 
 
 def test_a_tensor_is_one_feed_wherever_it_is_used() -> None:
