@@ -6,6 +6,7 @@ import ast
 import asyncio
 import contextlib
 import copy
+import functools
 import json
 import random
 import threading
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from programs import Step, data
+from programs import Step, data, parameter
 from scipy import ndimage
 
 import coexec
@@ -96,6 +97,20 @@ def operands_in_an_order_that_values_decide() -> Step:
         parts.sort(key=lambda x: float(x.sum()))
         best = max(parts, key=lambda x: float(x[0]))
         return parts[0] - parts[-1], best + 1.0
+
+    return step
+
+
+def values_read_between_all_operations() -> Step:
+    """`.item()` after every operation, used in the next one: one graph all the same."""
+
+    def step(i: int) -> Any:
+        x, seen = data(3, offset=i), []
+        for k in range(5):
+            x = mt.clip(x * 1.5, -9.0, 9.0)
+            seen.append(x[k % 3].item())
+            x = x + seen[-1] * 0.5
+        return seen, x
 
     return step
 
@@ -229,6 +244,42 @@ def try_except_else_finally() -> Step:
             x = x + 1.0
             x = x * (1 / (i % 2))
         return x
+
+    return step
+
+
+def updates_broken_off_midway() -> Step:
+    """Some parameters are written, then an exception comes: those and no others have changed."""
+    weights = [data(3, offset=k) for k in range(4)]
+
+    def step(i: int) -> Any:
+        updates = [mt.clip(w * -0.5 + data(3, offset=i), -8.0, 8.0) for w in weights]
+        for k, update in enumerate(updates):
+            if k == i % 6:
+                raise ArithmeticError(f"before {k}")
+            weights[k][...] = update
+        return len(updates)
+
+    return step
+
+
+def exceptions_whose_frames_are_read_later() -> Step:
+    kept: list[BaseException] = []
+
+    def step(i: int) -> Any:
+        y = data(2, offset=i) * 2.0
+        try:
+            z = y + 1.0
+            raise RuntimeError(i)
+        except RuntimeError as error:
+            kept.append(error)
+            del z
+        frame = kept[max(0, len(kept) - 3)].__traceback__
+        assert frame is not None
+        older = frame.tb_frame.f_locals["y"]
+        if len(kept) > 6:
+            kept.clear()
+        return y, older * 1.0
 
     return step
 
@@ -584,6 +635,68 @@ def tensors_read_many_steps_later() -> Step:
     return step
 
 
+def values_kept_now_and_then() -> Step:
+    """What the graph need not deliver, and Python keeps or reads after all: in some steps only."""
+    kept: list[mt.Tensor] = []
+
+    def step(i: int) -> Any:
+        a = data(3, offset=i) * 2.0
+        b = mt.clip(a * a, 0.0, 8.0)
+        c = b - a
+        if i % 5 == 3:
+            kept.append(b)
+        if i % 7 == 5:
+            kept.append(a)
+        seen = kept[0].tolist() if i % 4 == 2 and kept else None
+        del kept[:-2]
+        return c.sum(), seen
+
+    return step
+
+
+def tensors_made_once_and_remembered() -> Step:
+    """Made in the first step that wants them, by a cache or an attribute; given to all later ones."""
+
+    @functools.lru_cache(maxsize=4)
+    def table(k: int) -> mt.Tensor:
+        return data(3, offset=k) * 0.5
+
+    class Model:
+        w: mt.Tensor | None = None
+
+        def __call__(self, x: mt.Tensor) -> mt.Tensor:
+            if self.w is None:
+                self.w = mt.ones((3,)) * 2.0
+            return x * self.w
+
+    model = Model()
+
+    def step(i: int) -> Any:
+        return model(data(3, offset=i)) + table(i % 3)
+
+    return step
+
+
+def contents_exchanged() -> Step:
+    """Two tensors swap what they hold, hold the same, and part again."""
+    a, b = parameter(3), parameter(3)
+
+    def step(i: int) -> Any:
+        a.value, b.value = b.value, a.value
+        a.grad = b.grad = None
+        y = (a * b * 2.0 + a).sum()
+        y.backward()
+        if i % 3 == 1:
+            b.value = a.value
+        with mt.no_grad():
+            a[i % 3] = float(i % 4)
+            if i % 5 == 4:
+                a[...] = data(3, offset=i)
+        return y, a.grad, b.grad
+
+    return step
+
+
 def tensors_leaking_by_every_way() -> Step:
     leaks: list[Any] = [None]
 
@@ -615,6 +728,20 @@ def random_states_saved_and_restored() -> Step:
             random.setstate(python)
             again = tensor_random.uniform((3,)) * 2.0
         return x, again, a, random.random(), np.random.rand()
+
+    return step
+
+
+def pythons_random_numbers_as_operands() -> Step:
+    """Another number in every step, from Python's and NumPy's generators: never one of an earlier step."""
+
+    def step(i: int) -> Any:
+        x = data(3, offset=i) * (random.randint(0, 8) * 0.5)
+        return (
+            x + random.choice([1.0, 2.0, 3.0]),
+            x * float(np.random.randint(4)),
+            x - np.float32(random.getrandbits(3)),
+        )
 
     return step
 
@@ -694,6 +821,7 @@ FEATURES = [
     values_as_indices_and_keys,
     values_in_texts,
     values_in_conditions_of_all_kinds,
+    values_read_between_all_operations,
     early_stop_on_a_value,
     operands_in_an_order_that_values_decide,
     numbers_that_change_their_type,
@@ -702,6 +830,8 @@ FEATURES = [
     a_generator_that_outlives_the_step,
     a_generator_that_receives_and_is_closed,
     try_except_else_finally,
+    updates_broken_off_midway,
+    exceptions_whose_frames_are_read_later,
     operations_that_never_succeed,
     context_managers,
     executed_source,
@@ -722,8 +852,12 @@ FEATURES = [
     deep_copies,
     weak_references_and_finalisers,
     tensors_read_many_steps_later,
+    values_kept_now_and_then,
+    tensors_made_once_and_remembered,
+    contents_exchanged,
     tensors_leaking_by_every_way,
     random_states_saved_and_restored,
+    pythons_random_numbers_as_operands,
     random_operations_in_changing_order,
     a_pool_of_threads,
     a_thread_that_reads,

@@ -1,0 +1,29 @@
+"""The list of what is tested, in docs/testing.md, names programs and tests that there are, and all programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from features import FEATURES
+from programs import PROGRAMS
+from training import TRAINING
+
+HERE = Path(__file__).parent
+PAGE = (HERE.parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+
+
+def listed() -> set[str]:
+    section = PAGE.partition("## What is tested of co-execution")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) > 40
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.rpartition(" | ")[2])}
+
+
+def test_every_name_on_the_list_is_there() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in HERE.glob("*.py"))
+    assert listed() <= set(re.findall(r"^def (\w+)\(", sources, re.MULTILINE))
+
+
+def test_every_program_is_on_the_list() -> None:
+    assert {make.__name__ for make in FEATURES + TRAINING + PROGRAMS} <= listed()
