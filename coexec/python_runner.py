@@ -31,7 +31,7 @@ from coexec.symbolic import Dim, ScalarValue
 from coexec.trace_graph import TraceFeed
 from coexec.validate import Validator
 from coexec.walk import ExpectSame, Walk, WalkNode, WalkOutput
-from minitensor.dispatch import run_eager
+from minitensor.dispatch import explain_failure, run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, WholeCalls, filled, local
 
@@ -57,7 +57,7 @@ def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[st
         return
     try:
         with np.errstate(all="ignore"):
-            op.eager(*[_blank(x) if isinstance(x, Value) else x for x in inputs], **attributes)
+            op.eager(*[_blank(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs], **attributes)
     except Exception:
         run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
 
@@ -200,14 +200,17 @@ class PythonRunner(Validator, WholeCalls):
         blanks = [
             _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
         ]
-        if op.check is not None:
-            try:
-                op.check(*blanks, **attributes)
-                return
-            except Exception:  # the rule itself says it in its own words
-                op.eager(*blanks, **attributes)
-                raise
-        op.eager(*blanks, **attributes)
+        try:
+            if op.check is not None:
+                try:
+                    op.check(*blanks, **attributes)
+                    return
+                except Exception:  # the rule itself says it in its own words
+                    op.eager(*blanks, **attributes)
+                    raise
+            op.eager(*blanks, **attributes)
+        except Exception as error:
+            explain_failure(error, op, inputs, attributes)
 
     def _compute(self, value: Value) -> bool:
         """Fills a value whose contents Python has without the graph; whether it is one."""

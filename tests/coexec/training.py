@@ -285,6 +285,23 @@ def labels_and_losses() -> Step:
     return step
 
 
+def labels_out_of_range() -> Step:
+    """A bad label now and then, caught: the same text as eagerly, and no half of a gradient."""
+    w = parameter(3, 3)
+
+    def step(i: int) -> Any:
+        labels = mt.asarray(np.array([0, 1, 3 if i % 4 == 3 else 2]))
+        w.grad = None
+        try:
+            loss = F.cross_entropy(w * data(3, 3, offset=i) * 0.0, labels)
+            loss.backward()
+        except Exception as error:
+            return type(error).__name__, str(error), w.grad
+        return loss, w.grad
+
+    return step
+
+
 def adam_with_frozen_layers() -> Step:
     a, b = parameter(2), parameter(2)
     optimiser = Adam([a, b], lr=0.5)
@@ -314,5 +331,6 @@ TRAINING = [
     shared_weights_and_averages,
     epochs_with_a_short_last_batch,
     labels_and_losses,
+    labels_out_of_range,
     adam_with_frozen_layers,
 ]
