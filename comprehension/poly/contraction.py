@@ -184,7 +184,10 @@ class ContractionModel:
         return [replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes]
 
     def _packs(self, shape: _Shape, member: Member, reads: Sequence[AccessPattern]) -> list[Operand | None]:
-        """What may be done with an operand: left in place, or packed into panels."""
+        """What may be done with an operand: left in place, or packed into panels.
+
+        Rows of unknown number are packed if possible: edges of every size are many cases, for the proof too.
+        """
         if len(reads) != 1:
             return [None]
         read = reads[0]
@@ -192,7 +195,9 @@ class ContractionModel:
         exact = self.scop.statement(shape.name).accesses[read.number].exact
         if axis is None or not exact:
             return [None]
-        return [None, Operand(read.number, read.tensor, axis)]
+        operand = Operand(read.number, read.tensor, axis)
+        known = member is not shape.choice.rows or self.extents.is_static(shape.name, member.dim(shape.name))
+        return [None, operand] if known else [operand]
 
     # --- the loops around -----------------------------------------------------------------------------
 
