@@ -3,8 +3,8 @@
 In: a step of `OPERATIONS` additions of two small tensors.  Out: `benchmarks/results/op_price.json`, microseconds.
 The operation's own work is NumPy's addition of the same arrays, timed in the same rounds.  Recorded: every step is a
 trace.  Validated: every step is co-executed; the time is that of Python's side, which does not wait for the graph
-(nothing is read).  Feed and fetch: a step that gives one new tensor and reads one result, against one that reads a
-constant number of times less.
+(nothing is read).  Feed and fetch: steps that give 40 tensors or read 40 values, against steps of the same operations
+that do neither.
 """
 
 from __future__ import annotations
@@ -93,33 +93,55 @@ def prices(depth: int) -> dict[str, float]:
 
 
 def feed_and_fetch() -> dict[str, float]:
-    """Microseconds for one more tensor fed, and for one more value read, in a co-executed step."""
+    """Microseconds of Python's side for one more tensor fed, and for one more value read, in a co-executed step.
 
-    def step_of(feeds: int, reads: int) -> Callable[[], object]:
-        constant = mt.ones((4, 4))
-        arrays = [np.ones((4, 4), np.float32) for _ in range(feeds)]
+    Beside steps of as many operations that take a constant, and do not read: the operations themselves are in neither.
+    Feeds are owned tensors, which are not copied.  A read waits for the graph, which is awake but has one addition and
+    one index to do since the read before.
+    """
+    count = 40
+    constant = mt.ones((4, 4))
+    fed = [mt.ones((4, 4)) * n for n in range(count)]
 
-        @coexecute
-        def step() -> None:
-            z = constant
-            for array in arrays:
-                z = z + mt.asarray(array, copy=False)
-            for _ in range(reads):
-                z = z + constant
-                float(z[0, 0])
+    @coexecute
+    def plain() -> None:
+        z = constant
+        for _ in range(count):
+            z = z + constant
+        float(z[0, 0])
 
+    @coexecute
+    def feeds() -> None:
+        z = constant
+        for x in fed:
+            z = z + x
+        float(z[0, 0])
+
+    @coexecute
+    def indexed() -> None:
+        z = constant
+        for _ in range(count):
+            z = z + constant
+            z[0, 0]
+        float(z[0, 0])
+
+    @coexecute
+    def reads() -> None:
+        z = constant
+        for _ in range(count):
+            z = z + constant
+            float(z[0, 0])
+        float(z[0, 0])
+
+    steps = {"plain": plain, "feeds": feeds, "indexed": indexed, "reads": reads}
+    for step in steps.values():
         for _ in range(5):
             step()
             coexec.wait()
-        return step
-
-    figures = {
-        name: _median_step(step_of(*shape))
-        for name, shape in {"base": (1, 1), "feeds": (41, 1), "reads": (1, 41)}.items()
-    }
+    figures = {name: _median_step(step) for name, step in steps.items()}
     return {
-        "40 feeds, each": (figures["feeds"] - figures["base"]) / 40 * 1e6,
-        "40 reads, each": (figures["reads"] - figures["base"]) / 40 * 1e6,
+        f"{count} feeds, each": (figures["feeds"] - figures["plain"]) / count * 1e6,
+        f"{count} reads, each": (figures["reads"] - figures["indexed"]) / count * 1e6,
     }
 
 

@@ -27,7 +27,7 @@ from comprehension.jit import memory
 from minitensor import functional as F
 from minitensor import nn
 
-STEPS = 20
+STEPS = 8
 WARM_UP = 12
 MIB = 1 << 20
 
