@@ -322,6 +322,8 @@ class Merger:
             spec = None if known is None or seen is None else _unify_spec(unifier, known, seen, _only_source(wiring))
             if spec is None and known is not None:
                 return None
+            if spec is not None and any(w is wiring and _is_more_general(made, spec) for w, made in wirings.added):
+                return None
             inputs.append(spec)
         pairs = zip(node.output_specs, record.output_specs, strict=True)
         outputs = [_unify_spec(unifier, known, seen) for known, seen in pairs]
@@ -426,6 +428,12 @@ def _hides(output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
     every path from the one to `node` leads through the other.  Operands in an order that values decide are such."""
     earlier, beside = ancestors(output.node), ancestors(node, avoiding=output.node)
     return any(known.node in earlier and known.node not in beside for known in wiring.alternatives)
+
+
+def _is_more_general(output: TraceOutput, read: SymbolicSpec) -> bool:
+    """Whether a producer has symbols where its reader would have numbers still."""
+    made = output.node.output_specs[output.index].shape
+    return any(isinstance(m, str) and isinstance(r, int) for m, r in zip(made, read.shape, strict=True))
 
 
 def _only_source(wiring: Wiring) -> SymbolicSpec | None:

@@ -139,6 +139,21 @@ def test_every_trace_is_a_path(drawn: list[Trace], folded: bool) -> None:
                 assert_is_path(graph, known, path, newest=path is paths[-1])
 
 
+def test_a_reader_of_one_length_takes_no_producer_of_any_length() -> None:
+    """Found by `test_every_trace_is_a_path`: what was met with two lengths became an operand of what had met one."""
+    five, four, also_four = Tensor(0, (5,)), Tensor(0), Tensor(1)
+    first, second, third = Written(), Written(), Written()
+    first.op("negative", five, at=0)
+    x = second.op("add", four, four, at=1)
+    second.op("add", four, four, at=1)
+    second.op("negative", x, at=0)
+    third.op("negative", third.op("negative", also_four, at=0), at=0)
+    graph = TraceGraph()
+    for written in (first, second, third):
+        merge(graph, written.trace)
+        assert_no_producer_is_more_general(graph)
+
+
 def chain(last: int, number: int = 0) -> Trace:
     """Two operations, and one that reads the first (0) or the second (1)."""
     written = Written()
