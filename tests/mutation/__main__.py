@@ -18,6 +18,7 @@ import re
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -243,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keep", action="store_true", help="in the copy that an earlier run made, as it is")
     parser.add_argument("--report", action="store_true", help="write down what is known, run nothing")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # by an exception, which takes the change back
     group = Group.read(options.configuration)
     if options.sample is not None:
         group = replace(group, sample=options.sample)

@@ -51,6 +51,7 @@ def run_tests(arguments: Sequence[str], limit: float, unchanged: bool = False) -
     with tempfile.TemporaryFile() as printed:
         child = os.fork()
         if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (ceil(limit), ceil(limit) + 5))
             sys.dont_write_bytecode = not unchanged
             _become_pytest(arguments, printed.fileno())
