@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +77,17 @@ def test_places_in_panels_cancel() -> None:
     assert simplify(IntOp("%", row, Int(16)), RANGES) == Var("r")
     panel = IntOp("-", Var("t"), IntOp("*", Int(4), Var("x")))
     assert simplify(IntOp("/", row, Int(16)), RANGES) == simplify(panel)
+
+
+@pytest.mark.parametrize("op", ["<", "<=", "==", "!="])
+@pytest.mark.parametrize("turned", [False, True])
+def test_truth_is_known_exactly_where_it_does_not_depend(op: str, turned: bool) -> None:
+    """r is 0 to 15: compared with each number about its ends, on either side."""
+    holds = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}[op]
+    for number in range(-2, 18):
+        sides = (Int(number), Var("r")) if turned else (Var("r"), Int(number))
+        values = {holds(number, r) if turned else holds(r, number) for r in range(16)}
+        exact = values.pop() if len(values) == 1 else None
+        known = truth(Compare(op, *sides), RANGES)  # type: ignore[arg-type]
+        inside = op in ("==", "!=") and 0 <= number <= 15
+        assert known == (None if inside else exact), (number, sides)
