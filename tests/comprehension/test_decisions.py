@@ -1,7 +1,7 @@
 """What the compiler decides, on processors that are written down here: `decisions.txt`, read as a whole, is the model.
 
 A wrong decision is no wrong result: nothing else in these tests would see that a tile became half as wide or that a
-fusion is lost.  (Not here yet: register tiles of contractions.)  A decision that was meant to change is written down by
+fusion is lost.  A decision that was meant to change is written down by
 
     python tests/comprehension/test_decisions.py
 
@@ -53,6 +53,16 @@ ROWS = (
     "  s(i) +=! E(i, j)  Y(i, j) = E(i, j) / s(i) }"
 )
 PRODUCT = "def f(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }"
+CONVOLUTION = "def f(float(N,C,H,W) I, float(O,C,KH,KW) K) -> (R) { R(n,o,h,w) +=! I(n,c,h+kh,w+kw) * K(o,c,kh,kw) }"
+LAYER = (
+    "def f(float(B,M) I, float(N,M) W, float(N) C) -> (O) {"
+    " O(b, n) +=! I(b, m) * W(n, m)  O(b, n) = O(b, n) + C(n)  O(b, n) = max(O(b, n), 0.0) }"
+)
+ATTENTION = (
+    "def f(float(L,D) Q, float(L,D) K, float(L,D) V) -> (O) { S(i, j) +=! Q(i, d) * K(j, d)"
+    "  t(i) max=! S(i, j)  E(i, j) = exp(S(i, j) - t(i))  s(i) +=! E(i, j)  P(i, j) = E(i, j) / s(i)"
+    "  O(i, d) +=! P(i, j) * V(j, d) }"
+)
 TOTAL = "def f(float(M,N) A) -> (s) { s +=! A(i, j) }"
 ROW_SUMS = "def f(float(M,N) A) -> (s) { s(i) +=! A(i, j) }"
 COLUMN_SUMS = "def f(float(M,N) A) -> (s) { s(j) +=! A(i, j) }"
@@ -64,11 +74,25 @@ SCAN = (
     "  O(t, d) = 0.5 * O(t-1, d) + X(t, d) where t in 1:T }"
 )
 WINDOW = "def f(float(M,N) A) -> (B) { B(i, j) max=! A(i, j + w) where w in 0:16 }"
+BATCHED = "def f(float(B,N,M) X, float(B,M,K) Y) -> (Z) { Z(b,n,k) +=! X(b,n,m) * Y(b,m,k) }"
 DEPTHWISE = "def f(float(N,C,H,W) I, float(C,KH,KW) K) -> (R) { R(n,c,h,w) +=! I(n,c,h+kh,w+kw) * K(c,kh,kw) }"
 TRIANGLE = "def f(float(N) X) -> (O) { O(i) +=! X(j) where i in 0:N, j in 0:i+1 }"
+DOUBLES = "def f(double(M,K) A, double(N,K) B) -> (C) { C(m,n) +=! A(m,k) * B(n,k) }"
 
 CASES = {
+    "product": Case(PRODUCT, ((512, 256), (256, 384))),
+    "product of few rows": Case(PRODUCT, ((3, 256), (256, 384))),
+    "large product": Case(PRODUCT, ((2000, 3000), (3000, 2500))),
+    "large product, narrow": Case(PRODUCT, ((2000, 3000), (3000, 2500)), "narrow"),
+    "product in strict order": Case(PRODUCT, ((512, 256), (256, 384)), math="strict"),
+    "product of any sizes": Case(PRODUCT, ((512, 256), (256, 384)), sizes="symbolic"),
+    "transposed product of doubles": Case(DOUBLES, ((300, 200), (400, 200)), "narrow"),
+    "batched product": Case(BATCHED, ((500, 26, 72), (500, 72, 26))),
+    "convolution": Case(CONVOLUTION, ((2, 16, 58, 58), (32, 16, 3, 3))),
+    "convolution, narrow": Case(CONVOLUTION, ((2, 16, 58, 58), (32, 16, 3, 3)), "narrow"),
     "depthwise convolution": Case(DEPTHWISE, ((8, 64, 58, 58), (64, 3, 3))),
+    "layer": Case(LAYER, ((128, 500), (200, 500), (200,))),
+    "attention": Case(ATTENTION, ((256, 64),) * 3),
     "softmax": Case(ROWS, ((4096, 1024),)),
     "softmax of short rows": Case(ROWS, ((100, 10),)),
     "softmax in strict order": Case(ROWS, ((256, 1000),), math="strict"),
@@ -146,7 +170,7 @@ def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
 
 def test_a_machine_decides() -> None:
     """The texts are not empty words: another processor gives other tiles."""
-    case = CASES["transpose"]
+    case = CASES["large product"]
     assert list(decided(case)) != list(decided(replace(case, machine="narrow")))
 
 
