@@ -160,15 +160,15 @@ class Merger:
                 if turn < 2:
                     self.take(record)
                 else:
-                    self._repeat(body[offset], record)
+                    self._repeat(body[offset], body[offset - 1], record)
             if turn == 1:
                 body = self.path[-loop.period :]
                 self.graph.add_loop(tuple(body))
 
-    def _repeat(self, node: TraceNode, record: OpRecord) -> None:
-        """Once more the node of a loop's body."""
+    def _repeat(self, node: TraceNode, before: TraceNode, record: OpRecord) -> None:
+        """Once more the node of a loop's body, if the path came to it by the body's node `before`."""
         self._catch_up()
-        match = self._match(node, record)
+        match = self._match(node, record) if self.pointer is before else None
         if match is None:
             self.take(record)
         else:
@@ -293,7 +293,7 @@ class Merger:
                     if self.place[output.node] != reference.index or not self._reaches(wiring, output):
                         return None
                     if output not in wiring.alternatives:
-                        if _hides(output, wiring, node):
+                        if self._hides(output, wiring, node):
                             return None
                         added.append((wiring, output))
                 case FromFeed(), External():
@@ -314,6 +314,16 @@ class Merger:
             if other > place or (other == place and known is not output):
                 return False
         return True
+
+    def _hides(self, output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
+        """Whether a known alternative could no longer be chosen, were `output` one too.
+
+        The last executed counts, and every way from the one to `node` leads through the other.  Operands in an order
+        that values decide are such.
+        """
+        earlier = ancestors(output.node)
+        known = [o.node for o in wiring.alternatives if o.node in earlier]
+        return bool(known) and not self.graph.reaching(node, avoiding=output.node).issuperset(known)
 
     def _match_specs(self, node: TraceNode, record: OpRecord, wirings: _Wirings) -> _Match | None:
         unifier = Unifier(self.graph.symbols, self.symbols, self.graph.numbers)
@@ -421,13 +431,6 @@ class Merger:
                 feed = self.graph.add_feed()
                 self.feeds[feed] = number
                 return FromFeed(feed)
-
-
-def _hides(output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
-    """Whether a known alternative could no longer be chosen, were `output` one too: the last executed counts, and
-    every path from the one to `node` leads through the other.  Operands in an order that values decide are such."""
-    earlier, beside = ancestors(output.node), ancestors(node, avoiding=output.node)
-    return any(known.node in earlier and known.node not in beside for known in wiring.alternatives)
 
 
 def _is_more_general(output: TraceOutput, read: SymbolicSpec) -> bool:

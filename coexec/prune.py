@@ -2,7 +2,7 @@
 
 In: a TraceGraph after a merge that turned dimensions into symbols, and the path of the merged trace.
 Out: the same graph without the nodes off that path whose operands now have symbols where they have numbers, and
-without what only they led to.
+without what only they led to or whose operands came from them or by them alone.
 Invariant: afterwards an input is never more general in its producer than in its reader, so that a compiler may trust
 either.  What is removed is traced anew when the program comes by again.
 """
@@ -17,18 +17,62 @@ from coexec.trace_graph import FromFeed, FromNodes, TraceFeed, TraceGraph, Trace
 
 def prune(graph: TraceGraph, path: Collection[TraceNode]) -> None:
     """Removes what the merge of `path` has made inconsistent."""
-    kept = {*path, graph.start, graph.end}
     feeds = symbolic_feeds(graph)
-    removed: set[TraceNode] = set()
-    order = topological_order(graph)
-    for node in order:
-        if node not in kept and (_is_lost(node, removed) or _is_overtaken(node, feeds)):
-            removed.add(node)
-    for node in reversed(order):  # what led to nothing else is a dead end now
-        if node not in kept and all(child in removed for child in node.children):
-            removed.add(node)
-    if removed:
-        _remove(graph, removed)
+    left = _Left(graph, {*path, graph.start, graph.end})
+    while True:
+        before = len(left.removed)
+        for node in left.order:
+            left.find_above(node)
+            if left.is_lost(node) or _is_overtaken(node, feeds):
+                left.remove(node)
+        for node in reversed(left.order):  # what led to nothing else is a dead end now
+            if all(child in left.removed for child in node.children):
+                left.remove(node)
+        if len(left.removed) == before:
+            break
+    if left.removed:
+        _remove(graph, left)
+
+
+class _Left:
+    """What a graph has without the nodes `removed`; none of `kept` is."""
+
+    def __init__(self, graph: TraceGraph, kept: Collection[TraceNode]) -> None:
+        self.removed: set[TraceNode] = set()
+        self.order = topological_order(graph)
+        self._kept = kept
+        self._bits = {node: 1 << i for i, node in enumerate(self.order)}
+        self._above: dict[TraceNode, int] = {}  # of each node those from which a path leads to it, as bits
+        self._bodies = [set(body) for node in graph.nodes for body in node.loops]
+
+    def remove(self, node: TraceNode) -> None:
+        if node not in self._kept:
+            self.removed.add(node)
+
+    def find_above(self, node: TraceNode) -> None:
+        """To be asked of the nodes in order, before the others below."""
+        above = 0
+        for parent in node.parents:
+            if parent not in self.removed:
+                above |= self._above[parent] | self._bits[parent]
+        self._above[node] = above
+
+    def is_lost(self, node: TraceNode) -> bool:
+        """Whether no path leads to the node any more, or an input has no producer left."""
+        if self._above[node] == 0:
+            return True
+        return any(isinstance(w, FromNodes) and not self.producers(node, w) for w in node.inputs)
+
+    def producers(self, node: TraceNode, wiring: FromNodes) -> list[TraceOutput]:
+        """The alternatives that are left and come before the node, in a loop's round before perhaps."""
+        return [output for output in wiring.alternatives if self._comes_before(output.node, node)]
+
+    def _comes_before(self, producer: TraceNode, node: TraceNode) -> bool:
+        if producer in self.removed:
+            return False
+        if self._above[node] & self._bits[producer]:
+            return True
+        return any({producer, node} <= body and not body & self.removed for body in self._bodies)
 
 
 def symbolic_feeds(graph: TraceGraph) -> dict[TraceFeed, SymbolicSpec]:
@@ -39,13 +83,6 @@ def symbolic_feeds(graph: TraceGraph) -> dict[TraceFeed, SymbolicSpec]:
             if isinstance(wiring, FromFeed) and spec is not None and any(isinstance(d, str) for d in spec.shape):
                 specs[wiring.feed] = spec
     return specs
-
-
-def _is_lost(node: TraceNode, removed: set[TraceNode]) -> bool:
-    """Whether no path leads to the node any more, or an input has no producer left."""
-    if all(parent in removed for parent in node.parents):
-        return True
-    return any(isinstance(w, FromNodes) and all(o.node in removed for o in w.alternatives) for w in node.inputs)
 
 
 def _is_overtaken(node: TraceNode, feeds: dict[TraceFeed, SymbolicSpec]) -> bool:
@@ -64,10 +101,8 @@ def _is_overtaken(node: TraceNode, feeds: dict[TraceFeed, SymbolicSpec]) -> bool
     return False
 
 
-def _remove(graph: TraceGraph, removed: set[TraceNode]) -> None:
-    def remain(outputs: list[TraceOutput]) -> list[TraceOutput]:
-        return [output for output in outputs if output.node not in removed]
-
+def _remove(graph: TraceGraph, left: _Left) -> None:
+    removed = left.removed
     for node in removed:
         node.removed = True
     graph.nodes = [node for node in graph.nodes if node not in removed]
@@ -75,10 +110,10 @@ def _remove(graph: TraceGraph, removed: set[TraceNode]) -> None:
         node.children = [child for child in node.children if child not in removed]
         node.parents = [parent for parent in node.parents if parent not in removed]
         node.loops = [body for body in node.loops if not removed.intersection(body)]
-        node.reads = remain(node.reads)
+        node.reads = [output for output in node.reads if output.node not in removed]
         for wiring in node.inputs:
             if isinstance(wiring, FromNodes):
-                wiring.alternatives = remain(wiring.alternatives)
+                wiring.alternatives = left.producers(node, wiring)
         node.form = None
     for key, nodes in list(graph.by_key.items()):
         graph.by_key[key] = [node for node in nodes if node not in removed]

@@ -204,6 +204,22 @@ class TraceGraph:
             body[-1].loops.append(body)
             self.version += 1
 
+    def reaching(self, target: TraceNode, avoiding: TraceNode) -> set[TraceNode]:
+        """The nodes from which a step can come to `target` without `avoiding`, by further rounds of loops too."""
+        lasts: dict[TraceNode, list[TraceNode]] = {}
+        for node in self.nodes:
+            for body in node.loops:
+                lasts.setdefault(body[0], []).append(node)
+        seen = {target, avoiding}
+        stack = [target]
+        while stack:
+            node = stack.pop()
+            for before in (*node.parents, *lasts.get(node, ())):
+                if before not in seen:
+                    seen.add(before)
+                    stack.append(before)
+        return seen - {avoiding}
+
     def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
         """Python read `output` when it stood behind that node."""
         if output not in behind.reads:
@@ -218,16 +234,16 @@ class TraceGraph:
             self.version += 1
 
 
-def ancestors(target: TraceNode, avoiding: TraceNode | None = None) -> set[TraceNode]:
-    """The nodes from which a path leads to `target`, itself included; not through `avoiding`, which is none then."""
-    seen = {target} if avoiding is None else {target, avoiding}
+def ancestors(target: TraceNode) -> set[TraceNode]:
+    """The nodes from which a path leads to `target`, itself included; loops are gone through once."""
+    seen = {target}
     stack = [target]
     while stack:
         for parent in stack.pop().parents:
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return seen if avoiding is None else seen - {avoiding}
+    return seen
 
 
 def topological_order(graph: TraceGraph) -> list[TraceNode]:

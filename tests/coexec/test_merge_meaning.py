@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coexec.keys import same_scalar
 from coexec.location import Location, code_number
 from coexec.merge import merge
+from coexec.opaque import spec_of
 from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
 from coexec.trace_graph import FromFeed, FromNodes, FromScalar, TraceGraph, TraceNode, verify_trace_graph
 from minitensor.ops.opdef import REGISTRY, TensorSpec
@@ -47,13 +48,13 @@ class Written:
                     specs.append(self.trace.records[index].output_specs[output])
                 case Tensor(number, shape):
                     references.append(External(number))
-                    specs.append(TensorSpec(shape, np.dtype("float32")))
+                    specs.append(spec_of(shape, np.dtype("float32")))
                 case _:
                     references.append(Scalar(x))
                     specs.append(None)
         operands = [x if spec is None else spec for x, spec in zip(inputs, specs, strict=True)]
         found = REGISTRY[name].infer(*operands, **attributes)
-        outputs = found if isinstance(found, tuple) else (found,)
+        outputs = tuple([spec_of(x.shape, x.dtype) for x in (found if isinstance(found, tuple) else (found,))])
         here = _LOCATIONS.setdefault(at, (_CODE, at))
         record = OpRecord(REGISTRY[name], attributes, tuple(references), tuple(specs), outputs, here, None)
         self.trace.records.append(record)
@@ -94,14 +95,17 @@ def assert_is_path(graph: TraceGraph, trace: Trace, path: list[TraceNode], newes
         place[node] = index
 
 
-def assert_no_producer_is_more_general(graph: TraceGraph) -> None:
+def assert_readers_cover_producers(graph: TraceGraph) -> None:
+    """A size that a reader has as a number is its producers' number; a symbol takes its value where it is read."""
     for node in graph.nodes:
         for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
             for output in wiring.alternatives if isinstance(wiring, FromNodes) else ():
                 source = output.node.output_specs[output.index]
                 assert spec is not None
                 for made, read in zip(source.shape, spec.shape, strict=True):
-                    assert made == read or isinstance(made, int)
+                    assert made == read or (
+                        isinstance(read, str) and (len(wiring.alternatives) > 1 or isinstance(made, int))
+                    )
 
 
 @st.composite
@@ -133,7 +137,7 @@ def test_every_trace_is_a_path(drawn: list[Trace], folded: bool) -> None:
         verify_trace_graph(graph)
         if graph.rigid:
             return  # sizes that no comprehension covers: the session leaves those places to Python, in a new graph
-        assert_no_producer_is_more_general(graph)
+        assert_readers_cover_producers(graph)
         for known, path in zip(drawn, paths, strict=False):
             if not any(node.removed for node in path):
                 assert_is_path(graph, known, path, newest=path is paths[-1])
@@ -151,7 +155,69 @@ def test_a_reader_of_one_length_takes_no_producer_of_any_length() -> None:
     graph = TraceGraph()
     for written in (first, second, third):
         merge(graph, written.trace)
-        assert_no_producer_is_more_general(graph)
+        assert_readers_cover_producers(graph)
+
+
+def rounds(count: int, longer: bool) -> Trace:
+    """Rounds of two operations, or of four, two of which go on with the result of the others."""
+    written = Written()
+    b: Any = Tensor(0)
+    c: Any = Tensor(1)
+    for _ in range(count):
+        b = written.op("negative", written.op("relu", b, at=0), at=1)
+        if longer:
+            b, c = written.op("add", b, b, at=2), written.op("negative", c, at=3)
+    written.op("negative", b, at=4)
+    return written.trace
+
+
+def test_two_bodies_of_one_loop() -> None:
+    """Found by a drawn program: a longer round's operand seemed to hide the shorter's, which comes by its own loop."""
+    drawn = [rounds(1, True), *[rounds(n, False) for n in (2, 3, 1)], rounds(2, True), rounds(3, True)]
+    graph = TraceGraph(folded=frozenset({(r.op.name, r.location) for trace in drawn for r in trace.records}))
+    paths = []
+    for trace in drawn:
+        paths.append(merge(graph, trace))
+        verify_trace_graph(graph)
+        assert_is_path(graph, trace, paths[-1], newest=True)
+    assert {len(body) for node in graph.nodes for body in node.loops} == {2, 4}
+    assert [merge(graph, trace) for trace in drawn] == paths
+
+
+def test_a_reader_goes_with_the_only_way_to_its_producer() -> None:
+    """Found by drawn traces: nodes that a symbol has overtaken leave, and with them what made another's operand."""
+
+    def long() -> Trace:
+        written = Written()
+        first = written.op("multiply", Tensor(0), 1.0, at=2)
+        second = written.op("add", Tensor(1), Tensor(1), at=1)
+        written.op("negative", first, at=0)
+        written.op("negative", Tensor(0), at=0)
+        written.op("add", Tensor(0), Tensor(0), at=1)
+        written.op("negative", Tensor(0), at=0)
+        written.op("negative", second, at=0)
+        return written.trace
+
+    def other() -> Trace:
+        written = Written()
+        for left in (0, 1, 0):  # the second addition is the one above, which now stays
+            written.op("add", Tensor(left), Tensor(1), at=1)
+        return written.trace
+
+    def varied() -> Trace:
+        written = Written()
+        x = Tensor(0, (5,))
+        written.op("multiply", x, 1.0, at=2)
+        written.op("negative", x, at=0)
+        written.op("negative", x, at=0)
+        return written.trace
+
+    graph = TraceGraph()
+    for trace in (long(), other(), varied()):
+        path = merge(graph, trace)
+        verify_trace_graph(graph)
+        assert_is_path(graph, trace, path, newest=True)
+    assert "n0" in {dim for node in graph.nodes for spec in node.output_specs for dim in spec.shape}
 
 
 def chain(last: int, number: int = 0) -> Trace:
@@ -265,7 +331,7 @@ def test_what_a_symbol_has_overtaken_is_pruned() -> None:
     path = merge(graph, summed(5))  # the first operation has a symbol now, and `relu` of it has not
     assert short[1].removed and short[1] not in graph.nodes
     assert not any(node.removed for node in path)
-    assert_no_producer_is_more_general(graph)
+    assert_readers_cover_producers(graph)
 
 
 def test_a_length_that_varies_in_the_operand_alone_is_noticed() -> None:
