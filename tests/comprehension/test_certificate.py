@@ -14,6 +14,7 @@ from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.interpret import InterpretError, interpret
 from comprehension.lang.loops import Role
 from comprehension.lang.reference import run
+from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
 from comprehension.poly.scop import build_scop
 
@@ -287,6 +288,44 @@ def test_an_update_that_reads_its_target_too_early_is_lost():
     init, loop = outer.body
     changed = replace(kernel.stages[0], body=(replace(outer, body=(init, named, loop)),))
     assert not certificate(source, replace(kernel, stages=(changed,)))
+
+
+def test_an_operand_may_be_read_before_the_updates_that_use_it():
+    """Updates commute if each reads its target as it writes it, whenever it reads the rest."""
+    source = hw.matmul_program(3, 4, 5)
+    init = hw.store("C", ("m", "n"), hw.constant(0), ("S0_init", "m", "n"))
+    value = ir.Fma(hw.load("A", "m", "4-k", access=1), ir.Local("b", hw.F32), hw.load("C", "m", "n", access=3), hw.F32)
+    update = hw.store("C", ("m", "n"), value, ("S0", "m", "n", "4-k"))
+    named = ir.Define("b", hw.load("B", "4-k", "n", access=2))
+    backwards = hw.loop("k", 0, 5, named, hw.loop("m", 0, 3, update))
+    kernel = hw.kernel_of(source, [(hw.loop("n", 0, 4, hw.loop("m", 0, 3, init), backwards),)])
+    found = certificate(source, kernel)
+    assert found, found.text
+    assert "dependences" in refused(certificate(source, kernel, "strict"))
+
+
+READ = hw.load("A", "i", access=1)
+F64 = ScalarType.FLOAT64
+STORED = {
+    "what was read, converted": (ir.Convert(READ, F64), set()),
+    "its negation": (ir.UnaryOp("-", READ, F64), {"instances"}),
+    "its negation, converted": (ir.Convert(ir.UnaryOp("-", READ, hw.F32), F64), {"instances"}),
+    "a constant": (ir.Const(1.0, F64), {"instances"}),
+}
+
+
+@pytest.mark.parametrize(("value", "failed"), STORED.values(), ids=STORED)
+def test_a_value_of_another_type_is_stored_by_a_conversion_alone(value, failed):
+    tensors = {"A": ((7,), Role.INPUT), "D": ((7,), Role.OUTPUT)}
+    copy = hw.statement("S0", "D", ("i",), hw.read("A", "i"), [("i", 7)], 1)
+    source = hw.program("widen", tensors, [copy])
+    kernel = hw.kernel_of(source, [(hw.loop("i", 0, 7, hw.store("D", ("i",), value, ("S0", "i"))),)])
+    source = replace(source, tensors=_widened(source.tensors, "D"))
+    assert refused(certificate(source, replace(kernel, buffers=_widened(kernel.buffers, "D")))) == failed
+
+
+def _widened(parts, name):
+    return tuple(replace(part, dtype=F64) if part.name == name else part for part in parts)
 
 
 def test_a_loop_must_not_hide_a_size():

@@ -23,14 +23,17 @@ from comprehension.kernel.interpret import interpret
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
+from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram, Role
+from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
+from comprehension.lang.types import Spec
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import Dependences, find_dependences
 from comprehension.poly.looptree.apply import Stage, change, follow, next_stage
 from comprehension.poly.looptree.lower import lower
 from comprehension.poly.looptree.tree import LoopTree
-from comprehension.poly.schedule_tree import ScheduleTree
+from comprehension.poly.schedule_tree import ScheduleTree, TileMark
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.scheduling.steps import Parallelize, Step, parse_steps
 
@@ -175,6 +178,27 @@ def test_strict_math_keeps_the_order_of_reductions() -> None:
         with pytest.raises(IllegalSchedule, match="S0"):
             case("matmul").follow(steps, "strict")
     case("matmul").right(case("matmul").follow("tile({'m': 4, 'n': 8})\nsplit('k', 2)", "strict"), "strict")
+
+
+def test_lanes_that_one_element_meets_one_at_a_time_need_no_accumulators() -> None:
+    """Each iteration of i has one j, in another lane than the last one's: i carries the sum, lanes do not."""
+    text = "def f(float(M,N,N) A) -> (s) { s(m) +=! A(m, i, j) where i in 0:N, j in i:i + 1 }"
+    program = infer(load(text)["f"], [Spec((2, 6, 6), "float32")])
+    arrays = {"A": np.arange(72, dtype=np.float32).reshape(2, 6, 6)}
+    scop = build_scop(program)
+    diagonal = Case(program, arrays, {}, scop, find_dependences(scop), run(program, arrays, {}))
+    stage = diagonal.follow("vectorize('j', 4)", "strict")
+    assert "accumulators" not in stage.text
+    diagonal.right(stage, "strict")
+
+
+def test_tiles_say_how_many_rows_and_lanes_they_have() -> None:
+    def tiles(steps: str) -> set[str]:
+        marks = case("matmul").follow(steps).tree.decisions.values()
+        return {str(mark) for mark in marks if isinstance(mark, TileMark)}
+
+    assert tiles("vectorize('n', 8)") == {"8 lanes"}
+    assert tiles(TILE) == {"3 rows, 8 lanes"}
 
 
 UNFIT = {

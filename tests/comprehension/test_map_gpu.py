@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -92,13 +93,17 @@ def test_what_threads_do_not_divide_is_left_to_the_first_one():
     assert all(spaces[f"{name}_local"] is ir.Space.SHARED for name in "tEs")
 
 
-def test_a_barrier_keeps_the_next_iteration_from_overwriting():
-    """E of the next row must not be written before all threads have read that of this row."""
+def rows_read_backwards():
     text = (
         "def f(float(M, N) X) -> (Y) { E(i, j) = X(i, j) * X(i, j)"
         "  Y(i, j) = E(i, N - 1 - j) where i in 0:M, j in 0:N }"
     )
-    _, kernel = mapped_text(texts_program(text, (3, 7)), MappingOptions(threads=(4,), fusion="max"))
+    return mapped_text(texts_program(text, (3, 7)), MappingOptions(threads=(4,), fusion="max"))
+
+
+def test_a_barrier_keeps_the_next_iteration_from_overwriting():
+    """E of the next row must not be written before all threads have read that of this row."""
+    _, kernel = rows_read_backwards()
     (outer,) = kernel.stages[0].body
     assert [type(node).__name__ for node in outer.body] == ["Loop", "Barrier", "Loop", "Barrier"]
 
@@ -179,6 +184,13 @@ def test_every_barrier_is_needed_for_the_proof(name, threads):
         found = certify(scop, None, without(kernel, number, ir.Barrier))
         assert not found.properties["barriers"], f"barrier {number} of {name} is not needed:\n{to_text(kernel)}"
         assert all(holds for name, holds in found.properties.items() if name != "barriers")
+
+
+def test_a_missing_barrier_is_told_by_who_comes_first():
+    scop, kernel = rows_read_backwards()
+    for number, (first, later) in enumerate([("writes", "reads"), ("reads", "writes")]):
+        (example,) = certify(scop, None, without(kernel, number, ir.Barrier)).counterexamples
+        assert re.search(rf" {first} E_local, .* {later} it later, in another thread, without a barrier", example)
 
 
 def remapped(kernel, wanted, mapping):

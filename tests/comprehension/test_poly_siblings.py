@@ -90,3 +90,10 @@ def test_sums_over_far_rows_take_more_of_each(columns: int, lanes: int) -> None:
     kernel = compile_program(program("def f(float(M,N) X) -> (Y) { Y(n) +=! X(m,n) }", 9, columns))
     tiles = [node for stage in kernel.stages for node in walk_nodes(stage.body) if isinstance(node, ir.Tile)]
     assert {tile.lanes.extent for tile in tiles} == {lanes}
+
+
+def test_what_follows_sums_over_far_rows_is_done_with_the_last_group_of_rows() -> None:
+    text = "def f(float(M,N) X) -> (Y, Z) { Y(n) +=! X(m,n)  Z(n) = Y(n) * 0.5 }"
+    kernel = compile_program(program(text, 64, 4096))
+    tiles = [node for stage in kernel.stages for node in walk_nodes(stage.body) if isinstance(node, ir.Tile)]
+    assert {tile.lanes.extent for tile in tiles} == {64}  # without groups of rows there would be 80: five vectors

@@ -131,6 +131,15 @@ def test_symbolic_sizes_are_drawn_for_some_that_are_named(name: str) -> None:
     check(program, drawn)
 
 
+def test_a_size_that_can_only_be_one_is_drawn() -> None:
+    text = "def f(float(N) X, float(3) W) -> (Y) { Y(i) = X(i) * W(4 * i) where i in 0:N }"
+    program = program_of(text, None)
+    drawn = portrait(program)
+    assert drawn.sizes == (("N", 1),)  # 0 may be, too, and shows nothing
+    assert len(drawn.planes) == 1
+    check(program, drawn)
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from(["matmul", "softmax", "transpose", "column_sum"]),
