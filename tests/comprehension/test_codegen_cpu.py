@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ast
+import keyword
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from native_kernels import Native, run_native
+from numba import types
+from numba.core import errors
 
+from comprehension.codegen.memory import BufferType
+from comprehension.codegen.names import RESERVED, identifier
+from comprehension.codegen.region import typed_store
+from comprehension.codegen.tile import RegionType, TileType
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.ir import (
@@ -200,6 +209,16 @@ def test_names_are_made_harmless() -> None:
     assert_same(kernel, {"for": samples(F32, 20)})
 
 
+@given(st.text(st.sampled_from("a_1.é") | st.characters(), max_size=6) | st.sampled_from(sorted(RESERVED)))
+@example("")
+@example("2d")
+def test_any_text_becomes_a_name(text: str) -> None:
+    name = identifier(text)
+    assert name.isascii() and name.isidentifier()
+    assert not name.startswith("__") or not name.strip("_")  # underscores alone mean nothing to Python
+    assert not keyword.iskeyword(name) and name not in RESERVED
+
+
 # --- tiles of rows and lanes --------------------------------------------------------------------------------
 
 
@@ -238,6 +257,20 @@ def test_tiles(rows: int, lanes: int, shape: tuple[int, int], transposed: bool) 
     rng = np.random.default_rng(0)
     arrays = {"A": rng.random((m, n), np.float32), "R": rng.random(m, np.float32), "S": rng.random(n, np.float32)}
     assert_same(kernel, arrays)
+
+
+@pytest.mark.parametrize("stored", [types.float32, types.float64, types.int32, types.int64], ids=str)
+@pytest.mark.parametrize("dtype", [types.float32, types.float64, types.int32, types.int64], ids=str)
+def test_a_store_does_not_convert(dtype: types.Type, stored: types.Type) -> None:
+    """Wider or narrower: conversions are values of their own."""
+    region, none, one = RegionType(4, 16, False, False), types.literal(0), types.literal(1)
+    value = TileType(stored, 4, 16, by_rows=False, by_lanes=True)
+    if dtype == stored:
+        shape, _ = typed_store(region, BufferType(dtype, 0), none, one, value)
+        assert shape == value
+    else:
+        with pytest.raises(errors.TypingError, match="does not go into"):
+            typed_store(region, BufferType(dtype, 0), none, one, value)
 
 
 @pytest.mark.parametrize("lanes", [4, 6, 16, 48])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from dataclasses import replace
 
 import hand_written as hw
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import texts
 
-from comprehension.codegen.cuda import generate_cuda
+from comprehension.codegen.cuda import SHARED_BYTES, generate_cuda
 from comprehension.codegen.function import CodegenError
 from comprehension.jit import request
 from comprehension.jit.cuda import lower_to_cuda
@@ -167,6 +168,23 @@ def test_large_local_buffers_live_in_global_memory(simulator):
     generated = generate_cuda(kernel)
     (scratch,) = [p for p in generated.entries[0].parameters if p.kind == "thread scratch"]
     assert scratch.elements == "(N * 2)"
+    check_pointwise(simulator, kernel, f32)
+
+
+def test_shared_memory_is_used_until_it_is_full(simulator):
+    """Of two arrays of three quarters, the second is in global memory; a small one still fits."""
+    f32, i = ScalarType.FLOAT32, VAR("i")
+    count = SHARED_BYTES // 4 * 3 // 4
+    extents = {"first": count, "second": count, "third": 100}
+    shared = [ir.Buffer(name, f32, (INT(extent),), ir.Space.SHARED) for name, extent in extents.items()]
+    plain = pointwise(f32, ir.Load("third", (i,), f32))
+    sources = ["X", *extents]
+    copies = [ir.Store(to, (i,), ir.Load(source, (i,), f32)) for source, to in itertools.pairwise(sources)]
+    loop = plain.stages[0].body[0]
+    stage = ir.Stage("s", (replace(loop, body=(*copies, *loop.body)),))
+    kernel = replace(plain, buffers=(*plain.buffers, *shared), stages=(stage,))
+    (entry,) = generate_cuda(kernel).entries
+    assert [p.name for p in entry.parameters if p.kind == "block scratch"] == ["second"]
     check_pointwise(simulator, kernel, f32)
 
 

@@ -11,7 +11,7 @@ from texts import TEXTS, kernel_of, program_of
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.unroll import BUDGET, unroll, weight
+from comprehension.kernel.unroll import BUDGET, STATEMENT, unroll, weight
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
@@ -68,6 +68,25 @@ def test_loops_that_fit_disappear_and_the_next_one_goes_in_steps() -> None:
     assert (rest.lower, rest.upper, len(rest.body)) == (ir.Int(6), ir.Int(7), 6)
     shorter = ir.Loop("i", ir.Int(1), ir.Int(4), ())
     assert not any(isinstance(node, ir.Loop) for node in unroll(ordered(shorter, inner), 9).stages[0].body)
+
+
+def test_a_statement_takes_its_part_of_the_budget() -> None:
+    """However many copies are asked for: two statements in the loop, so many copies of them."""
+    main, rest = unroll(ordered(ir.Loop("i", ir.Int(0), N, ())), 4096).stages[0].body
+    assert isinstance(main, ir.Loop) and isinstance(rest, ir.Loop)
+    assert main.step == BUDGET // (2 * STATEMENT)
+    assert (len(main.body), len(rest.body)) == (2 * main.step, 2)
+
+
+def test_a_weight_is_a_number_of_vector_operations() -> None:
+    """A tile of 3 x 40 is 9 vectors; a store, a load and a function are 14 operations for each."""
+    value = ir.Builtin("exp", (ir.Load("X", (ir.Var("l"),), ScalarType.FLOAT32),), ScalarType.FLOAT32)
+    store = ir.Store("Y", (ir.Var("r"), ir.Var("l")), value)
+    tile = ir.Tile(ir.Axis("r", ir.Int(0), 3), ir.Axis("l", ir.Int(0), 40), (store,))
+    assert weight([tile]) == 9 * 14
+    assert weight([store, ir.Barrier()]) == STATEMENT
+    inside = ir.If(ir.Compare("<", ir.Var("i"), N), (tile, store))
+    assert weight([ir.Loop("i", ir.Int(0), N, (inside,)), tile]) == 2 * 9 * 14 + STATEMENT
 
 
 @pytest.mark.parametrize("name", ["matmul", "attention", "conv", "scan", "triangle", "padded", "moments", "mask"])
