@@ -3,8 +3,8 @@
 In: a TraceGraph after a merge that turned dimensions into symbols, and the path of the merged trace.
 Out: the same graph without the nodes off that path whose operands now have symbols where they have numbers, and
 without what only they led to or whose operands came from them or by them alone.
-Invariant: afterwards an input is never more general in its producer than in its reader, so that a compiler may trust
-either.  What is removed is traced anew when the program comes by again.
+Invariant: afterwards no producer has a symbol where its reader has a number, so that a compiler may trust the reader.
+What is removed is traced anew when the program comes by again.
 """
 
 from __future__ import annotations
