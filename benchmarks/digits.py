@@ -15,7 +15,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import save, time_sides
+from benchmarks.timing import in_the_project, save, time_sides
 from coexec import coexecute
 from examples import digits
 
@@ -101,7 +101,7 @@ def main() -> None:
     results = {
         "steps_per_second": {name: BLOCK / timings.median(name) for name in sides},
         "co-executed faster by": {n: timings.ratio(n, "co-executed") for n in sides if n != "co-executed"},
-        "report": str(report),
+        "report": in_the_project(str(report)),
     }
     print(results["steps_per_second"], results["co-executed faster by"])
     print(save("digits", results))

@@ -79,6 +79,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def in_the_project(told: str) -> str:
+    """A remark without the folder that this copy of the project lies in."""
+    return told.replace(f"{RESULTS.parents[1]}{os.sep}", "")
+
+
 def save(name: str, results: Any) -> Path:
     """Writes `results` with the machine's description to `benchmarks/results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)

@@ -10,16 +10,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import time
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import coexec
 from benchmarks.programs.program import Program, Step, Weights, rounding_bounds
-from benchmarks.timing import Timings, time_sides
+from benchmarks.timing import Timings, in_the_project, time_sides
 from coexec.report import Report
 
 OURS = ("eager", "co-executed", "lazy")
@@ -28,7 +26,6 @@ CHECKED = 6  # steps whose losses are compared
 BLOCK = 10  # steps in one timed sample: a whole period of the features that have one
 WARM = 60  # steps before the clock, with waits for the compiler in between
 TIMES = ("python_run_s", "python_stall_s", "graph_run_s", "graph_stall_s")
-ROOT = Path(__file__).parents[2]
 Row = dict[str, Any]
 
 
@@ -153,14 +150,9 @@ def _of_report(report: Report, before: dict[str, float]) -> Row:
         "operations": report.operations,
         "kernels": report.kernels,
         "coverage": report.coverage,
-        "left_to_python": {_in_the_project(name): why for name, why in report.left_to_python.items()},
-        "reasons": [_in_the_project(reason) for reason in report.reasons[-6:]],
+        "left_to_python": {in_the_project(name): why for name, why in report.left_to_python.items()},
+        "reasons": [in_the_project(reason) for reason in report.reasons[-6:]],
     }
-
-
-def _in_the_project(told: str) -> str:
-    """A remark without the folder that this copy of the project lies in."""
-    return told.replace(f"{ROOT}{os.sep}", "")
 
 
 def _dynamo() -> Row:
