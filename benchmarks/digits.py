@@ -15,7 +15,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import in_the_project, save, time_sides
+from benchmarks.timing import check_losses, in_the_project, save, time_sides
 from coexec import coexecute
 from examples import digits
 
@@ -89,10 +89,7 @@ def main() -> None:
     sides = {"eager": eager, "co-executed": coexecuted}
     if "torch" in options.sides:
         sides["torch"] = _torch(batches, weights)
-    first = {name: side() for name, side in sides.items()}
-    for name, losses in first.items():
-        difference = max(abs(a - b) for a, b in zip(losses, first["eager"], strict=True))
-        assert difference < LOSS_BOUND, f"{name} differs from eager by {difference} in its first {BLOCK} losses"
+    check_losses({name: side() for name, side in sides.items()}, LOSS_BOUND)
     for _ in range(3):  # until the graph knows every operation
         coexecuted()
         coexec.wait()

@@ -22,7 +22,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import save, time_sides
+from benchmarks.timing import check_losses, save, time_sides
 from coexec import coexecute
 from minitensor import functional as F
 from minitensor import nn
@@ -86,10 +86,7 @@ def measure(threads: int) -> dict[str, Any]:
     eager, _, weights = _ours(batches, lambda step: step)
     coexecuted, step, _ = _ours(batches, coexecute)
     sides = {"eager": eager, "co-executed": coexecuted, "torch": _torch(batches, weights, threads)}
-    first = {name: side() for name, side in sides.items()}
-    for name, losses in first.items():
-        difference = max(abs(a - b) for a, b in zip(losses, first["eager"], strict=True))
-        assert difference < LOSS_BOUND, f"{name} differs from eager by {difference} in its first {BLOCK} losses"
+    check_losses({name: side() for name, side in sides.items()}, LOSS_BOUND)
     for _ in range(5):  # until the graph knows every operation
         coexecuted()
         coexec.wait()

@@ -13,7 +13,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,13 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def check_losses(first: Mapping[str, Sequence[float]], bound: float) -> None:
+    """Raises AssertionError where a side's first losses are `bound` or more from those of the side "eager"."""
+    for name, losses in first.items():
+        difference = max(abs(a - b) for a, b in zip(losses, first["eager"], strict=True))
+        assert difference < bound, f"{name} differs from eager by {difference} in its first {len(losses)} losses"
 
 
 def in_the_project(told: str) -> str:
