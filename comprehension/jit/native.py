@@ -98,6 +98,21 @@ def pause(typing: Any) -> Any:
     return types.int64(), emit
 
 
+def _of_words(count: int, emit: Any) -> Any:
+    """An intrinsic of `count` words, a word out; numba reads the number of parameters off the function."""
+    signature = types.int64(*[types.int64] * count)
+    match count:
+        case 0:
+            return intrinsic(lambda typing: (signature, emit))
+        case 1:
+            return intrinsic(lambda typing, a: (signature, emit))
+        case 2:
+            return intrinsic(lambda typing, a, b: (signature, emit))
+        case 3:
+            return intrinsic(lambda typing, a, b, c: (signature, emit))
+    raise AssertionError(f"no intrinsic has {count} words")
+
+
 def _c_function(name: str, result: Any, *arguments: Any) -> Any:
     """An intrinsic that calls a C function; addresses go in as int64."""
 
@@ -113,34 +128,7 @@ def _c_function(name: str, result: Any, *arguments: Any) -> Any:
         answer = builder.call(function, passed)
         return builder.sext(answer, _I64) if answer.type.width < 64 else answer
 
-    signature = types.int64(*[types.int64] * len(arguments))
-    if len(arguments) == 0:
-
-        @intrinsic
-        def nullary(typing: Any) -> Any:
-            return signature, emit
-
-        return nullary
-    if len(arguments) == 1:
-
-        @intrinsic
-        def unary(typing: Any, a: Any) -> Any:
-            return signature, emit
-
-        return unary
-    if len(arguments) == 2:
-
-        @intrinsic
-        def binary(typing: Any, a: Any, b: Any) -> Any:
-            return signature, emit
-
-        return binary
-
-    @intrinsic
-    def ternary(typing: Any, a: Any, b: Any, c: Any) -> Any:
-        return signature, emit
-
-    return ternary
+    return _of_words(len(arguments), emit)
 
 
 @intrinsic
@@ -243,27 +231,7 @@ def _by_address(count: int) -> Any:
         kind = ir.FunctionType(_I64, [_I64] * count)
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    signature = types.int64(*[types.int64] * (count + 1))
-    if count == 0:
-
-        @intrinsic
-        def call_nothing(typing: Any, function: Any) -> Any:
-            return signature, emit
-
-        return call_nothing
-    if count == 1:
-
-        @intrinsic
-        def call_one(typing: Any, function: Any, a: Any) -> Any:
-            return signature, emit
-
-        return call_one
-
-    @intrinsic
-    def call_two(typing: Any, function: Any, a: Any, b: Any) -> Any:
-        return signature, emit
-
-    return call_two
+    return _of_words(count + 1, emit)
 
 
 # A function by its address, words (or pointers) in, a word out; what a `void` one leaves there means nothing.
