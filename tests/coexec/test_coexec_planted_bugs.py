@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from features import FEATURES
 from hypothesis import HealthCheck, Phase, given, settings
+from plants import Plant, assert_is_found
 from programs import PROGRAMS
 
 import coexec
@@ -17,9 +17,6 @@ from coexec.imperative import ImperativeProgram, imperative_programs
 from coexec.record import External, Recorder
 from coexec.testing import LeaveEverywhere, assert_equivalent
 from minitensor import random
-from minitensor.value import local
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def wiring_is_not_compared(patch: pytest.MonkeyPatch) -> None:
@@ -300,9 +297,4 @@ def test_nothing_is_found_without_a_bug() -> None:
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch)
-    try:
-        with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is found
-            find()
-    finally:
-        local.observer = None
+    assert_is_found(plant, monkeypatch, find)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plants import Plant, assert_is_found
 from programs import data, parameter
 
 import coexec
@@ -21,7 +22,6 @@ from coexec.runner_protocol import GraphRun
 from coexec.testing import LeaveEverywhere, assert_equivalent
 from minitensor import functional as F
 from minitensor.optim import SGD, Adam, AdamW, Optimizer
-from minitensor.value import local
 
 Step = Callable[[int], Any]
 OPTIMIZERS: dict[str, Callable[[list[mt.Tensor]], Optimizer]] = {
@@ -259,8 +259,6 @@ def test_at_once_is_operation_by_operation(optimizer: str, loss: str, events: di
 
 # --- a test of the tests ---------------------------------------------------------------------------------------
 
-Plant = Callable[[pytest.MonkeyPatch], None]
-
 
 def operands_are_not_compared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
@@ -370,12 +368,7 @@ def find() -> None:
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch)
-    try:
-        with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is found
-            find()
-    finally:
-        local.observer = None
+    assert_is_found(plant, monkeypatch, find)
 
 
 def test_nothing_is_found_without_a_bug() -> None:
