@@ -1,4 +1,5 @@
-"""Boxes asked for ahead: what the next iteration of a loop reads again and again, on its way while this one computes.
+"""Boxes asked for ahead: what the next iteration of a loop reads again and again, or writes, on its way while this one
+computes.
 
     for n: for h: for c: S(x[n, c, h])    ->    for n: for h: for c: ask for a piece of x[n + 1]; S(x[n, c, h])
 
@@ -8,19 +9,22 @@ Invariant: values, order and addresses are untouched: an `Ask` reads nothing, so
 A register tile comes to what it reads many times, in small steps: processors fetch ahead along such steps, but not
 to where the next iteration of an outer loop begins.  Its first touches then wait for memory one by one, which costs
 as much as the arithmetic where there is little of it for each element (convolutions of few channels).  So the box of
-the next iteration is divided evenly among the iterations inside of this one.
+the next iteration is divided evenly among the iterations inside of this one.  Lines that are written are read before,
+unless they go past the caches; tiles that stand side by side write one box together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.locality import Around, Placed, offset_of
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import Linear, expression, simplify
+from comprehension.kernel.walk import accesses_in
 from comprehension.machine import Machine
 
 LINE_BYTES = 64
@@ -36,7 +40,7 @@ Chain = tuple[tuple[ir.Loop, Linear, int], ...]  # loops one in the other, where
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """What one iteration of a loop reads of a buffer: `elements` from `first` on, in the iteration that follows."""
+    """What one iteration of a loop touches of a buffer: `elements` from `first` on, in the iteration that follows."""
 
     buffer: str
     loop: int  # the loop's identity
@@ -55,6 +59,28 @@ def ask_for_boxes(placed: Placed, machine: Machine) -> Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Touch:
+    """An access in a tile: the number of its first element, and how far from one to the next it goes together with
+    others of the same kind (`beside`: elements from one to the next, how many there are).
+    """
+
+    buffer: str
+    around: Around
+    offset: Linear
+    is_write: bool
+    beside: tuple[int, int] = (0, 1)
+
+    @property
+    def moves(self) -> tuple[tuple[int, int | None], ...]:
+        return tuple((self.around.step(self.offset, name), often) for name, often in self.around.all())
+
+    def inside(self, place: int) -> list[tuple[int, int | None]]:
+        """The steps of the loops and axes inside of the loop at a place, and of the accesses beside this one."""
+        within = [*self.around.loops[place + 1 :], *self.around.axes]
+        return [*((self.around.step(self.offset, name), often) for name, often in within), self.beside]
+
+
+@dataclass(frozen=True, slots=True)
 class _Asker:
     kernel: ir.Kernel
     machine: Machine
@@ -67,62 +93,84 @@ class _Asker:
         done = {load.buffer for load in nodes_of(stage.body, ir.Load) if load.ahead}
         outermost = Around() if stage.parallel is None else Around().loop(stage.parallel)
         found: dict[str, _Box] = {}
-        for load, around in _loads(stage.body, outermost):
-            if load.buffer not in done and load.buffer not in found:
-                box = self._box(load, around)
-                if box is not None:
-                    found[load.buffer] = box
+        touches = [touch for touch in self._touches(outermost) if touch.buffer not in done]
+        busiest: dict[int, int] = {}  # points of a loop's tiles, of that which has most
+        for touch in touches:
+            for place, node in enumerate(touch.around.nodes):
+                busiest[node] = max(busiest.get(node, 0), prod(often or 1 for _, often in touch.inside(place)))
+        for touch in touches:
+            if touch.buffer not in found and (box := self._box(touch, busiest)) is not None:
+                found[touch.buffer] = box
+        asked: dict[int, tuple[ir.Ask, ...]] = {}  # by the loop's identity, which holds until all are known
         for box in found.values():
-            asked = self._asking(stage, box)
-            if asked is not None:
-                stage = asked
+            asking = self._asking(box)
+            if asking is not None:
+                loop, ask = asking
+                asked[id(loop)] = (*asked.get(id(loop), ()), ask)
                 notes.append(f"{_kib(self._bytes(box))} of {box.buffer} asked for an iteration ahead")
-        return stage, notes
+        return replace(stage, body=tuple(_with_asks(node, asked) for node in stage.body)), notes
 
     def _bytes(self, box: _Box) -> int:
         return box.elements * self.kernel.buffer(box.buffer).dtype.bits // 8
 
-    # --- what is read again and again -------------------------------------------------------------------
+    # --- what is read again and again, or written -------------------------------------------------------
 
-    def _box(self, load: ir.Load, around: Around) -> _Box | None:
-        """The box of the innermost loop that leaves one behind for another, and takes long enough."""
-        buffer = self.kernel.buffer(load.buffer)
-        if buffer.space not in (ir.Space.INPUT, ir.Space.WORKSPACE) or buffer.strides is not None:
+    def _touches(self, outermost: Around) -> list[_Touch]:
+        """The accesses of tiles to what may be asked for: reads first, those that differ by where they begin as one."""
+        alike: dict[tuple[object, ...], list[_Touch]] = {}
+        for access, around in _accesses(self.on.body, outermost):
+            touch = self._touch(access, around)
+            if touch is not None:
+                alike.setdefault((touch.is_write, touch.buffer, around.nodes, touch.moves), []).append(touch)
+        return sorted((_together(group) for group in alike.values()), key=lambda touch: touch.is_write)
+
+    def _touch(self, access: ir.Load | ir.Store, around: Around) -> _Touch | None:
+        buffer, is_write = self.kernel.buffer(access.buffer), isinstance(access, ir.Store)
+        shared = ir.Space.OUTPUT if is_write else ir.Space.INPUT
+        if buffer.space not in (shared, ir.Space.WORKSPACE) or buffer.strides is not None:
+            return None
+        if isinstance(access, ir.Store) and access.streaming:
             return None
         extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
-        size = buffer.dtype.bits // 8
-        if len(extents) < len(buffer.shape) or prod(extents) * size <= self.machine.l2_bytes:
+        if len(extents) < len(buffer.shape) or prod(extents) * buffer.dtype.bits // 8 <= self.machine.l2_bytes:
             return None
-        offset = around.from_starts(offset_of(buffer, load))
+        offset = around.from_starts(offset_of(buffer, access))
         known = {ir.Var(name) for name, _ in around.all()}
         if any(term not in known for term, _ in offset.terms):
             return None
+        return _Touch(access.buffer, around, offset, is_write)
+
+    def _box(self, touch: _Touch, busiest: Mapping[int, int]) -> _Box | None:
+        """The box of the innermost loop that leaves one behind for another, and takes long enough."""
+        size = self.kernel.buffer(touch.buffer).dtype.bits // 8
+        around, offset = touch.around, touch.offset
         for place in reversed(range(len(around.loops))):
             name, count = around.loops[place]
-            inside = [*around.loops[place + 1 :], *around.axes]
-            elements = _dense([(around.step(offset, other), often) for other, often in inside])
+            elements = _dense(touch.inside(place))
             if elements is None:
                 continue
-            points = prod(often or 1 for _, often in inside)
+            # what is read must be read again: what others read would come as late
+            points = prod(often or 1 for _, often in touch.inside(place))
+            work = busiest[around.nodes[place]] if touch.is_write else points
             step = around.step(offset, name)
             if elements - RAGGED <= step:
                 elements = min(elements, step)
             lines = elements * size // LINE_BYTES
-            if count == 1 or step < elements or lines < FEWEST_LINES or points < SHORTEST:
+            if count == 1 or step < elements or lines < FEWEST_LINES or work < SHORTEST:
                 continue
-            if lines * LINE_BYTES > self.machine.l2_bytes // SHARE or points < REUSED * elements:
+            if lines * LINE_BYTES > self.machine.l2_bytes // SHARE or work < REUSED * elements:
                 return None
-            return _Box(load.buffer, around.nodes[place], _next(offset, around, place, step), elements)
+            return _Box(touch.buffer, around.nodes[place], _next(offset, around, place, step), elements)
         return None
 
     # --- where it is asked for --------------------------------------------------------------------------
 
-    def _asking(self, stage: ir.Stage, box: _Box) -> ir.Stage | None:
-        """The stage, with the box asked for in the loops that come closest to one line each time."""
-        lines = max(1, self._bytes(box) // LINE_BYTES)
+    def _asking(self, box: _Box) -> tuple[ir.Loop, ir.Ask] | None:
+        """The box asked for in the loops that come closest to one line each time: in the innermost of them."""
+        lines, stage = max(1, self._bytes(box) // LINE_BYTES), self.on
         ranges = Around() if stage.parallel is None else Around().loop(stage.parallel)
-        body = stage.body if stage.parallel is not None and id(stage.parallel) == box.loop else None
-        chains = list(_chains(stage.body, ranges, box.loop, inside=body is not None))
+        is_whole = stage.parallel is not None and id(stage.parallel) == box.loop
+        chains = list(_chains(stage.body, ranges, box.loop, inside=is_whole))
         fitting = [(times, chain) for chain in chains if 2 * lines >= (times := prod(c for _, _, c in chain))]
         if not fitting:
             return None
@@ -135,9 +183,7 @@ class _Asker:
             inner //= count
             along = ir.IntOp("-", ir.Var(loop.variable), expression(start))
             at = ir.IntOp("+", at, ir.IntOp("*", ir.Int(piece * inner), along))
-        last, _, _ = chain[-1]
-        asking = replace(last, asks=(*last.asks, ir.Ask(box.buffer, simplify(at), piece)))
-        return replace(stage, body=tuple(_replaced(node, last, asking) for node in stage.body))
+        return chain[-1][0], ir.Ask(box.buffer, simplify(at), piece)
 
 
 def _next(offset: Linear, around: Around, place: int, step: int) -> ir.IntExpr:
@@ -162,19 +208,27 @@ def _dense(moves: Sequence[tuple[int, int | None]]) -> int | None:
     return reach
 
 
-def _loads(nodes: Sequence[ir.Node], around: Around) -> Iterator[tuple[ir.Load, Around]]:
-    """The loads of all tiles, with what stands around them."""
+def _accesses(nodes: Sequence[ir.Node], around: Around) -> Iterator[tuple[ir.Load | ir.Store, Around]]:
+    """The loads and stores of all tiles, with what stands around them."""
     for node in nodes:
         match node:
             case ir.Loop(body=body):
-                yield from _loads(body, around.loop(node))
+                yield from _accesses(body, around.loop(node))
             case ir.If(body=body):
-                yield from _loads(body, around)
+                yield from _accesses(body, around)
             case ir.Tile(body=statements):
                 inside = around.tile(node)
-                yield from ((load, inside) for load in nodes_of(statements, ir.Load))
+                yield from ((access, inside) for access in accesses_in(statements))
             case _:
                 pass
+
+
+def _together(alike: Sequence[_Touch]) -> _Touch:
+    """Accesses that differ only by where they begin: as one, where those are evenly apart."""
+    first = min(alike, key=lambda touch: touch.offset.constant)
+    begins = sorted({touch.offset.constant for touch in alike})
+    apart = {after - before for before, after in pairwise(begins)}
+    return replace(first, beside=(apart.pop(), len(begins))) if len(apart) == 1 else alike[0]
 
 
 def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool, chain: Chain = ()) -> Iterator[Chain]:
@@ -193,13 +247,14 @@ def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool
             yield from _chains(node.body, within, loop, inside=True, chain=longer)
 
 
-def _replaced(node: ir.Node, old: ir.Loop, new: ir.Loop) -> ir.Node:
-    """The node with one loop in it, known by identity, replaced."""
-    if node is old:
-        return new
-    if isinstance(node, ir.Loop | ir.If):
-        return replace(node, body=tuple(_replaced(part, old, new) for part in node.body))
-    return node
+def _with_asks(node: ir.Node, asked: Mapping[int, tuple[ir.Ask, ...]]) -> ir.Node:
+    """The node with what its loops, known by identity, ask for."""
+    if not isinstance(node, ir.Loop | ir.If):
+        return node
+    body = tuple(_with_asks(part, asked) for part in node.body)
+    if isinstance(node, ir.Loop):
+        return replace(node, body=body, asks=(*node.asks, *asked.get(id(node), ())))
+    return replace(node, body=body)
 
 
 def _kib(count: int) -> str:

@@ -51,7 +51,11 @@ def executed(nodes: Sequence[ir.Node], values: Mapping[str, int]) -> Iterator[tu
             yield from executed(node.body, values)
 
 
-@pytest.mark.parametrize(("program", "buffer"), [(CONVOLUTION, "I"), (BATCHED, "A")], ids=["convolution", "batched"])
+@pytest.mark.parametrize(
+    ("program", "buffer"),
+    [(CONVOLUTION, "I"), (BATCHED, "A"), (BATCHED, "C")],
+    ids=["convolution", "batched", "what is written"],
+)
 def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> None:
     """Image after image (matrix after matrix): while one is computed, each line of the next is asked for."""
     _, kernel = asking(program)
