@@ -9,7 +9,7 @@ Invariant: nothing here changes a result, only where, when and how it is compute
 | `COMPREHENSION_CACHE` | `cache_dir` | the cache's folder (default: the user's cache folder) |
 | `COMPREHENSION_CACHE_MB` | `cache_bytes` | size at which old entries are evicted |
 | `COMPREHENSION_DUMP` | `dump` | folder for `00-source.tc` ... `70-kernel.py` |
-| `COMPREHENSION_TIME_LIMIT` | `compile_seconds` | one compilation's time before its process is killed |
+| `COMPREHENSION_TIME_LIMIT` | `compile_seconds` | one compilation's processor time before its process is killed |
 | `COMPREHENSION_IN_PROCESS` | `in_process` | 1: compile inside the program (for debuggers) |
 """
 

@@ -3,6 +3,9 @@
 In: a `Request`.  Out: a `Future` of its artifact (named files), or of a `CompilationError`.
 Invariant: equal requests in flight share one future; the process is started at first need, replaced when it
 grew too large, killed at the time limit, never shared across a fork, and gone when the program is.
+
+The limit is of processor time, which a crowded machine does not use up: the process's own alarm ends it.  We kill it
+where it does not answer for much longer than that, whatever it does.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import atexit
 import itertools
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,7 +51,8 @@ from comprehension.machine import host
 
 OBJECT = "kernel.o"
 ANALYSED = "analysed"
-ALARM_FACTOR = 2.0  # the process's own alarm comes later than our kill, for the case that we are gone
+HAS_ALARM = hasattr(signal, "setitimer")
+PATIENCE = 10.0  # times the limit that an answer is waited for: on a crowded machine its processor time may take so long
 _THEIRS: Mapping[str, type[ComprehensionError]] = {
     "ComprehensionError": ComprehensionError,
 }
@@ -80,14 +85,15 @@ class CompilerProcess:
         """One request and its answer.  Raises TimeLimitExceeded or CompilerDied; the process is unusable then."""
         assert self._process.stdin is not None and self._process.stdout is not None
         dump = str(config.dump) if config.dump is not None else None
-        header = {**request.header(), "seconds": seconds * ALARM_FACTOR, "dump": dump}
+        header = {**request.header(), "seconds": seconds, "dump": dump}
         expired = threading.Event()
 
         def expire() -> None:
             expired.set()
             self._process.kill()
 
-        timer = threading.Timer(seconds, expire)
+        patience = seconds * PATIENCE if HAS_ALARM else seconds
+        timer = threading.Timer(patience, expire)
         timer.daemon = True
         timer.start()
         try:
@@ -102,10 +108,11 @@ class CompilerProcess:
             return response
         code = self._process.wait()
         statistics.processes_lost += 1
-        if expired.is_set():
+        if expired.is_set() or (HAS_ALARM and code == -signal.SIGPROF):
+            spent = "of processor time" if not expired.is_set() else f"(no answer within {patience:g} s)"
             raise TimeLimitExceeded(
-                f"compiling {request.name!r} took longer than {seconds:g} s and was stopped; simplify the text, or"
-                " raise config.compile_seconds (COMPREHENSION_TIME_LIMIT)"
+                f"compiling {request.name!r} took longer than {seconds:g} s {spent} and was stopped; simplify the text,"
+                " or raise config.compile_seconds (COMPREHENSION_TIME_LIMIT)"
             )
         details = self.stderr()
         last = details.strip().rpartition("\n")[2]

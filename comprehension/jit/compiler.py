@@ -3,7 +3,7 @@
 In: a request's header.  Out: the artifact's files (object file, manifest, certificate, texts of the stages),
 or a record of the error; with each answer the process's memory, so that the program can recycle it.
 Invariant: one request at a time; nothing is kept between requests; the process ends when its stdin does and,
-by an alarm that needs no Python, soon after a request's time limit, even if the program is long gone.
+by an alarm that needs no Python, once a request has used up its processor time, even if the program is long gone.
 
 isl holds the GIL for whole calls and numba never frees code: that is why this is a process of its own.
 """
@@ -149,9 +149,12 @@ def _start_worker(work: Callable[[], None]) -> None:
 
 
 def _set_alarm(seconds: float) -> None:
-    """The kernel of the system ends the process after `seconds`, GIL or not (0: no longer)."""
+    """The system's kernel ends the process after `seconds` of processor time, GIL or not (0: no longer).
+
+    Not by the clock: beside other programs a compilation may take several times as long, and is none the worse for it.
+    """
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory() -> None:

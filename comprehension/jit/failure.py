@@ -31,7 +31,7 @@ class CompilerDied(CompilationError):
 
 
 class TimeLimitExceeded(CompilationError):
-    """The compilation took longer than `config.compile_seconds`; its process was killed."""
+    """The compilation took more than `config.compile_seconds` of processor time, or hung; its process was killed."""
 
 
 class ProgramEnded(CompilationError):
