@@ -37,7 +37,7 @@ class FreshBuffers:
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, int]:
         """An array that nobody else holds, and its address."""
-        if shape != self._shape or dtype != self._dtype:
+        if (shape is not self._shape and shape != self._shape) or (dtype is not self._dtype and dtype != self._dtype):
             self._buffers, self._shape, self._dtype = [], shape, dtype
         for buffer in self._buffers:
             if sys.getrefcount(buffer[0]) == _UNHELD:
@@ -147,7 +147,7 @@ class Frame:
             array[SCRATCH] = memory.scratch.address
 
     def _take_buffers(self, filling: Filling) -> None:
+        fresh, owned, view = self.memory.fresh, self.owned, self.view
         for output, slot, shape, dtype in filling.owned:
-            buffer = self.memory.fresh[output].take(shape, dtype)
-            self.owned[output] = buffer
-            self.view[slot] = buffer[1]
+            buffer = owned[output] = fresh[output].take(shape, dtype)
+            view[slot] = buffer[1]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from coexec import channel
+from coexec.buffers import Shape
 from coexec.channel import GraphThread
 from coexec.errors import CoexecError, GraphFailed
 from coexec.frame import Array, Frame, Memory
@@ -23,7 +24,8 @@ from coexec.placement import Placement
 from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, Plan
 from coexec.runner_protocol import Handle, RunTimes
 from coexec.sequence import CompiledCluster
-from coexec.symbolic import Case, Fetch, Goto, Output, ScalarValue, SymbolicGraph
+from coexec.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
+from comprehension.jit.arrays import address_of
 
 RUN_AHEAD = 1  # unfinished steps before the one that starts
 IDLE, RUNNING, ENDED = 0, 2, 3  # states of a frame
@@ -95,12 +97,12 @@ class NativeRun:
             for scalar in plan.scalars[slot]:
                 self.thread.write(frame.words, scalar.slot, frame.put_scalar(scalar, value))
             return
-        if isinstance(value, NativeHandle):
+        if type(value) is NativeHandle:
             if value.run is not None and value.run is not self._before:
                 self._depend_on(value.run)
             address = value.address
         else:
-            array = value if isinstance(value, np.ndarray) else value.wait()  # type: ignore[union-attr]
+            array: Array = value if type(value) is np.ndarray else np.asarray(value.wait())  # type: ignore[union-attr]
             value = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
             address = address_of(value)
         self._fed[slot] = value
@@ -129,11 +131,10 @@ class NativeRun:
 
     def finish(self, kept: Sequence[Output]) -> tuple[Handle, ...]:
         self.publish()
-        handles = [self._handle(output) for output in kept]
+        handles = tuple([self._handle(output) for output in kept])
         self._close()
-        for output, handle in zip(kept, handles, strict=True):
-            assert handle is not None, f"{output} is kept, so its buffer is owned or fed"
-        return tuple(handles)  # type: ignore[arg-type]
+        assert None not in handles, "what is kept is owned or fed"
+        return handles  # type: ignore[return-value]
 
     def cancel(self) -> None:
         view = self._frame.view
@@ -162,13 +163,19 @@ class NativeRun:
 
     def is_ended(self) -> bool:
         """Whether the graph's thread has left the step; takes down how it went."""
+        if self._ended:
+            return True
+        if not 0 < self._number <= self.thread.completed:
+            return False
         with self._lock:
-            if not self._ended and 0 < self._number <= self.thread.completed:
+            if not self._ended:
                 self._take_down()
-            return self._ended
+        return True
 
     def wait_ended(self) -> None:
         """Blocks until the step has ended."""
+        if self._ended:
+            return
         if self._number:
             self.thread.wait_completed(self._number)
         if not self.is_ended():
@@ -226,32 +233,29 @@ class NativeRun:
     def _contents(self, output: Output) -> Array:
         """What a posted output holds now: its own buffer, or a copy where a loop will write it again."""
         handle = self._handle(output)
-        shape = self._plan.shapes[output]
+        shape = self._plan.shapes[output].at(self._sizes)
         if handle is not None:
-            return handle.view(shape.at(self._sizes))
-        copy = np.empty(shape.at(self._sizes), shape.dtype)
+            return handle.view(shape)
+        copy = np.empty(shape, self._plan.shapes[output].dtype)
         ctypes.memmove(copy.ctypes.data, self._frame.view[self._plan.slots[output]], copy.nbytes)
         copy.flags.writeable = False
         return copy
 
     def _handle(self, output: Output) -> NativeHandle | None:
         """The handle of an output with an owned or fed buffer, None for a place in an arena."""
-        plan = self._plan
-        root = plan.buffers.view_of.get(output, output)
-        shape = plan.shapes[output].at(self._sizes)
-        if isinstance(root, Output):
+        root, shape, extents = self._compiled.place_of(output)
+        if extents is None:
+            extents = shape.at(self._sizes)
+        if type(root) is Output:
             owned = self._frame.owned.get(root)
-            return None if owned is None else NativeHandle(self, *owned, shape)
-        fed = self._fed[root.slot]
-        if isinstance(fed, NativeHandle):
-            return NativeHandle(self, fed.buffer, fed.address, shape)
-        return NativeHandle(self, fed, address_of(fed), shape)
+            return None if owned is None else NativeHandle(self, owned[0], owned[1], extents)
+        fed = self._fed[root.slot]  # type: ignore[union-attr]
+        if type(fed) is NativeHandle:
+            return NativeHandle(self, fed.buffer, fed.address, extents)
+        return NativeHandle(self, fed, address_of(fed), extents)
 
 
-def address_of(array: Array) -> int:
-    """Where an array's first element is (half the price of `array.ctypes.data`)."""
-    address: int = array.__array_interface__["data"][0]
-    return address
+_PlaceOf = tuple[Output | Feed, Shape, tuple[int, ...] | None]
 
 
 class NativeGraph:
@@ -271,6 +275,7 @@ class NativeGraph:
         self._memory = Memory(plan)
         self._frames: list[tuple[Frame, NativeRun]] = []
         self._last: NativeRun | None = None
+        self._places: dict[Output, _PlaceOf] = {}
 
     @property
     def graph(self) -> SymbolicGraph:
@@ -287,11 +292,12 @@ class NativeGraph:
 
     def start(self, *, lazy: bool = False) -> NativeRun:
         thread = channel.current()
-        for run in thread.unfinished:
+        unfinished = thread.unfinished
+        for run in unfinished:
             if not run.is_left:  # its step was interrupted before it had a Python side
                 run.cancel()
-        while len(thread.unfinished) > RUN_AHEAD or (thread.unfinished and thread.unfinished[0].is_ended()):
-            thread.unfinished.popleft().wait_ended()
+        while unfinished and (unfinished[0].is_ended() or len(unfinished) > RUN_AHEAD):
+            unfinished.popleft().wait_ended()
         if self._last is not None and self._last.thread is not thread:
             if self._last.thread.is_stopped:
                 self._frames.clear()
@@ -307,6 +313,15 @@ class NativeGraph:
 
     def explain(self) -> str:
         return self._explanation()
+
+    def place_of(self, output: Output) -> _PlaceOf:
+        """Whose buffer an output shows, its shape, and its extents where no symbol decides them."""
+        found = self._places.get(output)
+        if found is None:
+            shape = self.plan.shapes[output]
+            root = self.plan.buffers.view_of.get(output, output)
+            found = self._places[output] = (root, shape, None if shape.names else shape.at({}))
+        return found
 
     def close(self) -> None:
         """Frames and buffers go with the last handle and run that refer to them."""

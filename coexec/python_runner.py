@@ -27,7 +27,7 @@ from coexec.record import Produced, Recorder, Trace
 from coexec.replay import OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
 from coexec.segment import Draft
-from coexec.symbolic import Dim, ScalarValue
+from coexec.symbolic import Dim, Output, ScalarValue
 from coexec.trace_graph import TraceFeed
 from coexec.validate import Validator
 from coexec.walk import ExpectSame, Walk, WalkNode, WalkOutput
@@ -462,21 +462,30 @@ class PythonRunner(Validator, WholeCalls):
 
         Returns the latter.
         """
-        owed: list[tuple[Value, Promise]] = []
+        owed: list[Promise] = []
+        outputs: list[Output] = []
         unknown: list[tuple[Value, Promise]] = []
-        for value, promise in self.log.live():
+        made = self.made
+        for promise in self.log.made:
+            value = promise()
+            if value is None:
+                continue
             if value.array is not None:
                 promise.settle(None)
                 value.pending = None
-            elif promise.source.kept and self.made[promise.source.number] is promise:  # not of an earlier round
-                owed.append((value, promise))
+                continue
+            source: WalkOutput = promise.source
+            if source.kept and made[source.number] is promise:  # not of an earlier round
+                owed.append(promise)
+                outputs.append(source.output)
             else:
                 unknown.append((value, promise))
-        self._fill_all(unknown)
-        handles = self.run.finish([promise.source.output for _, promise in owed])
+        if unknown:
+            self._fill_all(unknown)
+        handles = self.run.finish(outputs)
         self.finished = True
-        for (_, promise), handle in zip(owed, handles, strict=True):
-            promise.settle(handle)
+        for promise, handle in zip(owed, handles, strict=True):
+            promise.handle, promise.source, promise.owner = handle, None, None  # `settle`
         for value, promise in unknown:
             promise.settle(None)
             value.pending = None

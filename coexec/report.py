@@ -28,6 +28,7 @@ class Event(NamedTuple):
 
     Times are in seconds on the clock of `time.perf_counter`.  name: what was done: a kind of step, "stall", "compile",
     "fallback".  detail: why, or for what.  session: which one, where calls overlapped in several threads.
+    waiting_s: of the time of a graph's step, which is put into words in a snapshot: each step notes one.
     """
 
     step: int
@@ -37,6 +38,15 @@ class Event(NamedTuple):
     end_s: float
     detail: str = ""
     session: int = 0
+    waiting_s: float | None = None
+
+
+def _in_words(event: Event) -> Event:
+    if event.waiting_s is None:
+        return event
+    working = event.end_s - event.begin_s - event.waiting_s
+    told = f"{working * 1e3:.3f} ms working, {event.waiting_s * 1e3:.3f} ms waiting"
+    return event._replace(detail=told, waiting_s=None)
 
 
 @dataclass(slots=True)
@@ -83,12 +93,14 @@ class Report:
 
     def add_event(self, event: Event) -> None:
         self.events.append(event)
-        del self.events[:-MOST_EVENTS]
+        if len(self.events) >= 2 * MOST_EVENTS:  # seldom: it moves all that stay
+            del self.events[:-MOST_EVENTS]
 
     def add_step(self, kind: StepKind, seconds: float) -> None:
         times = self.step_s.setdefault(kind, [])
         times.append(seconds)
-        del times[:-MOST_TIMES]
+        if len(times) >= 2 * MOST_TIMES:
+            del times[:-MOST_TIMES]
 
     def snapshot(self) -> Report:
         """A copy that no later step changes."""
@@ -97,8 +109,8 @@ class Report:
             reasons=list(self.reasons),
             left_to_python=dict(self.left_to_python),
             waits=dict(self.waits),
-            step_s={kind: list(times) for kind, times in list(self.step_s.items())},
-            events=list(self.events),
+            step_s={kind: times[-MOST_TIMES:] for kind, times in list(self.step_s.items())},
+            events=[_in_words(event) for event in self.events[-MOST_EVENTS:]],
         )
 
     # --- reading -----------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ from coexec.promise import StepLog
 from coexec.python_runner import Outcome, PythonRunner
 from coexec.rebuild import Rebuilt, rebuild
 from coexec.record import Trace
-from coexec.report import Event, Lane, Report, StepKind
-from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun, RunTimes
+from coexec.report import Event, Report, StepKind
+from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
 from coexec.trace_graph import Place, TraceGraph
 from minitensor.value import local
 
@@ -93,7 +93,7 @@ class Session:
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
-        self._runs: list[tuple[int, GraphRun, RunTimes]] = []  # number of the step, run, times counted so far
+        self._runs: list[tuple[int, GraphRun]] = []  # number of the step, run: those whose times are not counted yet
 
     def _start_over(self) -> None:
         """There is reason for hope: a step was co-executed, or nothing is known yet."""
@@ -213,7 +213,7 @@ class Session:
     def _start(self, root: FrameType) -> PythonRunner:
         assert self.program is not None and self.compiled is not None
         run = self.compiled.start(lazy=config.mode == "lazy")
-        self._runs.append((self.report.steps, run, RunTimes()))
+        self._runs.append((self.report.steps, run))
         return self.make_runner(self.program, run, root)
 
     # --- what a step teaches -----------------------------------------------------------------------------
@@ -424,21 +424,23 @@ class Session:
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
         now = perf_counter()
         report = self.report
-        stalls = [(begin, started, "the graph to end the step before"), *runner.stalls]
-        stalled = sum(end - start for start, end, _ in stalls)
+        step, waits = report.steps, report.waits
+        stalled = 0.0
+        for start, end, what in ((begin, started, "the graph to end the step before"), *runner.stalls):
+            stalled += end - start
+            waits[what] = waits.get(what, 0.0) + end - start
+            report.add_event(Event(step, "python", "stall", start, end, what))
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled
         report.whole_calls += runner.whole_calls
         if self.compiled is not None:
             operations = report.operations + len(runner.left_to_python)
             report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
-        self._tell_left_to_python(runner)
+        if runner.left_to_python:
+            self._tell_left_to_python(runner)
         self._took("co-executed" if runner.reason is None else "fell back", begin, now)
-        for start, end, what in stalls:
-            report.waits[what] = report.waits.get(what, 0.0) + end - start
-            self._show("python", report.steps, "stall", start, end, what)
         if runner.reason is not None:
-            self._show("python", report.steps, "fallback", runner.left_at, runner.left_at, runner.reason)
+            report.add_event(Event(step, "python", "fallback", runner.left_at, runner.left_at, runner.reason))
         self.count_graph_times()
 
     def _tell_left_to_python(self, runner: PythonRunner) -> None:
@@ -450,23 +452,24 @@ class Session:
     def _took(self, kind: StepKind, begin: float, end: float) -> None:
         """Takes down how long a step took Python."""
         self.report.add_step(kind, end - begin)
-        self._show("python", self.report.steps, kind, begin, end)
-
-    def _show(self, lane: Lane, step: int, name: str, begin: float, end: float, detail: str = "") -> None:
-        self.report.add_event(Event(step, lane, name, begin, end, detail))
+        self.report.add_event(Event(self.report.steps, "python", kind, begin, end))
 
     def count_graph_times(self) -> None:
         """Adds what the graph's thread has spent since the last time to the report; any thread may ask."""
         with self._counting:
-            for i, (step, run, counted) in enumerate(self._runs):
+            under_way = []
+            looked_at = list(self._runs)  # meanwhile a step may begin
+            for step, run in looked_at:
                 times = run.times()
-                if times.begin and times.end and not counted.end:  # one cancelled in time never began
-                    told = f"{times.run * 1e3:.3f} ms working, {times.stall * 1e3:.3f} ms waiting"
-                    self._show("graph", step, "graph", times.begin, times.end, told)
-                self.report.graph_run_s += times.run - counted.run
-                self.report.graph_stall_s += times.stall - counted.stall
-                self._runs[i] = (step, run, times)
-            del self._runs[:-2]  # the graph is at most two steps behind
+                if times.end:
+                    self.report.add_event(Event(step, "graph", "graph", times.begin, times.end, waiting_s=times.stall))
+                    self.report.graph_run_s += times.run
+                    self.report.graph_stall_s += times.stall
+                else:
+                    under_way.append((step, run))
+            self._runs[: len(looked_at)] = under_way[
+                -2:
+            ]  # the graph is at most two steps behind; one cancelled in time never began
 
     def wait(self) -> None:
         """Waits until the graph asked for, if any, is compiled."""

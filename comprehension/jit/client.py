@@ -52,7 +52,9 @@ from comprehension.machine import host
 OBJECT = "kernel.o"
 ANALYSED = "analysed"
 HAS_ALARM = hasattr(signal, "setitimer")
-PATIENCE = 10.0  # times the limit that an answer is waited for: on a crowded machine its processor time may take so long
+PATIENCE = (
+    10.0  # times the limit that an answer is waited for: on a crowded machine its processor time may take so long
+)
 _THEIRS: Mapping[str, type[ComprehensionError]] = {
     "ComprehensionError": ComprehensionError,
 }
