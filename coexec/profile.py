@@ -114,8 +114,14 @@ def _statement_kind(statement: tree.Statement) -> Kind:
     if statement.reduction is None:
         is_read = isinstance(statement.value, tree.Access) and not _has_lets(statement)
         return Kind.MOVEMENT if is_read else Kind.POINTWISE
-    places = {access.subscripts for access in accesses if access.subscripts}
+    kept = {s.id for s in statement.subscripts if isinstance(s, tree.Name)}
+    places = {access.subscripts for access in accesses if not _is_of_result(access, kept)}
     return Kind.CONTRACTION if len(places) > 1 else Kind.REDUCTION
+
+
+def _is_of_result(access: tree.Access, kept: set[str]) -> bool:
+    """Whether a read depends on the result's place alone: all that is summed up there shares one number (a mean)."""
+    return all(isinstance(s, tree.Number) or (isinstance(s, tree.Name) and s.id in kept) for s in access.subscripts)
 
 
 def _has_lets(statement: tree.Statement) -> bool:

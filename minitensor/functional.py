@@ -3,7 +3,7 @@
 In: tensors.  Out: tensors.
 Invariant: nothing here is a record; every function is made of operations that have one, so a new function
 needs no gradient, no compiler and no test of either.  What every network does many times a step (softmax,
-cross-entropy, layer norm, gelu, linear) is one record each: a recorded operation costs Python more than its
+cross-entropy, layer norm, batch norm, gelu, linear) is one record each: a recorded operation costs Python more than its
 arithmetic takes.
 """
 
@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from minitensor import random
+from minitensor.autograd import no_grad
 from minitensor.creation import asarray
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, apply_several, rebind
 from minitensor.dtypes import to_float
-from minitensor.elementwise import exp, log, log1p, maximum, sqrt, where
+from minitensor.elementwise import exp, log, log1p, maximum, where
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import astype, broadcast_to, expand_dims, reshape
 from minitensor.ops import activation, contract, convolution, elementwise, pooling
+from minitensor.ops import batch_norm as batch
 from minitensor.ops import layer_norm as norm
 from minitensor.ops import softmax as rows
 from minitensor.ops.shapes import normalize_axis
@@ -414,29 +416,71 @@ def _bilinear(out: int, size: int) -> Array:
 # --- normalisation ---------------------------------------------------------------------------------------
 
 
-def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of (N, C, ...)."""
-    axes = (0, *range(2, x.ndim))
-    centre = mean(x, axis=axes, keepdims=True)
-    deviation = x - centre
-    return reshape(centre, (-1,)), mean(deviation * deviation, axis=axes)
-
-
 def batch_norm(
     x: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x − mean) / √(variance + eps)·weight + bias for each channel of (N, C, ...)."""
-    shape = (1, -1, *[1] * (x.ndim - 2))
-    scale = 1.0 / sqrt(running_var + eps)
-    if weight is not None:
-        scale = scale * weight
-    centred = (x - reshape(running_mean, shape)) * reshape(scale, shape)
-    return centred if bias is None else centred + reshape(bias, shape)
+    """(x − mean) / √(variance + eps)·weight + bias for each channel of (N, C, ...) (Ioffe and Szegedy 2015).
+
+    In training the mean and the biased variance are the batch's, through which gradients go, and the running
+    statistics, where given, are rebound to (1 − momentum)·running + momentum·batch's (the variance unbiased);
+    otherwise the running statistics are taken.  Vectors have C numbers.
+
+    >>> import minitensor as mt
+    >>> mean, var = mt.zeros(1), mt.ones(1)
+    >>> batch_norm(mt.asarray([[1.0], [3.0]]), mean, var, training=True, momentum=0.5, eps=0.0).tolist()
+    [[-1.0], [1.0]]
+    >>> mean.tolist(), var.tolist()
+    ([1.0], [1.5])
+
+    Raises ShapeError (a ValueError) for x that is not (N, C, ...) or, in training, has one value a channel or none,
+    and where there are no running statistics outside of training.
+    """
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm takes (N, C, ...), not {x.shape}")
+    if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
+        raise ShapeError("batch_norm takes running mean and variance both, or in training neither")
+    if training and math.prod(x.shape) < 2 * x.shape[1]:
+        raise ShapeError(f"batch norm in training mode needs more than one value a channel, x is {x.shape}")
+    if weight is None or bias is None or (training and running_mean is None):
+        return _composed_batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    assert running_mean is not None and running_var is not None
+    if not training:
+        return apply(batch.batch_norm_inference, x, weight, bias, running_mean, running_var, eps=eps)
+    outputs = apply_several(batch.batch_norm, x, weight, bias, running_mean, running_var, momentum, eps=eps)
+    rebind(running_mean, outputs[3].value)
+    rebind(running_var, outputs[4].value)
+    return outputs[0]
+
+
+def _composed_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float | Tensor,
+    eps: float,
+) -> Tensor:
+    """Batch norm in smaller operations, all vectors being optional."""
+    vector, beside = (x.shape[1],), (1, x.shape[1], *[1] * (x.ndim - 2))
+    if not training:
+        assert running_mean is not None and running_var is not None
+        return batch.normalized(x, reshape(running_mean, beside), reshape(running_var, beside), weight, bias, eps)
+    mean, squares, count = batch.moments(x)
+    if running_mean is not None and running_var is not None:
+        with no_grad():
+            for running, new in ((running_mean, mean), (running_var, squares / (count - 1))):
+                running *= 1 - momentum
+                running += reshape(new, vector) * momentum
+    return batch.normalized(x, mean, squares / count, weight, bias, eps)
 
 
 def layer_norm(

@@ -13,13 +13,23 @@ from minitensor.nn.activations import (
     Upsample,
 )
 from minitensor.nn.containers import ModuleList, Sequential
-from minitensor.nn.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, Embedding, LayerNorm, Linear
+from minitensor.nn.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+)
 from minitensor.nn.module import Module, Parameter
 
 __all__ = [
     "GELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",

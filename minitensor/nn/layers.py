@@ -9,9 +9,10 @@ from math import prod, sqrt
 
 from minitensor import functional as F
 from minitensor import random
-from minitensor.autograd import no_grad
 from minitensor.creation import ones, zeros
+from minitensor.errors import ShapeError
 from minitensor.functional import as_pair
+from minitensor.manipulation import astype
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -136,40 +137,72 @@ class ConvTranspose2d(_Convolution):
         )
 
 
-class BatchNorm2d(Module):
+class _BatchNorm(Module):
+    """What batch norms have in common; they differ in the ranks that they take."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+    _ranks: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        self.eps, self.momentum = eps, momentum
+        self.weight = Parameter(ones(num_features)) if affine else None
+        self.bias = Parameter(zeros(num_features)) if affine else None
+        self.register_buffer("running_mean", zeros(num_features) if track_running_stats else None)
+        self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype="int64") if track_running_stats else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in self._ranks:
+            raise ShapeError(f"{type(self).__name__} takes tensors of {self._ranks} dimensions, x is {x.shape}")
+        mean, variance, count = self.running_mean, self.running_var, self.num_batches_tracked
+        if not self.training and mean is not None:
+            return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
+        if self.momentum is None and count is not None and mean is not None:
+            momentum = 1.0 / astype(count + 1, mean.dtype)
+        result = F.batch_norm(x, mean, variance, self.weight, self.bias, True, momentum, self.eps)
+        if count is not None:
+            count += 1
+        return result
+
+
+class BatchNorm1d(_BatchNorm):
+    """Normalises each channel of (N, C) or (N, C, L) over the batch and L; otherwise as `BatchNorm2d`.
+
+    >>> import minitensor as mt
+    >>> mt.nn.BatchNorm1d(2)(mt.asarray([[1.0, 0.0], [3.0, 0.0]])).shape
+    (2, 2)
+    """
+
+    _ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
     """Normalises each channel of (N, C, H, W) over N, H, W (Ioffe and Szegedy 2015).
 
     In training mode by the batch's mean and biased variance, which also move the running statistics
     (the variance unbiased); in eval mode by the running statistics.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: the weight of a batch in the running statistics; None: all batches count alike.
+        affine: whether there are `weight` and `bias`, of C numbers each.
+        track_running_stats: whether there are running statistics; without, the batch's are taken in eval mode too.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        self.eps, self.momentum = eps, momentum
-        self.weight = Parameter(ones(num_features))
-        self.bias = Parameter(zeros(num_features))
-        self.register_buffer("running_mean", zeros(num_features))
-        self.register_buffer("running_var", ones(num_features))
-        self.register_buffer("num_batches_tracked", zeros((), dtype="int64"))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
-        mean, variance = F.channel_moments(x)
-        with no_grad():
-            count = x.shape[0] * x.shape[2] * x.shape[3]
-            if count < 2:
-                raise ValueError(f"batch norm in training mode needs more than one value a channel, x is {x.shape}")
-            keep, take = 1.0 - self.momentum, self.momentum
-            self.running_mean *= keep
-            self.running_mean += mean * take
-            self.running_var *= keep
-            self.running_var += variance * (take * count / (count - 1))
-            self.num_batches_tracked += 1
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, self.eps)
+    _ranks = (4,)
 
 
 class LayerNorm(Module):

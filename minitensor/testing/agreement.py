@@ -20,7 +20,7 @@ from comprehension.lang.reference import run
 from comprehension.lang.tree import Program
 from comprehension.lang.types import Spec
 from minitensor.creation import asarray
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, apply_several
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.tensor import Tensor
 from minitensor.testing.bound_rules import Interval, is_exact_on_integers, propagate
@@ -55,13 +55,19 @@ def check_text(op: OpDef, case: Case) -> None:
 
 
 def check_gradients(op: OpDef, case: Case, checked: tuple[int, ...]) -> None:
-    """The vjp rule gives the slopes of the eager rule in the operands `checked` (float64), and so does its own."""
+    """The vjp rule gives the slopes of the eager rule in the operands `checked` (float64), and so does its own.
 
-    def function(*inputs: Any) -> Tensor:
+    Of a record with several outputs those of the first.
+    """
+
+    def function(*checked_inputs: Any) -> Tensor:
         operands = list(case.operands)
-        for k, x in zip(checked, inputs, strict=True):
+        for k, x in zip(checked, checked_inputs, strict=True):
             operands[k] = x
-        return apply(op, *[asarray(x) if isinstance(x, np.ndarray) else x for x in operands], **case.attributes)
+        inputs = [asarray(x) if isinstance(x, np.ndarray) else x for x in operands]
+        if op.outputs > 1:
+            return apply_several(op, *inputs, **case.attributes)[0]
+        return apply(op, *inputs, **case.attributes)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from minitensor.ops.batch_norm import batch_norm
 from minitensor.ops.indexing import gathered_shape
 from minitensor.ops.opdef import OpDef
 from minitensor.ops.pooling import max_pool2d, pooled_shape
@@ -176,6 +177,28 @@ def _layer_norm(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     # The deviations of a row of one element are nothing but rounding: eps must not be small beside that.
     eps = draw(st.sampled_from([0.125, 1.0]))
     return Case(tuple(draw(arrays(size, _float(dtype), regime, k)) for k, size in enumerate(sizes)), {"eps": eps})
+
+
+def _batch_norm(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    """Two elements a channel or more; a gradient takes the statistics that the forward pass makes."""
+    dtype, channels = _float(dtype), draw(st.sampled_from([1, 2, 3]))
+    shape = (draw(st.sampled_from([2, 3, 5])), channels, *draw(shapes(0, 2, (1, 2, 3))))
+    eps = draw(st.sampled_from([0.125, 1.0]))
+    x = draw(arrays(shape, dtype, regime))
+    weight, bias, mean, variance = (draw(arrays((channels,), dtype, regime, k)) for k in range(1, 5))
+    variance = np.abs(variance)
+    upstream = (draw(arrays(shape, dtype, regime, 5)),) if op.name.endswith("_grad") else ()
+    if op.name == "batch_norm_inference":
+        operands: tuple[Any, ...] = (x, weight, bias, mean, variance)
+    elif op.name == "batch_norm_inference_grad":
+        operands = (*upstream, x, weight, mean, variance)
+    else:
+        momentum = draw(st.sampled_from([0.125, 1.0, np.asarray(0.5, dtype)]))
+        operands = (x, weight, bias, mean, variance, momentum)
+        if upstream:
+            with np.errstate(all="ignore"):
+                operands = (*upstream, x, weight, *batch_norm.eager(*operands, eps=eps)[1:3])
+    return Case(operands, {"eps": eps})
 
 
 _EQUATIONS = (
@@ -378,6 +401,9 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     ),
     **dict.fromkeys(("cross_entropy", "cross_entropy_grad"), _custom(_labelled)),
     **dict.fromkeys(("layer_norm", "layer_norm_grad"), _custom(_layer_norm)),
+    **dict.fromkeys(
+        ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_inference_grad"), _custom(_batch_norm)
+    ),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),
     "pad": _custom(_pad),

@@ -104,6 +104,37 @@ def test_batch_norm_uses_running_statistics_in_eval() -> None:
     assert not layer.running_mean.requires_grad
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 2)])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_with_all_batches_alike(shape: tuple[int, ...], affine: bool) -> None:
+    layer = nn.BatchNorm1d(3, momentum=None, affine=affine)
+    batches = [mt.random.normal(shape, 2.0, 3.0) for _ in range(3)]
+    means = [b.numpy().mean((0, *range(2, b.ndim))) for b in batches]
+    variances = [b.numpy().var((0, *range(2, b.ndim)), ddof=1) for b in batches]
+    for b in batches:
+        y = layer(b).detach().numpy()
+        assert np.abs(y.mean((0, *range(2, b.ndim)))).max() < 1e-6
+    assert layer.num_batches_tracked.item() == 3
+    np.testing.assert_allclose(layer.running_mean.numpy(), np.mean(means, 0), rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.numpy(), np.mean(variances, 0), rtol=1e-5)
+
+
+def test_batch_norm_without_running_statistics() -> None:
+    layer, x = nn.BatchNorm2d(2, track_running_stats=False), mt.random.normal((3, 2, 2, 2), 4.0)
+    before = layer(x).tolist()
+    assert layer.eval()(x).tolist() == before
+    assert sorted(layer.state_dict()) == ["bias", "weight"]
+
+
+def test_batch_norm_of_one_value_a_channel_changes_nothing() -> None:
+    layer = nn.BatchNorm2d(2)
+    with pytest.raises(ValueError, match="more than one value a channel"):
+        layer(mt.ones((1, 2, 1, 1)))
+    assert layer.num_batches_tracked.item() == 0 and layer.running_var.tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"takes tensors of \(4,\) dimensions"):
+        layer(mt.ones((3, 2)))
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "expected"),
     [
