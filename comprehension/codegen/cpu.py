@@ -21,7 +21,7 @@ from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function
 from comprehension.codegen.index_text import condition_text
 from comprehension.codegen.liveness import overwritable
 from comprehension.codegen.names import Scope, identifier
-from comprehension.codegen.subscript import elements_of, offset_of, simplified
+from comprehension.codegen.subscript import elements_of, simplified
 from comprehension.codegen.value_text import SPREADS, Printer, TileContext
 from comprehension.kernel import ir
 from comprehension.kernel.size_text import text_of
@@ -241,7 +241,7 @@ def _store(printer: Printer, store: ir.Store) -> None:
     if buffer.space is ir.Space.REGISTER:
         _store_register(printer, buffer, store)
         return
-    offset, name = offset_of(buffer, store.subscripts), function.buffer(store.buffer)
+    offset, name = printer.offset(buffer, store.subscripts), function.buffer(store.buffer)
     if not store.streaming and (moved := printer.moved(store)) is not None:
         function.line(f"{function.use('move')}({moved})")
         return

@@ -63,6 +63,7 @@ class Function:
     overwritable: frozenset[str] = frozenset()
     assigned: set[str] = field(default_factory=set)
     presets: list[str] = field(default_factory=list)
+    strides: dict[str, str] = field(default_factory=dict)  # the text of a stride to its name
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.indent + text)
@@ -101,6 +102,8 @@ class Function:
 
     def variable(self, name: str) -> str:
         """A loop variable, a size, a stride or an integer scalar parameter, as int64."""
+        if name in self.strides.values():
+            return name
         dtypes = dict(self.kernel.scalars)
         if name in dtypes:
             self.used_scalars.setdefault(name)
@@ -110,6 +113,13 @@ class Function:
             self.used_dims.setdefault(name)
             return self.scope.name(name, "dim")
         return self.scope.name(name, "loop")
+
+    def stride(self, buffer: str, text: str) -> str:
+        """The name of a stride, computed once at the head of the function."""
+        if text not in self.strides:
+            self.strides[text] = self.scope.fresh(f"{buffer}_stride")
+            self.presets.append(f"{self.strides[text]} = {text}")
+        return self.strides[text]
 
     def scalar(self, name: str) -> str:
         self.used_scalars.setdefault(name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
+from comprehension.kernel.simplify import simplify
 
 Monomial = tuple[ir.IntExpr, ...]  # factors in a fixed order; () is the constant term
 Polynomial = dict[Monomial, int]
@@ -175,14 +176,16 @@ def strides_of(buffer: ir.Buffer) -> tuple[ir.IntExpr, ...]:
     step: ir.IntExpr = ir.Int(1)
     for extent in reversed(buffer.shape):
         strides.append(step)
-        step = simplified(ir.IntOp("*", step, extent))
+        step = simplify(ir.IntOp("*", step, extent))  # sums of sizes stay factors
     return tuple(reversed(strides))
 
 
-def offset_of(buffer: ir.Buffer, subscripts: Sequence[ir.IntExpr]) -> ir.IntExpr:
-    """Where an element stands in its buffer's memory, in elements."""
+def offset_of(
+    buffer: ir.Buffer, subscripts: Sequence[ir.IntExpr], strides: Sequence[ir.IntExpr] | None = None
+) -> ir.IntExpr:
+    """Where an element stands in its buffer's memory, in elements; `strides` may say the buffer's in other words."""
     total: ir.IntExpr = ir.Int(0)
-    for subscript, stride in zip(subscripts, strides_of(buffer), strict=True):
+    for subscript, stride in zip(subscripts, strides_of(buffer) if strides is None else strides, strict=True):
         total = ir.IntOp("+", total, ir.IntOp("*", subscript, stride))
     return simplified(total)
 

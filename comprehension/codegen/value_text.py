@@ -9,7 +9,7 @@ In a tile, values that do not vary along an axis stay narrow; broadcasting is th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -18,7 +18,7 @@ import numpy as np
 
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function, varying
 from comprehension.codegen.index_text import index_text
-from comprehension.codegen.subscript import offset_of, simplified, step_along, substitute, variables
+from comprehension.codegen.subscript import offset_of, simplified, step_along, strides_of, substitute, variables
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType
@@ -80,6 +80,23 @@ class Printer:
 
     def index(self, expression: ir.IntExpr) -> Expr:
         return index_text(self, simplified(expression))
+
+    def offset(self, buffer: ir.Buffer, subscripts: Sequence[ir.IntExpr]) -> ir.IntExpr:
+        """Where an element stands in its buffer's memory.
+
+        Strides that sizes are multiplied for have names: written out, an offset of five axes has dozens of products,
+        and numba takes its time for each.
+        """
+        return offset_of(buffer, subscripts, [self._stride(buffer, stride) for stride in strides_of(buffer)])
+
+    def _stride(self, buffer: ir.Buffer, stride: ir.IntExpr) -> ir.IntExpr:
+        if sum(1 for _ in nodes_of(stride, ir.Var)) < 2:
+            return stride
+        return ir.Var(self.function.stride(self.function.scope.name(buffer.name, "buffer"), self._head(stride)))
+
+    def _head(self, expression: ir.IntExpr) -> str:
+        """The text of an expression over sizes."""
+        return index_text(Printer(self.function), expression).text
 
     def steps(self, expression: ir.IntExpr) -> tuple[ir.IntExpr, ir.IntExpr, ir.IntExpr] | None:
         """(value at the tile's first point, step along rows, step along lanes), or None if not regular."""
@@ -226,7 +243,7 @@ class Printer:
         buffer = self.function.kernel.buffer(load.buffer)
         if buffer.space is ir.Space.REGISTER or fold.axis != self.tile.rows or rows.limit is not None:
             return None
-        regular = self.steps(offset_of(buffer, load.subscripts))
+        regular = self.steps(self.offset(buffer, load.subscripts))
         if regular is None or regular[1:] != (ir.Int(1), ir.Int(1)):
             return None
         arguments = f"{self.tile.region}, {self.function.buffer(load.buffer)}, {self.index(regular[0]).text}"
@@ -278,7 +295,7 @@ class Printer:
         buffer = self.function.kernel.buffer(load.buffer)
         if buffer.space is ir.Space.REGISTER:
             return self.register_value(buffer, load.subscripts)
-        offset, name = offset_of(buffer, load.subscripts), self.function.buffer(load.buffer)
+        offset, name = self.offset(buffer, load.subscripts), self.function.buffer(load.buffer)
         if self.tile is None:
             return Expr(f"{name}[{self.index(offset).text}]")
         return self._tile_load(name, offset, load)
@@ -323,7 +340,7 @@ class Printer:
         target, source = (self.function.kernel.buffer(name) for name in (store.buffer, load.buffer))
         if self._guard is not None or ir.Space.REGISTER in (target.space, source.space):
             return None
-        to, come = self.steps(offset_of(target, store.subscripts)), self.steps(offset_of(source, load.subscripts))
+        to, come = self.steps(self.offset(target, store.subscripts)), self.steps(self.offset(source, load.subscripts))
         if to is None or come is None or come[1] != ir.Int(1) or come[2] in (ir.Int(0), ir.Int(1), ir.Int(-1)):
             return None
         if ir.Int(0) in to[1:]:

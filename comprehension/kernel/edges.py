@@ -31,7 +31,7 @@ def split_edges(kernel: ir.Kernel) -> ir.Kernel:
     sizes: Ranges = dict.fromkeys(kernel.sizes, (0, None))
     stages = []
     for stage in kernel.stages:
-        ranges = sizes if stage.parallel is None else _below(stage.parallel, sizes)
+        ranges = sizes if stage.parallel is None else loop_ranges(stage.parallel, sizes)
         beyond = stage.beyond
         if beyond is not None:
             beyond = replace(beyond, body=splitter.nodes(beyond.body, ranges))
@@ -40,7 +40,7 @@ def split_edges(kernel: ir.Kernel) -> ir.Kernel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Limit:
+class Limit:
     """Where an axis ends, and one past its last point if it is whole."""
 
     limit: ir.IntExpr
@@ -89,14 +89,14 @@ class _Splitter:
     def _inside(self, node: ir.Node, ranges: Ranges) -> ir.Node:
         match node:
             case ir.Loop(body=body):
-                return replace(node, body=self.nodes(body, _below(node, ranges)))
+                return replace(node, body=self.nodes(body, loop_ranges(node, ranges)))
             case ir.If(body=body):
                 return replace(node, body=self.nodes(body, ranges))
             case _:
                 return node
 
 
-def _hot_limits(group: Nodes) -> list[_Limit]:
+def _hot_limits(group: Nodes) -> list[Limit]:
     """The limits of tiles that run most often, where they are known before the group.
 
     A tile alone is all there is; beside loops, the tiles in the loops count.  (Copies between registers and memory
@@ -110,7 +110,7 @@ def _hot_limits(group: Nodes) -> list[_Limit]:
     tiles = [tile for tile in tiles if not _is_aside(tile)]
     inner = {loop.variable for loop in walk_nodes(group) if isinstance(loop, ir.Loop)}
     axes = [axis for axis in nodes_of(tuple(tiles), ir.Axis) if axis.limit is not None]
-    found = list(dict.fromkeys(_limit_of(axis) for axis in axes))
+    found = list(dict.fromkeys(limit_of(axis) for axis in axes))
     return [limit for limit in found if not inner & {variable.name for variable in nodes_of(limit, ir.Var)}]
 
 
@@ -124,16 +124,17 @@ def _statements(group: Nodes) -> int:
     return sum(len(node.body) for node in walk_nodes(group) if isinstance(node, ir.Tile))
 
 
-def _limit_of(axis: ir.Axis) -> _Limit:
+def limit_of(axis: ir.Axis) -> Limit:
+    """Where a limited axis ends."""
     assert axis.limit is not None
-    return _Limit(axis.limit, simplify(ir.IntOp("+", axis.start, ir.Int(axis.extent))))
+    return Limit(axis.limit, simplify(ir.IntOp("+", axis.start, ir.Int(axis.extent))))
 
 
-def _without(nodes: Nodes, limits: frozenset[_Limit]) -> Nodes:
+def _without(nodes: Nodes, limits: frozenset[Limit]) -> Nodes:
     """The nodes where these limits are known to lie beyond their tiles."""
 
     def whole(axis: ir.Axis) -> ir.Axis:
-        return replace(axis, limit=None) if axis.limit is not None and _limit_of(axis) in limits else axis
+        return replace(axis, limit=None) if axis.limit is not None and limit_of(axis) in limits else axis
 
     return rewrite(nodes, ir.Axis, whole)
 
@@ -149,7 +150,8 @@ def _all_of(conditions: Sequence[ir.Condition]) -> ir.Condition:
     return reduce(lambda first, second: ir.BoolOp("and", first, second), conditions)
 
 
-def _below(loop: ir.Loop, ranges: Ranges) -> Ranges:
+def loop_ranges(loop: ir.Loop, ranges: Ranges) -> Ranges:
+    """What variables may be inside of a loop."""
     low, _ = bounds_of(linear(loop.lower, ranges), ranges)
     _, high = bounds_of(linear(loop.upper, ranges), ranges)
     return {**ranges, loop.variable: (low, None if high is None else high - 1)}

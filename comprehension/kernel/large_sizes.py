@@ -37,6 +37,7 @@ def place_at_launch(kernel: ir.Kernel, machine: Machine, typical: Mapping[str, i
     ):
         asked = _Carrier(kernel, (typical, large), _accesses(plain.body), _accesses(past.body))
         marked, around = (asked.marked(stage.body, streams=streams) for streams in (False, True))
+        around = _without_results(around)
         streamed = {a.buffer for a in accesses_in(around) if isinstance(a, ir.Store) and a.streaming}
         if streamed:
             touched = {access.buffer for access in accesses_in(around)}
@@ -55,6 +56,24 @@ def unmarked(body: tuple[ir.Node, ...]) -> tuple[ir.Node, ...]:
     """The body with plain accesses."""
     plain = rewrite(body, ir.Store, lambda store: replace(store, streaming=False))
     return rewrite(plain, ir.Load, lambda load: replace(load, ahead=0, ahead_lanes=None))
+
+
+def _without_results(nodes: tuple[ir.Node, ...]) -> tuple[ir.Node, ...]:
+    """Nodes where no tile is written past the caches that loops beside it compute: arithmetic hides its way to memory.
+
+    A body of its own for large sizes, which takes numba as long as the first one, gains little there.
+    """
+    computed = any(isinstance(node, ir.Loop) for node in nodes)
+    found: list[ir.Node] = []
+    for node in nodes:
+        match node:
+            case ir.Loop(body=body) | ir.If(body=body):
+                found.append(replace(node, body=_without_results(body)))
+            case ir.Tile() if computed:
+                found.append(rewrite(node, ir.Store, lambda store: replace(store, streaming=False)))
+            case _:
+                found.append(node)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class ContractionModel:
         vectors = -(-lanes // self.machine.lanes(self._bits(name)))
         most = max(1, (self._registers(name, choice) - vectors) // vectors)
         count = self.extents.extent(name, choice.rows.dim(name))
-        if not self.extents.is_static(name, choice.rows.dim(name)) or count == 0:
+        if count == 0:
             return [most]
         even = -(-count // -(-count // most))
         dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
@@ -196,8 +196,7 @@ class ContractionModel:
         if axis is None or not exact:
             return [None]
         operand = Operand(read.number, read.tensor, axis)
-        known = member is not shape.choice.rows or self.extents.is_static(shape.name, member.dim(shape.name))
-        return [None, operand] if known else [operand]
+        return [None, operand]
 
     # --- the loops around -----------------------------------------------------------------------------
 

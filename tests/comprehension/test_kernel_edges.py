@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from test_poly_kernels import AVX512, PROGRAMS, SIZES, inputs_for
 
+from comprehension.codegen.liveness import overwritable
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.interpret import interpret
+from comprehension.kernel.joined import join_edges
 from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.frontend import load
@@ -82,3 +84,41 @@ def test_a_whole_tile_beyond_its_limit_is_refused() -> None:
     scop, kernel = built(programs.pointwise_chain("I", "J", 1))
     everywhere = rewrite(split_edges(kernel), ir.Axis, lambda axis: replace(axis, limit=None))
     assert not certify(scop, None, everywhere)
+
+
+# --- read as one again ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: f"{p.name}{'-symbolic' * bool(p.sizes)}")
+def test_what_was_split_is_read_as_one(program: LoopProgram) -> None:
+    _, kernel = built(program)
+    assert join_edges(split_edges(kernel)) == join_edges(kernel)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["whole", "ragged"])
+@pytest.mark.parametrize("change", ["value", "element", "extent", "condition"])
+def test_branches_that_differ_in_more_than_masks_stay_two(side: int, change: str) -> None:
+    _, kernel = built(programs.pointwise_chain("I", "J", 1))
+    split = split_edges(kernel)
+    branch = list(nodes_of(split.stages, ir.If))[side]
+    other: ir.If
+    match change:
+        case "value":
+            other = rewrite(branch, ir.Store, lambda store: replace(store, value=ir.Const(0.0, store.value.dtype)))
+        case "element":
+            other = rewrite(branch, ir.Store, lambda store: replace(store, subscripts=store.subscripts[::-1]))
+        case "extent":
+            other = rewrite(branch, ir.Axis, lambda axis: replace(axis, extent=axis.extent + 1))
+        case _:
+            other = rewrite(branch, ir.Int, lambda number: ir.Int(number.value + 1))
+    broken = rewrite(split, ir.If, lambda each: other if each == branch else each)
+    assert broken != split and join_edges(broken) == broken
+
+
+def test_ragged_registers_are_not_blended_inside_of_a_reduction() -> None:
+    """Whole and ragged tiles use one register buffer; each fills it before it adds to it."""
+    _, kernel = built(
+        infer(load("def f(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }")["f"], None, "symbolic")
+    )
+    split = split_edges(kernel)
+    assert [overwritable(split, stage.body) for stage in split.stages] == [frozenset({"C_tile"})]
