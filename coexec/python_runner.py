@@ -20,6 +20,7 @@ import numpy as np
 from coexec import macros
 from coexec.follow import make_recorder
 from coexec.location import callers_frame, location, users_line
+from coexec.mismatch import describe_expected
 from coexec.opaque import operands_of, values_to_check, why_opaque
 from coexec.outside import is_from_outside
 from coexec.promise import Promise, empty_value, make_promise, origin
@@ -366,7 +367,7 @@ class PythonRunner(Validator, WholeCalls):
             self.left_to_python.append((f"{op.name} at {users_line()}", because))
             return run_eager(op, inputs, attributes)
         _raise_if_impossible(op, inputs, attributes)
-        expected = ", ".join(str(n.op.name) if n.op else "the end" for n in self.at.children)
+        expected = describe_expected(self.at.children, op, inputs, attributes)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
         return recorder.execute(op, inputs, attributes)
 

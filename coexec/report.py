@@ -17,6 +17,7 @@ MOST_REASONS = 100  # older ones are dropped: a program may run for weeks
 MOST_EVENTS = 10_000
 MOST_TIMES = 200  # of each kind of step
 SHOWN = 10  # remarks of one kind in a table
+LEAST_WAIT = 0.05  # of the longest one: what is less is not shown
 NOTABLE = 0.2  # share of the time from which on waiting is worth a remark
 
 Lane = Literal["python", "graph", "compiler"]
@@ -176,7 +177,8 @@ class Report:
         python, graph = self.python_run_s + self.python_stall_s, self.graph_run_s + self.graph_stall_s
         if self.coexecuted_steps and self.python_stall_s > NOTABLE * python:
             longest = sorted(self.waits.items(), key=lambda wait: -wait[1])[:3]
-            shown = "; ".join(f"{seconds:.3f} s for {what}" for what, seconds in longest)
+            least = LEAST_WAIT * longest[0][1] if longest else 0.0
+            shown = "; ".join(f"{seconds:.3f} s for {what}" for what, seconds in longest if seconds >= least)
             told.append(f"Python waits {self.python_stall_s / python:.0%} of its time: {shown}")
             if self.python_stall_s > 3 * self.graph_run_s:
                 told.append("that is more than the graph works: other programs keep the cores busy, or waking up does")

@@ -1,0 +1,64 @@
+"""The reason of a fallback says what differs where the graph has an operation of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import coexec
+import minitensor as mt
+
+
+@pytest.fixture(autouse=True)
+def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+
+
+def reason(function: Callable[..., Any], first: Any, other: Any) -> str:
+    """Why the step falls back at `other` once its graph was made of `first`."""
+    step = coexec.coexecute(function)
+    for argument in (first, first, first, other):
+        step(argument)
+        coexec.wait()
+    [told] = step.report().reasons
+    return told.partition(", where the graph has ")[2]
+
+
+X = mt.reshape(mt.arange(6.0), (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "first", "other", "told"),
+    [
+        (lambda axis: X.sum(axis=axis), 0, 1, "sum with axis=(0,) instead of (1,)"),
+        (lambda x: x * 2.0, X, X[0], "multiply of float32[2, 3] instead of float32[3]"),
+        (lambda x: x * 2.0, X, mt.astype(X, mt.float64), "multiply of float32[2, 3] instead of float64[2, 3]"),
+        (lambda x: X * x, X, 2.0, "multiply of a tensor instead of 2.0"),
+        (lambda x: X * x, 2.0, X, "multiply of a number instead of a tensor"),
+        (lambda n: mt.concat([X] * n), 2, 3, "concat of 2 operands instead of 3"),
+        (lambda swap: (X + 1.0) - (X + 1.0 if swap else X), False, True, "subtract"),
+        (lambda swap: subtracted(X + 1.0, X + 2.0, swap), False, True, "subtract of other operands"),
+        (lambda more: X + 1.0 if more else None, False, True, "the end"),
+    ],
+)
+def test_the_first_difference(function: Callable[..., Any], first: Any, other: Any, told: str) -> None:
+    assert reason(function, first, other) == told
+
+
+def subtracted(a: mt.Tensor, b: mt.Tensor, swap: bool) -> mt.Tensor:
+    return b - a if swap else a - b
+
+
+def test_of_a_fork_with_many_branches_a_few_are_told() -> None:
+    names = [mt.exp, mt.sin, mt.cos, mt.tanh, mt.sqrt, mt.abs]
+
+    @coexec.coexecute
+    def step(i: int) -> mt.Tensor:
+        return names[i](X)
+
+    for i in [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5]:
+        step(i)
+        coexec.wait()
+    assert step.report().reasons[-1].endswith("where the graph has exp, sin, cos and 2 more")
