@@ -46,7 +46,8 @@ class Shape:
         return tuple(extent_at(extent, self.names, sizes) for extent in self.extents)
 
     def bytes_at(self, sizes: Mapping[str, int]) -> int:
-        return prod(self.at(sizes)) * self.dtype.itemsize
+        """Nothing where an extent is negative: of a kernel that is not for these sizes."""
+        return prod(max(0, extent) for extent in self.at(sizes)) * self.dtype.itemsize
 
 
 def extent_at(extent: int | str, names: Iterable[tuple[str, str]], sizes: Mapping[str, int]) -> int:

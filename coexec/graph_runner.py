@@ -21,7 +21,7 @@ from coexec.channel import GraphThread
 from coexec.errors import CoexecError, GraphFailed
 from coexec.frame import Array, Frame, Memory
 from coexec.placement import Placement
-from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, Plan
+from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, UNFIT, Plan
 from coexec.runner_protocol import Handle, RunTimes
 from coexec.sequence import CompiledCluster
 from coexec.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
@@ -349,6 +349,8 @@ class NativeGraph:
         cluster = self.plan.program.kernels[kernel]
         errors = cluster.manifest.errors
         message = errors[code - 1] if 0 < code <= len(errors) else f"the kernel returned code {code}"
+        if code == UNFIT:
+            message = "not for these sizes: " + "; ".join(text for _, text in cluster.manifest.preconditions)
         places = ", ".join(dict.fromkeys(self._place(output) for output in cluster.lowered.outputs))
         return GraphFailed(f"{places}: {message}")
 

@@ -21,7 +21,7 @@ import numpy as np
 from coexec.errors import CompilationFailed
 from coexec.forward import TensorType, substitute_forward
 from coexec.retarget import retarget
-from coexec.rewrite import names_read, reads, rename, rewrite_statement
+from coexec.rewrite import names_in_subscripts, names_read, reads, rename, rewrite_statement
 from coexec.symbolic import Constant, Feed, OpNode, Output, Phi, ScalarValue, Source, SymbolicGraph, SymbolicSpec
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType, Spec
@@ -167,9 +167,11 @@ class _Composition:
         symbols.update(dict.fromkeys(symbol for symbol in _symbols(self.types.values()) if symbol in read))
         canonical = {symbol: f"N{position}" for position, symbol in enumerate(symbols)}
         names.update(canonical)
+        pointing = self._pointing(statements)
+        names.update({name: tree.Access(str(names[name]), (tree.Number(0),)) for name in pointing})
+        shapes = {name: (1,) if name in pointing else self.types[name].shape for _, name in kept}
         parameters = [
-            Parameter(source, Spec(_renamed(self.types[name].shape, canonical), dtype))
-            for (source, dtype), name in kept
+            Parameter(source, Spec(_renamed(shapes[name], canonical), dtype)) for (source, dtype), name in kept
         ]
         if told := tuple(canonical[symbol] for symbol in symbols if symbol not in given):
             parameters.append(Parameter(Constant(0.0), Spec(told, ScalarType.FLOAT32)))  # see `Lowered`
@@ -183,6 +185,19 @@ class _Composition:
             tuple(rewrite_statement(statement, rename(names)) for statement in statements),
         )
         return Lowered(definition, tuple(parameters), outputs, tuple(symbols))
+
+    def _pointing(self, statements: Sequence[tree.Statement]) -> frozenset[str]:
+        """The inputs without dimensions that Python does not know and that stand in subscripts.
+
+        They are declared with one dimension of size 1: what a tensor holds is checked by the kernel, when it is there;
+        a scalar parameter would have to be checked before the launch, when the graph has not computed it yet.
+        """
+        within = names_in_subscripts(statements)
+        return frozenset(
+            name
+            for (source, _), name in self.parameters.items()
+            if name in within and not self.types[name].shape and isinstance(operand_of(source, self.nodes), TensorSpec)
+        )
 
     def _type(self, name: str, canonical: dict[str, str]) -> tree.TensorType:
         known = self.types[name]

@@ -47,6 +47,7 @@ STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED = 0, 1, 2, 3, 4, 5, 6
 CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, FIRST_WORD = 8, 9, 10, 11, 12, 13, 16
 END, AWAIT, RUN, MOVE, COPY, POST, JUMP, CASE, CLEAR = 0, 1, 2, 3, 4, 5, 6, 7, 8
 WIDTH, KERNEL_WIDTH, STAGE_WIDTH = 6, 6, 5
+UNFIT = -1
 ERROR_WORDS = 8
 LOOP_RING = 256  # choice words that Python may be ahead of the graph inside a loop
 
@@ -70,13 +71,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """Where a stage's row stands in the frame, and what gives it: expressions over `names`."""
+    """Where a stage's row stands in the frame, and what gives it: expressions over `names`.
+
+    `conditions`: without which the stage has no address.  They follow from what Python validates, so that the loop
+    comes to such a stage only on a path that Python is about to leave, or not at all: there it stops (`UNFIT`).
+    """
 
     word: int
     entry: StageEntry
     address: int
     scratch: int | str
     names: tuple[tuple[str, str], ...]
+    conditions: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -92,7 +98,6 @@ class Group:
     sizes: list[tuple[int, Place]] = field(default_factory=list)
     owned: list[Output] = field(default_factory=list)
     arena: list[Lifetime] = field(default_factory=list)
-    conditions: list[tuple[str, str, tuple[tuple[str, str], ...]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,13 +133,7 @@ class Plan:
     groups: tuple[Group, ...]
 
     def fill(self, group: Group, sizes: Mapping[str, int]) -> Filling:
-        """What to write for a group with these sizes.
-
-        Raises CompilationFailed where a kernel's precondition does not hold for them.
-        """
-        for condition, message, names in group.conditions:
-            if not evaluate(condition, {name: sizes[symbol] for name, symbol in names}):
-                raise CompilationFailed(f"{message} (sizes {dict(sizes)})")
+        """What to write for a group with these sizes."""
         words: list[int] = []
         values: list[int] = []
         for row in group.stages:
@@ -201,6 +200,8 @@ _BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is l
 
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     environment = {name: sizes[symbol] for name, symbol in row.names}
+    if not all(evaluate(condition, environment) for condition in row.conditions):
+        return [0] * STAGE_WIDTH
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
     parallel = config.threads > 1 and extent > 1 and work >= _BESIDE_PYTHON * config.parallel_ns
@@ -325,10 +326,10 @@ class _Builder:
             raise CompilationFailed(f"kernel {manifest.name} asks for strides, and a plan's buffers are dense")
         first = self.word(STAGE_WIDTH * len(manifest.stages))
         group = self.group(frozenset(kernel.lowered.sizes))
+        conditions = tuple([condition for condition, _ in manifest.preconditions])
         for k, (entry, address) in enumerate(zip(manifest.stages, kernel.stages, strict=True)):
-            row = StageRow(first + STAGE_WIDTH * k, entry, address, manifest.scratch_bytes, names)
+            row = StageRow(first + STAGE_WIDTH * k, entry, address, manifest.scratch_bytes, names, conditions)
             group.stages.append(row)
-        group.conditions += [(condition, message, names) for condition, message in manifest.preconditions]
         launch = next(i for i in self.program.instructions if isinstance(i, Launch) and i.kernel == number)
         buffers_at = len(self.operands)
         self.operands += [*(self.slot(place) for place in launch.buffers), self.record_address]

@@ -50,7 +50,7 @@ WAITER_SLOTS = 60
 # --- frame: word numbers ------------------------------------------------------------------------------------
 STATE = 0  # IDLE, QUEUED, RUNNING, ENDED
 CANCEL = 1
-ERROR, ERROR_AT = 2, 3  # a stage's nonzero code, and the number of its kernel
+ERROR, ERROR_AT = 2, 3  # a stage's nonzero code, or UNFIT, and the number of its kernel
 STARTED, FINISHED, STALLED = 4, 5, 6  # clock, clock, nanoseconds waited
 CODE, KERNELS, OPERANDS = 8, 9, 10  # addresses of the plan's tables
 SCRATCH = 11  # address of the caller's scratch
@@ -73,7 +73,8 @@ CLEAR = 8  # slot, 0, word with the number of bytes
 
 # --- kernels: KERNEL_WIDTH words each ------------------------------------------------------------------------
 KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
-STAGE_WIDTH = 5  # in the frame: address, extent, grain, scratch bytes, 1 if parallel
+STAGE_WIDTH = 5  # in the frame: address (0: not for these sizes), extent, grain, scratch bytes, 1 if parallel
+UNFIT = -1  # the code where a stage has no address
 
 YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
@@ -139,6 +140,8 @@ def _run_kernel(control: int, frame: int, number: int) -> int:
     for _ in range(peek(kernel + 32)):
         function, extent, parallel = load(stage), load(stage + 8), load(stage + 32)
         code = 0
+        if function == 0:
+            return UNFIT
         if extent > 0 and parallel == 0:
             code = call_stage(function, buffers, dims, scratch, 0, extent)
         elif extent > 0:

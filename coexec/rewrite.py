@@ -7,7 +7,7 @@ subtree that a rule returns is not visited again, so a substitution cannot feed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -118,3 +118,16 @@ def reads(statement: tree.Statement) -> Iterator[tree.Access | tree.Name]:
 def names_read(statement: tree.Statement) -> frozenset[str]:
     """The names of tensors, scalars, sizes and indices that a statement's expressions use."""
     return frozenset(node.tensor if isinstance(node, tree.Access) else node.id for node in reads(statement))
+
+
+def names_in_subscripts(statements: Sequence[tree.Statement]) -> frozenset[str]:
+    """The names that subscripts use, on either side."""
+    subscripts = [x for statement in statements for x in statement.subscripts]
+    for statement in statements:
+        subscripts += [x for node in reads(statement) if isinstance(node, tree.Access) for x in node.subscripts]
+    inside = (node for x in subscripts for node in tree.walk(x))
+    return frozenset(
+        node.tensor if isinstance(node, tree.Access) else node.id
+        for node in inside
+        if isinstance(node, tree.Access | tree.Name)
+    )
