@@ -221,7 +221,7 @@ class _Builder:
             len(self.phis),
             self.symbols,
             self.traces.volatile,
-            may_have_macros=not self.symbols and not any(node.loops for node in self.order),
+            may_have_macros=not any(node.loops for node in self.order),
         )
 
     def _fill_flow(

@@ -2,20 +2,23 @@
 
 In: a validated step that has come to such a call.  Out: the step behind it, as if each operation had been validated.
 Invariant: what the call does is a function of what is compared here.  For `backward()` that is the tape (records,
-parents, attributes, numbers, leaves and which of them have a gradient; rules of this project only), for `step()` the
-optimiser's class, form and states, and which parameters have a gradient.  So the operations are those of the call
-that was validated one by one, and they are wired alike: left to compare is where the operands come from that are not
-made inside.  Whatever is not so goes operation by operation, which is the reference that tests hold this against.
+parents, attributes, numbers, sizes, leaves and which of them have a gradient; rules of this project only), for
+`step()` the optimiser's class, form and states, and which parameters have a gradient.  So the operations are those of
+the call that was validated one by one, and they are wired alike: left to compare is where the operands come from that
+are not made inside.  Whatever is not so goes operation by operation, which is the reference that tests hold this
+against.
 
-Learned from a call that went operation by operation, and kept at the walk's node before it; a graph with symbols or
-folded loops has none.
+Learned from a call that went operation by operation, and kept at the walk's node before it, where sizes vary once for
+each; a graph with folded loops has none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coexec.keys import same_attributes
 from coexec.segment import Arguments, Draft, Form, Segment, promise_of
@@ -31,8 +34,11 @@ from minitensor.value import Value
 if TYPE_CHECKING:
     from coexec.python_runner import PythonRunner
 
-MOST_KEPT = 4  # macros at one place of the walk
-MOST_TRIES = 16  # calls at one place that were looked at to learn from
+MOST_FORMS = 4  # of calls at one place of the walk
+MOST_SIZES = 64  # of calls of one form
+MOST_KEPT = 4  # segments of one form with the same sizes
+MOST_TRIES = 16  # calls at one place that were looked at to learn from since one was taken
+Key = tuple[tuple[tuple[str, int], ...], tuple[Any, ...]]  # symbols with their values, numbers
 _OUR_RULES = "minitensor.ops."
 _KINDS = frozenset((Tensor, Parameter))
 _IMMUTABLE = frozenset((bool, int, float, tuple))  # of hyperparameters
@@ -55,15 +61,15 @@ class BackwardForm:
     `leaves`: entries, in the order in which they get their gradients, each with whether its tensor lives and has one.
     """
 
-    __slots__ = ("gradient", "kept", "leaves", "numbers_vary", "rows", "targets")
+    __slots__ = ("gradient", "has_sizes", "leaves", "numbers_vary", "rows", "targets")
 
     def __init__(self, root: Any, gradient: Tensor | None, runner: PythonRunner) -> None:
         self.numbers_vary = False  # a rule may compute others from them
+        self.has_sizes = True
         self.gradient = None if gradient is None else (gradient.shape, gradient.dtype)
         self.rows: list[tuple[Any, Any, int, tuple[int, ...]]] = []
         self.leaves: list[tuple[int, bool, bool]] = []
         self.targets: list[Tensor] = []
-        self.kept: list[int] = []  # of each living leaf, which of the values kept is its gradient
         entries = [root]
         numbers = {root.order: 0}
         for entry in entries:
@@ -149,23 +155,29 @@ class BackwardForm:
                     arguments.append(target.grad.value)
         return len({id(target) for target in targets}) == len(targets)
 
-    def result(self) -> list[Value] | None:
+    def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
+        """Sizes and numbers, of which rules may make others."""
+        numbers = [x for x in arguments if not isinstance(x, Value)]
+        return tuple(runner.symbols.items()), tuple(numbers)
+
+    def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
+        """The gradients, and of each living leaf which of them is its own."""
         gradients: list[Tensor] = []
-        self.kept = []
+        order: list[int] = []
         for target in self.targets:
             gradient = target.grad
             if gradient is None or type(gradient) is not Tensor or gradient.node is not None:
                 return None
             places = [i for i, other in enumerate(gradients) if other is gradient]
-            self.kept.append(places[0] if places else len(gradients))
+            order.append(places[0] if places else len(gradients))
             if not places:
                 gradients.append(gradient)
-        return [gradient.value for gradient in gradients]
+        return [gradient.value for gradient in gradients], tuple(order)
 
-    def finish(self, values: list[Value]) -> None:
+    def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
         """The leaves get their gradients."""
         gradients = [Tensor(value) for value in values]
-        for target, place in zip(self.targets, self.kept, strict=True):
+        for target, place in zip(self.targets, order, strict=True):
             target.grad = gradients[place]
 
     def let_go(self) -> None:
@@ -180,10 +192,11 @@ class UpdateForm:
     gradient.
     """
 
-    __slots__ = ("_optimizer", "form", "kind", "numbers_vary", "patterns")
+    __slots__ = ("_optimizer", "form", "has_sizes", "kind", "numbers_vary", "patterns")
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.numbers_vary = True
+        self.has_sizes = False
         self._optimizer: Optimizer | None = None
         self.kind = type(optimizer)
         self.form = optimizer.form()
@@ -232,7 +245,11 @@ class UpdateForm:
         self._optimizer = optimizer
         return arguments
 
-    def result(self) -> list[Value] | None:
+    def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
+        """Nothing: parameters keep their sizes, and no number is made of others."""
+        return (), ()
+
+    def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
         optimizer = self._optimizer
         assert optimizer is not None
         values = []
@@ -243,9 +260,9 @@ class UpdateForm:
             if len(state) != len(pattern[0]) + len(pattern[1]) or any(type(t) is not Tensor for t in tensors):
                 return None
             values += [param.value, *[t.value for t in tensors]]
-        return values
+        return values, ()
 
-    def finish(self, values: list[Value]) -> None:
+    def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
         """Parameters and states get what the update has made of them."""
         optimizer = self._optimizer
         assert optimizer is not None
@@ -262,12 +279,35 @@ class UpdateForm:
         self._optimizer = None
 
 
+AnyForm = TypeVar("AnyForm", BackwardForm, UpdateForm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Macro(Generic[AnyForm]):
+    """Calls of one form: what was learned of them, by sizes and numbers."""
+
+    form: AnyForm
+    segments: dict[Key, list[Segment]] = field(default_factory=dict)
+
+    def find(self, runner: PythonRunner, arguments: Arguments, key: Key) -> Segment | None:
+        """What was learned of a call like this one."""
+        for segment in self.segments.get(key, ()):
+            if segment.admits(runner, arguments):
+                return segment
+        return None
+
+    def learn(self, key: Key, segment: Segment) -> None:
+        if key not in self.segments and len(self.segments) >= MOST_SIZES:
+            del self.segments[next(iter(self.segments))]
+        self.segments[key] = [*self.segments.get(key, [])[1 - MOST_KEPT :], segment]
+
+
 @dataclass(slots=True, eq=False)
 class Place:
-    """The macros known behind one node of the walk, and how many calls were looked at to learn them."""
+    """The macros known behind one node of the walk, and how many calls in a row were looked at to learn from."""
 
-    backward: list[tuple[BackwardForm, Segment]] = field(default_factory=list)
-    update: list[tuple[UpdateForm, Segment]] = field(default_factory=list)
+    backward: list[Macro[BackwardForm]] = field(default_factory=list)
+    update: list[Macro[UpdateForm]] = field(default_factory=list)
     tries: int = 0
 
 
@@ -281,60 +321,72 @@ def take_backward(runner: PythonRunner, tensor: Tensor, gradient: Tensor | None)
     place = _place(runner)
     if place is None or root is None or local.differentiating is not None:
         return False
-    for form, segment in place.backward:
-        arguments = form.match(root, gradient, runner.made)
-        if arguments is not None and segment.admits(runner, arguments):
-            return _take(runner, form, segment, arguments)
-        form.let_go()
-    if place.tries < MOST_TRIES:
-        place.tries += 1
-        try:
-            form = BackwardForm(root, gradient, runner)
-        except NotLearned:
-            return False
-        arguments = form.match(root, gradient, runner.made)
-        if arguments is not None:
-            runner.draft = Draft(runner, form, arguments)
-    return False
+    return _take_or_learn(
+        runner,
+        place,
+        place.backward,
+        lambda form: form.match(root, gradient, runner.made),
+        lambda: BackwardForm(root, gradient, runner),
+    )
 
 
 def take_update(runner: PythonRunner, optimizer: Optimizer) -> bool:
     """See `WholeCalls.take_update`."""
     place = _place(runner)
-    if place is None or not optimizer.is_plain:
+    if place is None or not optimizer.is_plain or len(optimizer.params) != len(optimizer.state):
         return False
-    for form, segment in place.update:
-        arguments = form.match(optimizer)
-        if arguments is not None and segment.admits(runner, arguments):
-            return _take(runner, form, segment, arguments)
-        form.let_go()
-    if len(optimizer.params) == len(optimizer.state) and place.tries < MOST_TRIES:
-        place.tries += 1
-        try:
-            form = UpdateForm(optimizer)
-        except NotLearned:
-            return False
-        arguments = form.match(optimizer)
+    return _take_or_learn(
+        runner, place, place.update, lambda form: form.match(optimizer), lambda: UpdateForm(optimizer)
+    )
+
+
+def _take_or_learn(
+    runner: PythonRunner,
+    place: Place,
+    known: list[Macro[AnyForm]],
+    match: Callable[[AnyForm], Arguments | None],
+    make: Callable[[], AnyForm],
+) -> bool:
+    """Takes the call at once if it is one of those `known`; otherwise it is looked at, to learn it (`note`)."""
+    learn: Callable[[Key, Segment], None] | None = None
+    for macro in known:
+        arguments = match(macro.form)
         if arguments is not None:
-            runner.draft = Draft(runner, form, arguments)
+            segment = macro.find(runner, arguments, macro.form.key(runner, arguments))
+            if segment is not None:
+                place.tries = 0
+                return _take(runner, macro.form, segment, arguments)
+            learn = macro.learn
+        macro.form.let_go()
+    place.tries += 1
+    if place.tries > MOST_TRIES or runner.recorder is not None:
+        return False
+    try:
+        form = make()
+    except NotLearned:
+        return False
+    arguments = match(form)
+    if arguments is not None:
+        learn = learn or partial(_learn_form, known, form)
+        runner.draft = Draft(runner, form, arguments, partial(learn, form.key(runner, arguments)))
     return False
+
+
+def _learn_form(known: list[Macro[AnyForm]], form: AnyForm, key: Key, segment: Segment) -> None:
+    del known[: 1 - MOST_FORMS]  # the oldest, if there are so many
+    known.append(Macro(form, {key: [segment]}))
 
 
 def note(runner: PythonRunner) -> None:
     """A call that was not taken has ended: learns it."""
     draft, runner.draft = runner.draft, None
-    if draft is None or runner.recorder is not None:
+    if draft is None:
         return
-    kept = draft.form.result()
+    left = draft.form.result() if runner.recorder is None else None
     draft.form.let_go()
-    segment = None if kept is None else draft.segment(runner, kept)
-    if segment is None:
-        return
-    place = draft.at.macros
-    if isinstance(draft.form, BackwardForm):
-        place.backward = [*place.backward[1 - MOST_KEPT :], (draft.form, segment)]
-    else:
-        place.update = [*place.update[1 - MOST_KEPT :], (draft.form, segment)]
+    segment = None if left is None else draft.segment(runner, *left)
+    if segment is not None:
+        draft.learn(segment)
 
 
 def _place(runner: PythonRunner) -> Place | None:
@@ -353,7 +405,7 @@ def _take(runner: PythonRunner, form: Form, segment: Segment, arguments: Argumen
         values = segment.take(runner, arguments) if runner.may_take(len(segment.nodes)) else None
         if values is None:
             return False
-        form.finish(values)
+        form.finish(values, segment.order)
         runner.whole_calls += 1
         return True
     finally:

@@ -137,7 +137,7 @@ class PythonRunner(Validator, WholeCalls):
             if node in at.rounds:
                 self.posted -= at.rounds[node]
         if node.unifies:
-            self._bind(self.unify(node, inputs, attributes) or {})
+            self.bind(self.unify(node, inputs, attributes) or {})
             if node.shape_symbols:
                 self.attributes[len(self.path)] = attributes
         values = self._advance(node, inputs, attributes)
@@ -274,7 +274,8 @@ class PythonRunner(Validator, WholeCalls):
         self.at = node
         return value
 
-    def _bind(self, fresh: dict[str, int]) -> None:
+    def bind(self, fresh: dict[str, int]) -> None:
+        """Symbols get their values, for both sides."""
         for name, extent in fresh.items():
             self.symbols[name] = extent
             self.run.bind(self.walk.symbols[name], extent)
@@ -295,7 +296,7 @@ class PythonRunner(Validator, WholeCalls):
             inferred = node.op.infer(*operands, **attributes)
             spec = inferred[index] if isinstance(inferred, tuple) else inferred
             extents = zip(dims, spec.shape, strict=True)
-            self._bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
+            self.bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
         shape = self.shapes[dims] = tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
         return shape
 

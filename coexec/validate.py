@@ -28,9 +28,10 @@ class Validator:
 
     `path`: the validated operations.  `made[number]`: the promise of that output in this step.  `bound[slot]`: the
     tensor or number that the step has for a feed.  `phis[slot]`: the output selected last.  `symbols`: their values.
+    `located`: the operations of the path that their locations decided.
     """
 
-    __slots__ = ("at", "bound", "log", "made", "path", "phis", "root", "symbols", "walk")
+    __slots__ = ("at", "bound", "located", "log", "made", "path", "phis", "root", "symbols", "walk")
 
     def __init__(self, walk: Walk, root: FrameType) -> None:
         self.walk = walk
@@ -41,6 +42,7 @@ class Validator:
         self.bound: list[Any] = [None] * len(walk.feeds)
         self.phis: list[WalkOutput | None] = [None] * walk.phis
         self.symbols: dict[str, int] = {}
+        self.located: set[int] = set()
         self.log = StepLog()
 
     def matches(self, node: WalkNode, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
@@ -137,5 +139,8 @@ class Validator:
             forward = forward_index(self.log)
             number = None if forward is None else self.path[forward].number
             keys = [(n, n.trace.key) for n in matching]
-            matching = [n for n, key in keys if key and (key.location, key.forward) == (here, number)] or matching
+            placed = [n for n, key in keys if key and (key.location, key.forward) == (here, number)]
+            if len(placed) == 1:
+                self.located.add(len(self.path))
+            matching = placed or matching
         return matching[0] if matching else None

@@ -148,7 +148,7 @@ class WalkNode:
 class Walk:
     """`feeds[slot]` is the TraceGraph's feed (None for a scalar); `symbols` maps a name to its index.
     `traces`: the TraceGraph it was made from, which may have grown since.
-    `may_have_macros`: all sizes are known, and no node is come to twice on a path."""
+    `may_have_macros`: no node is come to twice on a path."""
 
     traces: TraceGraph
     start: WalkNode

@@ -47,16 +47,32 @@ class Training:
         self.optimizer = OPTIMIZERS[optimizer](self.params)
         self.events = events
         self.loss = loss
+        self.leaves: list[mt.Tensor] = []  # of the step, beside the parameters
         self.seen: list[Any] = []
 
     def forward(self, i: int) -> mt.Tensor:
         w, b, v = self.params
-        h = F.relu(data(5, 4, offset=i) @ w + b)
+        rows = 5 + i % 3 if self.loss in ("sizes", "mean", "sizes as numbers") else 5
+        x = data(rows, 4, offset=i)
+        if self.loss == "sizes":
+            x.requires_grad = True
+            self.leaves = [x]
+        h = F.relu(x @ w + b)
         out = h @ v
         if self.loss == "labels":
             return F.cross_entropy(out, mt.asarray(np.arange(5) % 2))
         if self.loss == "shared":
             return (out * out).sum() * 0.125 + (w + w).sum() * 0.5 + b.sum()
+        if self.loss == "sizes":
+            weights = data(rows, 2, offset=i)  # a feed of the gradient alone
+            return (out * weights).sum() * 0.125
+        if self.loss == "mean":
+            return mt.mean(h)  # divided by another number for each size
+        if self.loss == "sizes as numbers":  # an image has its sizes as numbers, so that 1 / n is another in each
+            image = mt.reshape(out, (1, 1, rows, 2))
+            return mt.mean(F.conv2d(image, mt.ones((1, 1, 2, 2)), padding=1))
+        if self.loss == "numbers":
+            return (out * (1.0 + i % 3)).sum() * 0.125
         if self.loss == "several outputs":
             low, high = mt.min(out, axis=0), mt.max(out, axis=0)
             return (high - low).sum() + out.sum()
@@ -81,7 +97,7 @@ class Training:
         else:
             loss.backward()
         behind(event, self)
-        grads = [p.grad for p in self.params]
+        grads = [p.grad for p in (*self.params, *self.leaves)]
         self.optimizer.step()
         after(event, self)
         shared = [[a is b for b in grads] for a in grads]
@@ -148,7 +164,7 @@ EVENTS = [
     "accumulate", "two losses", "again", "explicit", "create graph", "freeze", "thaw", "rate", "form", "new leaf",
     "none", "clip", "given", "same", "read", "update", "no update", "leave", "load", "data",
 ]  # fmt: skip
-LOSSES = ["squares", "labels", "shared", "several outputs"]
+LOSSES = ["squares", "labels", "shared", "several outputs", "sizes", "mean", "sizes as numbers", "numbers"]
 
 
 def same_numbers(received: Any, expected: Any) -> None:
@@ -160,8 +176,9 @@ def same_numbers(received: Any, expected: Any) -> None:
     ("optimizer", "loss"), [*[(o, "labels") for o in OPTIMIZERS], *[("adamw", loss) for loss in LOSSES]]
 )
 def test_calls_are_taken_at_once(optimizer: str, loss: str) -> None:
-    report = assert_equivalent(lambda: Training(optimizer, {}, loss), steps=12, coexecuted=8)
-    assert report.whole_calls >= 2 * (report.coexecuted_steps - 2), report
+    sizes = 3 if loss in LOSSES[4:] else 1
+    report = assert_equivalent(lambda: Training(optimizer, {}, loss), steps=4 + 8 * sizes, coexecuted=8)
+    assert report.whole_calls >= 2 * (report.coexecuted_steps - 2 * sizes), report
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -291,6 +308,10 @@ def parents_are_not_compared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
 
 
+def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("coexec.macros.BackwardForm.key", lambda self, runner, arguments: ((), ()))
+
+
 def replaced_methods_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Optimizer, "is_plain", True)
 
@@ -354,7 +375,7 @@ def selections_are_forgotten(patch: pytest.MonkeyPatch) -> None:
 BUGS: list[Plant] = [
     operands_are_not_compared, gradients_there_already_are_replaced, parents_are_not_compared,
     replaced_methods_are_not_noticed, hyperparameters_are_not_compared, steps_are_not_counted, results_are_swapped,
-    the_path_is_a_node_short, selections_are_forgotten,
+    the_path_is_a_node_short, selections_are_forgotten, sizes_are_not_compared,
 ]  # fmt: skip
 
 
@@ -364,6 +385,8 @@ def find() -> None:
         for optimizer in ("nesterov", "adamw"):
             make = partial(Training, optimizer, events)
             assert paths_of(Watched, make, 12)[:2] == paths_of(WatchedStepwise, make, 12)[:2], events
+    make = partial(Training, "momentum", {}, "sizes")
+    assert paths_of(Watched, make, 16)[:2] == paths_of(WatchedStepwise, make, 16)[:2]
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
