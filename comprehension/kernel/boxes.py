@@ -31,8 +31,9 @@ LINE_BYTES = 64
 FEWEST_LINES = 8  # of a box: less is on its way before it is missed
 SHORTEST = 5_000  # points of an iteration: some hundred cycles, what memory takes to answer
 REUSED = 4  # points for each element, so that there is arithmetic to hide behind
-MOST_LINES = 8  # that one place asks for at once
+AT_ONCE = 4  # lines at most that one place asks for: beside arithmetic, but not in the way of the innermost loops
 RAGGED = 64  # elements that the last tile of a row may seem to read beyond it
+LEFT_OUT = 4  # for each line that is left out there are so many others (the last rows of an image, done by themselves)
 SHARE = 4  # a box takes no more than this part of the second cache
 
 Chain = tuple[tuple[ir.Loop, Linear, int], ...]  # loops one in the other, where each begins, how often it runs
@@ -166,22 +167,22 @@ class _Asker:
     # --- where it is asked for --------------------------------------------------------------------------
 
     def _asking(self, box: _Box) -> tuple[ir.Loop, ir.Ask] | None:
-        """The box asked for in the loops that come closest to one line each time: in the innermost of them."""
+        """The box asked for in the innermost of the fewest loops that need not ask for many lines each time."""
         lines, stage = max(1, self._bytes(box) // LINE_BYTES), self.on
         ranges = Around() if stage.parallel is None else Around().loop(stage.parallel)
         is_whole = stage.parallel is not None and id(stage.parallel) == box.loop
         chains = list(_chains(stage.body, ranges, box.loop, inside=is_whole))
-        fitting = [(times, chain) for chain in chains if 2 * lines >= (times := prod(c for _, _, c in chain))]
-        if not fitting:
-            return None
-        times, chain = max(fitting, key=lambda each: each[0])
-        if -(-lines // times) > MOST_LINES:
+        enough = [(times, chain) for chain in chains if -(-lines // (times := prod(c for _, _, c in chain))) <= AT_ONCE]
+        times, chain = min(enough, key=lambda each: each[0], default=(0, ()))
+        if not chain or times > 2 * lines:
             return None
         piece = -(-box.elements // times)
         at, inner = box.first, times
         for loop, start, count in chain:
             inner //= count
-            along = ir.IntOp("-", ir.Var(loop.variable), expression(start))
+            along: ir.IntExpr = ir.IntOp("-", ir.Var(loop.variable), expression(start))
+            if loop.step > 1:
+                along = ir.IntOp("/", along, ir.Int(loop.step))
             at = ir.IntOp("+", at, ir.IntOp("*", ir.Int(piece * inner), along))
         return chain[-1][0], ir.Ask(box.buffer, simplify(at), piece)
 
@@ -197,12 +198,12 @@ def _next(offset: Linear, around: Around, place: int, step: int) -> ir.IntExpr:
 
 
 def _dense(moves: Sequence[tuple[int, int | None]]) -> int | None:
-    """How many elements loops go through from the first on, where they leave out no line of them."""
+    """How many elements loops go through from the first on, where they leave out few lines of them."""
     reach = 1
     for step, count in sorted(moves, key=lambda move: move[0]):
         if step == 0 or count == 1:
             continue
-        if count is None or step < 0 or step > reach + LINE_BYTES // 4:
+        if count is None or step < 0 or step > reach + max(LINE_BYTES // 4, reach // LEFT_OUT):
             return None
         reach += step * (count - 1)
     return reach
@@ -232,7 +233,7 @@ def _together(alike: Sequence[_Touch]) -> _Touch:
 
 
 def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool, chain: Chain = ()) -> Iterator[Chain]:
-    """Loops below the loop `loop`, each with those between: all that run a known number of times in steps of one."""
+    """Loops below the loop `loop`, each with those between: all that run a known number of times."""
     for node in nodes:
         if not isinstance(node, ir.Loop):
             continue
@@ -241,7 +242,7 @@ def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool
             yield from _chains(node.body, within, loop, inside=id(node) == loop)
             continue
         (_, count), (_, start) = within.loops[-1], within.starts[-1]
-        if count is not None and node.step == 1:
+        if count is not None:
             longer = (*chain, (node, start, count))
             yield longer
             yield from _chains(node.body, within, loop, inside=True, chain=longer)

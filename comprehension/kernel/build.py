@@ -14,6 +14,7 @@ from typing import Literal, assert_never
 from comprehension.errors import ComprehensionError
 from comprehension.kernel import ir
 from comprehension.kernel.choice import chosen, negated, uniform_choice
+from comprehension.kernel.jam import jam
 from comprehension.kernel.rows import in_rows
 from comprehension.kernel.scope import Scope, box_subscripts
 from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
@@ -27,6 +28,7 @@ from comprehension.poly.parameters import parameters_of
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     CopyStatement,
+    JamMark,
     LoopMark,
     PromoteMark,
     Promotion,
@@ -168,6 +170,8 @@ class _Walker:
                 return [replace(loop, unroll=times) if isinstance(loop, ir.Loop) else loop for loop in nodes]
             case RowsMark(rows=rows):
                 return [self._rows(part, rows, scope) for part in self.nodes(node.mark_get_node(), scope)]
+            case JamMark(copies=copies):
+                return [n for part in self.nodes(node.mark_get_node(), scope) for n in self._jammed(part, copies)]
             case StageMark():
                 raise ValueError("a stage inside of a stage")
         assert_never(decision)
@@ -263,6 +267,15 @@ class _Walker:
             return node
         self.locals.update((buffer.name, buffer) for buffer in found.registers)
         return found.loop
+
+    def _jammed(self, node: ir.Node, copies: int) -> Sequence[ir.Node]:
+        """A loop with several iterations side by side, if they can share a body."""
+        found = jam(node, copies, self.locals, self.local_name) if isinstance(node, ir.Loop) else None
+        if found is None:
+            return [node]
+        self.locals.update((buffer.name, buffer) for buffer in found.registers)
+        self.padded.update(buffer.name for buffer in found.registers)
+        return found.nodes
 
     def _promote(self, decision: PromoteMark, node: isl.AstNode, scope: Scope) -> list[ir.Node]:
         held: list[tuple[Promotion, tuple[ir.IntExpr, ...]]] = []

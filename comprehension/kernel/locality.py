@@ -27,6 +27,7 @@ AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
 BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
 LOAD_WORK = 2.0  # of a vector that is loaded and stored or combined, whatever is done with it
 LINE_BYTES = 64
+SHORTEST_RUN = 512  # bytes that are written in one piece of memory: both its ends are parts of lines
 KEPT_SHARE = 2  # the last cache serves other cores, too: half of it counts
 
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
@@ -147,6 +148,7 @@ class _Marker:
     def stage(self, stage: ir.Stage) -> tuple[ir.Stage, str]:
         around = Around() if stage.parallel is None else Around().loop(stage.parallel)
         self._measure(stage.body, around)
+        self._bytes = {name: self._at_most_all(name, size) for name, size in self._bytes.items()}
         sizes = [size for size in self._bytes.values() if size is not None]
         if len(sizes) < len(self._bytes):
             return stage, "plain accesses: sizes are not known yet"
@@ -191,7 +193,13 @@ class _Marker:
                 self._read.add(access.buffer)
             touched = self._touched(buffer, access, around)
             before = self._bytes.get(access.buffer, 0)
-            self._bytes[access.buffer] = None if touched is None or before is None else max(touched, before)
+            self._bytes[access.buffer] = None if touched is None or before is None else touched + before
+
+    def _at_most_all(self, name: str, touched: int | None) -> int | None:
+        """Of several accesses: they may touch parts of a buffer each, or the same."""
+        buffer = self.kernel.buffer(name)
+        whole = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
+        return None if touched is None else min(touched, prod(whole) * buffer.dtype.bits // 8)
 
     def _touched(self, buffer: ir.Buffer, access: ir.Load | ir.Store, around: Around) -> int | None:
         """Bytes at most: the whole buffer, or one element for each iteration that moves the access."""
@@ -229,6 +237,15 @@ class _Marker:
                 return None
             reach, last = reach + abs(step) * (count - 1), abs(step)
         return offset
+
+    def _run(self, store: ir.Store, offset: Linear, around: Around) -> int:
+        """Bytes of one piece of memory that the loops write."""
+        moves = [(abs(around.step(offset, name)), count or 1) for name, count in around.all()]
+        reach = 1
+        for step, count in sorted(moves):
+            if 0 < step <= reach:
+                reach += step * (count - 1)
+        return reach * self.kernel.buffer(store.buffer).dtype.bits // 8
 
     # --- decisions -------------------------------------------------------------------------------------
 
@@ -291,7 +308,8 @@ class _Marker:
 
         def store(found: ir.Store) -> ir.Store:
             small = (self._bytes.get(found.buffer) or 0) <= self.machine.l2_bytes  # it does not crowd anything out
-            if small or found.buffer in self._read or self._walked(found, around) is None:
+            offset = self._walked(found, around)
+            if small or found.buffer in self._read or offset is None or self._run(found, offset, around) < SHORTEST_RUN:
                 return found
             self._streamed.add(found.buffer)
             return replace(found, streaming=True)

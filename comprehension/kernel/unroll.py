@@ -80,21 +80,21 @@ class _Unroller:
         work = max(1, weight(inner.nodes))
         wanted = loop.unroll if loop.unroll > 1 else self.most // inner.repeated
         copies = min(wanted, 1 + self.left // work)
-        trips = _trips(plain)
+        trips = trips_of(plain)
         whole = trips is not None and trips <= copies
         copies = copies if whole else min(copies, self.left // work)  # the loop over the rest is one more
         if inner.loops or loop.mapping is not None or copies < 2:
             return _Part((plain,), inner.repeated, loops=True)
         if trips is not None and trips <= copies:
             self.left -= work * max(0, trips - 1)
-            nodes = tuple(node for number in range(trips) for node in _iteration(plain, plain.lower, number))
+            nodes = tuple(node for number in range(trips) for node in iteration(plain, plain.lower, number))
             return _Part(nodes, inner.repeated * max(1, trips))
         copies = _even(copies, trips)
         self.left -= work * copies
         return _Part(tuple(_stepped(plain, copies, trips)), inner.repeated * copies, loops=True)
 
 
-def _trips(loop: ir.Loop) -> int | None:
+def trips_of(loop: ir.Loop) -> int | None:
     """How often the loop runs, if that is known."""
     if isinstance(loop.lower, ir.Int) and isinstance(loop.upper, ir.Int):
         return max(0, -(-(loop.upper.value - loop.lower.value) // loop.step))
@@ -119,12 +119,12 @@ def _stepped(loop: ir.Loop, copies: int, trips: int | None) -> list[ir.Node]:
     length = ir.IntOp("+", length, ir.Int(loop.step - 1))  # the last iteration begins before the end
     middle = simplify(ir.IntOp("+", loop.lower, ir.IntOp("*", ir.IntOp("/", length, stride), stride)))
     start = ir.Var(loop.variable)
-    body = tuple(node for number in range(copies) for node in _iteration(loop, start, number))
+    body = tuple(node for number in range(copies) for node in iteration(loop, start, number))
     main = replace(loop, upper=middle, step=stride.value, body=body)
     return [main] if trips is not None and trips % copies == 0 else [main, replace(loop, lower=middle)]
 
 
-def _iteration(loop: ir.Loop, start: ir.IntExpr, number: int) -> tuple[ir.Node, ...]:
+def iteration(loop: ir.Loop, start: ir.IntExpr, number: int) -> tuple[ir.Node, ...]:
     """The body of the loop at `start + number * step`; what it names gets a name of its own."""
     value = simplify(ir.IntOp("+", start, ir.Int(number * loop.step)))
     body = _simplified(map_integers(loop.body, {loop.variable: value}))

@@ -18,6 +18,7 @@ from math import prod
 from comprehension.lang.loops import Role
 from comprehension.machine import Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis_of
+from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole
@@ -32,7 +33,8 @@ from comprehension.poly.tile_cost import (
     TILE,
     TileCost,
 )
-from comprehension.poly.tile_plan import Operand, TilePlan
+from comprehension.poly.tile_jam import Candidates, is_alone, registers_of
+from comprehension.poly.tile_plan import Jam, Operand, TilePlan
 from comprehension.poly.tile_traffic import Level, Touched, fetched
 
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
@@ -64,6 +66,7 @@ class _Shape:
     row_extent: int
     lane_extent: int
     reduced: tuple[int, ...]
+    jam: Jam | None = None
     pack_rows: Operand | None = None
     pack_lanes: Operand | None = None
 
@@ -91,6 +94,8 @@ class ContractionModel:
     patterns: AccessPatterns
     extents: Extents
     machine: Machine
+    dependences: Dependences
+    reorders: bool  # a declared reduction may run in any order
 
     def plan(self, nest: Nest) -> TilePlan | None:
         """The cheapest register tile for the nest's largest contraction, or None where none pays."""
@@ -104,10 +109,11 @@ class ContractionModel:
         name = max(updates, key=self.extents.instances)
         reduced = self._reduced_dims(name, nest)
         shapes = {
-            _Shape(name, nest, choice, rows, lanes, reduced): None
+            _Shape(name, nest, choice, rows, lanes, reduced, jam): None
             for choice in self._choices(name, nest)
             for lanes in self._lane_extents(name, choice)
-            for rows in self._row_extents(name, choice, lanes)
+            for jam in (None, *self._jams(name, nest, choice, reduced))
+            for rows in self._row_extents(name, choice, lanes, jam)
         }
         whole = [
             (packed, around, self._costed(packed, around))
@@ -158,16 +164,35 @@ class ContractionModel:
         most = min(MOST_VECTORS, -(-count // width))
         return [vectors * width for vectors in range(1, most + 1)]
 
-    def _row_extents(self, name: str, choice: _Choice, lanes: int) -> list[int]:
+    def _row_extents(self, name: str, choice: _Choice, lanes: int, jam: Jam | None) -> list[int]:
         """Rows of a tile: as many as registers hold, evened out, or what divides the loop."""
-        vectors = -(-lanes // self.machine.lanes(self._bits(name)))
-        most = max(1, (self._registers(name, choice) - vectors) // vectors)
+        vectors, registers = -(-lanes // self.machine.lanes(self._bits(name))), self._registers(name, choice)
+        if jam is None:
+            most = max(1, (registers - vectors) // vectors)
+        else:
+            sides = choice.by_rows, choice.by_lanes
+            fits = (
+                r for r in range(registers, 1, -1) if registers_of(jam, name, sides, (r, vectors)) <= registers + SPARE
+            )
+            most = next(fits, 0)
+            if most == 0:
+                return []
         count = self.extents.extent(name, choice.rows.dim(name))
         if count == 0:
             return [most]
         even = -(-count // -(-count // most))
         dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
         return sorted({even, *dividing[-1:]} - {1}) or [most]
+
+    def _jams(self, name: str, nest: Nest, choice: _Choice, reduced: tuple[int, ...]) -> Iterator[Jam]:
+        """Loops that may stand side by side around a tile: of known lengths."""
+        free = self.reorders and is_alone(nest, name)
+        free = free and all(edge.is_reduction for edge in self.dependences.between(name, name))
+        lengths = [self.extents.extent(name, d) for d in reduced]
+        candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
+        others = [m for m in nest.members if m is not choice.rows and m is not choice.lanes]
+        others = [m for m in others if all(self.extents.is_static(*dim) for dim in m.dims)]
+        yield from candidates.of(others, [self._count(m) for m in others])
 
     def _registers(self, name: str, choice: _Choice) -> int:
         """Vector registers for accumulators and for the lanes of an operand; an update of more has more to hold."""
@@ -210,7 +235,24 @@ class ContractionModel:
         moving = [m for m in others if not reads or any(r.depends_on(m.dim(shape.name)) for r in reads)]
         within = [m for m in others if m not in moving]
         for outer, inner in self._divided(shape, moving, within):
-            yield from self._blocked(shape, outer, inner, 0)
+            if shape.jam is None:
+                yield from self._blocked(shape, outer, inner, 0)
+            elif (jammed := self._jammed(shape, shape.jam, outer, inner)) is not None:
+                yield from self._blocked(shape, *jammed, 0)
+
+    def _jammed(
+        self, shape: _Shape, jam: Jam, outer: tuple[Member, ...], inner: tuple[Member, ...]
+    ) -> tuple[tuple[Member, ...], tuple[Member, ...]] | None:
+        """The same loops with that of the jam last, where nothing is packed inside of it; workers share the first."""
+        group = inner or outer
+        if jam.member not in group or (not inner and shape.packed):
+            return None
+        group = (*(m for m in group if m is not jam.member), jam.member)
+        if inner:
+            return outer, group
+        first = next((m for m in group if self._count(m) > 1), jam.member)
+        uneven = self._count(first) % jam.copies or self._count(first) < 2 * self._cores(shape) * jam.copies
+        return None if first is jam.member and uneven and self._cores(shape) > 1 else (group, ())
 
     def _divided(
         self, shape: _Shape, moving: list[Member], within: list[Member]
@@ -285,6 +327,7 @@ class ContractionModel:
             inner_first=shape.pack_lanes is None,
             reduced_dim=shape.reduced[0] if around.reduced_block else None,
             reduced_block=around.reduced_block,
+            jam=shape.jam,
         )
 
     def _work(self, shape: _Shape, around: _Around) -> float:
@@ -313,21 +356,32 @@ class ContractionModel:
         return -(-self.extents.extent(shape.name, shape.reduced[0]) // reduced_block) if reduced_block else 1
 
     def _tile_cycles(self, shape: _Shape, reduced_block: int) -> float:
-        """One tile: its reduction, its other statements, and what is written of it."""
+        """One tile, of those that stand side by side its part."""
+        if shape.jam is None:
+            return self._cycles_beside(shape, reduced_block, 1)
+        count, copies = self._count(shape.jam.member), shape.jam.copies
+        total = count // copies * self._cycles_beside(shape, reduced_block, copies)
+        if count % copies:
+            total += self._cycles_beside(shape, reduced_block, count % copies)
+        return total / count
+
+    def _cycles_beside(self, shape: _Shape, reduced_block: int, copies: int) -> float:
+        """Tiles side by side: their reduction, their other statements, and what is written of them."""
         blocks = self._blocks(shape, reduced_block)
         total = TILE * blocks
         for name in shape.nest.statements():
             cost = self._cost_of(name, shape, shape.packed if name == shape.name else frozenset())
             inner = prod(self.extents.extent(name, d) for d in self._reduced_dims(name, shape.nest))
-            total += cost.step() * inner
             if name == shape.name:
-                total += 2 * (blocks - 1) * cost.store()
+                total += replace(cost, copies=copies).step() * inner + copies * 2 * (blocks - 1) * cost.store()
+            else:
+                total += copies * cost.step() * inner
             if self.scop.statement(name).role is not ScopRole.INIT and not self._stays(name, shape.nest):
-                total += cost.store()
+                total += copies * cost.store()
         main = self._cost_of(shape.name, shape, shape.packed)
         for read in (*shape.choice.by_rows, *shape.choice.by_lanes):
             if read.number not in shape.packed:
-                total += blocks * main.conflicts(read, shape.reduced, self._steps(shape, reduced_block))
+                total += copies * blocks * main.conflicts(read, shape.reduced, self._steps(shape, reduced_block))
         return total
 
     def _packing(self, shape: _Shape, around: _Around) -> float:
@@ -391,13 +445,13 @@ class ContractionModel:
         row, lane = choice.rows.dim(name), choice.lanes.dim(name)
         tiles = self._tiles(shape)
         for member in around.outer:
-            yield Level(member.dim(name), 1, self._count(member))
+            yield self._level(member, shape)
         if around.lane_block is not None:
             yield Level(lane, around.lane_block * shape.lane_extent, -(-tiles[1] // around.lane_block))
         yield Level(row, around.row_block * shape.row_extent, -(-tiles[0] // around.row_block))
         if around.reduced_block:
             yield Level(shape.reduced[0], around.reduced_block, self._blocks(shape, around.reduced_block))
-        inner = [Level(member.dim(name), 1, self._count(member)) for member in around.inner]
+        inner = [self._level(member, shape) for member in around.inner]
         if shape.pack_lanes is None:
             yield from inner
         yield Level(lane, shape.lane_extent, min(tiles[1], around.lane_block or tiles[1]))
@@ -408,6 +462,10 @@ class ContractionModel:
             yield Level(
                 dim, 1, around.reduced_block if around.reduced_block and dim == shape.reduced[0] else sizes[dim]
             )
+
+    def _level(self, member: Member, shape: _Shape) -> Level:
+        copies = shape.jam.copies if shape.jam is not None and member is shape.jam.member else 1
+        return Level(member.dim(shape.name), copies, -(-self._count(member) // copies))
 
     def _idle(self, shape: _Shape, around: _Around) -> float:
         """How much longer it takes because the units of parallel work do not come out even."""
@@ -438,7 +496,16 @@ class ContractionModel:
             shape.row_extent,
             shape.lane_extent,
             packed,
+            self._innermost(name, shape),
+            None if shape.jam is None else shape.jam.member.dim(name),
         )
+
+    def _innermost(self, name: str, shape: _Shape) -> int | None:
+        """The last index of a statement's reduction."""
+        if name == shape.name and shape.jam is not None:
+            return shape.jam.along
+        reduced = self._reduced_dims(name, shape.nest)
+        return reduced[-1] if reduced else None
 
     def _around_the_nest(self, shape: _Shape) -> frozenset[int]:
         """The update's indices that are loops further out."""
@@ -463,9 +530,13 @@ class ContractionModel:
         row, lane = dims[shape.choice.rows.dim(shape.name)], dims[shape.choice.lanes.dim(shape.name)]
         packed = [o.tensor for o in (shape.pack_rows, shape.pack_lanes) if o is not None]
         cut = f"{dims[shape.reduced[0]]} in blocks of {around.reduced_block}, " if around.reduced_block else ""
+        beside = ""
+        if shape.jam is not None:
+            jammed, along = (dims[d] for d in (shape.jam.member.dim(shape.name), shape.jam.along))
+            beside = f"{shape.jam.copies} of {jammed} side by side, {along} innermost, "
         return (
             f"{shape.name}: {shape.row_extent} rows of {row} by {shape.lane_extent} lanes of {lane} in registers, "
-            f"{around.row_block} row tiles a unit, {cut}packed: {', '.join(packed) or 'nothing'}; "
+            f"{beside}{around.row_block} row tiles a unit, {cut}packed: {', '.join(packed) or 'nothing'}; "
             f"about {cost:.3g} cycles"
         )
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from comprehension.poly import isl
 from comprehension.poly.model import LanePlan, Model, NoLanes, Plan
-from comprehension.poly.nest import Member, Nest, instances, partial_schedule
+from comprehension.poly.nest import Member, Nest, innermost, instances, partial_schedule
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     CopyStatement,
     Decision,
+    JamMark,
     PromoteMark,
     Promotion,
     RowsMark,
@@ -157,7 +158,7 @@ class Mapper:
     ) -> isl.ScheduleNode:
         """The loops that `TilePlan` describes, and the tile."""
         self.steps.append(plan.reason)
-        node, depth_outer = self._band(node, plan.outer)
+        node, depth_outer = self._jam_band(node, plan.outer, plan)
         if plan.lane_block is not None:
             node, more = self._tile_band(node, plan.lanes, plan.lane_extent * plan.lane_block)
             depth_outer += more
@@ -166,20 +167,32 @@ class Mapper:
         node, more = self._reduction_blocks(node, nest, plan)
         depth_outer += more
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
-        node, depth_rows = self._band(node, plan.inner if plan.inner_first else ())
+        node, depth_rows = self._jam_band(node, plan.inner if plan.inner_first else (), plan)
         node, more = self._tile_band(node, plan.lanes, plan.lane_extent)
         depth_rows += more
         packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
-        node, depth_lanes = self._band(node, () if plan.inner_first else plan.inner)
+        node, depth_lanes = self._jam_band(node, () if plan.inner_first else plan.inner, plan)
         node, more = self._tile_band(node, plan.rows, plan.row_extent)
         axes = (
             TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),
             TileAxis(plan.lanes, plan.lane_extent, self._lower(plan.lanes)),
         )
         point = Point((plan.rows, plan.lanes), (plan.row_extent, plan.lane_extent))
-        node = self._tile_body(node, nest, point, (*around, *nest.members), axes)
+        ordered = nest if plan.jam is None else innermost(nest, plan.statement, plan.jam.along)
+        node = self._tile_body(node, ordered, point, (*around, *nest.members), axes)
         node = self._packed(_up(node, depth_lanes + more), packed_lanes)
         return _up(self._packed(_up(node, depth_rows), packed_rows), depth_outer)
+
+    def _jam_band(
+        self, node: isl.ScheduleNode, members: tuple[Member, ...], plan: TilePlan
+    ) -> tuple[isl.ScheduleNode, int]:
+        """A band over the members; the last one by itself where its iterations stand side by side."""
+        if plan.jam is None or not members or members[-1] is not plan.jam.member:
+            return self._band(node, members)
+        node, depth = self._band(node, members[:-1])
+        node, more = self._band(node, members[-1:])
+        node = self._mark(node.parent(), f"jam {len(self.decisions)}", JamMark(plan.jam.copies)).child(0).child(0)
+        return node, depth + more + 1
 
     def _reduction_blocks(self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan) -> tuple[isl.ScheduleNode, int]:
         if plan.reduced_dim is None:

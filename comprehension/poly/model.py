@@ -105,7 +105,10 @@ class Model:
         best: Plan = NoLanes(sum(self.cost(child) for child in nest.children))
         if nest.plain or self.options.vectorize is False or self.options.vectorize == 1:
             return best
-        tile = ContractionModel(self.scop, self.patterns, self.extents, self.machine).plan(nest)
+        contraction = ContractionModel(
+            self.scop, self.patterns, self.extents, self.machine, self.dependences, self.split_reductions
+        )
+        tile = contraction.plan(nest)
         if tile is not None:
             return tile
         for member in nest.members:
@@ -276,8 +279,8 @@ class Model:
     def _units(self, nest: Nest, plan: Plan) -> int:
         """Iterations of the outermost loop that the mapper makes of a plan."""
         match plan:
-            case TilePlan(outer=(first, *_)):
-                return self._extent(first)
+            case TilePlan(outer=(first, *_), jam=jam):
+                return self._extent(first) // (jam.copies if jam is not None and first is jam.member else 1)
             case TilePlan(lane_block=int(block)):
                 return -(-self._extent(plan.lanes) // (plan.lane_extent * block))
             case TilePlan():

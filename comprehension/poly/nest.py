@@ -9,7 +9,7 @@ dependence (not even that of a reduction), so they stand outermost in any order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from comprehension.poly import isl
 from comprehension.poly.scop import Scop
@@ -52,6 +52,18 @@ class Nest:
                 yield child
             else:
                 yield from child.statements()
+
+
+def innermost(nest: Nest, statement: str, dim: int) -> Nest:
+    """The nest with a statement's loops below it in another order: that of index `dim` stands last in its band."""
+    children: list[Nest | str] = []
+    for child in nest.children:
+        if isinstance(child, Nest) and statement in child.names:
+            own = [m for m in child.members if (statement, dim) in m.dims]
+            members = (*(m for m in child.members if m not in own), *own)
+            child = replace(innermost(child, statement, dim), members=members)
+        children.append(child)
+    return replace(nest, children=tuple(children))
 
 
 def instances(part: Nest | str | tuple[str, ...], scop: Scop) -> isl.UnionSet:

@@ -117,7 +117,17 @@ class RowsMark:
         return f"{self.rows} iterations at once"
 
 
-Decision = StageMark | TileMark | PromoteMark | AccumulateMark | LoopMark | RowsMark
+@dataclass(frozen=True, slots=True)
+class JamMark:
+    """So many iterations of the band below stand side by side in the loops inside of it."""
+
+    copies: int
+
+    def __str__(self) -> str:
+        return f"{self.copies} iterations side by side"
+
+
+Decision = StageMark | TileMark | PromoteMark | AccumulateMark | LoopMark | RowsMark | JamMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +207,7 @@ _KINDS: dict[type, NodeKind] = {
     PromoteMark: "buffers",
     AccumulateMark: "accumulators",
     RowsMark: "rows",
+    JamMark: "rows",
 }
 
 

@@ -20,6 +20,7 @@ from comprehension.machine import Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, innermost_axis
 from comprehension.poly.extents import Extents
 from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.tile_jam import LONGEST, moves_alike
 from comprehension.poly.tile_traffic import LINE, Touched
 
 LINE_BYTES = 4 * LINE
@@ -61,7 +62,11 @@ class Varying:
 
 @dataclass(slots=True)
 class TileCost:
-    """One statement in a tile of `rows` × `lanes`; `packed` are the accesses that read panels."""
+    """One statement in a tile of `rows` × `lanes`; `packed` are the accesses that read panels.
+
+    `copies` tiles stand side by side, one for each of several values of index `beside`; `innermost` is the last index
+    of the reduction.
+    """
 
     scop: Scop
     patterns: AccessPatterns
@@ -73,18 +78,21 @@ class TileCost:
     rows: int
     lanes: int
     packed: frozenset[int] = frozenset()
+    innermost: int | None = None
+    beside: int | None = None
+    copies: int = 1
 
     def step(self) -> float:
-        """Cycles of one instance of the statement for the whole tile."""
+        """Cycles of one instance of the statement for the whole tile, and for those beside it."""
         statement = self.scop.statement(self.statement)
         if statement.role is ScopRole.INIT:
             return self._operation(by_rows=True, by_lanes=True)
         source = statement.source
         reads = iter(self.patterns.of(self.statement)[1:])
         values = [self._value(expr, reads) for expr in (*(let.value for let in source.lets), source.value)]
-        arithmetic, loads = sum(v.cycles for v in values), sum(v.loads for v in values)
+        arithmetic, loads = self.copies * sum(v.cycles for v in values), sum(v.loads for v in values)
         if statement.role is ScopRole.UPDATE and not _is_product(source.value):  # a product joins the sum
-            arithmetic += self._operation(by_rows=True, by_lanes=True)
+            arithmetic += self.copies * self._operation(by_rows=True, by_lanes=True)
         return max(arithmetic, loads, LATENCY if statement.role is ScopRole.UPDATE else 1.0)  # they run side by side
 
     def store(self) -> float:
@@ -174,13 +182,37 @@ class TileCost:
                 if isinstance(node, tree.Access):
                     next(reads)
         by_rows, by_lanes = read.depends_on(self.row_dim), read.depends_on(self.lane_dim)
+        times = self._times(read)
         if read.number in self.packed:
-            return Varying(0.0, by_rows, by_lanes, self._load_cycles * (self.rows if by_rows else self._vectors))
+            return Varying(
+                0.0, by_rows, by_lanes, times * self._load_cycles * (self.rows if by_rows else self._vectors)
+            )
         if by_lanes:
             loads = self._memory(read, GATHERED) if by_rows else self._lane_load(read)
         else:
-            loads = self._load_cycles * self.rows if by_rows else ASIDE
-        return Varying(0.0, by_rows, by_lanes, loads)
+            loads = self._load_cycles * self._elements(read) if by_rows else ASIDE
+        return Varying(0.0, by_rows, by_lanes, times * loads)
+
+    def _elements(self, read: AccessPattern) -> float:
+        """Elements of rows read in a step: what the one before has read for the next row is there, if registers are."""
+        vectors = -(-self.lanes // self.machine.lanes(32))
+        fits = self.rows * (vectors * self.copies + 1) + vectors <= self.machine.vector_registers
+        return self._new_each_step(read, self.row_dim, self.rows) if fits else self.rows
+
+    def _times(self, read: AccessPattern) -> float:
+        """How often an operand is read for the tiles side by side: once where it stays."""
+        if self.beside is None or not read.depends_on(self.beside):
+            return 1.0
+        return self._new_each_step(read, self.beside, self.copies)
+
+    def _new_each_step(self, read: AccessPattern, dim: int, count: int) -> float:
+        """What is read anew in a step for `count` values of an index: the innermost loop of a reduction that moves an
+        access as the index does reads most of it the step before; short ones are unrolled, which keeps it in registers.
+        """
+        length = 0 if self.innermost is None else self.extents.extent(self.statement, self.innermost)
+        if self.innermost is None or not 1 < length <= LONGEST or not moves_alike(read, dim, self.innermost):
+            return count
+        return (count + length - 1) / length
 
     def _lane_load(self, read: AccessPattern) -> float:
         if read.strides[self.lane_dim] not in (1, -1):

@@ -21,6 +21,19 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Jam:
+    """`copies` iterations of the loop `member` side by side: what does not move with it is read once for all of them.
+
+    Index `along` of the update's reduction, which runs innermost, moves an operand by the step that the loop does:
+    what one iteration reads, its neighbour has read before.
+    """
+
+    member: Member
+    copies: int
+    along: int
+
+
+@dataclass(frozen=True, slots=True)
 class TilePlan:
     """`rows` × `lanes` accumulators in registers, and the loops around.
 
@@ -29,7 +42,8 @@ class TilePlan:
 
     With `inner_first` the inner loops stand around the tiles of lanes: then nothing is packed for lanes, and what
     neighbouring tiles share is still near.  A block of the reduction (`reduced_block` values of its outermost index
-    `reduced_dim`) leaves its sums in memory, and the next one goes on from there.
+    `reduced_dim`) leaves its sums in memory, and the next one goes on from there.  With `jam` the last loop around the
+    tiles, which is `jam.member`, runs several iterations at once.
     """
 
     statement: str
@@ -48,3 +62,4 @@ class TilePlan:
     inner_first: bool = False
     reduced_dim: int | None = None
     reduced_block: int = 0
+    jam: Jam | None = None

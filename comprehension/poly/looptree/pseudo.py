@@ -27,6 +27,7 @@ from comprehension.poly.parameters import integer_of, parameters_of
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
     Decision,
+    JamMark,
     LoopMark,
     PromoteMark,
     RowsMark,
@@ -119,7 +120,7 @@ class _Printer:
             case PromoteMark() as mark:
                 yield f"with {mark}:"
                 yield from _indented(self.lines(child))
-            case AccumulateMark() | RowsMark() as mark:
+            case AccumulateMark() | RowsMark() | JamMark() as mark:
                 yield f"with {mark}:"
                 yield from _indented(self.lines(child))
 
