@@ -104,7 +104,7 @@ class _Asker:
                 found[touch.buffer] = box
         asked: dict[int, tuple[ir.Ask, ...]] = {}  # by the loop's identity, which holds until all are known
         for box in found.values():
-            asking = self._asking(box)
+            asking = self._asking(box, busiest)
             if asking is not None:
                 loop, ask = asking
                 asked[id(loop)] = (*asked.get(id(loop), ()), ask)
@@ -154,8 +154,8 @@ class _Asker:
             points = prod(often or 1 for _, often in touch.inside(place))
             work = busiest[around.nodes[place]] if touch.is_write else points
             step = around.step(offset, name)
-            if elements - RAGGED <= step:
-                elements = min(elements, step)
+            if elements - RAGGED <= step <= elements + elements // LEFT_OUT:
+                elements = step
             lines = elements * size // LINE_BYTES
             if count == 1 or step < elements or lines < FEWEST_LINES or work < SHORTEST:
                 continue
@@ -166,15 +166,18 @@ class _Asker:
 
     # --- where it is asked for --------------------------------------------------------------------------
 
-    def _asking(self, box: _Box) -> tuple[ir.Loop, ir.Ask] | None:
+    def _asking(self, box: _Box, busiest: Mapping[int, int]) -> tuple[ir.Loop, ir.Ask] | None:
         """The box asked for in the innermost of the fewest loops that need not ask for many lines each time."""
         lines, stage = max(1, self._bytes(box) // LINE_BYTES), self.on
         ranges = Around() if stage.parallel is None else Around().loop(stage.parallel)
         is_whole = stage.parallel is not None and id(stage.parallel) == box.loop
         chains = list(_chains(stage.body, ranges, box.loop, inside=is_whole))
         enough = [(times, chain) for chain in chains if -(-lines // (times := prod(c for _, _, c in chain))) <= AT_ONCE]
-        times, chain = min(enough, key=lambda each: each[0], default=(0, ()))
-        if not chain or times > 2 * lines:
+        if not enough:
+            return None
+        # in the loops in which most is done: the last rows of an image come by themselves, and late
+        times, chain = min(enough, key=lambda each: (-each[1][0][2] * busiest.get(id(each[1][0][0]), 0), each[0]))
+        if times > 2 * lines:
             return None
         piece = -(-box.elements // times)
         at, inner = box.first, times
