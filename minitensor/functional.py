@@ -3,8 +3,8 @@
 In: tensors.  Out: tensors.
 Invariant: nothing here is a record; every function is made of operations that have one, so a new function
 needs no gradient, no compiler and no test of either.  What every network does many times a step (softmax,
-cross-entropy, layer norm, batch norm, gelu, linear) is one record each: a recorded operation costs Python more than its
-arithmetic takes.
+cross-entropy, layer norm, batch norm, gelu, linear) is one record each, and so are element-wise losses: a recorded
+operation costs Python more than its arithmetic takes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from minitensor.autograd import no_grad
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, apply_several, rebind
 from minitensor.dtypes import to_float
-from minitensor.elementwise import exp, log, log1p, maximum, where
+from minitensor.elementwise import exp, log, log1p, where
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import astype, broadcast_to, expand_dims, reshape
-from minitensor.ops import activation, contract, convolution, elementwise, pooling
+from minitensor.ops import activation, contract, convolution, elementwise, losses, pooling
 from minitensor.ops import batch_norm as batch
 from minitensor.ops import layer_norm as norm
 from minitensor.ops import softmax as rows
@@ -64,7 +64,7 @@ def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
     >>> leaky_relu(mt.asarray([-1.0, 2.0]), 0.25)
     tensor([-0.25,  2.  ])
     """
-    return where(x > 0, x, x * slope)
+    return apply(activation.leaky_relu, x, float(slope))
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -169,9 +169,7 @@ def smooth_l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean", 
     """
     if not beta > 0:
         raise ValueError(f"smooth_l1_loss's beta must be positive, is {beta}")
-    distance = abs(prediction - target)
-    quadratic = distance * distance * (0.5 / beta)
-    return _reduced(where(distance < beta, quadratic, distance - 0.5 * beta), reduction)
+    return _reduced(apply(losses.huber, prediction - target, float(beta)), reduction)
 
 
 def nll_loss(log_probabilities: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -204,7 +202,7 @@ def cross_entropy(logits: Tensor, target: Tensor, reduction: str = "mean") -> Te
 
 def binary_cross_entropy_with_logits(logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """−t·log(sigmoid(x)) − (1 − t)·log(1 − sigmoid(x)), without overflow."""
-    return _reduced(maximum(logits, 0) - logits * target + log1p(exp(-abs(logits))), reduction)
+    return _reduced(apply(losses.binary_cross_entropy, logits, target), reduction)
 
 
 # --- layers ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Activations that are worth a record: gelu in both forms and the logistic function, each with its gradient.
+"""Activations that are worth a record: gelu in both forms, the logistic function and leaky relu, with their gradients.
 
 In: `families`.  Out: records; integers and bool are taken to the default float.
 Invariant: as in `rows`: a gradient record is run only where no gradient of its result is wanted.
@@ -16,6 +16,7 @@ from minitensor.dispatch import apply
 from minitensor.dtypes import DType, to_float
 from minitensor.ops import comprehend as c
 from minitensor.ops.analytic import erf, exp, tanh
+from minitensor.ops.elementwise import minimum, where
 from minitensor.ops.error_function import erf_of
 from minitensor.ops.families import binary, unary
 from minitensor.ops.rows import gradient_by
@@ -176,4 +177,35 @@ sigmoid = unary(
     lambda g, x, y: gradient_by(sigmoid_grad, g, y)[0],
     operand=to_float,
     composition=_sigmoid_composition,
+)
+
+# --- leaky relu: x where it is positive, slope·x elsewhere ---------------------------------------------------
+
+
+def _leaky_relu(x: Any, slope: Any) -> Any:
+    if type(slope) is float and 0.0 < slope <= 1.0:
+        return np.maximum(x, x * slope)  # half the time, and the same: rounding keeps the order
+    return np.where(x > 0, x, x * slope)
+
+
+def _leaky_relu_composition(x: Any, slope: Any) -> Any:
+    if not isinstance(x, Tensor):  # a number
+        return slope * x if x <= 0 else slope * 0 + x
+    return apply(where, x > 0, x, x * slope)
+
+
+def _leaky_relu_form(x: Expr, slope: Expr, dtype: DType) -> Expr:
+    return c.select(c.binary(">", x, c.constant(0, dtype)), x, _product(x, slope))
+
+
+leaky_relu = binary(
+    "leaky_relu",
+    _leaky_relu,
+    _leaky_relu_form,
+    (
+        lambda g, x, slope, y: apply(where, x > 0, g, g * slope),
+        lambda g, x, slope, y: g * (apply(minimum, x, 0) if isinstance(x, Tensor) else min(x, 0)),
+    ),
+    operand=to_float,
+    composition=_leaky_relu_composition,
 )
