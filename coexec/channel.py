@@ -46,7 +46,7 @@ _ENTRIES = {
     "publish": "int64(int64, int64)",
     "wake": "int64(int64)",
     "write": "int64(int64, int64, int64)",
-    "cancel": "int64(int64, int64)",
+    "cancel": "int64(int64, int64, int64)",
     "await_word": "int64(int64, int64, int64, int64, int64)",
 }
 IS_ORDERED = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
@@ -125,9 +125,9 @@ class GraphThread:
         if sleeping_on and sleeping_on == frame.address + 8 * word:
             self._functions.wake(self.control.address)
 
-    def cancel(self, frame: Words) -> None:
-        """Asks a published frame to stop at its next instruction."""
-        self._functions.cancel(self.control.address, frame.address)
+    def cancel(self, frame: Words, limit: int = 0) -> None:
+        """Asks a published frame to stop before instruction `limit`, or where it has to wait; 0: at its next one."""
+        self._functions.cancel(self.control.address, frame.address, limit)
 
     def wait_completed(self, number: int) -> None:
         """Blocks, without the GIL, until frame `number` has ended."""

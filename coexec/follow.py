@@ -128,10 +128,11 @@ class Follower(Recorder):
         self._bound: dict[TraceFeed, Value] = {feed: externals[number] for feed, number in trace.feeds.items()}
         self._fresh: dict[TraceFeed, Value] = {}
         # Outputs of a call taken at once have no promise, but what they replace on the path is the latest no longer.
-        self._made: dict[TraceOutput, Promise | _Gone] = {
-            o: _Gone(i) for i, node in enumerate(self.path) for o in node.outputs
-        }
-        self._made |= {self.path[p.index].outputs[p.output]: p for p in log.made}
+        path, self._made = self.path, dict[TraceOutput, Promise | _Gone]()
+        if len(log.made) < sum([len(node.outputs) for node in path]):
+            self._made = {o: _Gone(i) for i, node in enumerate(path) for o in node.outputs}
+        for promise in log.made:
+            self._made[path[promise.index].outputs[promise.output]] = promise
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule, and goes on to the node that the operation is, made if there is none."""

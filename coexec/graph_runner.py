@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ from coexec.errors import CoexecError, GraphFailed
 from coexec.frame import Array, Frame, Memory
 from coexec.placement import Placement
 from coexec.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, UNFIT, Plan
+from coexec.remains import Remains
 from coexec.runner_protocol import Handle, RunTimes
 from coexec.sequence import CompiledCluster
 from coexec.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
 from comprehension.jit.arrays import address_of
 
 RUN_AHEAD = 1  # unfinished steps before the one that starts
-IDLE, RUNNING, ENDED = 0, 2, 3  # states of a frame
+IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3  # states of a frame
 
 
 class NativeHandle:
@@ -136,18 +137,21 @@ class NativeRun:
         assert None not in handles, "what is kept is owned or fed"
         return handles  # type: ignore[return-value]
 
-    def cancel(self) -> None:
+    def cancel(self, wanted: Sequence[Output] = ()) -> Callable[[Output], Array | None]:
         view = self._frame.view
         if self._number == 0 and view[STATE] != IDLE:  # an interrupt came when it had just been published
             self._number = self.thread.published
         if self._number == 0:
             self._ended = True
         else:
-            self.thread.cancel(self._frame.words)
-            if view[STATE] == RUNNING:
+            limit = self._compiled.behind(wanted)
+            self.thread.cancel(self._frame.words, limit)
+            if view[STATE] == RUNNING or (limit and view[STATE] == QUEUED):
                 self.thread.wait_word(self._frame.words, STATE, ENDED)
+        remains = Remains(self._frame, self._sizes)
         self._close()
         self._fed.clear()  # a frame still queued will be skipped unread
+        return remains
 
     def times(self) -> RunTimes:
         self.is_ended()
@@ -322,6 +326,14 @@ class NativeGraph:
             root = self.plan.buffers.view_of.get(output, output)
             found = self._places[output] = (root, shape, None if shape.names else shape.at({}))
         return found
+
+    def behind(self, outputs: Iterable[Output]) -> int:
+        """The number of the instruction before which all of `outputs` that have memory are written."""
+        plan = self.plan
+        if plan.program.loops:
+            return 0  # instructions are not in the order in which they are done
+        roots = [plan.buffers.view_of.get(output, output) for output in outputs]
+        return max((plan.written[root][1] + 1 for root in roots if root in plan.written), default=0)
 
     def close(self) -> None:
         """Frames and buffers go with the last handle and run that refer to them."""

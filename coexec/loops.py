@@ -37,7 +37,7 @@ class Loop:
 def find_loops(records: Sequence[OpRecord]) -> list[Loop]:
     """The innermost loops of at least two rounds, in the order of the trace."""
     times = Counter([id(record.location) for record in records])
-    keys = [_key(record) if times[id(record.location)] > 1 else record for record in records]
+    keys = [r if times[id(r.location)] == 1 else r.round_key or _key(r) for r in records]
     following: list[int | None] = [None] * len(keys)  # the next record with the same key
     last: dict[Any, int] = {}
     for i in reversed(range(len(keys))):
@@ -56,11 +56,14 @@ def find_loops(records: Sequence[OpRecord]) -> list[Loop]:
 
 
 def _key(record: OpRecord) -> Any:
+    """What is equal in every round; noted at the record, which is looked at again whenever its path grows."""
     if record.forward is not None:
         return record  # the gradient of one operation: like no other
     attributes = attribute_key(record.attributes) if record.attributes else ()
     # Locations and specs are one object each while the records hold them (`location`, `spec_of`).
-    return (id(record.op), id(record.location), tuple(map(id, record.input_specs)), attributes)
+    key = (id(record.op), id(record.location), tuple(map(id, record.input_specs)), attributes)
+    record.round_key = key
+    return key
 
 
 def _rounds(keys: Sequence[Any], begin: int, period: int) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from coexec.dims import Unifier
@@ -263,18 +264,33 @@ class Merger:
     def _best(self, nodes: list[TraceNode], record: OpRecord) -> _Match | None:
         """The match that changes least; the oldest node among equals.
 
-        Sizes, which take longest to compare, are looked at only where wirings alone do not rule a node out.
+        Wirings are counted first: the way through the graph and the sizes, which take longest to compare, are looked
+        at only where the count alone does not rule a node out.
         """
-        wired = [(node, wirings) for node in nodes if (wirings := self._match_wirings(node, record)) is not None]
-        wired.sort(key=lambda each: (each[1].changes, each[0].number))
+        counted = [(changes, n.number, n) for n in nodes if (changes := self._count_changes(n, record)) is not None]
         best: _Match | None = None
-        for node, wirings in wired:
-            if best is not None and wirings.changes >= best.changes:
+        for changes, _, node in sorted(counted, key=itemgetter(0, 1)):
+            if best is not None and changes >= best.changes:
                 break
-            match = self._match_specs(node, record, wirings)
+            match = self._match(node, record)
             if match is not None and (best is None or match.changes < best.changes):
                 best = match
         return best
+
+    def _count_changes(self, node: TraceNode, record: OpRecord) -> int | None:
+        """How many wirings of the node would have to change to cover the record's; None where none could."""
+        changes = 0
+        for wiring, reference in zip(node.inputs, record.inputs, strict=True):
+            match wiring, reference:
+                case FromNodes(), Produced():
+                    changes += self.output(reference) not in wiring.alternatives
+                case FromFeed(), External():
+                    pass
+                case FromScalar(), Scalar():
+                    changes += not wiring.varies and not same_scalar(wiring.value, reference.value)
+                case _:
+                    return None
+        return changes
 
     def _match(self, node: TraceNode, record: OpRecord) -> _Match | None:
         """How `node`, whose key is the record's, covers the record; None where it cannot."""

@@ -32,6 +32,7 @@ from coexec.instructions import (
     Sizes,
     Stop,
     Workspace,
+    writes_of,
 )
 from coexec.sequence import CompiledCluster, Sequence, to_text
 from coexec.symbolic import Constant, Feed, Output, SymbolicGraph
@@ -43,7 +44,7 @@ from comprehension.lang.types import ScalarType
 Table = np.ndarray[Any, np.dtype[np.int64]]
 
 # Word numbers of a frame's header, and the instructions' numbers: `plan_loop`'s, compared by a test.
-STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED = 0, 1, 2, 3, 4, 5, 6
+STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED, STOPPED_AT = 0, 1, 2, 3, 4, 5, 6, 7
 CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, FIRST_WORD = 8, 9, 10, 11, 12, 13, 16
 END, AWAIT, RUN, MOVE, COPY, POST, JUMP, CASE, CLEAR = 0, 1, 2, 3, 4, 5, 6, 7, 8
 WIDTH, KERNEL_WIDTH, STAGE_WIDTH = 6, 6, 5
@@ -108,6 +109,8 @@ class Filling:
     values: Table
     arena_words: Table
     arena_offsets: Table
+    arena_sizes: Table
+    arena_written: Table  # of each place the first and the last instruction that writes it
     arena_bytes: int
     owned: tuple[tuple[Output, int, tuple[int, ...], np.dtype[Any]], ...]  # output, slot, shape, dtype
     scratch_bytes: int
@@ -131,6 +134,8 @@ class Plan:
     choices: tuple[Choice, ...]
     symbols: tuple[int, ...]  # the word of each symbol's value
     groups: tuple[Group, ...]
+    written: dict[Place, tuple[int, int]]  # the first and the last instruction that writes a place
+    needed_to: dict[Place, int]  # for places in arenas: the last instruction of their life
 
     def fill(self, group: Group, sizes: Mapping[str, int]) -> Filling:
         """What to write for a group with these sizes."""
@@ -150,6 +155,8 @@ class Plan:
             _table(values),
             _table([self.slots[place] for place in offsets]),
             _table(list(offsets.values())),
+            _table([lives[place] for place in offsets]),
+            _table([self.written[place] for place in offsets]).reshape(-1, 2),
             total,
             owned,
             max((extent_at(row.scratch, row.names, sizes) for row in group.stages), default=0),
@@ -207,6 +214,14 @@ def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     parallel = config.threads > 1 and extent > 1 and work >= _BESIDE_PYTHON * config.parallel_ns
     scratch = extent_at(row.scratch, row.names, sizes)
     return [row.address, extent, row.entry.grain, scratch, int(parallel)]
+
+
+def _written(program: Sequence) -> dict[Place, tuple[int, int]]:
+    written: dict[Place, tuple[int, int]] = {}
+    for at, instruction in enumerate(program.instructions):
+        for place in writes_of(instruction):
+            written[place] = (written.get(place, (at, at))[0], at)
+    return written
 
 
 def _table(rows: list[Any]) -> Table:
@@ -267,6 +282,8 @@ class _Builder:
             choices=self.choices,
             symbols=tuple(self.symbols.values()),
             groups=tuple(self.groups.values()),
+            written=_written(self.program),
+            needed_to={life.place: life.last for life in self.buffers.arena},
         )
 
     def word(self, count: int = 1) -> int:

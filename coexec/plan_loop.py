@@ -4,7 +4,8 @@ never holds the GIL.
 In: the address of a control block (`channel.GraphThread` makes it) and frames published in it; the layout of
 both is below.  Out: each frame's words: what was fetched, the state, the error, the times.
 Invariant: frames run in the order in which they were published, one at a time.  Within a frame the loop waits
-only for words that Python writes (feeds, symbols, choices); a cancelled frame stops at the next instruction.
+only for words that Python writes (feeds, symbols, choices); a cancelled frame waits for nothing more, and stops at the
+instruction that it is told.
 
 Every wait of the loop is: spin for some 20 µs (not on a single core, where that would keep Python from writing), look
 and give the core away in turns for half a millisecond (a wake-up costs Python tens of microseconds, and Python is
@@ -49,9 +50,10 @@ WAITER_SLOTS = 60
 
 # --- frame: word numbers ------------------------------------------------------------------------------------
 STATE = 0  # IDLE, QUEUED, RUNNING, ENDED
-CANCEL = 1
+CANCEL = 1  # 0, or 1 + the number of the instruction before which to stop; before any wait, too
 ERROR, ERROR_AT = 2, 3  # a stage's nonzero code, or UNFIT, and the number of its kernel
 STARTED, FINISHED, STALLED = 4, 5, 6  # clock, clock, nanoseconds waited
+STOPPED_AT = 7  # every instruction before this one that is on the path has been done
 CODE, KERNELS, OPERANDS = 8, 9, 10  # addresses of the plan's tables
 SCRATCH = 11  # address of the caller's scratch
 BUFFERS, DIMS = 12, 13  # addresses where a kernel's arguments are put together
@@ -180,11 +182,17 @@ def _choose(control: int, frame: int, word: int, slots: int, targets: int) -> in
 
 
 @njit
-def _run_frame(control: int, frame: int) -> None:
-    """Runs a frame's instructions from the first on, until END, an error or a cancellation."""
+def _run_frame(control: int, frame: int) -> int:
+    """Runs a frame's instructions from the first on, until END, an error or a cancellation.
+
+    Returns the number of the instruction before which it stopped.
+    """
     code, operands = peek(frame + 8 * CODE), peek(frame + 8 * OPERANDS)
     at = 0
-    while load(frame + 8 * CANCEL) == 0 and load(control + 8 * STOP) == 0:
+    while load(control + 8 * STOP) == 0:
+        cancelled = load(frame + 8 * CANCEL)
+        if cancelled != 0 and at >= cancelled - 1:
+            return at
         instruction = code + 8 * WIDTH * at
         what, a, b = peek(instruction), peek(instruction + 8), peek(instruction + 16)
         at += 1
@@ -193,9 +201,11 @@ def _run_frame(control: int, frame: int) -> None:
             if result != 0:
                 poke(frame + 8 * ERROR_AT, a)
                 store(frame + 8 * ERROR, result)
-                return
+                return at - 1
         elif what == AWAIT:
             _stalled(control, frame, frame + 8 * a, 0)
+            if load(frame + 8 * a) == 0:
+                return at - 1
         elif what == MOVE:
             store(frame + 8 * a, load(frame + 8 * b))
         elif what == COPY:
@@ -209,11 +219,13 @@ def _run_frame(control: int, frame: int) -> None:
         elif what == JUMP:
             at = a
         elif what == CASE:
-            at = _choose(control, frame, a, b, operands + 8 * peek(instruction + 24))
-            if at < 0:
-                return
+            following = _choose(control, frame, a, b, operands + 8 * peek(instruction + 24))
+            if following < 0:
+                return at
+            at = following
         else:
-            return
+            return at
+    return at
 
 
 def serve(control: int) -> int:
@@ -229,7 +241,7 @@ def serve(control: int) -> int:
         frame = peek(control + 8 * (RING + taken % RING_SLOTS))
         exchange(frame + 8 * STATE, RUNNING)
         poke(frame + 8 * STARTED, nanoseconds())
-        _run_frame(control, frame)
+        poke(frame + 8 * STOPPED_AT, _run_frame(control, frame))
         poke(frame + 8 * FINISHED, nanoseconds())
         store(frame + 8 * STATE, ENDED)
         taken += 1
@@ -267,9 +279,9 @@ def write(control: int, address: int, value: int) -> int:
     return 0
 
 
-def cancel(control: int, frame: int) -> int:
-    """Asks a frame to stop at its next instruction."""
-    exchange(frame + 8 * CANCEL, 1)
+def cancel(control: int, frame: int, limit: int) -> int:
+    """Asks a frame to stop before instruction `limit`, or where it has to wait; 0: before its next one."""
+    exchange(frame + 8 * CANCEL, 1 + limit)
     _wake_loop(control)
     return 0
 

@@ -9,6 +9,7 @@ leaves the graph, every live value of the prefix is filled, and a Recorder goes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
@@ -25,7 +26,7 @@ from coexec.opaque import operands_of, values_to_check, why_opaque
 from coexec.outside import is_from_outside
 from coexec.promise import Promise, empty_value, make_promise, origin
 from coexec.record import Produced, Recorder, Trace
-from coexec.replay import OpLog, replay
+from coexec.replay import Key, OpLog, replay
 from coexec.runner_protocol import Array, GraphRun
 from coexec.segment import Draft
 from coexec.symbolic import Dim, Output, ScalarValue
@@ -37,6 +38,11 @@ from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, WholeCalls, filled, local
 
 new_value = Value.__new__
+Remains = Callable[[Output], Array | None]  # what a cancelled run still has
+
+
+def _nothing(_: Output) -> None:
+    return None
 
 
 def _contents(x: Any) -> Any:
@@ -376,8 +382,6 @@ class PythonRunner(Validator, WholeCalls):
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.left_at = perf_counter()
-            if not self.finished:
-                self.run.cancel()
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
@@ -408,16 +412,26 @@ class PythonRunner(Validator, WholeCalls):
         self._fill_all([(value, promise)])
 
     def _fill_live(self) -> None:
+        """Has the graph go on to the last of what is alive and stop there; then all that is alive is filled."""
         with self.log.lock:
-            self._fill_all([(value, promise) for value, promise in self.log.live() if value.array is None])
+            empty = [(value, promise) for value, promise in self.log.live() if value.array is None]
+            wanted = [p.source.output for _, p in empty if self.made[p.source.number] is p]
+            self._fill_all(empty, _nothing if self.finished else self.run.cancel(wanted))
 
-    def _fill_all(self, values: list[tuple[Value, Promise]]) -> None:
+    def _fill_all(self, values: list[tuple[Value, Promise]], remains: Remains = _nothing) -> None:
+        """Fills values with what the graph has of them, or else by replay from what it has of their operands."""
         if not values:
             return
+        path = self.path
+
+        def rescued(key: Key) -> Value | None:
+            array = remains(path[key[0]].outputs[key[1]].output)
+            return None if array is None else Value(array)
+
         keys = {(promise.index, promise.output): value for value, promise in values}
         known = {(p.index, p.output): value for value, p in self.log.live() if value.array is not None}
-        log = OpLog(self.path, self.attributes, self.sent, self.walk.phis)
-        for key, result in replay(log, list(keys), known).items():
+        log = OpLog(path, self.attributes, self.sent, self.walk.phis)
+        for key, result in replay(log, list(keys), known, rescued).items():
             keys[key].array = result.array
 
     # --- the end -----------------------------------------------------------------------------------------

@@ -3,23 +3,51 @@
 In: a TraceGraph and the compiler of the runner in use.  Out: a Future of the Program and its compiled graph.
 Invariant: the TraceGraph does not change while it is read: whoever would change it waits (`TraceGraph.settle`), and
 reading begins only between steps.
+
+One thread reads for all sessions, started once: starting one takes as long as a small step.
 """
 
 from __future__ import annotations
 
+import os
+import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 from coexec.build import Program, build
 from coexec.config import config
 from coexec.runner_protocol import CompiledGraph, GraphCompiler
-from coexec.trace_graph import TraceGraph
+from coexec.trace_graph import Reader, TraceGraph
 
 _MOMENT = 0.001
 
 Rebuilt = tuple[Program, CompiledGraph]
+
+
+class _Worker:
+    """The thread, and what it has to do."""
+
+    def __init__(self) -> None:
+        self.work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+
+    def put(self, work: Callable[[], None]) -> None:
+        """Has `work`, which raises nothing, done after a moment, behind what was put before."""
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._serve, name="coexec-build", daemon=True)
+            self.thread.start()
+        self.work.put(work)
+
+    def _serve(self) -> None:
+        while True:
+            work = self.work.get()
+            time.sleep(_MOMENT)  # Python ends its step: a thread that computes keeps the interpreter for 5 ms
+            work()
+
+
+_worker = _Worker()
 
 
 def rebuild(traces: TraceGraph, compiler: GraphCompiler, numerics: str) -> Future[Rebuilt]:
@@ -30,18 +58,17 @@ def rebuild(traces: TraceGraph, compiler: GraphCompiler, numerics: str) -> Futur
     future: Future[Rebuilt] = Future()
     if config.runner == "reference":
         _build_and_compile(traces, compiler, numerics, future)
-    else:
-        arguments = (traces, compiler, numerics, future)
-        thread = threading.Thread(target=_after_a_moment, args=arguments, name="coexec-build", daemon=True)
-        traces.reader = thread
-        thread.start()
+        return future
+    reader = traces.reader = Reader(os.getpid(), threading.Event())
+
+    def work() -> None:
+        try:
+            _build_and_compile(traces, compiler, numerics, future)
+        finally:
+            reader.done.set()
+
+    _worker.put(work)
     return future
-
-
-def _after_a_moment(*arguments: Any) -> None:
-    """Lets Python end its step: a thread that starts computing keeps the interpreter for a switch interval (5 ms)."""
-    time.sleep(_MOMENT)
-    _build_and_compile(*arguments)
 
 
 def _build_and_compile(traces: TraceGraph, compiler: GraphCompiler, numerics: str, future: Future[Rebuilt]) -> None:
@@ -60,3 +87,13 @@ def _build_and_compile(traces: TraceGraph, compiler: GraphCompiler, numerics: st
             future.set_result((program, compiled.result()))
 
     compiling.add_done_callback(pass_on)
+
+
+def _forget_after_fork() -> None:
+    """The child has no such thread: it starts its own."""
+    global _worker
+    _worker = _Worker()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

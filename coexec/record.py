@@ -63,6 +63,7 @@ class OpRecord:
     output_specs: tuple[TensorSpec, ...]
     location: Location
     forward: int | None
+    round_key: Any = None  # see `loops`
 
     @property
     def where(self) -> str:

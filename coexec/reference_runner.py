@@ -117,11 +117,12 @@ class ReferenceRun:
             self._changed.notify_all()
             return handles
 
-    def cancel(self) -> None:
+    def cancel(self, wanted: Sequence[Output] = ()) -> Callable[[Output], Array | None]:
         with self._changed:
             self._cancelled = True
             self._feeds.clear()
             self._changed.notify_all()
+        return lambda _: None  # all is computed again
 
     @property
     def is_cancelled(self) -> bool:

@@ -7,7 +7,7 @@ co-execution).  Contents that the graph has already delivered are used, not comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -36,13 +36,26 @@ class OpLog:
 Operand = Key | Value | ScalarValue | None
 
 
-def replay(log: OpLog, wanted: Sequence[Key], known: dict[Key, Value]) -> dict[Key, Value]:
-    """The wanted outputs, computed from `known` ones and the feeds.
+def replay(
+    log: OpLog, wanted: Sequence[Key], known: dict[Key, Value], rescued: Callable[[Key], Value | None]
+) -> dict[Key, Value]:
+    """The wanted outputs, computed from `known` ones, those that `rescued` can give, and the feeds.
 
     Raises what an operation raises.
     """
+
+    def is_known(key: Key) -> bool:
+        if key not in known:
+            found = rescued(key)
+            if found is None:
+                return False
+            known[key] = found
+        return True
+
+    if all(is_known(key) for key in wanted):
+        return {key: known[key] for key in wanted}
     operands = _operands(log)
-    needed, dying = _needed_operations(operands, wanted, known)
+    needed, dying = _needed_operations(operands, wanted, is_known)
     values: list[Any] = [None] * len(log.path)  # by operation: its outputs, from when they are made to their last use
     for (index, output), value in known.items():
         if values[index] is None:
@@ -64,14 +77,14 @@ def replay(log: OpLog, wanted: Sequence[Key], known: dict[Key, Value]) -> dict[K
 
 
 def _needed_operations(
-    operands: Sequence[tuple[Operand, ...]], wanted: Sequence[Key], known: dict[Key, Value]
+    operands: Sequence[tuple[Operand, ...]], wanted: Sequence[Key], is_known: Callable[[Key], bool]
 ) -> tuple[bytearray, list[list[int]]]:
     """Which operations the wanted outputs depend on, and behind each one whose outputs have had their last use."""
     needed, used = bytearray(len(operands)), bytearray(len(operands))
     dying: list[list[int]] = [[] for _ in operands]
     for key in wanted:
         used[key[0]] = 1
-        needed[key[0]] |= key not in known
+        needed[key[0]] |= not is_known(key)
     for index in reversed(range(len(operands))):
         if not needed[index]:
             continue
@@ -81,7 +94,7 @@ def _needed_operations(
                 if not used[maker]:
                     used[maker] = 1
                     dying[index].append(maker)
-                if not needed[maker] and x not in known:
+                if not needed[maker] and not is_known(x):
                     needed[maker] = 1
     return needed, dying
 

@@ -13,12 +13,12 @@ A step, as the sender drives it:
     run.choose(1, 0)                          # the path takes targets[0] of case 1
     array = run.fetch(Output(7))              # behind a `Fetch(Output(7))` on the path taken
     handles = run.finish([Output(9)])         # the path has ended at `End`; these outputs stay alive
-    # or run.cancel(): the path left the graph; the sender fills what is alive by itself
+    # or run.cancel([Output(7)]): the path left the graph; the sender fills what is alive, from what the run leaves
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
@@ -81,10 +81,13 @@ class GraphRun(Protocol):
         Does not block: the graph may still be running.  No other method is called afterwards.
         """
 
-    def cancel(self) -> None:
-        """The path left the graph: stop as soon as possible.  No other method is called afterwards, never fails.
+    def cancel(self, wanted: Sequence[Output] = ()) -> Callable[[Output], Array | None]:
+        """The path left the graph: stop as soon as `wanted`, all on the path, are computed or that would take a wait.
 
-        Does not wait for the graph's thread longer than one kernel; feeds given may be dropped on return.
+        No other method is called afterwards, never fails.  Does not wait for the graph's thread longer than that, or
+        for one kernel; feeds given may be dropped on return.
+        Returns who gives the contents of an output on the path, read-only, if the graph had computed them and has them
+        still; None otherwise.  To be asked before another step begins.
         """
 
     def times(self) -> RunTimes:

@@ -11,9 +11,10 @@ definition that reaches).  Where that rule cannot tell two wirings apart, they a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from coexec.dims import Symbols
@@ -129,6 +130,14 @@ class TraceNode:
 Place = tuple[str, Location]  # an operation's name and location
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """Somebody who reads the graph, in a thread of `process`, until `done`."""
+
+    process: int
+    done: Event
+
+
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
@@ -136,7 +145,7 @@ class TraceGraph:
     the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
     operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
     `folded`: places known from before to begin a loop that is folded wherever it can be.
-    `reader`: a thread that builds from the graph, for which changes have to wait.
+    `reader`: who builds from the graph, for which changes have to wait.
     `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
     """
 
@@ -162,12 +171,13 @@ class TraceGraph:
         self.made = 1  # the latest node's number; never given again, whatever pruning removes (start and end: 0, 1)
         self.traces = 0
         self.version = 0
-        self.reader: Thread | None = None
+        self.reader: Reader | None = None
 
     def settle(self) -> None:
         """Waits until nobody else reads the graph: to be called before a change (and a fork's child has no reader)."""
         if self.reader is not None:
-            self.reader.join()
+            if self.reader.process == os.getpid():
+                self.reader.done.wait()
             self.reader = None
 
     def add_node(
