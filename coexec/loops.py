@@ -37,9 +37,11 @@ class Loop:
 def find_loops(records: Sequence[OpRecord]) -> list[Loop]:
     """The innermost loops of at least two rounds, in the order of the trace."""
     times = Counter([id(record.location) for record in records])
-    keys = [r if times[id(r.location)] == 1 else r.round_key or _key(r) for r in records]
+    numbers: dict[Any, int] = {}  # equal keys, equal numbers: each key is hashed once
+    compared = [r if times[id(r.location)] == 1 else r.round_key or _key(r) for r in records]
+    keys = [numbers.setdefault(key, len(numbers)) for key in compared]
     following: list[int | None] = [None] * len(keys)  # the next record with the same key
-    last: dict[Any, int] = {}
+    last: dict[int, int] = {}
     for i in reversed(range(len(keys))):
         following[i] = last.get(keys[i])
         last[keys[i]] = i
@@ -66,7 +68,7 @@ def _key(record: OpRecord) -> Any:
     return key
 
 
-def _rounds(keys: Sequence[Any], begin: int, period: int) -> int:
+def _rounds(keys: Sequence[int], begin: int, period: int) -> int:
     equal = 0
     while begin + period + equal < len(keys) and keys[begin + equal] == keys[begin + period + equal]:
         equal += 1

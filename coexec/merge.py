@@ -36,6 +36,7 @@ from coexec.trace_graph import (
     TraceOutput,
     Wiring,
     ancestors,
+    reach,
 )
 from minitensor.ops.opdef import Operand, TensorSpec
 
@@ -267,7 +268,8 @@ class Merger:
         Wirings are counted first: the way through the graph and the sizes, which take longest to compare, are looked
         at only where the count alone does not rule a node out.
         """
-        counted = [(changes, n.number, n) for n in nodes if (changes := self._count_changes(n, record)) is not None]
+        operands = [self.output(x) if type(x) is Produced else x for x in record.inputs]
+        counted = [(changes, n.number, n) for n in nodes if (changes := _count_changes(n, operands)) is not None]
         best: _Match | None = None
         for changes, _, node in sorted(counted, key=itemgetter(0, 1)):
             if best is not None and changes >= best.changes:
@@ -276,21 +278,6 @@ class Merger:
             if match is not None and (best is None or match.changes < best.changes):
                 best = match
         return best
-
-    def _count_changes(self, node: TraceNode, record: OpRecord) -> int | None:
-        """How many wirings of the node would have to change to cover the record's; None where none could."""
-        changes = 0
-        for wiring, reference in zip(node.inputs, record.inputs, strict=True):
-            match wiring, reference:
-                case FromNodes(), Produced():
-                    changes += self.output(reference) not in wiring.alternatives
-                case FromFeed(), External():
-                    pass
-                case FromScalar(), Scalar():
-                    changes += not wiring.varies and not same_scalar(wiring.value, reference.value)
-                case _:
-                    return None
-        return changes
 
     def _match(self, node: TraceNode, record: OpRecord) -> _Match | None:
         """How `node`, whose key is the record's, covers the record; None where it cannot."""
@@ -337,6 +324,8 @@ class Merger:
         The last executed counts, and every way from the one to `node` leads through the other.  Operands in an order
         that values decide are such.
         """
+        if reach({o.node for o in wiring.alternatives}, node, avoiding=output.node):
+            return False
         earlier = ancestors(output.node)
         known = [o.node for o in wiring.alternatives if o.node in earlier]
         return bool(known) and not self.graph.reaching(node, avoiding=output.node).issuperset(known)
@@ -447,6 +436,19 @@ class Merger:
                 feed = self.graph.add_feed()
                 self.feeds[feed] = number
                 return FromFeed(feed)
+
+
+def _count_changes(node: TraceNode, operands: Sequence[TraceOutput | InputRef]) -> int | None:
+    """How many wirings of the node would have to change to cover these; None where none could."""
+    changes = 0
+    for wiring, x in zip(node.inputs, operands, strict=True):
+        if type(wiring) is FromNodes and type(x) is TraceOutput:
+            changes += x not in wiring.alternatives
+        elif type(wiring) is FromScalar and type(x) is Scalar:
+            changes += not wiring.varies and not same_scalar(wiring.value, x.value)
+        elif type(wiring) is not FromFeed or type(x) is not External:
+            return None
+    return changes
 
 
 def _is_more_general(output: TraceOutput, read: SymbolicSpec) -> bool:

@@ -12,6 +12,7 @@ definition that reaches).  Where that rule cannot tell two wirings apart, they a
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Event
@@ -254,6 +255,23 @@ def ancestors(target: TraceNode) -> set[TraceNode]:
                 seen.add(parent)
                 stack.append(parent)
     return seen
+
+
+def reach(sources: set[TraceNode], target: TraceNode, avoiding: TraceNode) -> bool:
+    """Whether a path leads from each of `sources` to `target` without `avoiding`; no loop is gone through again.
+
+    Looks at what is near the target first, and ends with the last source found.
+    """
+    missing = sources - {target}
+    seen = {target, avoiding}
+    pending = deque([target])
+    while missing and pending:
+        for parent in pending.popleft().parents:
+            if parent not in seen:
+                seen.add(parent)
+                missing.discard(parent)
+                pending.append(parent)
+    return not missing
 
 
 def topological_order(graph: TraceGraph) -> list[TraceNode]:
