@@ -28,7 +28,9 @@ class Remains:
         self._plan = frame.memory.plan
         self._frame = frame
         self._sizes = sizes
-        self._at = frame.view[STOPPED_AT]
+        self._at = frame.view[STOPPED_AT]  # outside of loops, what comes before has been done, and nothing else
+        ends = [last + 1 for first, last in self._plan.program.loops if first < self._at]
+        self._passed = max(self._at, *ends, 0)  # what comes before may have been done
         self._owned = frame.owned
         self._held = frame.held  # the blocks of its arenas
         self._lost: dict[int, dict[int, int]] = {}  # by group and slot: the first instruction that may write over it
@@ -47,7 +49,7 @@ class Remains:
             contents = self._owned[root][0].reshape(extents)
         else:
             slot = plan.slots[root]
-            if self._at > plan.needed_to.get(root, -1) + 1 and self._is_lost(root, slot):
+            if self._passed > plan.needed_to.get(root, -1) + 1 and self._is_lost(root, slot):
                 return None
             contents = np.empty(extents, shape.dtype)
             ctypes.memmove(contents.ctypes.data, self._frame.view[slot], contents.nbytes)
@@ -60,7 +62,7 @@ class Remains:
         number = next(i for i, group in enumerate(self._plan.groups) if group.symbols == symbols)
         if number not in self._lost:
             self._lost[number] = lost_from(self._frame.memory.filling(number, self._sizes))
-        return self._lost[number].get(slot, 0) < self._at
+        return self._lost[number].get(slot, 0) < self._passed
 
 
 def lost_from(filling: Filling) -> dict[int, int]:
