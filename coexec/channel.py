@@ -13,15 +13,14 @@ SLEEPING afterwards (see `plan_loop` for why that is enough).
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import functools
 import os
 import platform
+import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +79,10 @@ class GraphThread:
         self._pool = pool.current()
         self._semaphore = Semaphore()
         self._waiters = [Semaphore() for _ in range(WAITER_SLOTS)]
-        self._free = list(range(WAITER_SLOTS))
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # waiters' slots; who finds none waits for one
+        for slot in range(WAITER_SLOTS):
+            self._free.put(slot)
         self.unfinished: deque[Any] = deque()  # the runs of published frames, kept until they have ended
-        self._slots = threading.BoundedSemaphore(WAITER_SLOTS)
         view = self._view = self.control.view
         view[SEMAPHORE] = self._semaphore.address
         view[POOL], view[POOL_RUN] = self._pool.address, self._pool.run_address
@@ -141,18 +141,11 @@ class GraphThread:
             self._await(frame.address + 8 * word, least, frame.address)
 
     def _await(self, address: int, least: int, state: int) -> None:
-        with self._waiter() as slot:
+        slot = self._free.get()
+        try:
             self._functions.await_word(self.control.address, address, least, state, slot)
-
-    @contextlib.contextmanager
-    def _waiter(self) -> Iterator[int]:
-        """A waiter's slot for the time of one wait."""
-        with self._slots:
-            slot = self._free.pop()
-            try:
-                yield slot
-            finally:
-                self._free.append(slot)
+        finally:
+            self._free.put(slot)
 
 
 def _stop(control: Words, semaphores: list[Semaphore], thread: threading.Thread) -> None:

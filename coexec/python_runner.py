@@ -313,7 +313,11 @@ class PythonRunner(Validator, WholeCalls):
         """
         self.bound[slot] = x
         try:
-            self._send(slot, x)
+            if type(x) is Value and x.owned and x.array is not None:
+                self.sent[slot] = x
+                self.run.feed(slot, x.array)
+            else:
+                self._send(slot, x)
         except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
             self.bound[slot] = None
             self.leave(f"a feed failed ({type(error).__name__}: {error}) at {users_line()}")
@@ -323,10 +327,6 @@ class PythonRunner(Validator, WholeCalls):
         if not isinstance(x, Value):
             self.sent[slot] = x
             self.run.feed(slot, x)
-            return
-        if x.owned and x.array is not None:
-            self.sent[slot] = x
-            self.run.feed(slot, x.array)
             return
         promise = x.pending
         if x.array is None and isinstance(promise, Promise) and promise.handle is not None:
@@ -354,8 +354,7 @@ class PythonRunner(Validator, WholeCalls):
             self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
             return
         finally:
-            maker = source.trace.node
-            self.stalls.append((begin, perf_counter(), f"{maker.op.name if maker.op else ''} at {maker.where}"))
+            self.stalls.append((begin, perf_counter(), source.told))
         with self.log.lock:
             if value.array is None:
                 value.array = array

@@ -25,7 +25,7 @@ class WalkOutput:
     not None).  `number`: among all outputs.
     """
 
-    __slots__ = ("dims", "dtype", "kept", "known_shape", "number", "output", "shape", "trace")
+    __slots__ = ("dims", "dtype", "kept", "known_shape", "number", "output", "shape", "told", "trace")
 
     def __init__(self, number: int, trace: TraceOutput) -> None:
         spec = trace.node.output_specs[trace.index]
@@ -38,6 +38,8 @@ class WalkOutput:
         self.shape = extents if len(extents) == len(spec.shape) else None
         self.dtype: np.dtype[Any] = spec.dtype
         self.kept = trace.node.kept[trace.index]
+        maker = trace.node
+        self.told = f"{maker.op.name if maker.op else ''} at {maker.where}"  # for people
 
 
 # --- what is expected of an input that is not simply the output of one node ------------------------------
