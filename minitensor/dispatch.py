@@ -100,13 +100,13 @@ def apply_several(op: OpDef, *inputs: Any, **attributes: Any) -> tuple[Tensor, .
     observer = local.observer
     if observer is not None:
         return _observed(observer, op, inputs, attributes)
-    operands = tuple(as_operand(x) for x in inputs)
+    operands = tuple([x if isinstance(x, Tensor) else as_operand(x) for x in inputs])
     arrays = [filled(x.value) if isinstance(x, Tensor) else x for x in operands]
     try:
         results = op.eager(*arrays, **attributes)
     except Exception as error:
         explain_failure(error, op, operands, attributes)
-    values = tuple(Value(_settle(result, operands)) for result in results)
+    values = tuple([Value(_settle(result, operands)) for result in results])
     return _tensors(op, operands, values, attributes)
 
 
@@ -170,9 +170,8 @@ def _tensors(
     op: OpDef, inputs: tuple[Any, ...], values: tuple[Value, ...], attributes: dict[str, Any]
 ) -> tuple[Tensor, ...]:
     """Names for the outputs, on the tape where a gradient is wanted."""
-    tracked = any(isinstance(x, Tensor) and x.node is not None for x in inputs)
-    if not (tracked and local.grad_enabled and op.vjp is not None):
-        return tuple(Tensor(value) for value in values)
+    if op.vjp is None or not local.grad_enabled or all(not isinstance(x, Tensor) or x.node is None for x in inputs):
+        return tuple([Tensor(value) for value in values])
     node = _record(op, inputs, values, attributes)
     if op.outputs == 1:
         return (Tensor(values[0], node if values[0].dtype.kind in "fc" else None),)

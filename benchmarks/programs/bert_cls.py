@@ -78,5 +78,5 @@ PROGRAM = Program(
     autograph=False,
     make=make,
     full=bert.Size(),
-    tiny=bert.Size(layers=1, width=8, heads=2, longest=5, vocabulary=20, batch=4),
+    tiny=bert.Size(layers=2, width=8, heads=2, longest=5, vocabulary=20, batch=4),
 )

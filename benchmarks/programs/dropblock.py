@@ -88,5 +88,5 @@ PROGRAM = Program(
     autograph=False,
     make=make,
     full=Size(resnet.Size()),
-    tiny=Size(resnet.Size(width=2, stages=1, blocks=2, image=5, batch=3, classes=3)),
+    tiny=Size(resnet.Size(width=2, stages=1, blocks=3, image=5, batch=3, classes=3)),
 )

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-from minitensor.elementwise import sqrt as tensor_sqrt
-from minitensor.optim.optimizer import Optimizer, State, check_number, plain, zeros_for
+from minitensor.ops.update import adam_update
+from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
@@ -51,15 +51,12 @@ class Adam(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
         if not state:
             state.update(step=0, mean=zeros_for(param), square=zeros_for(param))
-        beta1, rest1, beta2, rest2, decay, step_size, root_scale, eps = self.numbers(state)
+        numbers = self.numbers(state)
         self.count(state)
-        if self.weight_decay and self.decoupled:
-            param *= decay
-        elif self.weight_decay:
-            grad = grad + param * decay
-        mean = state["mean"] = state["mean"] * beta1 + grad * rest1
-        square = state["square"] = state["square"] * beta2 + grad * grad * rest2
-        param -= mean * step_size / (tensor_sqrt(square) * root_scale + eps)
+        decay = "none" if not self.weight_decay else "decoupled" if self.decoupled else "coupled"
+        state["mean"], state["square"] = apply_update(
+            param, adam_update, grad, state["mean"], state["square"], *numbers, decay=decay
+        )
 
     def numbers(self, state: State) -> tuple[float, ...]:
         beta1, beta2 = self.betas

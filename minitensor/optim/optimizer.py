@@ -15,7 +15,9 @@ import numpy as np
 
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
-from minitensor.dispatch import local
+from minitensor.dispatch import apply, apply_several, local, rebind
+from minitensor.manipulation import astype
+from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
 from minitensor.value import WholeCalls
 
@@ -129,6 +131,24 @@ class Optimizer:
         self.state = [
             {k: v.detach() if isinstance(v, Tensor) else v for k, v in one.items()} for one in state_dict["state"]
         ]
+
+
+def apply_update(param: Tensor, op: OpDef, *operands: Any, **attributes: Any) -> tuple[Tensor, ...]:
+    """Rebinds `param` to the first output of an update record; returns the others, its new state.
+
+    Gradient and state are taken in the parameter's dtype, which may have been changed since they were made.
+    """
+    dtype = param.dtype
+    for x in operands:
+        if isinstance(x, Tensor) and x.value.dtype != dtype:
+            operands = tuple([astype(y, dtype) if isinstance(y, Tensor) else y for y in operands])
+            break
+    if op.outputs == 1:
+        rebind(param, apply(op, param, *operands, **attributes).value)
+        return ()
+    new, *state = apply_several(op, param, *operands, **attributes)
+    rebind(param, new.value)
+    return tuple(state)
 
 
 def zeros_for(param: Tensor) -> Tensor:

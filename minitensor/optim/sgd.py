@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minitensor.optim.optimizer import Optimizer, State, check_number, plain, zeros_for
+from minitensor.ops.update import sgd_momentum_update, sgd_update
+from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
@@ -50,14 +51,17 @@ class SGD(Optimizer):
         }
 
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
-        if self.weight_decay:
-            grad = grad + param * self.weight_decay
-        if self.momentum:
-            if not state:
-                state["velocity"] = zeros_for(param)
-            velocity = state["velocity"] = state["velocity"] * self.momentum + grad
-            grad = grad + velocity * self.momentum if self.nesterov else velocity
-        param -= grad * self.lr
+        lr, momentum, decay = self.numbers(state)
+        decays = bool(decay)
+        if not momentum:
+            apply_update(param, sgd_update, grad, lr, decay, decays=decays)
+            return
+        if not state:
+            state["velocity"] = zeros_for(param)
+        operands = (grad, state["velocity"], lr, momentum, decay)
+        (state["velocity"],) = apply_update(
+            param, sgd_momentum_update, *operands, decays=decays, nesterov=self.nesterov
+        )
 
     def numbers(self, state: State) -> tuple[float, ...]:
         return self.lr, self.momentum, self.weight_decay

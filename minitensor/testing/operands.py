@@ -201,6 +201,19 @@ def _batch_norm(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     return Case(operands, {"eps": eps})
 
 
+def _update(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    shape, count = draw(shapes()), {"sgd_update": 2, "sgd_momentum_update": 3, "adam_update": 4}[op.name]
+    tensors = [draw(arrays(shape, _float(dtype), regime, k)) for k in range(count)]
+    decays = draw(st.booleans())
+    if op.name == "adam_update":
+        tensors[3] = np.abs(tensors[3])
+        decay = draw(st.sampled_from(["none", "coupled", "decoupled"]))
+        return Case((*tensors, 0.5, 0.25, 0.75, 0.5, 0.875, 0.125, 1.5, 0.0625), {"decay": decay})
+    if op.name == "sgd_update":
+        return Case((*tensors, 0.25, 0.125), {"decays": decays})
+    return Case((*tensors, 0.25, 0.5, 0.125), {"decays": decays, "nesterov": draw(st.booleans())})
+
+
 _EQUATIONS = (
     ("abi", "oi", "abo"),
     ("bhld", "bhsd", "bhls"),
@@ -404,6 +417,7 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(
         ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_inference_grad"), _custom(_batch_norm)
     ),
+    **dict.fromkeys(("sgd_update", "sgd_momentum_update", "adam_update"), _custom(_update)),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),
     "pad": _custom(_pad),

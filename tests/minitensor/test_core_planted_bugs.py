@@ -165,7 +165,7 @@ def adam_forgets_the_bias_correction(patch: Patch) -> None:
 
     def update(self: Any, param: Any, grad: Any, state: Any) -> None:
         if not state:
-            state.update(step=10**6, mean=adam._zeros(param), square=adam._zeros(param))
+            state.update(step=10**6, mean=adam.zeros_for(param), square=adam.zeros_for(param))
         right(self, param, grad, state)
 
     patch.setattr(adam.Adam, "update", update)
