@@ -265,7 +265,7 @@ class _Walker:
         found = in_rows(node, rows, self.locals, f"{self.axis_prefixes[1]}{len(scope.iterators)}")
         if found is None:
             return node
-        self.locals.update((buffer.name, buffer) for buffer in found.registers)
+        self.locals.update((buffer.name, buffer) for buffer in found.buffers)
         return found.loop
 
     def _jammed(self, node: ir.Node, copies: int) -> Sequence[ir.Node]:

@@ -44,6 +44,9 @@ PAGE = 1024  # elements
 ROWS = (8, 4)  # at once, where there are enough
 LONG_RUN, SHORT_RUN = 2048, 512  # elements of a row before the next group of rows
 UNITS_A_CORE = 8  # groups of rows for each core, so that workers share them evenly
+SHORT_ROW = 8  # vectors: folds take as long as all else that is done with such a row
+SHORT_ROWS = (4, 2)  # at once
+MOST_ACROSS = 8  # vectors of a tile of short rows
 MOST_SUMS = 24  # vector registers that hold accumulators
 LIGHT_WORK = 4.0  # operations for an element that memory keeps waiting
 CHUNK_COST = 20_000.0  # vector operations that make a chunk worth handing to a worker
@@ -126,7 +129,7 @@ class Model:
             return transposing
         if isinstance(best, LanePlan):
             return self._in_groups(nest, best)
-        return self._in_rows(nest, best) if isinstance(best, NoLanes) else best
+        return self._side_by_side(nest, self._in_rows(nest, best)) if isinstance(best, NoLanes) else best
 
     # --- rows ---------------------------------------------------------------------------------------
 
@@ -151,6 +154,45 @@ class Model:
         self._plans[inner] = replace(sweep, extent=lanes)
         return replace(plan, rows=rows, reason=f"{rows} rows at once: they lie far apart, and memory is slow to answer")
 
+    def _side_by_side(self, nest: Nest, plan: NoLanes) -> NoLanes:
+        """Sweeps over several short rows at once: a fold is one long chain, behind which the next sweep waits."""
+        sweeps = [child for child in nest.children if isinstance(child, Nest)]
+        plans = {sweep: made for sweep in sweeps if isinstance(made := self.plan(sweep), LanePlan)}
+        settled = all(m.coincident for m in nest.members) and all(self.extents.is_box(n) for n in nest.names)
+        if plan.rows > 1 or not nest.members or not settled or len(plans) < len(sweeps) or self._lanes_asked_for:
+            return plan
+        together = [sweep for sweep in sweeps if plans[sweep].split or not self._is_seen(sweep)]
+        light = all(operations(self.scop.statement(name)) <= LIGHT_WORK for sweep in together for name in sweep.names)
+        most = SHORT_ROW // 2 if light else SHORT_ROW  # of longer rows registers keep all for the next sweep
+        units = 2 * self.machine.cores if len(nest.members) == 1 else 1
+        rows = next((rows for rows in SHORT_ROWS if rows * units <= self._extent(nest.members[-1])), 1)
+        folded = any(made.split for made in plans.values())
+        if rows == 1 or not folded or not all(self._is_short(sweep, made, most) for sweep, made in plans.items()):
+            return plan
+        vector = self.machine.lanes(self._widest(tuple(nest.statements())))
+        for sweep in together:  # what others see is written row by row
+            made, lanes = plans[sweep], min(plans[sweep].extent, vector * MOST_ACROSS // rows)
+            reason = self._reason(sweep, made.member, lanes, made.cost)
+            self._plans[sweep] = replace(made, extent=lanes, reason=reason)
+        return replace(plan, rows=rows, reason=f"{rows} rows at once: they are short, and folds take long")
+
+    def _is_short(self, sweep: Nest, made: LanePlan, most: int) -> bool:
+        """Whether a nest is one loop over so many vectors; over twice as many of what only the kernel sees, whose
+        vectors cross no lines however often they are loaded.
+        """
+        if len(sweep.members) > 1 or made.groups or not all(self.extents.is_static(*dim) for dim in made.member.dims):
+            return False
+        accesses = [access for name in sweep.names for access in self.scop.statement(name).accesses]
+        most = most if any(self._is_shared(access.tensor) for access in accesses) else 2 * most
+        return self._extent(made.member) <= most * self.machine.lanes(self._widest(tuple(sweep.statements())))
+
+    def _is_seen(self, sweep: Nest) -> bool:
+        """Whether others see some of what a nest writes."""
+        return any(self._is_shared(self.scop.statement(name).write.tensor) for name in sweep.names)
+
+    def _is_shared(self, tensor: str) -> bool:
+        return self.scop.program.tensor(tensor).role is not Role.TEMPORARY
+
     def _in_groups(self, nest: Nest, plan: LanePlan) -> LanePlan:
         """Sums over rows, several rows at a time: read along the rows, not down a page a vector."""
         inner = next((child for child in nest.children if isinstance(child, Nest)), None)
@@ -164,12 +206,14 @@ class Model:
         tiles = min(LONG_RUN, extent // units) // lanes
         if tiles * lanes < SHORT_RUN or self._extent(inner.members[0]) < 4 * rows:
             return plan
-        if self.split_reductions and not self._is_short(inner):  # long sums are cut into blocks that start from zero
+        if self.split_reductions and not self._is_short_sum(
+            inner
+        ):  # long sums are cut into blocks that start from zero
             return plan
         reason = f"{plan.reason}; {rows} rows at a time, {tiles * lanes} elements of each"
         return replace(plan, extent=lanes, groups=Groups(inner.members[0], rows, tiles), reason=reason)
 
-    def _is_short(self, inner: Nest) -> bool:
+    def _is_short_sum(self, inner: Nest) -> bool:
         """Whether one accumulator may take all terms of a loop without rounding more than it should."""
         row = inner.members[0]
         return all(self.extents.is_static(*dim) and self.extents.extent(*dim) <= BLOCK for dim in row.dims)

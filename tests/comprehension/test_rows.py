@@ -37,6 +37,17 @@ MOMENTS = """def f(float(M,N) X) -> (Y, Z) {
 }"""
 GROUPED = "def f(float(B,M,N) X) -> (Y) { Y(b,m) {op}=! X(b,m,n) }"
 OVER_ROWS = "def f(float(M,N) X) -> (Y) { Y(n) {op}=! X(m,n) }"
+SOFTMAX = """def f(float(M,N) X) -> (Y) {
+    top(m) max=! X(m,n)
+    e(m,n) = X(m,n) - top(m)
+    total(m) +=! e(m,n)
+    Y(m,n) = e(m,n) * total(m)
+}"""
+CENTRED = """def f(float(B,M,N) X) -> (Y, Z) {
+    mean(b,m) +=! X(b,m,n)
+    Z(b,m) +=! (X(b,m,n) - mean(b,m)) * X(b,m,n)
+    Y(b,m,n) = X(b,m,n) * Z(b,m) - mean(b,m)
+}"""
 MEAN_OVER_ROWS = "def f(float(M,N) X) -> (Y, Z) { Y(n) {op}=! X(m,n)\n Z(n) +=! X(m,n)\n Y(n) = Y(n) + 1 }"
 
 
@@ -87,6 +98,24 @@ def test_rows_at_once_are_right_and_proved(text: str, m: int, n: int, op: str, s
     scop, kernel = built(text, None if symbolic else shape)
     assert rows_of(kernel) <= {4, 2} and rows_of(kernel)
     check(text, scop, kernel, shape)
+
+
+@pytest.mark.parametrize("text", [SOFTMAX, CENTRED])
+@settings(max_examples=3)
+@given(m=st.integers(4, 9), n=st.integers(5, 16), op=st.sampled_from(["+", "max"]))
+def test_short_rows_side_by_side_are_right_and_proved(text: str, m: int, n: int, op: str) -> None:
+    shape = (3, m, n) if "B" in text else (m, n)
+    scop, kernel = built(text.replace("max=!", f"{op}=!"), shape)
+    assert rows_of(kernel) <= {4, 2} and rows_of(kernel)
+    check(text.replace("max=!", f"{op}=!"), scop, kernel, shape)
+
+
+def test_folds_of_longer_rows_take_a_small_part_of_the_time() -> None:
+    """Of eight vectors where there is much to do with each, of four where there is little."""
+    heavy = SOFTMAX.replace("X(m,n) - top(m)", "exp(X(m,n) - top(m))")
+    for text, longest in ((SOFTMAX, 16), (heavy, 32)):
+        rows = [rows_of(built(text, (9, n))[1]) for n in (longest, longest + 1)]
+        assert rows == [{4}, set()]
 
 
 @pytest.mark.usefixtures("small")
@@ -143,13 +172,32 @@ def test_what_depends_on_the_row_is_refused() -> None:
         by_hand((ir.Loop("k", ir.Int(0), i, (tile,)),)),  # a triangle
         by_hand((ir.If(ir.Compare("<", i, ir.Int(3)), (tile,)),)),
         by_hand((replace(tile, lanes=replace(lane, limit=i)),)),
-        by_hand((replace(tile, body=(store("row", ir.Var("l")),)),)),  # one row of scratch memory
-        by_hand((ir.Loop("k", ir.Int(0), ir.Int(3), (store("Y", i),)),)),
+        by_hand((ir.Loop("k", ir.Int(0), ir.Int(3), (store("row", ir.Int(0)),)),)),
         by_hand((store("acc", ir.Int(0)),)),
         replace(fine, step=2),
     ]
     for loop in refused:
         assert in_rows(loop, 4, local, "r") is None
+
+
+def test_what_an_iteration_keeps_gets_a_row() -> None:
+    i, lane = ir.Var("i"), ir.Axis("l", ir.Int(0), 8)
+    kept = ir.Buffer("kept", ScalarType.FLOAT32, (ir.Int(8),), ir.Space.SCRATCH)
+    single = ir.Buffer("single", ScalarType.FLOAT32, (), ir.Space.REGISTER)
+    around = ir.Buffer("around", ScalarType.FLOAT32, (ir.Int(16), ir.Int(8)), ir.Space.SCRATCH)
+    tile = ir.Tile(None, lane, (store("kept", ir.Var("l")), store("around", i, ir.Var("l"))))
+    seen = ir.Loop("k", ir.Int(0), ir.Int(3), (replace(tile, body=(store("Y", i, ir.Var("l")),)),))
+    loop = by_hand((store("single"), tile, seen))
+    found = in_rows(loop, 4, {b.name: b for b in (kept, single, around)}, "r")
+    assert found is not None
+    assert [(b.name, b.shape, b.space) for b in found.buffers] == [
+        ("single", (ir.Int(4),), ir.Space.SCRATCH),
+        ("kept", (ir.Int(4), ir.Int(8)), ir.Space.SCRATCH),
+    ]
+    first, together, last = found.loop.body
+    assert isinstance(first, ir.Loop) and isinstance(last, ir.Loop), "row by row"
+    assert isinstance(together, ir.Tile) and together.rows == ir.Axis("r", ir.Int(0), 4)
+    assert last.body == map_integers((seen,), {"i": ir.Var("r")})
 
 
 @pytest.mark.usefixtures("small")
