@@ -44,6 +44,7 @@ from comprehension.lang.types import Spec
 from comprehension.layout import Layouts
 from comprehension.machine import host
 from comprehension.options import MappingOptions, options_of
+from comprehension.poly.typical import likely_size
 from comprehension.scheduling.schedule import Schedule, start
 
 MAX_KERNELS = 512  # of one comprehension; then the one made first is dropped
@@ -203,7 +204,8 @@ class Comprehension:
     ) -> Kernel:
         """The kernel for inputs like these (arrays, or `Spec`s; a dimension's name makes it symbolic).
 
-        A text defined with `sizes="symbolic"` leaves the sizes of arrays open; those of a `Spec` are what it says.
+        A text defined with `sizes="symbolic"` leaves the sizes of arrays open; those of a `Spec` are what it says.  The
+        kernel is planned for sizes like those of the arrays, and serves all; later calls get the same one.
         It is compiled for the strides of the arrays; called with others, it makes itself a variant for them.
 
         Raises ComprehensionError for specs that do not fit, CompilationError where no kernel came about.
@@ -335,11 +337,12 @@ class Comprehension:
 
     def _kernel(self, specs: tuple[Spec, ...], layouts: Layouts) -> Kernel:
         """The kernel of a plain call; made for arrays of these layouts if there is none yet."""
+        seen = specs
         if self.sizes == "symbolic":
             specs = symbolic(self.definition, specs)
         kernel = self._by_specs.get(specs)
         if kernel is None:
-            kernel = self._compile(self._request(specs, "cpu", None, "fast", True, layouts))
+            kernel = self._compile(self._request(specs, "cpu", None, "fast", True, layouts, seen))
             self._remember(self._by_specs, specs, kernel)
         return kernel
 
@@ -347,12 +350,12 @@ class Comprehension:
         self, inputs: Sequence[Any], target: Target, options: MappingOptions | str | None, math: Math, checked: bool
     ) -> ComprehensionRequest:
         """The request for a kernel for inputs like these."""
-        specs = specs_of(self.definition, inputs)
+        specs = seen = specs_of(self.definition, inputs)
         if self.sizes == "symbolic":
             opened = zip(inputs, specs, symbolic(self.definition, specs), strict=True)
             specs = tuple(spec if isinstance(given, Spec) else left_open for given, spec, left_open in opened)
         layouts = layouts_of(self.definition, inputs) if target == "cpu" else ()
-        return self._request(specs, target, options, math, checked, layouts)
+        return self._request(specs, target, options, math, checked, layouts, seen)
 
     def _request(
         self,
@@ -362,7 +365,9 @@ class Comprehension:
         math: Math,
         checked: bool,
         layouts: Layouts = (),
+        seen: tuple[Spec, ...] = (),
     ) -> ComprehensionRequest:
+        """`seen`: the specs of the inputs themselves, with sizes to plan for where `specs` leave them open."""
         if target not in ("cpu", "cuda"):
             raise ComprehensionError(f'compile: target must be "cpu" or "cuda", not {target!r}')
         if math not in ("fast", "strict"):
@@ -378,6 +383,7 @@ class Comprehension:
             checked=bool(checked),
             machine=host(),
             layouts=layouts,
+            likely=_likely(specs, seen) if target == "cpu" else (),
         )
 
     def _compile(self, request: ComprehensionRequest) -> Kernel:
@@ -489,6 +495,16 @@ def symbolic(definition: CheckedDef, specs: Sequence[Spec]) -> tuple[Spec, ...]:
         Spec(param.type.dims if param.type is not None else spec.shape, spec.dtype)
         for param, spec in zip(definition.parameters, specs, strict=True)
     )
+
+
+def _likely(specs: Sequence[Spec], seen: Sequence[Spec]) -> tuple[tuple[str, int], ...]:
+    """About how large the sizes are that specs leave open, by the shapes at hand."""
+    found: dict[str, int] = {}
+    for spec, like in zip(specs, seen, strict=bool(seen)):
+        for name, size in zip(spec.shape, like.shape, strict=True):
+            if isinstance(name, str) and isinstance(size, int):
+                found.setdefault(name, likely_size(size))
+    return tuple(sorted(found.items()))
 
 
 def _sizes_of(specs: Sequence[Spec]) -> Sizes:

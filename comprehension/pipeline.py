@@ -19,10 +19,13 @@ from comprehension.errors import IllegalSchedule
 from comprehension.explain import CERTIFICATE, REPORT, write_dump
 from comprehension.jit.report import report_of
 from comprehension.jit.request import ComprehensionRequest, Target, key_of
+from comprehension.kernel.certificate import joined
 from comprehension.kernel.printer import to_text as kernel_text
+from comprehension.kernel.versions import choice_of
 from comprehension.lang.loop_printer import loops_text
 from comprehension.options import MappingOptions
 from comprehension.poly.looptree.apply import follow
+from comprehension.poly.typical import typical_sizes
 from comprehension.scheduling.steps import parse_steps
 from comprehension.stages import (
     Compilation,
@@ -58,6 +61,7 @@ from comprehension.stages import (
 LOOPS = "loops.json"
 SOURCE = "70-kernel.py"
 SCHEDULE = "40-schedule.txt"
+KERNEL_IR = "50-kernel-ir.txt"
 
 FRONT: tuple[Stage, ...] = (
     Stage("infer", infer_ranges, "10-loops.txt", lambda c: loops_text(c.program)),
@@ -66,13 +70,13 @@ FRONT: tuple[Stage, ...] = (
     Stage("dependences", find_order, "30-dependences.txt", dependences_text),
 )
 _SCHEDULE = Stage("schedule", choose_schedule, SCHEDULE, lambda c: f"{c.tree}\n")
-_BUILD = Stage("build", build_loops, "50-kernel-ir.txt", lambda c: kernel_text(c.kernel))
+_BUILD = Stage("build", build_loops, KERNEL_IR, lambda c: kernel_text(c.kernel))
 _DIVIDE = Stage("divide", regroup_reductions, SCHEDULE, lambda c: f"{c.tree}\n")
-_PLACE = Stage("locality", mind_caches, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
+_PLACE = Stage("locality", mind_caches, KERNEL_IR, lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before accesses are placed: what is loaded once a body is then known.
 _UNROLL = Stage("unroll", unroll_loops)
 # After they are placed: a ragged tile is no second sweep.
-_SPLIT = Stage("edges", split_tiles, "50-kernel-ir.txt", lambda c: locality_text(c) + kernel_text(c.kernel))
+_SPLIT = Stage("edges", split_tiles, KERNEL_IR, lambda c: locality_text(c) + kernel_text(c.kernel))
 # Before the proof, which reads the kernel as if it were well formed.
 _VERIFY = Stage("verify", verify_loops)
 # Of the final kernel: no pass may change it after its certificate.
@@ -122,10 +126,12 @@ def compile_comprehension(request: ComprehensionRequest) -> dict[str, bytes]:
     Raises ComprehensionError where the text or the options are at fault, NotProved where no schedule could be
     proved within its budget, any other exception where we are at fault.
     """
-    compilation = Compilation(request, request.options)
+    compilation = Compilation(request, request.options, request.likely)
     _keep(compilation, "00-source.tc", request.text)
     _run(compilation, FRONT)
     given_up = _run_until_proved(compilation)
+    if request.likely and request.target == "cpu" and request.steps is None:
+        _plan_for_others(compilation)
     _run(compilation, BACK[request.target])
     compilation.files[CERTIFICATE] = compilation.certificate.to_json().encode()
     report = report_of(compilation.program, request.machine, compilation.seconds)
@@ -144,6 +150,29 @@ def follow_schedule(request: ComprehensionRequest) -> dict[str, bytes]:
     steps = parse_steps(request.steps or "")
     found = follow(compilation.scop, compilation.dependences, steps, request.math)
     return {LOOPS: json.dumps([stage.text for stage in found]).encode()}
+
+
+def _plan_for_others(compilation: Compilation) -> None:
+    """A second plan, for typical sizes, beside that for the sizes at hand, where it is the better one there."""
+    other = Compilation(compilation.request, compilation.options)
+    _run(other, (*FRONT, *MIDDLE["cpu"]))
+    for stage, seconds in other.seconds.items():
+        compilation.seconds[stage] = round(compilation.seconds[stage] + seconds, 6)
+    if not other.certificate:
+        return
+    sizes = (typical_sizes(each.program) for each in (compilation, other))
+    compilation.choice = choice_of(compilation.kernel, other.kernel, *sizes)
+    if compilation.choice is None:
+        return
+    compilation._certificate = joined([compilation.certificate, other.certificate])
+    likely = ", ".join(f"{name} = {size}" for name, size in compilation.likely)
+    for file in (SCHEDULE, KERNEL_IR):
+        texts = [each.files[file].decode() for each in (compilation, other)]
+        heads = [
+            f"Planned for sizes like {likely}",
+            "Planned for typical sizes: runs where it should be faster",
+        ]
+        _keep(compilation, file, "\n".join(f"# {head}\n\n{text}" for head, text in zip(heads, texts, strict=True)))
 
 
 def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:

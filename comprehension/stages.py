@@ -31,7 +31,7 @@ from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.lookups import ask_for_rows
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
-from comprehension.kernel.versions import separate
+from comprehension.kernel.versions import Choice, chosen_at_launch, separate
 from comprehension.kernel.windows import fold_windows
 from comprehension.lang.check import check
 from comprehension.lang.collapse import collapse
@@ -64,6 +64,7 @@ class Compilation:
 
     request: ComprehensionRequest
     options: MappingOptions  # of this attempt: the request's, or simpler ones
+    likely: tuple[tuple[str, int], ...] = ()  # sizes to plan for
     seconds: dict[str, float] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     _program: LoopProgram | None = None
@@ -80,6 +81,7 @@ class Compilation:
     mapping: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()  # mappings that could not be proved
     proved: ir.Kernel | None = None  # what the mapping's certificate is of
+    choice: Choice | None = None  # between this kernel and one planned for other sizes
 
     @property
     def program(self) -> LoopProgram:
@@ -143,7 +145,7 @@ def infer_ranges(c: Compilation) -> None:
     program = parse(c.request.text)
     definition = check(program, c.request.text)[c.request.name]
     found = infer(definition, c.request.specs, c.request.sizes)
-    c._program = straighten(found.with_layouts(c.request.layouts))
+    c._program = replace(straighten(found.with_layouts(c.request.layouts)), likely=c.likely)
 
 
 def join_loops(c: Compilation) -> None:
@@ -180,7 +182,8 @@ def build_loops(c: Compilation) -> None:
 def mind_caches(c: Compilation) -> None:
     """Which accesses go past the caches or are asked for ahead."""
     if c.kernel.sizes:
-        placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program))
+        general = typical_sizes(replace(c.program, likely=()))
+        placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program), general)
     else:
         placed = ask_for_boxes(place_accesses(c.kernel, c.request.machine), c.request.machine)
         placed = ask_for_rows(placed, c.request.machine)
@@ -226,7 +229,7 @@ def draw(c: Compilation) -> None:
 
 def set_versions(c: Compilation) -> None:
     """Stages of which a launch runs one: all of them are proved."""
-    c._kernel = separate(c.kernel)
+    c._kernel = separate(c.kernel if c.choice is None else chosen_at_launch(c.choice))
 
 
 def print_cpu(c: Compilation) -> None:

@@ -64,6 +64,7 @@ class SourceRequest:
 class ComprehensionRequest:
     """Compile the def `name` of the canonical text `text` for inputs of the given `specs`.
 
+    `likely`: about how large symbolic sizes will be; the kernel is right for all.
     `layouts`: of the inputs and outputs that are not dense.  `steps`: of a user's schedule, as text; None where the
     compiler schedules.
     """
@@ -79,6 +80,7 @@ class ComprehensionRequest:
     machine: Machine
     layouts: Layouts = ()
     steps: str | None = None
+    likely: tuple[tuple[str, int], ...] = ()
 
     def header(self) -> dict[str, Any]:
         return {
@@ -94,6 +96,7 @@ class ComprehensionRequest:
             "machine": self.machine.to_json(),
             "layouts": [[name, layout_to_data(layout)] for name, layout in self.layouts],
             "steps": self.steps,
+            "likely": [list(pair) for pair in self.likely],
         }
 
 
@@ -134,6 +137,7 @@ def request_from_header(header: dict[str, Any]) -> Request:
         machine=machine,
         layouts=tuple((str(name), layout_from_data(layout)) for name, layout in header["layouts"]),
         steps=header["steps"],
+        likely=tuple((str(name), int(size)) for name, size in header["likely"]),
     )
     return ScheduleRequest(request) if header["kind"] == "schedule" else request
 

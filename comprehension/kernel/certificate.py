@@ -8,6 +8,7 @@ Invariant: `Certificate.from_json(c.to_json()) == c`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -53,3 +54,17 @@ class Certificate:
             tuple(map(str, raw["guards"])),
             tuple(map(str, raw["counterexamples"])),
         )
+
+
+def joined(certificates: Sequence[Certificate]) -> Certificate:
+    """What was proved of several versions of a kernel: a property holds if it holds of each.
+
+    >>> joined([Certificate({"bounds": True}, ("a check",)), Certificate({"bounds": False})]).properties
+    {'bounds': False}
+    """
+    names = dict.fromkeys(name for each in certificates for name in each.properties)
+    return Certificate(
+        {name: all(each.properties.get(name, True) for each in certificates) for name in names},
+        tuple(dict.fromkeys(guard for each in certificates for guard in each.guards)),
+        tuple(dict.fromkeys(example for each in certificates for example in each.counterexamples)),
+    )

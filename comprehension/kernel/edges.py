@@ -84,7 +84,9 @@ class _Splitter:
             return
         whole = simplify_condition(_all_of([limit.is_beyond for limit in limits]), ranges)
         yield ir.If(whole, tuple(self._inside(node, ranges) for node in _without(group, frozenset(limits))))
-        yield ir.If(negated(whole), group)
+        down = [limit for limit in limits if limit in _row_limits(group)]
+        again = 0 < len(down) < len(limits) and any(isinstance(node, ir.Loop) for node in group)
+        yield ir.If(negated(whole), _by_rows(group, down, ranges) if again else group)
 
     def _inside(self, node: ir.Node, ranges: Ranges) -> ir.Node:
         match node:
@@ -94,6 +96,20 @@ class _Splitter:
                 return replace(node, body=self.nodes(body, ranges))
             case _:
                 return node
+
+
+def _by_rows(group: Nodes, limits: Sequence[Limit], ranges: Ranges) -> Nodes:
+    """Tiles that are ragged along lanes, once with all rows and once with some of them.
+
+    Lanes are masked for nothing or nearly so; rows that may be absent are each asked for at every step.
+    """
+    whole = simplify_condition(_all_of([limit.is_beyond for limit in limits]), ranges)
+    return ir.If(whole, _without(group, frozenset(limits))), ir.If(negated(whole), group)
+
+
+def _row_limits(group: Nodes) -> set[Limit]:
+    rows = [tile.rows for tile in nodes_of(group, ir.Tile) if tile.rows is not None]
+    return {limit_of(axis) for axis in rows if axis.limit is not None}
 
 
 def _hot_limits(group: Nodes) -> list[Limit]:

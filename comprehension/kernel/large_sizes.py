@@ -22,14 +22,20 @@ from comprehension.kernel.simplify import linear, simplify
 from comprehension.kernel.walk import accesses_in
 from comprehension.machine import Machine
 
+PAST = "written past the caches"  # as `kernel.locality` says it, which it is in the second body alone
 LARGE = 16  # times a typical size: no tensor of such sizes fits a cache
 Tree = TypeVar("Tree")
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
 
 
-def place_at_launch(kernel: ir.Kernel, machine: Machine, typical: Mapping[str, int]) -> Placed:
-    """Marks accesses where sizes decide at the launch whether they go past the caches."""
-    large = {name: LARGE * size for name, size in typical.items()}
+def place_at_launch(
+    kernel: ir.Kernel, machine: Machine, typical: Mapping[str, int], others: Mapping[str, int] | None = None
+) -> Placed:
+    """Marks accesses where sizes decide at the launch whether they go past the caches.
+
+    `typical`: the sizes that the kernel is planned for.  `others`: typical ones in general, where these are not.
+    """
+    large = {name: LARGE * max(size, (others or typical).get(name, size)) for name, size in typical.items()}
     usual, beyond = (place_accesses(_at(kernel, sizes), machine) for sizes in (typical, large))
     stages, notes = [], []
     for stage, note, plain, past in zip(
@@ -38,6 +44,7 @@ def place_at_launch(kernel: ir.Kernel, machine: Machine, typical: Mapping[str, i
         asked = _Carrier(kernel, (typical, large), _accesses(plain.body), _accesses(past.body))
         marked, around = (asked.marked(stage.body, streams=streams) for streams in (False, True))
         around = _without_results(around)
+        note = "; ".join(part for part in note.split("; ") if PAST not in part)
         streamed = {a.buffer for a in accesses_in(around) if isinstance(a, ir.Store) and a.streaming}
         if streamed:
             touched = {access.buffer for access in accesses_in(around)}

@@ -104,6 +104,7 @@ class LoopProgram:
     tensors: tuple[TensorInfo, ...]  # inputs in order of the parameters, outputs of the returns, temporaries
     statements: tuple[LoopStatement, ...]
     preconditions: tuple[Precondition, ...] = ()
+    likely: tuple[tuple[str, int], ...] = ()  # about how large some sizes will be: for estimates, not for meanings
     _by_name: Mapping[str, TensorInfo] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -344,8 +344,7 @@ class ContractionModel:
 
     def _fills(self, shape: _Shape) -> bool:
         """Whether the rows fill their last tile."""
-        rows = shape.choice.rows
-        return self._count(rows) % shape.row_extent == 0 and self.extents.is_static(shape.name, rows.dim(shape.name))
+        return self._count(shape.choice.rows) % shape.row_extent == 0
 
     def _steps(self, shape: _Shape, reduced_block: int) -> int:
         """Steps of the reduction between two loads of a tile's accumulators."""

@@ -4,7 +4,8 @@ In: a LoopProgram.  Out: a number for each of its symbolic sizes.
 Invariant: choices rest on these numbers, meanings do not: a kernel is right for all sizes.
 
 A tensor is taken to have about a million elements, evenly over its axes: 1024 along each of two, 32 along each of
-four.  A size that bounds the index of a sliding window is short.
+four.  A size that bounds the index of a sliding window is short.  Where a kernel is asked for with arrays, their sizes
+are what to reckon with (`likely`).
 
     C(m, n) +=! A(m, k) * B(k, n)                    M = N = K = 1024
     O(b, f, h, w) +=! I(b, c, h + p, w + q) * K(f, c, p, q)      B = F = C = H = W = 32, P = Q = 3
@@ -22,6 +23,7 @@ from comprehension.lang.loops import LoopProgram, LoopStatement
 LOG_ELEMENTS = 20  # of a tensor
 WINDOW = 3
 SCALAR = 16  # an integer parameter in bounds
+SHORT = 8  # a size that matters one by one: a window, channels of a group
 
 
 def typical_sizes(program: LoopProgram) -> dict[str, int]:
@@ -40,7 +42,19 @@ def typical_sizes(program: LoopProgram) -> dict[str, int]:
     sizes = {name: 1 << max(2, LOG_ELEMENTS // rank) for name, rank in ranks.items()}
     windows = {name for statement in program.statements for name in _windows(statement)}
     sizes |= dict.fromkeys(windows & sizes.keys(), WINDOW)
+    sizes |= {name: size for name, size in program.likely if name in sizes}
     return sizes | {s.name: SCALAR for s in program.scalars if s.dtype.is_integer}
+
+
+def likely_size(size: int) -> int:
+    """A size seen, as what to plan for: the nearest power of two, so that few plans are made; short ones as they are.
+
+    >>> [likely_size(n) for n in (0, 3, 26, 56, 90, 91, 1000)]
+    [1, 3, 32, 64, 64, 128, 1024]
+    """
+    if size <= SHORT:
+        return max(1, size)
+    return 1 << ((2 * size * size).bit_length() - 1) // 2
 
 
 def typical_value(expr: tree.Expr, sizes: dict[str, int]) -> int:

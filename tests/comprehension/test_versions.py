@@ -1,0 +1,99 @@
+"""Kernels planned for sizes seen: one artifact with plans for those and for typical sizes, right at all sizes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import loop_programs as programs
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from test_poly_kernels import compile_program
+from test_symbolic_sizes import TEXTS
+
+import comprehension as tc
+from comprehension.jit.client import statistics
+from comprehension.jit.expression import evaluate
+from comprehension.kernel.effort import effort
+from comprehension.kernel.size_text import text_of
+from comprehension.kernel.versions import choice_of
+from comprehension.lang.types import Spec
+from comprehension.poly.typical import likely_size
+
+EXTENTS = st.sampled_from((0, 1, 3, 8, 15, 16, 31, 33, 64, 130))
+
+
+@cache
+def planned(name: str, extent: int) -> tc.Kernel:
+    """The kernel of a text that was first asked for with arrays of this extent."""
+    f = tc.define(TEXTS[name], sizes="symbolic").f
+    shapes = [tuple(extent for _ in param.type.dims) for param in f.definition.parameters]
+    return f.compile(*(np.zeros(shape, np.float32) for shape in shapes))
+
+
+def runs(kernel: tc.Kernel, **sizes: int) -> set[str]:
+    """The stages that a launch at these sizes runs."""
+    return {stage.symbol for stage in kernel.manifest.stages if evaluate(stage.extent, sizes) > 0}
+
+
+@given(m=EXTENTS, k=EXTENTS, n=EXTENTS)
+@example(m=3, k=3, n=3)
+@example(m=130, k=64, n=130)
+@example(m=0, k=3, n=8)
+@example(m=3, k=0, n=8)
+def test_a_kernel_with_two_plans_is_the_product_at_every_size(m: int, k: int, n: int) -> None:
+    kernel = planned("product", 3)
+    draw = np.random.default_rng(m + 3 * k + 7 * n)
+    a, b = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((m, k), (k, n)))
+    np.testing.assert_array_equal(kernel(a, b), a @ b)
+    found = runs(kernel, M=m, K=k, N=n)
+    assert len({symbol.endswith("_far") for symbol in found}) <= 1  # of one plan, never of both
+
+
+def test_each_of_two_plans_runs_where_it_was_made_for() -> None:
+    kernel = planned("product", 3)
+    assert kernel.certificate
+    assert runs(kernel, M=3, K=3, N=3) == {"f_stage0"}
+    assert runs(kernel, M=1024, K=1024, N=1024) == {"f_stage0_far"}
+    assert kernel.schedule.count("# Planned for") == 2
+
+
+def test_a_plan_that_does_well_at_typical_sizes_stands_alone() -> None:
+    kernel = planned("product", 1024)
+    assert [stage.symbol for stage in kernel.manifest.stages] == ["f_stage0"]
+
+
+def test_one_kernel_serves_later_sizes_whatever_it_was_planned_for() -> None:
+    f = tc.define("def f(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }", sizes="symbolic").f
+    first = f.compile(np.zeros((5, 6), np.float32), np.zeros((6, 7), np.float32))
+    before = statistics.cache_misses
+    assert f.compile(np.zeros((50, 60), np.float32), np.zeros((60, 70), np.float32)) is first
+    assert statistics.cache_misses == before
+    assert first.request.likely == (("K", 6), ("M", 5), ("N", 7))
+
+
+def test_named_dimensions_of_specs_say_nothing_about_sizes() -> None:
+    f = tc.define("def f(float(M,N) A) -> (B) { B(m,n) = A(m,n) + 1 }", sizes="symbolic").f
+    assert f.compile(Spec(("M", "N"), "float32")).request.likely == ()
+
+
+@pytest.mark.parametrize(
+    "size, likely", [(0, 1), (1, 1), (7, 7), (8, 8), (45, 32), (46, 64), (2800, 2048), (3000, 4096), (2**40, 2**40)]
+)
+def test_sizes_are_planned_for_as_powers_of_two(size: int, likely: int) -> None:
+    assert likely_size(size) == likely
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_effort_counts_tiles_not_points(i: int, j: int) -> None:
+    kernel = compile_program(programs.pointwise_chain("I", "J", 1))
+    lanes = 64  # of its tiles
+    found = evaluate(text_of(effort(kernel)), {"I": i, "J": j})
+    whole = evaluate(text_of(effort(kernel)), {"I": i, "J": -(-j // lanes) * lanes})
+    assert found == whole >= i * -(-j // 16)
+
+
+def test_equal_plans_are_no_choice() -> None:
+    kernel = compile_program(programs.pointwise_chain("I", "J", 1))
+    assert choice_of(kernel, kernel, {"I": 8, "J": 8}, {"I": 1024, "J": 1024}) is None
