@@ -1,7 +1,7 @@
 """A long run: memory and file descriptors of co-execution have to stay flat, fallbacks included.
 
 In: `--steps`, 100 000 by default.  Out: a line each tenth of the run; `benchmarks/results/soak.json`; exit status 1 if
-the last nine tenths grew by more than `GROWTH` or opened a descriptor.
+the last nine tenths grew by more than `GROWTH` or opened a descriptor, or too few steps were co-executed.
 A two-layer network is trained on batches of several sizes; every 1 000th step takes a branch of its own, so that graphs
 are left, and one more value escapes and lives for 500 steps.
 """
@@ -23,6 +23,8 @@ from minitensor import functional as F
 from minitensor import nn
 
 GROWTH = 8 << 20  # bytes that allocators may still take after the first tenth
+WARM = 30  # steps after which compilation is waited for
+LEAST_COEXECUTED = 0.9  # of all steps
 
 
 def resident() -> int:
@@ -70,6 +72,8 @@ def main(steps: int) -> None:
     seen = []
     for number in range(steps):
         step(number, *batches[number % 3])
+        if number < WARM:
+            coexec.wait()  # so that the first tenth has a graph, the compiler and its pipes
         if (number + 1) % max(1, steps // 10) == 0:
             seen.append((resident(), descriptors()))
             click.echo(f"{number + 1:8d} steps: {seen[-1][0] / 2**20:.1f} MiB, {seen[-1][1]} descriptors")
@@ -90,6 +94,8 @@ def main(steps: int) -> None:
         click.echo(save("soak", results))
     if grown > GROWTH or opened > 0:
         raise SystemExit("memory or descriptors grew")
+    if report.coexecuted_steps < LEAST_COEXECUTED * steps:
+        raise SystemExit(f"only {report.coexecuted_steps} of {steps} steps were co-executed:\n{report}")
 
 
 if __name__ == "__main__":

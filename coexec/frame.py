@@ -43,6 +43,7 @@ class FreshBuffers:
             if sys.getrefcount(buffer[0]) == _UNHELD:
                 return buffer
         array = allocate(shape, dtype)
+        array.flags.writeable = False  # to Python; the graph writes it by its address
         buffer = (array, array.ctypes.data)
         if len(self._buffers) >= MOST_WAITING:
             del self._buffers[0]

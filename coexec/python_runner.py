@@ -37,6 +37,7 @@ from minitensor.dispatch import explain_failure, run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, WholeCalls, filled, local
 
+LEAST_STALL = 5e-6  # seconds: what is there is had in less, and a wait for the graph takes longer
 new_value = Value.__new__
 Remains = Callable[[Output], Array | None]  # what a cancelled run still has
 
@@ -354,7 +355,9 @@ class PythonRunner(Validator, WholeCalls):
             self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
             return
         finally:
-            self.stalls.append((begin, perf_counter(), source.told))
+            end = perf_counter()
+            if end - begin > LEAST_STALL:
+                self.stalls.append((begin, end, source.told))
         with self.log.lock:
             if value.array is None:
                 value.array = array

@@ -212,7 +212,7 @@ def sizes_are_those_of_the_first_step(patch: pytest.MonkeyPatch) -> None:
             self.symbols[name] = first.setdefault(name, extent)
             self.run.bind(self.walk.symbols[name], first[name])
 
-    patch.setattr(PythonRunner, "_bind", bind)
+    patch.setattr(PythonRunner, "bind", bind)
 
 
 def exceptions_are_lost(patch: pytest.MonkeyPatch) -> None:
