@@ -42,7 +42,7 @@ def value(number: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("wanted", range(LENGTH))
 def test_the_graph_goes_on_to_what_is_wanted(wanted: int) -> None:
-    graph = chain()
+    graph = chain(wanted + 1 if wanted + 1 < LENGTH else None)  # further it cannot go
     outputs = outputs_of(graph)
     for step in range(3):
         x = np.arange(4, dtype=F32) + step
