@@ -34,7 +34,7 @@ from minitensor.value import Value
 if TYPE_CHECKING:
     from coexec.python_runner import PythonRunner
 
-MOST_FORMS = 4  # of calls at one place of the walk
+MOST_FORMS = 8  # of calls at one place of the walk
 MOST_SIZES = 64  # of calls of one form
 MOST_KEPT = 4  # segments of one form with the same sizes
 MOST_TRIES = 16  # calls at one place that were looked at to learn from since one was taken
