@@ -263,9 +263,17 @@ class Model:
             self._square(nest, rows, lanes, side)
             for rows in parallel
             for lanes in parallel
-            if rows is not lanes and min(self._extent(rows), self._extent(lanes)) >= side // 2
+            if self._turns(names, rows, lanes) and min(self._extent(rows), self._extent(lanes)) >= side // 2
         ]
         return min(plans, key=lambda plan: plan.cost, default=None)
+
+    def _turns(self, names: Sequence[str], rows: Member, lanes: Member) -> bool:
+        """Whether some access is contiguous along the rows of a tile."""
+        return rows is not lanes and any(
+            pattern.strides[rows.dim(name)] == 1 and pattern.strides[lanes.dim(name)] not in (0, 1, -1)
+            for name in names
+            for pattern in self.patterns.of(name)
+        )
 
     def _square(self, nest: Nest, rows: Member, lanes: Member, side: int) -> TilePlan:
         cost = 0.0

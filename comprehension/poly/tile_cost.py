@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from comprehension.lang import tree
+from comprehension.lang.loops import Role
 from comprehension.machine import Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, innermost_axis
 from comprehension.poly.extents import Extents
@@ -217,10 +218,16 @@ class TileCost:
     def _lane_load(self, read: AccessPattern) -> float:
         if read.strides[self.lane_dim] not in (1, -1):
             return GATHERED * self.lanes
-        width = self.machine.lanes(32)
-        aligned = all((stride or 0) % width == 0 for d, stride in enumerate(read.strides) if d != self.lane_dim)
-        crossing = 0.0 if aligned else self.machine.vector_bits / (8 * LINE_BYTES)
+        crossing = 0.0 if self._begins_with_lines(read) else self.machine.vector_bits / (8 * LINE_BYTES)
         return self._load_cycles * self._vectors * (1.0 + crossing)
+
+    def _begins_with_lines(self, read: AccessPattern) -> bool:
+        """Whether tiles read whole lines: arguments begin anywhere (NumPy's large arrays 16 bytes past a line), what we
+        make ourselves begins with one.
+        """
+        width = self.machine.lanes(32)
+        ours = self.scop.program.tensor(read.tensor).role is Role.TEMPORARY
+        return ours and all((step or 0) % width == 0 for d, step in enumerate(read.strides) if d != self.lane_dim)
 
     def _memory(self, pattern: AccessPattern, each: float) -> float:
         """A whole tile between registers and memory."""
