@@ -15,6 +15,7 @@ ALL: dict[str, list[str]] = {
     "sizes": [],
     "symbolic": [],
     "launch_price": [],
+    "composites": [],
     "compile_time": [],
     "start": [],
     "digits": [],
