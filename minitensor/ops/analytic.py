@@ -90,7 +90,18 @@ def _pow_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
     return apply(where, apply(equal, y, 0), 0, g * conj_of(y * logarithm))
 
 
-power = binary("pow", np.power, _pow_form, (_pow_base, _pow_exponent))
+def _power(x: Any, y: Any, **out: Any) -> Any:
+    """`np.power`, but of a number 0.5: NumPy takes a square root there, which for −0 and −∞ is −0 and NaN."""
+    if getattr(y, "ndim", 0) or y != 0.5 or not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        return np.power(x, y, **out)
+    root = np.sqrt(np.add(x, 0.0, **out), **out)
+    infinite = np.equal(x, -np.inf)
+    if not infinite.any():
+        return root
+    return np.where(infinite, root.dtype.type(np.inf), root)
+
+
+power = binary("pow", _power, _pow_form, (_pow_base, _pow_exponent), takes_out=True)
 atan2 = binary(
     "atan2",
     np.arctan2,

@@ -33,6 +33,7 @@ from comprehension.lang.tree import (
 )
 from comprehension.lang.types import ScalarType
 from minitensor.errors import NoComprehension
+from minitensor.ops.half import accumulate_in_float32
 from minitensor.ops.opdef import Operand, TensorSpec
 
 Dim = int | str
@@ -224,7 +225,9 @@ def definition(
             type_ = TensorType(scalar_type(scalar))
         inputs.append(Param(f"x{k}", type_))
     returns = tuple(Param(f"r{k}") for k in range(outputs))
-    return Def(f"mt_{name}", tuple(inputs), returns, tuple(statements))  # "max" and "exp" are the language's own
+    made = Def(f"mt_{name}", tuple(inputs), returns, tuple(statements))  # "max" and "exp" are the language's own
+    halves = any(parameter.type is not None and parameter.type.scalar is ScalarType.FLOAT16 for parameter in inputs)
+    return accumulate_in_float32(made) if halves else made
 
 
 def broadcast_read(name: str, shape: Shape, out: Shape, at: Sequence[ExprLike]) -> Expr:

@@ -170,16 +170,18 @@ def binary(
     result: ResultDType = same,
     on_bool: bool = False,
     on_integers: bool = True,
+    takes_out: bool = False,
     composition: CompositionRule | None = None,
 ) -> OpDef:
     """An elementwise function of two operands, broadcast against each other.
 
     `operand` takes the dtype of the meeting to the one computed in.  `on_bool` and `on_integers` say
-    whether the form holds there: the language does no arithmetic on bool.
+    whether the form holds there: the language does no arithmetic on bool.  `takes_out`: `function` is called with
+    `out=` like a ufunc, and is none.
     """
     expression = builtin(form) if isinstance(form, str) else form
     plain = operand is same
-    pooled = _fits_allocator(function, result)
+    pooled = _fits_allocator(function, result) or takes_out
 
     def eager(x: Any, y: Any) -> Any:
         if plain and type(x) is _ndarray:
