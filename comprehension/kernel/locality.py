@@ -239,12 +239,15 @@ class _Marker:
         return offset
 
     def _run(self, store: ir.Store, offset: Linear, around: Around) -> int:
-        """Bytes of one piece of memory that the loops write."""
-        moves = [(abs(around.step(offset, name)), count or 1) for name, count in around.all()]
+        """Bytes of one piece of memory that the loops write: of one row, where its last tile is not whole."""
         reach = 1
-        for step, count in sorted(moves):
-            if 0 < step <= reach:
-                reach += step * (count - 1)
+        for step, count in sorted((abs(around.step(offset, name)), count or 1) for name, count in around.all()):
+            if step == 0 or count == 1:
+                continue
+            if step != reach:
+                reach = min(step, reach)
+                break
+            reach *= count
         return reach * self.kernel.buffer(store.buffer).dtype.bits // 8
 
     # --- decisions -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from comprehension.poly.schedule_tree import (
     coincident_dimensions,
 )
 from comprehension.poly.scop import Scop
-from comprehension.poly.tile_plan import Operand, TilePlan
+from comprehension.poly.tile_plan import Jam, Operand, TilePlan
 from comprehension.poly.transform.cut import block_schedule
 from comprehension.poly.transform.pack import Packing, pack
 from comprehension.poly.transform.promote import TileAxis, is_private, private_box, register_tile
@@ -142,7 +142,10 @@ class Mapper:
         self.steps.append(plan.reason)
         others = self.model.outermost_first([m for m in nest.members if m is not plan.member])
         outer = (*around, *nest.members)
-        node, depth = self._band(node, others)
+        if plan.jam is not None:
+            others = (*(m for m in others if m is not plan.jam.member), plan.jam.member)
+            nest = innermost(nest, plan.jam.statement, plan.jam.along)
+        node, depth = self._jam_band(node, others, plan.jam)
         if plan.groups is not None:
             node, more = self._tile_band(node, plan.member, plan.extent * plan.groups.tiles)
             reduced = {name: plan.groups.row.dim(name) for name, _ in plan.groups.row.dims}
@@ -158,7 +161,7 @@ class Mapper:
     ) -> isl.ScheduleNode:
         """The loops that `TilePlan` describes, and the tile."""
         self.steps.append(plan.reason)
-        node, depth_outer = self._jam_band(node, plan.outer, plan)
+        node, depth_outer = self._jam_band(node, plan.outer, plan.jam)
         if plan.lane_block is not None:
             node, more = self._tile_band(node, plan.lanes, plan.lane_extent * plan.lane_block)
             depth_outer += more
@@ -167,31 +170,31 @@ class Mapper:
         node, more = self._reduction_blocks(node, nest, plan)
         depth_outer += more
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
-        node, depth_rows = self._jam_band(node, plan.inner if plan.inner_first else (), plan)
+        node, depth_rows = self._jam_band(node, plan.inner if plan.inner_first else (), plan.jam)
         node, more = self._tile_band(node, plan.lanes, plan.lane_extent)
         depth_rows += more
         packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
-        node, depth_lanes = self._jam_band(node, () if plan.inner_first else plan.inner, plan)
+        node, depth_lanes = self._jam_band(node, () if plan.inner_first else plan.inner, plan.jam)
         node, more = self._tile_band(node, plan.rows, plan.row_extent)
         axes = (
             TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),
             TileAxis(plan.lanes, plan.lane_extent, self._lower(plan.lanes)),
         )
         point = Point((plan.rows, plan.lanes), (plan.row_extent, plan.lane_extent))
-        ordered = nest if plan.jam is None else innermost(nest, plan.statement, plan.jam.along)
+        ordered = nest if plan.jam is None else innermost(nest, plan.jam.statement, plan.jam.along)
         node = self._tile_body(node, ordered, point, (*around, *nest.members), axes)
         node = self._packed(_up(node, depth_lanes + more), packed_lanes)
         return _up(self._packed(_up(node, depth_rows), packed_rows), depth_outer)
 
     def _jam_band(
-        self, node: isl.ScheduleNode, members: tuple[Member, ...], plan: TilePlan
+        self, node: isl.ScheduleNode, members: tuple[Member, ...], jam: Jam | None
     ) -> tuple[isl.ScheduleNode, int]:
         """A band over the members; the last one by itself where its iterations stand side by side."""
-        if plan.jam is None or not members or members[-1] is not plan.jam.member:
+        if jam is None or not members or members[-1] is not jam.member:
             return self._band(node, members)
         node, depth = self._band(node, members[:-1])
         node, more = self._band(node, members[-1:])
-        node = self._mark(node.parent(), f"jam {len(self.decisions)}", JamMark(plan.jam.copies)).child(0).child(0)
+        node = self._mark(node.parent(), f"jam {len(self.decisions)}", JamMark(jam.copies)).child(0).child(0)
         return node, depth + more + 1
 
     def _reduction_blocks(self, node: isl.ScheduleNode, nest: Nest, plan: TilePlan) -> tuple[isl.ScheduleNode, int]:

@@ -25,7 +25,8 @@ from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement
-from comprehension.poly.tile_plan import TilePlan
+from comprehension.poly.tile_jam import Candidates, is_alone
+from comprehension.poly.tile_plan import Jam, TilePlan
 
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 BACKWARDS_COST = 1.5  # per vector of neighbours in falling order: turned round in registers
@@ -71,6 +72,7 @@ class LanePlan:
     reason: str
     split: bool = False
     groups: Groups | None = None
+    jam: Jam | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,34 @@ class Model:
         if transposing is not None and transposing.cost < best.cost:
             return transposing
         if isinstance(best, LanePlan):
-            return self._in_groups(nest, best)
+            return self._jammed(nest, self._in_groups(nest, best))
         return self._side_by_side(nest, self._in_rows(nest, best)) if isinstance(best, NoLanes) else best
+
+    def _jammed(self, nest: Nest, plan: LanePlan) -> LanePlan:
+        """Iterations of a loop around the lanes that share operands: half of the registers hold their sums."""
+        updates = [name for name in nest.statements() if self.scop.statement(name).role is ScopRole.UPDATE]
+        others = self.outermost_first([m for m in nest.members if m is not plan.member])
+        whole = all(self.extents.is_box(name) for name in nest.statements())
+        if plan.split or plan.groups is not None or self._lanes_asked_for is not None or len(updates) != 1 or not whole:
+            return plan
+        (name,) = updates
+        dims, own = self.scop.statement(name).dims, {m.dim(name) for m in nest.members}
+        reduced = [d for d in range(len(dims)) if d not in own]
+        edges = self.dependences.between(name, name)
+        free = self.split_reductions and is_alone(nest, name) and all(edge.is_reduction for edge in edges)
+        lengths = [self.extents.extent(name, d) for d in reduced]
+        candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
+        inner = [
+            m for m in others[1:] if all(self.extents.is_static(*dim) for dim in m.dims)
+        ]  # workers share the first
+        vectors = -(-plan.extent // self.machine.lanes(self._widest((name,))))
+        found = candidates.of(inner, [self._extent(m) for m in inner])
+        fitting = [jam for jam in found if 2 * jam.copies * vectors <= self.machine.vector_registers]
+        jam = max(fitting, key=lambda each: each.copies, default=None)
+        if jam is None or self._extent(others[0]) < 2:
+            return plan
+        shown = f"{jam.copies} of {dims[jam.member.dim(name)]} side by side, {dims[jam.along]} innermost"
+        return replace(plan, jam=jam, reason=f"{plan.reason}; {shown}")
 
     # --- rows ---------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ class Candidates:
         for member, count in zip(members, counts, strict=True):
             along = self._along(member)
             if member.coincident and along is not None:
-                yield from (Jam(member, copies, along) for copies in COPIES if copies <= count)
+                yield from (Jam(member, copies, self.statement, along) for copies in COPIES if copies <= count)
 
     def _along(self, member: Member) -> int | None:
         """The index that moves an operand as the loop does, where another operand stays."""

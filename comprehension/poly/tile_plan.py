@@ -24,12 +24,13 @@ class Operand:
 class Jam:
     """`copies` iterations of the loop `member` side by side: what does not move with it is read once for all of them.
 
-    Index `along` of the update's reduction, which runs innermost, moves an operand by the step that the loop does:
-    what one iteration reads, its neighbour has read before.
+    Index `along` of the reduction of `statement`, which runs innermost, moves an operand by the step that the loop
+    does: what one iteration reads, its neighbour has read before.
     """
 
     member: Member
     copies: int
+    statement: str
     along: int
 
 

@@ -38,7 +38,9 @@ def folded(text: str, shape: tuple[int, ...]) -> tuple[Scop, ir.Kernel]:
 
 
 def windows_of(kernel: ir.Kernel) -> list[int]:
-    return [tile.rows.extent for tile in nodes_of(kernel.stages, ir.Tile) if tile.rows is not None]
+    """Of the tiles whose rows are folded."""
+    tiles = [(tile, tile.rows) for tile in nodes_of(kernel.stages, ir.Tile) if tile.rows is not None]
+    return [rows.extent for tile, rows in tiles if any(f.axis == rows.variable for f in nodes_of(tile, ir.Fold))]
 
 
 @settings(max_examples=8)
