@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_FORMS = 8  # of calls at one place of the walk
 MOST_SIZES = 64  # of calls of one form
 MOST_KEPT = 4  # segments of one form with the same sizes
-MOST_TRIES = 16  # calls at one place that were looked at to learn from since one was taken
+MOST_TRIES = 16  # calls at one place that were looked at to learn from since something learned was of use
 Key = tuple[tuple[tuple[str, int], ...], tuple[Any, ...]]  # symbols with their values, numbers
 _OUR_RULES = "minitensor.ops."
 _KINDS = frozenset((Tensor, Parameter))
@@ -284,10 +284,11 @@ AnyForm = TypeVar("AnyForm", BackwardForm, UpdateForm)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Macro(Generic[AnyForm]):
-    """Calls of one form: what was learned of them, by sizes and numbers."""
+    """Calls of one form: what was learned of them, by sizes and numbers; `unused`: what was in vain so far."""
 
     form: AnyForm
     segments: dict[Key, list[Segment]] = field(default_factory=dict)
+    unused: set[Key] = field(default_factory=set)
 
     def find(self, runner: PythonRunner, arguments: Arguments, key: Key) -> Segment | None:
         """What was learned of a call like this one."""
@@ -298,13 +299,16 @@ class Macro(Generic[AnyForm]):
 
     def learn(self, key: Key, segment: Segment) -> None:
         if key not in self.segments and len(self.segments) >= MOST_SIZES:
-            del self.segments[next(iter(self.segments))]
+            oldest = next(iter(self.segments))
+            del self.segments[oldest]
+            self.unused.discard(oldest)
+        self.unused.add(key)
         self.segments[key] = [*self.segments.get(key, [])[1 - MOST_KEPT :], segment]
 
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """The macros known behind one node of the walk, and how many calls in a row were looked at to learn from."""
+    """The macros known behind one node of the walk, and how many calls were looked at in vain to learn from."""
 
     backward: list[Macro[BackwardForm]] = field(default_factory=list)
     update: list[Macro[UpdateForm]] = field(default_factory=list)
@@ -352,9 +356,12 @@ def _take_or_learn(
     for macro in known:
         arguments = match(macro.form)
         if arguments is not None:
-            segment = macro.find(runner, arguments, macro.form.key(runner, arguments))
+            key = macro.form.key(runner, arguments)
+            segment = macro.find(runner, arguments, key)
             if segment is not None:
-                place.tries = 0
+                if key in macro.unused:
+                    macro.unused.discard(key)
+                    place.tries = 0
                 return _take(runner, macro.form, segment, arguments)
             learn = macro.learn
         macro.form.let_go()
@@ -374,7 +381,9 @@ def _take_or_learn(
 
 def _learn_form(known: list[Macro[AnyForm]], form: AnyForm, key: Key, segment: Segment) -> None:
     del known[: 1 - MOST_FORMS]  # the oldest, if there are so many
-    known.append(Macro(form, {key: [segment]}))
+    macro = Macro(form)
+    macro.learn(key, segment)
+    known.append(macro)
 
 
 def note(runner: PythonRunner) -> None:
