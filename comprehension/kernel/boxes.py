@@ -31,7 +31,9 @@ LINE_BYTES = 64
 FEWEST_LINES = 8  # of a box: less is on its way before it is missed
 SHORTEST = 5_000  # points of an iteration: some hundred cycles, what memory takes to answer
 REUSED = 4  # points for each element, so that there is arithmetic to hide behind
+COMPUTED = 64  # points of the busiest tile for each element that is read once, to be packed
 AT_ONCE = 4  # lines at most that one place asks for: beside arithmetic, but not in the way of the innermost loops
+POINTS_A_LINE = 2_048  # of a tile, where no place with so few lines is found: some 64 cycles for each line
 RAGGED = 64  # elements that the last tile of a row may seem to read beyond it
 LEFT_OUT = 4  # for each line that is left out there are so many others (the last rows of an image, done by themselves)
 SHARE = 4  # a box takes no more than this part of the second cache
@@ -150,9 +152,9 @@ class _Asker:
             elements = _dense(touch.inside(place))
             if elements is None:
                 continue
-            # what is read must be read again: what others read would come as late
-            points = prod(often or 1 for _, often in touch.inside(place))
-            work = busiest[around.nodes[place]] if touch.is_write else points
+            # what is read must be read again, or take little of the time: what others read would come as late
+            points, most = prod(often or 1 for _, often in touch.inside(place)), busiest[around.nodes[place]]
+            work = most if touch.is_write or most >= COMPUTED * elements else points
             step = around.step(offset, name)
             if elements - RAGGED <= step <= elements + elements // LEFT_OUT:
                 elements = step
@@ -172,13 +174,19 @@ class _Asker:
         ranges = Around() if stage.parallel is None else Around().loop(stage.parallel)
         is_whole = stage.parallel is not None and id(stage.parallel) == box.loop
         chains = list(_chains(stage.body, ranges, box.loop, inside=is_whole))
-        enough = [(times, chain) for chain in chains if -(-lines // (times := prod(c for _, _, c in chain))) <= AT_ONCE]
-        if not enough:
+        counted = [(prod(count for _, _, count in chain), chain) for chain in chains]
+        few = [each for each in counted if -(-lines // each[0]) <= AT_ONCE]
+        more = [(t, chain) for t, chain in counted if lines * POINTS_A_LINE <= t * busiest.get(id(chain[-1][0]), 0)]
+        for enough in (few, more):
+            # in the loops in which most is done: the last rows of an image come by themselves, and late
+            best = min(
+                enough, key=lambda each: (-each[1][0][2] * busiest.get(id(each[1][0][0]), 0), each[0]), default=None
+            )
+            if best is not None and best[0] <= 2 * lines:
+                break
+        else:
             return None
-        # in the loops in which most is done: the last rows of an image come by themselves, and late
-        times, chain = min(enough, key=lambda each: (-each[1][0][2] * busiest.get(id(each[1][0][0]), 0), each[0]))
-        if times > 2 * lines:
-            return None
+        times, chain = best
         piece = -(-box.elements // times)
         at, inner = box.first, times
         for loop, start, count in chain:

@@ -19,12 +19,19 @@ from comprehension.kernel.edges import split_edges
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.verify import KernelError, verify_kernel
+from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram
+from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
+from comprehension.lang.types import ScalarType, Spec
 
 SMALL = replace(AVX512, l2_bytes=16 << 10, cores=1)
 CONVOLUTION = programs.conv2d(8, 4, 12, 12, 16, 3)
 BATCHED = programs.batched_matmul(24, 16, 32, 16)
+AGAINST_ROWS = infer(
+    load("def f(float(B,M,K) A, float(B,N,K) X) -> (C) { C(b,m,n) +=! A(b,m,k) * X(b,n,k) }")["f"],
+    tuple(Spec(shape, ScalarType.FLOAT32) for shape in ((24, 256, 32), (24, 16, 32))),
+)
 
 
 def asking(program: LoopProgram) -> tuple[ir.Kernel, ir.Kernel]:
@@ -53,8 +60,8 @@ def executed(nodes: Sequence[ir.Node], values: Mapping[str, int]) -> Iterator[tu
 
 @pytest.mark.parametrize(
     ("program", "buffer"),
-    [(CONVOLUTION, "I"), (BATCHED, "A"), (BATCHED, "C")],
-    ids=["convolution", "batched", "what is written"],
+    [(CONVOLUTION, "I"), (BATCHED, "A"), (BATCHED, "C"), (AGAINST_ROWS, "X")],
+    ids=["convolution", "batched", "what is written", "what is packed"],
 )
 def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> None:
     """Image after image (matrix after matrix): while one is computed, each line of the next is asked for."""
@@ -74,6 +81,12 @@ def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> 
                 asked += ask.elements
     assert found >= set(range(size, images * size))
     assert asked < 2 * images * size
+
+
+def test_what_is_packed_is_read_once() -> None:
+    before, _ = asking(AGAINST_ROWS)
+    readers = [tile for tile in nodes_of(before.stages, ir.Tile) for x in nodes_of(tile, ir.Load) if x.buffer == "X"]
+    assert [store.buffer for tile in readers for store in nodes_of(tile, ir.Store)] == ["X_packed"]
 
 
 def test_what_fits_the_cache_or_is_read_once_is_not_asked_for() -> None:
