@@ -11,8 +11,8 @@ to where the next iteration of an outer loop begins.  Its first touches then wai
 as much as the arithmetic where there is little of it for each element (convolutions of few channels).  So the box of
 the next iteration is divided evenly among the iterations inside of this one.  Lines that are written are read before,
 unless they go past the caches; tiles that stand side by side write one box together.  What an iteration reads once,
-to pack it, is asked for in the same way where the iteration computes for long: packing waits for memory while nothing is
-computed, and memory is idle while panels are used.
+to pack it, is asked for in the same way where the iteration computes for long: packing waits for memory while nothing
+is computed, and memory is idle while panels are used.
 """
 
 from __future__ import annotations
