@@ -121,7 +121,10 @@ def _conv_comprehension(x: TensorSpec, weight: TensorSpec, **attributes: Any) ->
 
 
 def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **attributes: Any) -> Def:
-    """One sum for each phase; where strides leave several, the phases are then put beside each other in the picture."""
+    """One sum for each phase; where strides leave several, the phases are then put beside each other in the picture.
+
+    Where the kernel meets one phase only (1×1) and all are of one size, that is one pass over the picture.
+    """
     window, dtype = _window(attributes), _numbers(g, weight)
     n, ch, h, w = _names("nchw")
     sums: list[Statement] = []
@@ -136,7 +139,23 @@ def _input_comprehension(g: TensorSpec, weight: TensorSpec, *, shape: Shape, **a
             value = c.access(target, (n, ch, h, w))
         if target != "r0":
             placed.append(c.assign("r0", (n, ch, *pixels), value, c.ranges((n, ch, h, w), extents)))
+    height, width = static(shape[2:], "a spatial size of a convolution")
+    if len(sums) == 1 < len(placed) and (height % window.stride[0], width % window.stride[1]) == (0, 0):
+        placed = [_spread_phase(shape, height, width, weight, window, dtype)]
     return c.definition("conv2d_input_grad", (g, weight), [*sums, *placed])
+
+
+def _spread_phase(shape: Shape, height: int, width: int, weight: TensorSpec, window: Window, dtype: DType) -> Statement:
+    """t0 at the pixels of the one phase that the kernel meets, 0 at the others."""
+    n, ch, h, w = _names("nchw")
+    (p, q), offsets = _over(_names("pq"), window.stride)
+    down, across = window.stride
+    (rows,), (columns,) = ([f for f in _phases_of(axis, shape, weight, window) if f.taps] for axis in (0, 1))
+    met = c.all_of(c.binary("==", at, f.pixel) for at, f in ((p, rows), (q, columns)) if isinstance(at, Name))
+    value = c.select(met, c.access("t0", (n, ch, h, w)), c.constant(0, dtype))
+    at = (n, ch, c.add(c.mul(h, down), p), c.add(c.mul(w, across), q))
+    whole = c.ranges((n, ch, h, w), (*shape[:2], height // down, width // across))
+    return c.assign("r0", at, value, (*whole, *offsets))
 
 
 def _phases_of(axis: int, shape: Shape, weight: TensorSpec, window: Window) -> tuple[Phase, ...]:
