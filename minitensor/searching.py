@@ -55,6 +55,13 @@ def scatter_add(x: Tensor, indices: Tensor, /, *, axis: int, extent: int) -> Ten
     """Zeros with `extent` slices along `axis`, to which the slices of `x` are added where `indices` says.
 
     The transpose of `take`: several slices may go to one place.
+
+    >>> import minitensor as mt
+    >>> rows = mt.asarray([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> mt.scatter_add(rows, mt.asarray([0, 2, 0]), axis=0, extent=3)  # add it to a table: table + ...
+    tensor([[6., 8.],
+            [0., 0.],
+            [3., 4.]])
     """
     place = normalize_axis(axis, x.ndim)
     where = _integers(indices)
