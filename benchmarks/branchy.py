@@ -25,9 +25,9 @@ import minitensor as mt
 from benchmarks.timing import save
 from coexec import session as rules
 from coexec.config import config
-from coexec.runner_protocol import Array, CompiledGraph, Handle, RunTimes
+from coexec.graph.symbolic import Output, ScalarValue, SymbolicGraph
+from coexec.graph_side.runner_protocol import Array, CompiledGraph, Handle, RunTimes
 from coexec.session import Session
-from coexec.symbolic import Output, ScalarValue, SymbolicGraph
 
 PROGRAMS, STEPS = 2000, 200
 DEEPEST = 3

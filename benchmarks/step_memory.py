@@ -22,7 +22,8 @@ import numpy as np
 import coexec
 import minitensor as mt
 from benchmarks.timing import save
-from coexec import channel, coexecute
+from coexec import coexecute
+from coexec.graph_side import channel
 from comprehension.jit import memory
 from minitensor import functional as F
 from minitensor import nn

@@ -10,7 +10,7 @@ from coexec.api import Step, coexecute, explain
 from coexec.config import config
 from coexec.errors import CoexecError, CompilationFailed, ConfigError, MalformedGraph, NotAStep
 from coexec.live_view import watch
-from coexec.report import Report
+from coexec.reports.report import Report
 from coexec.session import wait
 
 __all__ = [

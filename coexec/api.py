@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from coexec.config import NUMERICS, check_choice, config
 from coexec.errors import NotAStep
-from coexec.reference_runner import compile_reference
-from coexec.report import Report, merge_reports
-from coexec.runner_protocol import GraphCompiler
+from coexec.graph_side.reference_runner import compile_reference
+from coexec.graph_side.runner_protocol import GraphCompiler
+from coexec.reports.report import Report, merge_reports
 from coexec.session import Session
 
 if TYPE_CHECKING:
-    from coexec.explanation import Explanation
+    from coexec.reports.explanation import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,7 +171,7 @@ def explain(step: Any) -> Explanation:
     session = getattr(step, "session", None)
     if not isinstance(session, Session):
         raise TypeError(f"explain() takes a step made by coexecute, not {type(step).__name__}")
-    from coexec.explanation import explanation_of  # with drawings: a program that only runs needs none of it
+    from coexec.reports.explanation import explanation_of  # with drawings: a program that only runs needs none of it
 
     return explanation_of(step.report(), session.traces, session.compiled)
 
@@ -192,7 +192,7 @@ def _compiler() -> GraphCompiler:
     """The compiler that the configuration asks for."""
     if config.runner == "reference":
         return compile_reference
-    from coexec.graph_compiler import compile_native  # the compiler's side is loaded when a first graph is built
+    from coexec.graph_side.graph_compiler import compile_native  # loaded when a first graph is built
 
     return compile_native
 

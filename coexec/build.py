@@ -16,9 +16,8 @@ from typing import assert_never
 
 import numpy as np
 
-from coexec.match import make_matcher
-from coexec.merge import SHAPE_ATTRIBUTE
-from coexec.symbolic import (
+from coexec.graph.match import make_matcher
+from coexec.graph.symbolic import (
     Block,
     Case,
     Constant,
@@ -39,7 +38,18 @@ from coexec.symbolic import (
     Terminator,
     verify_symbolic,
 )
-from coexec.trace_graph import (
+from coexec.python_side.walk import (
+    Expectation,
+    ExpectFeed,
+    ExpectPhi,
+    ExpectSame,
+    ExpectScalar,
+    Walk,
+    WalkNode,
+    WalkOutput,
+)
+from coexec.traces.merge import SHAPE_ATTRIBUTE
+from coexec.traces.trace_graph import (
     FromFeed,
     FromNodes,
     FromScalar,
@@ -49,16 +59,6 @@ from coexec.trace_graph import (
     TraceOutput,
     Wiring,
     topological_order,
-)
-from coexec.walk import (
-    Expectation,
-    ExpectFeed,
-    ExpectPhi,
-    ExpectSame,
-    ExpectScalar,
-    Walk,
-    WalkNode,
-    WalkOutput,
 )
 
 _SCALAR_TYPES = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float64)}

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from coexec.api import BoundStep, Step
-from coexec.report import Report
+from coexec.reports.report import Report
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

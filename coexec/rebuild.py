@@ -18,8 +18,8 @@ from concurrent.futures import Future
 
 from coexec.build import Program, build
 from coexec.config import config
-from coexec.runner_protocol import CompiledGraph, GraphCompiler
-from coexec.trace_graph import Reader, TraceGraph
+from coexec.graph_side.runner_protocol import CompiledGraph, GraphCompiler
+from coexec.traces.trace_graph import Reader, TraceGraph
 
 _MOMENT = 0.001
 

@@ -26,17 +26,17 @@ from weakref import WeakSet
 from coexec import logs
 from coexec.build import Program
 from coexec.config import config
-from coexec.dump import dump
-from coexec.follow import make_recorder
-from coexec.loops import MOST_UNROLLED
-from coexec.merge import merge
-from coexec.promise import StepLog
-from coexec.python_runner import Outcome, PythonRunner
+from coexec.graph_side.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
+from coexec.python_side.python_runner import Outcome, PythonRunner
 from coexec.rebuild import Rebuilt, rebuild
-from coexec.record import Trace
-from coexec.report import Event, Report, StepKind
-from coexec.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
-from coexec.trace_graph import Place, TraceGraph
+from coexec.reports.dump import dump
+from coexec.reports.report import Event, Report, StepKind
+from coexec.traces.follow import make_recorder
+from coexec.traces.loops import MOST_UNROLLED
+from coexec.traces.merge import merge
+from coexec.traces.promise import StepLog
+from coexec.traces.record import Trace
+from coexec.traces.trace_graph import Place, TraceGraph
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it

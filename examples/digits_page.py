@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from coexec.explanation import kernel_of
-from coexec.graph_runner import NativeGraph
-from coexec.pictures import draw_runners, draw_symbolic, draw_traces
+from coexec.graph_side.graph_runner import NativeGraph
+from coexec.reports.explanation import kernel_of
+from coexec.reports.pictures import draw_runners, draw_symbolic, draw_traces
 from coexec.session import Session
 from comprehension.drawing.curves import draw_curves
 from comprehension.drawing.theme import PALETTE

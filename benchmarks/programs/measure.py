@@ -18,7 +18,7 @@ from typing import Any
 import coexec
 from benchmarks.programs.program import Program, Step, Weights, rounding_bounds
 from benchmarks.timing import Timings, in_the_project, time_sides
-from coexec.report import Report
+from coexec.reports.report import Report
 
 OURS = ("eager", "co-executed", "lazy")
 SIDES = (*OURS, "torch", "torch.compile")

@@ -11,13 +11,13 @@
 `observation`: what a step lets see.  `comparison`: whether two observations are equal, and where they first are not.
 `rounding`: how far rounding moves a program.  `equivalence`: `assert_equivalent`.  `trouble`: planned divergences and
 delays.  `diagnosis`: which part of co-execution is guilty; a failing program as a script.  Programs are drawn by
-`coexec.imperative`.
+`coexec.testing.imperative`.
 """
 
-from coexec.imperative import ImperativeProgram, imperative_programs
 from coexec.testing.comparison import Compare, NotEquivalent, assert_same
 from coexec.testing.diagnosis import assert_program_equivalent, guilty_stage
 from coexec.testing.equivalence import assert_equivalent
+from coexec.testing.imperative import ImperativeProgram, imperative_programs
 from coexec.testing.observation import MakeStep, Observation, observe, program_state
 from coexec.testing.trouble import (
     LeaveEverywhere,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from coexec.imperative import ImperativeProgram
-from coexec.report import Report
+from coexec.reports.report import Report
 from coexec.testing.comparison import NotEquivalent
 from coexec.testing.equivalence import assert_equivalent
+from coexec.testing.imperative import ImperativeProgram
 from coexec.testing.observation import MakeStep
 from coexec.testing.switches import switched
 
@@ -61,7 +61,7 @@ def assert_program_equivalent(program: ImperativeProgram, script: Path, steps: i
 def standalone(program: ImperativeProgram, steps: int, told: str) -> str:
     """The program as a script that fails as long as the fault is there; what was found is its docstring.
 
-    >>> from coexec.imperative import render
+    >>> from coexec.testing.imperative import render
     >>> compile(standalone(render(["a = a + t"]), 6, "step 3, result"), "script", "exec") is not None
     True
     """

@@ -16,7 +16,7 @@ import numpy as np
 
 from coexec.api import Step, coexecute
 from coexec.config import config
-from coexec.report import Report
+from coexec.reports.report import Report
 from coexec.session import wait
 from coexec.testing.comparison import Compare, assert_same, within
 from coexec.testing.observation import MakeStep, Observation, Snapshot, call, program_state, seed_all, settle

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from coexec.api import coexecute
-from coexec.imperative import ImperativeProgram, imperative_programs
 from coexec.session import wait
 from coexec.testing.comparison import assert_same
+from coexec.testing.imperative import ImperativeProgram, imperative_programs
 from coexec.testing.observation import MakeStep, call, program_state, settle
 from coexec.testing.trouble import forced_divergence
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from coexec.api import Step
 from coexec.build import Program
-from coexec.python_runner import PythonRunner
-from coexec.reference_runner import ReferenceRun
-from coexec.runner_protocol import GraphRun
+from coexec.graph_side.reference_runner import ReferenceRun
+from coexec.graph_side.runner_protocol import GraphRun
+from coexec.python_side.python_runner import PythonRunner
 from coexec.session import RunnerFactory, make_runner
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value

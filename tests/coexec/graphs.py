@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from coexec.lower import operand_of
-from coexec.symbolic import (
+from coexec.clusters.lower import operand_of
+from coexec.graph.symbolic import (
     Block,
     Case,
     Constant,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from coexec.buffers import plan_buffers
-from coexec.graph_runner import NativeGraph
-from coexec.lower import Cluster, lower, nodes_by_id
-from coexec.partition import partition, verify_partition
-from coexec.plan import make_plan, shapes_of
-from coexec.sequence import CompiledCluster, sequence, verify_sequence
-from coexec.symbolic import SymbolicGraph
+from coexec.clusters.lower import Cluster, lower, nodes_by_id
+from coexec.clusters.partition import partition, verify_partition
+from coexec.graph.symbolic import SymbolicGraph
+from coexec.graph_side.buffers import plan_buffers
+from coexec.graph_side.graph_runner import NativeGraph
+from coexec.graph_side.plan import make_plan, shapes_of
+from coexec.graph_side.sequence import CompiledCluster, sequence, verify_sequence
 from comprehension.jit.client import compile_source
 from comprehension.jit.load import RUNTIME_SYMBOLS
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry

@@ -14,7 +14,7 @@ import numpy as np
 from graphs import GraphBuilder
 from hypothesis import strategies as st
 
-from coexec.symbolic import Output, Source, SymbolicGraph
+from coexec.graph.symbolic import Output, Source, SymbolicGraph
 
 LIMIT = 2**22
 UNARY = ("negative", "abs", "relu", "square", "sign")

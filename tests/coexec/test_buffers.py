@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec.buffers import ALIGNMENT, Lifetime, Shape, place_in_arena, plan_buffers
+from coexec.clusters.partition import Partition, partition, verify_partition
 from coexec.errors import MalformedGraph
-from coexec.instructions import Launch, PhiSlot, Place
-from coexec.partition import Partition, partition, verify_partition
-from coexec.sequence import Sequence, sequence, verify_sequence
-from coexec.symbolic import Case, End, Goto, Output, SymbolicGraph
+from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
+from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, place_in_arena, plan_buffers
+from coexec.graph_side.instructions import Launch, PhiSlot, Place
+from coexec.graph_side.sequence import Sequence, sequence, verify_sequence
 
 intervals = st.tuples(st.integers(0, 30), st.integers(0, 8), st.integers(0, 500))
 

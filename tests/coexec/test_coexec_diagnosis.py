@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import coexec
-from coexec.imperative import render
 from coexec.testing import NotEquivalent, assert_program_equivalent, guilty_stage
+from coexec.testing.imperative import render
 
 PROGRAM = render(["a = mt.clip(a * (1.0 + i % 3), -8.0, 8.0)", "print(float(a.sum()))"])
 
@@ -28,7 +28,8 @@ def test_a_sound_program_is_not_written(tmp_path: Path) -> None:
 def test_a_failing_program_becomes_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "failing.py"
     with monkeypatch.context() as patch:
-        patch.setattr("coexec.reference_runner._filled", lambda value: value.array + 1)  # every read is off by one
+        every_read_off_by_one = "coexec.graph_side.reference_runner._filled"
+        patch.setattr(every_read_off_by_one, lambda value: value.array + 1)
         with pytest.raises(NotEquivalent) as failure:
             assert_program_equivalent(PROGRAM, script)
         assert any("guilty: merging, validation or replay" in note for note in failure.value.__notes__)

@@ -20,7 +20,7 @@ from programs import data
 import coexec
 import minitensor as mt
 from coexec.errors import ConfigError, NotAStep
-from coexec.reference_runner import ReferenceGraph
+from coexec.graph_side.reference_runner import ReferenceGraph
 from coexec.testing import assert_equivalent, delayed_python, forced_divergence
 from minitensor.value import local
 
@@ -128,7 +128,7 @@ def test_an_error_in_the_graph_falls_back_to_eager(monkeypatch: pytest.MonkeyPat
         raise MemoryError("planned")
 
     with monkeypatch.context() as patch:
-        patch.setattr("coexec.reference_runner.ReferenceRun._operation", fail)
+        patch.setattr("coexec.graph_side.reference_runner.ReferenceRun._operation", fail)
         assert step(data(3)) == float((data(3) * 2.0).sum())
     report = step.report()
     assert report.fallbacks == 1 and "MemoryError: planned" in report.reasons[-1]

@@ -12,10 +12,10 @@ from plants import Plant, assert_is_found
 from programs import PROGRAMS
 
 import coexec
-from coexec import match
-from coexec.imperative import ImperativeProgram, imperative_programs
-from coexec.record import External, Recorder
+from coexec.graph import match
 from coexec.testing import LeaveEverywhere, assert_equivalent
+from coexec.testing.imperative import ImperativeProgram, imperative_programs
+from coexec.traces.record import External, Recorder
 from minitensor import random
 
 
@@ -24,17 +24,17 @@ def wiring_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def numbers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.match.same_scalar", lambda left, right: True)
-    patch.setattr("coexec.merge.same_scalar", lambda left, right: True)
-    patch.setattr("coexec.match._factory", match._factory.__wrapped__)  # the cached ones have the right function
+    patch.setattr("coexec.graph.match.same_scalar", lambda left, right: True)
+    patch.setattr("coexec.traces.merge.same_scalar", lambda left, right: True)
+    patch.setattr("coexec.graph.match._factory", match._factory.__wrapped__)  # the cached ones have the right function
 
 
 def attributes_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.validate.Validator._same_attributes", lambda self, node, attributes: True)
+    patch.setattr("coexec.python_side.validate.Validator._same_attributes", lambda self, node, attributes: True)
 
 
 def feeds_are_stale(patch: pytest.MonkeyPatch) -> None:
-    from coexec.reference_runner import ReferenceRun
+    from coexec.graph_side.reference_runner import ReferenceRun
 
     feed, last = ReferenceRun.feed, {}
 
@@ -45,11 +45,11 @@ def feeds_are_stale(patch: pytest.MonkeyPatch) -> None:
 
 
 def live_values_are_not_filled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.python_runner.PythonRunner._fill_live", lambda self: None)
+    patch.setattr("coexec.python_side.python_runner.PythonRunner._fill_live", lambda self: None)
 
 
 def branches_join_at_ancestors(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.merge.ancestors", lambda target: set())
+    patch.setattr("coexec.traces.merge.ancestors", lambda target: set())
 
 
 def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:
@@ -57,11 +57,11 @@ def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:
         fresh.update({d: e for d, e in zip(dims, shape, strict=True) if isinstance(d, str) and d not in self.symbols})
         return True
 
-    patch.setattr("coexec.validate.Validator._unify_dims", accept)
+    patch.setattr("coexec.python_side.validate.Validator._unify_dims", accept)
 
 
 def fetches_are_a_step_behind(patch: pytest.MonkeyPatch) -> None:
-    from coexec.reference_runner import ReferenceRun
+    from coexec.graph_side.reference_runner import ReferenceRun
 
     fetch, last = ReferenceRun.fetch, {}
 
@@ -74,13 +74,15 @@ def fetches_are_a_step_behind(patch: pytest.MonkeyPatch) -> None:
 
 
 def failing_contents_are_not_checked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.python_runner.PythonRunner._check_contents", lambda self, op, inputs, attributes: None)
+    patch.setattr(
+        "coexec.python_side.python_runner.PythonRunner._check_contents", lambda self, op, inputs, attributes: None
+    )
 
 
 def the_first_definition_counts(patch: pytest.MonkeyPatch) -> None:
     """A phi keeps the first output selected on the path, not the last."""
-    from coexec.reference_runner import ReferenceRun
-    from coexec.symbolic import Select
+    from coexec.graph.symbolic import Select
+    from coexec.graph_side.reference_runner import ReferenceRun
 
     item = ReferenceRun._item
 
@@ -93,7 +95,7 @@ def the_first_definition_counts(patch: pytest.MonkeyPatch) -> None:
 
 def kept_values_are_swapped(patch: pytest.MonkeyPatch) -> None:
     """Updates reach the wrong names."""
-    from coexec.reference_runner import ReferenceRun
+    from coexec.graph_side.reference_runner import ReferenceRun
 
     finish = ReferenceRun.finish
     patch.setattr(ReferenceRun, "finish", lambda self, kept: finish(self, kept)[::-1])
@@ -101,7 +103,7 @@ def kept_values_are_swapped(patch: pytest.MonkeyPatch) -> None:
 
 def an_update_is_lost(patch: pytest.MonkeyPatch) -> None:
     """What a step keeps is what the step before has kept, if it has the same type."""
-    from coexec.reference_runner import ReferenceHandle
+    from coexec.graph_side.reference_runner import ReferenceHandle
 
     put, last = ReferenceHandle.put, {}
 
@@ -114,7 +116,7 @@ def an_update_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def escaped_buffers_are_recycled(patch: pytest.MonkeyPatch) -> None:
-    from coexec import reference_runner
+    from coexec.graph_side import reference_runner
 
     pool: dict[Any, Any] = {}
 
@@ -127,7 +129,7 @@ def escaped_buffers_are_recycled(patch: pytest.MonkeyPatch) -> None:
 
 
 def replay_swaps_operands(patch: pytest.MonkeyPatch) -> None:
-    from coexec import replay
+    from coexec.python_side import replay
 
     operands = replay._operands
     patch.setattr(replay, "_operands", lambda log: [found[::-1] for found in operands(log)])
@@ -135,7 +137,7 @@ def replay_swaps_operands(patch: pytest.MonkeyPatch) -> None:
 
 def an_effect_is_committed_beyond_the_watermark(patch: pytest.MonkeyPatch) -> None:
     """The graph takes a draw that Python has not come to when it leaves."""
-    from coexec.python_runner import PythonRunner
+    from coexec.python_side.python_runner import PythonRunner
 
     leave = PythonRunner.leave
 
@@ -151,7 +153,7 @@ def borrowed_memory_is_not_copied(patch: pytest.MonkeyPatch) -> None:
 
 
 def borrowed_memory_is_fed_once(patch: pytest.MonkeyPatch) -> None:
-    from coexec.python_runner import PythonRunner
+    from coexec.python_side.python_runner import PythonRunner
 
     feed = PythonRunner.feed
 
@@ -171,7 +173,7 @@ def _external_by_identity(self: Any, x: Any) -> External:
 
 
 def other_threads_do_not_wait(patch: pytest.MonkeyPatch) -> None:
-    from coexec.promise import Promise
+    from coexec.traces.promise import Promise
 
     def fill(self: Any, value: Any) -> None:
         value.array = np.zeros(value.shape, value.dtype)
@@ -180,7 +182,7 @@ def other_threads_do_not_wait(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_live_value_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    from coexec.promise import StepLog
+    from coexec.traces.promise import StepLog
 
     live = StepLog.live
     patch.setattr(StepLog, "live", lambda self: list(live(self))[1:])
@@ -188,7 +190,7 @@ def a_live_value_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def draws_are_remembered(patch: pytest.MonkeyPatch) -> None:
     """An operation left to Python is not run again at the same place."""
-    from coexec import python_runner
+    from coexec.python_side import python_runner
 
     run, known = python_runner.run_eager, {}
 
@@ -199,11 +201,11 @@ def draws_are_remembered(patch: pytest.MonkeyPatch) -> None:
 
 
 def types_of_numbers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.walk.ExpectScalar.admits", lambda self, number: True)
+    patch.setattr("coexec.python_side.walk.ExpectScalar.admits", lambda self, number: True)
 
 
 def sizes_are_those_of_the_first_step(patch: pytest.MonkeyPatch) -> None:
-    from coexec.python_runner import PythonRunner
+    from coexec.python_side.python_runner import PythonRunner
 
     first: dict[str, int] = {}
 
@@ -230,14 +232,16 @@ def exceptions_are_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_later_round_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.reference_runner.count_arrivals", lambda graph, output, chosen: 1)
+    patch.setattr("coexec.graph_side.reference_runner.count_arrivals", lambda graph, output, chosen: 1)
 
 
 def never_in_the_graph(patch: pytest.MonkeyPatch) -> None:
     """Nothing is wrong but the speed: every step falls back at its first operation."""
     patch.setattr("coexec.build._is_plain", lambda node: False)  # whose comparison is written out
-    patch.setattr("coexec.validate.Validator.matches", lambda self, node, op, inputs, attributes: False)
-    patch.setattr("coexec.python_runner.PythonRunner.matches", lambda self, node, op, inputs, attributes: False)
+    patch.setattr("coexec.python_side.validate.Validator.matches", lambda self, node, op, inputs, attributes: False)
+    patch.setattr(
+        "coexec.python_side.python_runner.PythonRunner.matches", lambda self, node, op, inputs, attributes: False
+    )
 
 
 BUGS: list[Plant] = [

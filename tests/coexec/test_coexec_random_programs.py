@@ -10,9 +10,9 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import coexec
-from coexec.imperative import ImperativeProgram, imperative_programs, render
 from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe
-from coexec.trace_graph import verify_trace_graph
+from coexec.testing.imperative import ImperativeProgram, imperative_programs, render
+from coexec.traces.trace_graph import verify_trace_graph
 
 
 @pytest.fixture(autouse=True, scope="module", params=[3, 0], ids=["unrolled", "folded"])
@@ -20,7 +20,7 @@ def _reference_runner(request: pytest.FixtureRequest) -> Iterator[None]:
     """Over the reference runner; loops as they come, and folded wherever they can be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coexec.config, "runner", "reference")
-        patch.setattr("coexec.merge.MOST_TRIP_COUNTS", request.param)
+        patch.setattr("coexec.traces.merge.MOST_TRIP_COUNTS", request.param)
         yield
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import coexec
 from benchmarks.composites import cases, compiled
-from coexec.partition import partition
-from coexec.symbolic import SymbolicGraph
+from coexec.clusters.partition import partition
+from coexec.graph.symbolic import SymbolicGraph
 
 CASES = cases()
 

@@ -16,15 +16,15 @@ from test_report import HOSTILE
 
 import coexec
 import minitensor as mt
-from coexec.explanation import Explanation, explanation_of
-from coexec.partition import Partition, partition, refusals_between, split
-from coexec.pictures import draw_symbolic, draw_traces
-from coexec.placement import Placement, place, placements_text
-from coexec.profile import Kind
-from coexec.report import Report
+from coexec.clusters.partition import Partition, partition, refusals_between, split
+from coexec.clusters.placement import Placement, place, placements_text
+from coexec.clusters.profile import Kind
+from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
+from coexec.reports.explanation import Explanation, explanation_of
+from coexec.reports.pictures import draw_symbolic, draw_traces
+from coexec.reports.report import Report
 from coexec.source import name_and_line, short, text_of
-from coexec.symbolic import Case, End, Goto, Output, SymbolicGraph
-from coexec.trace_graph import TraceGraph
+from coexec.traces.trace_graph import TraceGraph
 
 
 def placed(graph: SymbolicGraph, parts: Partition | None = None) -> dict[int, Placement]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import coexec
 from coexec.live_view import SHOWN, View, panel
-from coexec.report import Report
+from coexec.reports.report import Report
 
 
 @pytest.fixture(autouse=True)

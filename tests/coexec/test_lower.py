@@ -11,10 +11,10 @@ from hypothesis import given
 from op_programs import OpProgram, op_programs
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec.lower import Cluster, Lowered, lower, nodes_by_id
-from coexec.partition import partition, verify_partition
-from coexec.steps import Alias
-from coexec.symbolic import Constant, Feed, Fetch, OpNode, Output, Phi, Select, Source, SymbolicGraph
+from coexec.clusters.lower import Cluster, Lowered, lower, nodes_by_id
+from coexec.clusters.partition import partition, verify_partition
+from coexec.clusters.steps import Alias
+from coexec.graph.symbolic import Constant, Feed, Fetch, OpNode, Output, Phi, Select, Source, SymbolicGraph
 from comprehension.api import define
 from comprehension.lang import tree
 from comprehension.lang.parser import parse

@@ -17,8 +17,8 @@ from programs import data, parameter
 import coexec
 import minitensor as mt
 from coexec.build import Program
-from coexec.python_runner import PythonRunner
-from coexec.runner_protocol import GraphRun
+from coexec.graph_side.runner_protocol import GraphRun
+from coexec.python_side.python_runner import PythonRunner
 from coexec.testing import LeaveEverywhere, assert_equivalent
 from minitensor import functional as F
 from minitensor.optim import SGD, Adam, AdamW, Optimizer
@@ -278,7 +278,7 @@ def test_at_once_is_operation_by_operation(optimizer: str, loss: str, events: di
 
 
 def operands_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
+    patch.setattr("coexec.python_side.segment.Segment.admits", lambda self, runner, arguments: True)
 
 
 def gradients_there_already_are_replaced(patch: pytest.MonkeyPatch) -> None:
@@ -286,12 +286,12 @@ def gradients_there_already_are_replaced(patch: pytest.MonkeyPatch) -> None:
         self.targets = [leaf.tensor() for leaf in leaves]
         return True
 
-    patch.setattr("coexec.macros.BackwardForm._match_leaves", targets)
+    patch.setattr("coexec.python_side.macros.BackwardForm._match_leaves", targets)
 
 
 def parents_are_not_compared(patch: pytest.MonkeyPatch) -> None:
     """A parameter frozen since gets a gradient all the same, through the leaf that it had."""
-    from coexec.macros import BackwardForm
+    from coexec.python_side.macros import BackwardForm
 
     match = BackwardForm.match
     leaves: dict[int, Any] = {}
@@ -305,11 +305,11 @@ def parents_are_not_compared(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(BackwardForm, "match", remembered)
-    patch.setattr("coexec.segment.Segment.admits", lambda self, runner, arguments: True)
+    patch.setattr("coexec.python_side.segment.Segment.admits", lambda self, runner, arguments: True)
 
 
 def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.macros.BackwardForm.key", lambda self, runner, arguments: ((), ()))
+    patch.setattr("coexec.python_side.macros.BackwardForm.key", lambda self, runner, arguments: ((), ()))
 
 
 def replaced_methods_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def hyperparameters_are_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def steps_are_not_counted(patch: pytest.MonkeyPatch) -> None:
-    from coexec.macros import UpdateForm
+    from coexec.python_side.macros import UpdateForm
 
     finish = UpdateForm.finish
 
@@ -339,14 +339,14 @@ def steps_are_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def results_are_swapped(patch: pytest.MonkeyPatch) -> None:
-    from coexec.segment import Segment
+    from coexec.python_side.segment import Segment
 
     take = Segment.take
     patch.setattr(Segment, "take", lambda self, *them: None if (v := take(self, *them)) is None else v[::-1])
 
 
 def the_path_is_a_node_short(patch: pytest.MonkeyPatch) -> None:
-    from coexec.segment import Segment
+    from coexec.python_side.segment import Segment
 
     take = Segment.take
 
@@ -359,7 +359,7 @@ def the_path_is_a_node_short(patch: pytest.MonkeyPatch) -> None:
 
 
 def selections_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    from coexec.segment import Segment
+    from coexec.python_side.segment import Segment
 
     take = Segment.take
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 
 import coexec
-from coexec import merge, session
+from coexec import session
 from coexec.config import config
-from coexec.follow import Follower
-from coexec.imperative import imperative_programs
-from coexec.keys import attribute_key, same_attributes
+from coexec.graph.keys import attribute_key, same_attributes
 from coexec.location import _stacks, callers_frame, line_of, location
-from coexec.record import Recorder, forward_index
-from coexec.trace_graph import TraceGraph, TraceNode, to_text, verify_trace_graph
+from coexec.testing.imperative import imperative_programs
+from coexec.traces import merge
+from coexec.traces.follow import Follower
+from coexec.traces.record import Recorder, forward_index
+from coexec.traces.trace_graph import TraceGraph, TraceNode, to_text, verify_trace_graph
 from minitensor.value import local
 
 

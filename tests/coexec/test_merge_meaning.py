@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coexec.keys import same_scalar
+from coexec.graph.keys import same_scalar
 from coexec.location import Location, code_number
-from coexec.merge import merge
-from coexec.opaque import spec_of
-from coexec.record import External, InputRef, OpRecord, Produced, Scalar, Trace
-from coexec.trace_graph import FromFeed, FromNodes, FromScalar, TraceGraph, TraceNode, verify_trace_graph
+from coexec.traces.merge import merge
+from coexec.traces.opaque import spec_of
+from coexec.traces.record import External, InputRef, OpRecord, Produced, Scalar, Trace
+from coexec.traces.trace_graph import FromFeed, FromNodes, FromScalar, TraceGraph, TraceNode, verify_trace_graph
 from minitensor.ops.opdef import REGISTRY, TensorSpec
 
 _LOCATIONS: dict[int, Location] = {}  # one object for each, as `location` gives them

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from op_programs import OpProgram, op_programs
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec.graph_compiler import build_native, compile_native
-from coexec.graph_runner import NativeGraph
-from coexec.symbolic import Feed, Output, SymbolicGraph
+from coexec.graph.symbolic import Feed, Output, SymbolicGraph
+from coexec.graph_side.graph_compiler import build_native, compile_native
+from coexec.graph_side.graph_runner import NativeGraph
 
 F32 = np.float32
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -18,9 +18,9 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec.reference_runner import ReferenceGraph
-from coexec.sequence import block_order
-from coexec.symbolic import Case, End, Feed, Fetch, Goto, OpNode, Output, Phi, Source, SymbolicGraph, to_text
+from coexec.graph.symbolic import Case, End, Feed, Fetch, Goto, OpNode, Output, Phi, Source, SymbolicGraph, to_text
+from coexec.graph_side.reference_runner import ReferenceGraph
+from coexec.graph_side.sequence import block_order
 
 SHAPE = (5,)
 

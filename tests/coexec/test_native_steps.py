@@ -11,8 +11,8 @@ import pytest
 import coexec
 import minitensor as mt
 import minitensor.functional as F
-from coexec import channel
-from coexec.graph_runner import NativeGraph
+from coexec.graph_side import channel
+from coexec.graph_side.graph_runner import NativeGraph
 from minitensor import nn, optim
 from minitensor.ops.opdef import OpDef
 

@@ -14,9 +14,9 @@ from graphs import GraphBuilder
 from handmade import compile_by_hand
 
 import minitensor  # noqa: F401 - registers the operations
-from coexec import channel, plan
 from coexec.errors import GraphFailed
-from coexec.symbolic import Case, End, Goto, Output
+from coexec.graph.symbolic import Case, End, Goto, Output
+from coexec.graph_side import channel, plan
 
 F32 = np.float32
 

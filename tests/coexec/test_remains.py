@@ -12,9 +12,9 @@ from handmade import compile_by_hand
 
 import coexec
 import minitensor as mt
-from coexec import replay
-from coexec.graph_runner import NativeGraph
-from coexec.symbolic import Case, End, Goto, Output
+from coexec.graph.symbolic import Case, End, Goto, Output
+from coexec.graph_side.graph_runner import NativeGraph
+from coexec.python_side import replay
 
 F32 = np.float32
 LENGTH = 6

@@ -13,8 +13,8 @@ from programs import data
 
 import coexec
 import minitensor as mt
-from coexec.report import MOST_EVENTS, MOST_REASONS, MOST_TIMES, Event, Report, merge_reports
-from coexec.timeline import chrome_trace
+from coexec.reports.report import MOST_EVENTS, MOST_REASONS, MOST_TIMES, Event, Report, merge_reports
+from coexec.reports.timeline import chrome_trace
 
 HOSTILE = "</style></svg></table><script>alert('1')</script><img src=x onerror=alert(1)>&amp;\x00"
 

@@ -15,7 +15,7 @@ from coexec import rebuild
 from coexec.build import Program, build
 from coexec.session import FIRST_REST, PATIENCE
 from coexec.testing import assert_equivalent
-from coexec.trace_graph import TraceGraph
+from coexec.traces.trace_graph import TraceGraph
 
 
 def _operations(seed: int, x: mt.Tensor, y: mt.Tensor, rounds: int = 40) -> mt.Tensor:

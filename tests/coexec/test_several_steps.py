@@ -11,7 +11,7 @@ from programs import data, parameter
 
 import coexec
 import minitensor as mt
-from coexec.report import Report
+from coexec.reports.report import Report
 from coexec.testing import assert_equivalent
 from minitensor.optim import SGD, Adam
 

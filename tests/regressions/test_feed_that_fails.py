@@ -13,7 +13,7 @@ import pytest
 import coexec
 import minitensor as mt
 from coexec.errors import GraphFailed
-from coexec.graph_runner import NativeRun
+from coexec.graph_side.graph_runner import NativeRun
 
 
 def test_the_next_step_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from coexec.opaque import has_comprehension
-from coexec.trace_graph import NodeKey, TraceGraph
+from coexec.traces.opaque import has_comprehension
+from coexec.traces.trace_graph import NodeKey, TraceGraph
 from minitensor.ops.contract import matmul
 from minitensor.ops.elementwise import relu
 from minitensor.ops.opdef import TensorSpec

@@ -1,0 +1,400 @@
+"""A whole graph as arrays: what the native loop reads, and how a step's frame is filled.
+
+In: a `Sequence` and its `BufferPlan`.  Out: a `Plan`: tables of instructions, kernels and operands, the template
+of a frame (a block of int64 words), and where in it feeds, choices, sizes and addresses go.
+Invariant: tables and template never change; a frame is a copy of the template plus addresses.  What depends on
+symbols stands in `Group`s, each written when its symbols are bound and announced by its `ready` word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+import numpy as np
+
+from coexec.errors import CompilationFailed
+from coexec.graph.symbolic import Constant, Feed, Output, SymbolicGraph
+from coexec.graph_side.buffers import BufferPlan, Lifetime, Shape, extent_at, place_in_arena
+from coexec.graph_side.instructions import (
+    Await,
+    Choose,
+    Clear,
+    Copy,
+    Instruction,
+    Jump,
+    Launch,
+    Move,
+    PhiSlot,
+    Place,
+    Post,
+    Scalar,
+    Sizes,
+    Stop,
+    Workspace,
+    writes_of,
+)
+from coexec.graph_side.sequence import CompiledCluster, Sequence, to_text
+from comprehension.config import config
+from comprehension.jit.expression import evaluate
+from comprehension.jit.manifest import StageEntry
+from comprehension.lang.types import ScalarType
+
+Table = np.ndarray[Any, np.dtype[np.int64]]
+
+# Word numbers of a frame's header, and the instructions' numbers: `plan_loop`'s, compared by a test.
+STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED, STOPPED_AT = 0, 1, 2, 3, 4, 5, 6, 7
+CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, FIRST_WORD = 8, 9, 10, 11, 12, 13, 16
+END, AWAIT, RUN, MOVE, COPY, POST, JUMP, CASE, CLEAR = 0, 1, 2, 3, 4, 5, 6, 7, 8
+WIDTH, KERNEL_WIDTH, STAGE_WIDTH = 6, 6, 5
+UNFIT = -1
+ERROR_WORDS = 8
+LOOP_RING = 256  # choice words that Python may be ahead of the graph inside a loop
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFeed:
+    """A fed number's place for one type: the slot that becomes its address, and the word that takes its bits."""
+
+    slot: int
+    data: int
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice: words `sent`, `sent + 1` (taken), then `ring` words for what was sent."""
+
+    sent: int
+    ring: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """Where a stage's row stands in the frame, and what gives it: expressions over `names`.
+
+    `conditions`: without which the stage has no address.  They follow from what Python validates, so that the loop
+    comes to such a stage only on a path that Python is about to leave, or not at all: there it stops (`UNFIT`).
+    """
+
+    word: int
+    entry: StageEntry
+    address: int
+    scratch: int | str
+    names: tuple[tuple[str, str], ...]
+    conditions: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Group:
+    """All that is known once `symbols` are bound; `ready` is the word that says so (0 where nothing waits).
+
+    `sizes` are (word, place) that take the place's bytes; `owned` and `arena` places that take an address.
+    """
+
+    symbols: frozenset[str]
+    ready: int = 0
+    stages: list[StageRow] = field(default_factory=list)
+    sizes: list[tuple[int, Place]] = field(default_factory=list)
+    owned: list[Output] = field(default_factory=list)
+    arena: list[Lifetime] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filling:
+    """A group for given sizes: words and their values, arena words and offsets, shapes of the owned outputs."""
+
+    words: Table
+    values: Table
+    arena_words: Table
+    arena_offsets: Table
+    arena_sizes: Table
+    arena_written: Table  # of each place the first and the last instruction that writes it
+    arena_bytes: int
+    owned: tuple[tuple[Output, int, tuple[int, ...], np.dtype[Any]], ...]  # output, slot, shape, dtype
+    scratch_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """See the module.  `slots` are the words that hold addresses, by place; `within` (word, word pointed to)."""
+
+    graph: SymbolicGraph
+    program: Sequence
+    buffers: BufferPlan
+    shapes: dict[Place, Shape]
+    tables: tuple[Table, Table, Table]  # instructions, kernels, operands: the template holds their addresses
+    template: Table
+    within: Table
+    slots: dict[Place, int]
+    feeds: tuple[int, ...]  # the word of each feed's address; 0 for numbers
+    scalars: tuple[tuple[ScalarFeed, ...], ...]  # the places of each feed that is a number
+    posts: dict[Output, int]
+    choices: tuple[Choice, ...]
+    symbols: tuple[int, ...]  # the word of each symbol's value
+    groups: tuple[Group, ...]
+    written: dict[Place, tuple[int, int]]  # the first and the last instruction that writes a place
+    needed_to: dict[Place, int]  # for places in arenas: the last instruction of their life
+
+    def fill(self, group: Group, sizes: Mapping[str, int]) -> Filling:
+        """What to write for a group with these sizes."""
+        words: list[int] = []
+        values: list[int] = []
+        for row in group.stages:
+            words += range(row.word, row.word + STAGE_WIDTH)
+            values += _stage_words(row, sizes)
+        bytes_of = {place: self.shapes[place].bytes_at(sizes) for _, place in group.sizes}
+        words += [word for word, _ in group.sizes]
+        values += [bytes_of[place] for _, place in group.sizes]
+        lives = {life.place: self.shapes[life.place].bytes_at(sizes) for life in group.arena}
+        offsets, total = place_in_arena(group.arena, lives)
+        owned = tuple((o, self.slots[o], self.shapes[o].at(sizes), self.shapes[o].dtype) for o in group.owned)
+        return Filling(
+            _table(words),
+            _table(values),
+            _table([self.slots[place] for place in offsets]),
+            _table(list(offsets.values())),
+            _table([lives[place] for place in offsets]),
+            _table([self.written[place] for place in offsets]).reshape(-1, 2),
+            total,
+            owned,
+            max((extent_at(row.scratch, row.names, sizes) for row in group.stages), default=0),
+        )
+
+    def to_text(self) -> str:
+        """Instructions, and where each place lies, for people."""
+        lines = [to_text(self.program)]
+        lines += [f"owned {place}" for place in self.buffers.owned]
+        lines += [f"arena {life.place}: instructions {life.first} to {life.last}" for life in self.buffers.arena]
+        return "\n".join(lines) + "\n"
+
+
+def make_plan(graph: SymbolicGraph, program: Sequence, buffers: BufferPlan, shapes: dict[Place, Shape]) -> Plan:
+    """The plan of a sequence; `shapes` holds every place that some instruction writes."""
+    builder = _Builder(graph, program, buffers, shapes)
+    return builder.plan()
+
+
+def shapes_of(graph: SymbolicGraph, program: Sequence) -> dict[Place, Shape]:
+    """The shapes of outputs, phis and workspaces, over the graph's symbols."""
+    shapes: dict[Place, Shape] = {}
+    for node in graph.nodes():
+        for index, spec in enumerate(node.outputs):
+            names = tuple((dim, dim) for dim in dict.fromkeys(spec.shape) if isinstance(dim, str))
+            shapes[Output(node.id, index)] = Shape(spec.shape, spec.dtype, names)
+    for instruction in program.instructions:
+        if isinstance(instruction, Copy) and isinstance(instruction.target, PhiSlot):
+            assert isinstance(instruction.source, Output)
+            shapes[instruction.target] = shapes[instruction.source]
+    for number, kernel in enumerate(program.kernels):
+        for slot in kernel.manifest.slots:
+            if slot.kind == "workspace":
+                place = Workspace(number, slot.name)
+                shapes[place] = Shape(slot.shape, ScalarType(slot.dtype).numpy, _names(kernel, slot.shape))
+    return shapes
+
+
+def _names(kernel: CompiledCluster, texts: Iterable[int | str]) -> tuple[tuple[str, str], ...]:
+    """(name in the manifest, symbol of the graph) for the kernel's sizes, if any text needs them."""
+    if not any(isinstance(text, str) for text in texts):
+        return ()
+    return tuple((f"N{k}", symbol) for k, symbol in enumerate(kernel.lowered.sizes))
+
+
+_BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is less of a help, and may come late
+
+
+def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
+    environment = {name: sizes[symbol] for name, symbol in row.names}
+    if not all(evaluate(condition, environment) for condition in row.conditions):
+        return [0] * STAGE_WIDTH
+    extent = int(evaluate(row.entry.extent, environment))
+    work = float(evaluate(row.entry.work, environment)) * extent
+    parallel = config.threads > 1 and extent > 1 and work >= _BESIDE_PYTHON * config.parallel_ns
+    scratch = extent_at(row.scratch, row.names, sizes)
+    return [row.address, extent, row.entry.grain, scratch, int(parallel)]
+
+
+def _written(program: Sequence) -> dict[Place, tuple[int, int]]:
+    written: dict[Place, tuple[int, int]] = {}
+    for at, instruction in enumerate(program.instructions):
+        for place in writes_of(instruction):
+            written[place] = (written.get(place, (at, at))[0], at)
+    return written
+
+
+def _table(rows: list[Any]) -> Table:
+    return np.array(rows, np.int64)
+
+
+class _Builder:
+    """Hands out words of the frame while tables are written."""
+
+    def __init__(
+        self, graph: SymbolicGraph, program: Sequence, buffers: BufferPlan, shapes: dict[Place, Shape]
+    ) -> None:
+        self.graph, self.program, self.buffers, self.shapes = graph, program, buffers, shapes
+        self.words = FIRST_WORD
+        self.initial: dict[int, int] = {}
+        self.within: list[tuple[int, int]] = []
+        self.operands: list[int] = []
+        self.slots: dict[Place, int] = {feed: self.word() for feed in graph.feeds}
+        self.scalars: list[list[ScalarFeed]] = [[] for _ in graph.feeds]
+        self.symbols = {symbol: self.word() for symbol in graph.symbols}
+        self.groups: dict[frozenset[str], Group] = {frozenset(): Group(frozenset())}
+        self.posts: dict[Output, int] = {}
+        self.byte_words: dict[Place, int] = {}
+        self.record = self.word(ERROR_WORDS)
+        self.record_address = self.word()
+        self.within.append((self.record_address, self.record))
+        self.choices = tuple(self.choice(case) for case in range(graph.cases))
+
+    def plan(self) -> Plan:
+        kernels = [self.kernel(number, kernel) for number, kernel in enumerate(self.program.kernels)]
+        code = [self.instruction(instruction) for instruction in self.program.instructions]
+        for output in self.buffers.owned:
+            self.group(self.shapes[output].symbols).owned.append(output)
+            self.slot(output)
+        for life in self.buffers.arena:
+            self.group(self.shapes[life.place].symbols).arena.append(life)
+            self.slot(life.place)
+        most = max((len(kernel.manifest.slots) for kernel in self.program.kernels), default=0) + 1
+        sizes = max((len(kernel.manifest.sizes) for kernel in self.program.kernels), default=0) + 1
+        self.within += [(BUFFERS, self.word(most)), (DIMS, self.word(sizes))]
+        template = np.zeros(self.words, np.int64)
+        tables = [_table(code or [[0] * WIDTH]), _table(kernels or [[0] * KERNEL_WIDTH]), _table(self.operands or [0])]
+        for word, table in zip((CODE, KERNELS, OPERANDS), tables, strict=True):
+            template[word] = table.ctypes.data
+        template[list(self.initial)] = list(self.initial.values())
+        return Plan(
+            graph=self.graph,
+            program=self.program,
+            buffers=self.buffers,
+            shapes=self.shapes,
+            tables=(tables[0], tables[1], tables[2]),
+            template=template,
+            within=_table(self.within),
+            slots=self.slots,
+            feeds=tuple(0 if feed.scalar else self.slots[feed] for feed in self.graph.feeds),
+            scalars=tuple(map(tuple, self.scalars)),
+            posts=self.posts,
+            choices=self.choices,
+            symbols=tuple(self.symbols.values()),
+            groups=tuple(self.groups.values()),
+            written=_written(self.program),
+            needed_to={life.place: life.last for life in self.buffers.arena},
+        )
+
+    def word(self, count: int = 1) -> int:
+        """The first of `count` words not used yet."""
+        first = self.words
+        self.words += count
+        return first
+
+    def group(self, symbols: frozenset[str]) -> Group:
+        return self.groups.setdefault(symbols, Group(symbols))
+
+    def ready(self, symbols: frozenset[str]) -> int:
+        group = self.group(symbols)
+        group.ready = group.ready or self.word()
+        return group.ready
+
+    def choice(self, case: int) -> Choice:
+        repeats = any(
+            isinstance(i, Choose) and i.case == case and any(a <= at <= b for a, b in self.program.loops)
+            for at, i in enumerate(self.program.instructions)
+        )
+        ring = LOOP_RING if repeats else 1
+        return Choice(self.word(2 + ring), ring)
+
+    def slot(self, place: Place) -> int:
+        """The word that holds the address of what a place stands for."""
+        if place not in self.slots:
+            self.slots[place] = self.word()
+            if isinstance(place, Scalar):
+                self.scalar(place, self.slots[place])
+        return self.slots[place]
+
+    def scalar(self, place: Scalar, slot: int) -> None:
+        data = self.word(2)  # the widest type is 8 bytes; a word to spare keeps vector loads inside the frame
+        match place.source:
+            case Constant(value):
+                bits = np.zeros(1, np.int64)
+                bits.view(place.dtype.numpy)[0] = value
+                self.initial[data] = int(bits[0])
+                self.within.append((slot, data))
+            case Feed(slot=number):
+                self.scalars[number].append(ScalarFeed(slot, data, place.dtype.numpy))
+            case _:
+                assert_never(place.source)
+
+    def bytes_word(self, place: Place) -> int:
+        """The word that holds the number of bytes of a place."""
+        if place not in self.byte_words:
+            self.byte_words[place] = self.word()
+            self.group(self.shapes[place].symbols).sizes.append((self.byte_words[place], place))
+        return self.byte_words[place]
+
+    def kernel(self, number: int, kernel: CompiledCluster) -> list[int]:
+        """The kernel's row; its stages' rows go to the frame, its operands are added by its `Launch`."""
+        manifest, names = kernel.manifest, tuple((f"N{k}", s) for k, s in enumerate(kernel.lowered.sizes))
+        if any(slot.layout is not None for slot in manifest.slots):
+            raise CompilationFailed(f"kernel {manifest.name} asks for strides, and a plan's buffers are dense")
+        first = self.word(STAGE_WIDTH * len(manifest.stages))
+        group = self.group(frozenset(kernel.lowered.sizes))
+        conditions = tuple([condition for condition, _ in manifest.preconditions])
+        for k, (entry, address) in enumerate(zip(manifest.stages, kernel.stages, strict=True)):
+            row = StageRow(first + STAGE_WIDTH * k, entry, address, manifest.scratch_bytes, names, conditions)
+            group.stages.append(row)
+        launch = next(i for i in self.program.instructions if isinstance(i, Launch) and i.kernel == number)
+        buffers_at = len(self.operands)
+        self.operands += [*(self.slot(place) for place in launch.buffers), self.record_address]
+        dims_at = len(self.operands)
+        symbol_of = dict(names)
+        self.operands += [self.symbols[symbol_of[size]] for size in manifest.sizes]
+        return [len(launch.buffers) + 1, buffers_at, len(manifest.sizes), dims_at, len(manifest.stages), first]
+
+    def post(self, output: Output) -> int:
+        """The word that counts arrivals of a fetched output."""
+        if output not in self.posts:
+            self.posts[output] = self.word()
+        return self.posts[output]
+
+    def awaited(self, what: Feed | Sizes) -> int:
+        """The word that Python writes last of what is awaited."""
+        match what:
+            case Feed(slot=slot, scalar=True):
+                return self.scalars[slot][-1].slot
+            case Feed():
+                return self.slots[what]
+            case Sizes(symbols):
+                return self.ready(symbols)
+            case _:
+                assert_never(what)
+
+    def instruction(self, instruction: Instruction) -> list[int]:
+        """The instruction's words."""
+        match instruction:
+            case Await(what):
+                words = [AWAIT, self.awaited(what)]
+            case Launch(kernel):
+                words = [RUN, kernel]
+            case Clear(cleared):
+                words = [CLEAR, self.slot(cleared), 0, self.bytes_word(cleared)]
+            case Move(target, source):
+                words = [MOVE, self.slot(target), self.slot(source)]
+            case Copy(target, origin):
+                words = [COPY, self.slot(target), self.slot(origin), self.bytes_word(target)]
+            case Post(output):
+                words = [POST, self.post(output)]
+            case Jump(block):
+                words = [JUMP, self.program.starts[block]]
+            case Choose(case, blocks):
+                words = [CASE, self.choices[case].sent, self.choices[case].ring, len(self.operands)]
+                self.operands += [self.program.starts[block] for block in blocks]
+            case Stop():
+                words = [END]
+            case _:
+                assert_never(instruction)
+        return words + [0] * (WIDTH - len(words))

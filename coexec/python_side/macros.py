@@ -1,0 +1,421 @@
+"""Macro operations: a whole `backward()` or `optimizer.step()` taken at once, once it was validated.
+
+In: a validated step that has come to such a call.  Out: the step behind it, as if each operation had been validated.
+Invariant: what the call does is a function of what is compared here.  For `backward()` that is the tape (records,
+parents, attributes, numbers, sizes, leaves and which of them have a gradient; rules of this project only), for
+`step()` the optimiser's class, form and states, and which parameters have a gradient.  So the operations are those of
+the call that was validated one by one, and they are wired alike: left to compare is where the operands come from that
+are not made inside.  Whatever is not so goes operation by operation, which is the reference that tests hold this
+against.
+
+Learned from a call that went operation by operation, and kept at the walk's node before it, where sizes vary once for
+each; a graph with folded loops has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from operator import is_
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from coexec.graph.keys import same_attributes
+from coexec.python_side.segment import Arguments, Draft, Form, Segment, promise_of
+from minitensor.dispatch import local, rebind
+from minitensor.methods import are_as_written
+from minitensor.nn import Parameter
+from minitensor.optim import Optimizer
+from minitensor.optim.optimizer import State
+from minitensor.tape import Leaf, Node, Part
+from minitensor.tensor import Tensor
+from minitensor.value import Value
+
+if TYPE_CHECKING:
+    from coexec.python_side.python_runner import PythonRunner
+
+MOST_FORMS = 8  # of calls at one place of the walk
+MOST_SIZES = 64  # of calls of one form
+MOST_KEPT = 4  # segments of one form with the same sizes
+MOST_TRIES = 16  # calls at one place that were looked at to learn from since something learned was of use
+Key = tuple[tuple[tuple[str, int], ...], tuple[Any, ...]]  # symbols with their values, numbers
+_OUR_RULES = "minitensor.ops."
+_KINDS = frozenset((Tensor, Parameter))
+_IMMUTABLE = frozenset((bool, int, float, tuple))  # of hyperparameters
+
+
+def _is_known(x: Any) -> bool:
+    """Whether this is a tensor whose operators are minitensor's."""
+    return type(x) in _KINDS
+
+
+def _are_classes_as_written() -> bool:
+    return are_as_written(Parameter)  # which has its operators from Tensor
+
+
+class BackwardForm:
+    """The tape below a tensor.
+
+    `rows`: of each entry its class, record (None if it is no Node), output (its number in the walk, or the index of a
+    Part; -1 for a leaf) and parents, all entries numbered in the order in which they are come to; -1: no parent.
+    `leaves`: entries, in the order in which they get their gradients, each with whether its tensor lives and has one.
+    """
+
+    __slots__ = ("gradient", "has_sizes", "leaves", "numbers_vary", "rows", "targets")
+
+    def __init__(self, root: Any, gradient: Tensor | None, runner: PythonRunner) -> None:
+        self.numbers_vary = False  # a rule may compute others from them
+        self.has_sizes = True
+        self.gradient = None if gradient is None else (gradient.shape, gradient.dtype)
+        self.rows: list[tuple[Any, Any, int, tuple[int, ...]]] = []
+        self.leaves: list[tuple[int, bool, bool]] = []
+        self.targets: list[Tensor] = []
+        entries = [root]
+        numbers = {root.order: 0}
+        for entry in entries:
+            parents = (entry.node,) if type(entry) is Part else () if type(entry) is Leaf else entry.parents
+            for parent in parents:
+                if parent is not None and parent.order not in numbers:
+                    numbers[parent.order] = len(entries)
+                    entries.append(parent)
+            self._add(entry, tuple([-1 if p is None else numbers[p.order] for p in parents]), runner)
+        leaves = sorted([e for e in entries if type(e) is Leaf], key=lambda leaf: -leaf.order)
+        for leaf in leaves:
+            target = leaf.tensor()
+            has_gradient = target is not None and target.grad is not None
+            self.leaves.append((numbers[leaf.order], target is not None, has_gradient))
+
+    def _add(self, entry: Any, parents: tuple[int, ...], runner: PythonRunner) -> None:
+        """Raises NotLearned for what is not an operation of this step with a rule of this project."""
+        kind, op, number = type(entry), None, -1
+        if kind is Part:
+            number = entry.index
+        elif kind is Node:
+            op = entry.op
+            promise = promise_of(entry.outputs[0])
+            if promise is None or promise.owner is not runner.log or not op.vjp.__module__.startswith(_OUR_RULES):
+                raise NotLearned
+            number = promise.source.number
+        elif not self.rows:
+            raise NotLearned  # a leaf itself: its size is not known from the walk
+        self.rows.append((kind, op, number, parents))
+
+    def match(self, root: Any, gradient: Tensor | None, made: list[Any]) -> Arguments | None:
+        """The values and numbers that the call's operations can have as operands; None where it is another call."""
+        found: list[Any] = [root]
+        arguments: Arguments = []
+        for i, (kind, op, number, parents) in enumerate(self.rows):
+            entry = found[i]
+            if type(entry) is not kind:
+                return None
+            if op is not None:
+                if entry.op is not op or entry.outputs[0].pending is not made[number]:
+                    return None
+                arguments += entry.inputs
+                if len(entry.outputs) > 1:
+                    arguments += entry.outputs
+                below = entry.parents
+            elif number >= 0:
+                if entry.index != number:
+                    return None
+                below = (entry.node,)
+            else:
+                continue
+            for parent, expected in zip(below, parents, strict=True):
+                if expected == len(found):
+                    found.append(parent)
+                elif parent is not (found[expected] if expected >= 0 else None):
+                    return None
+        if not self._match_leaves([found[i] for i, _, _ in self.leaves], arguments):
+            return None
+        if (gradient is None) != (self.gradient is None):
+            return None
+        if gradient is not None:
+            if not _is_known(gradient) or (gradient.shape, gradient.dtype) != self.gradient:
+                return None
+            arguments.append(gradient.value)
+        return arguments
+
+    def _match_leaves(self, leaves: list[Any], arguments: Arguments) -> bool:
+        """Whether the leaves come in the same order, live, and have gradients where they had; sets `targets`."""
+        self.targets = targets = []
+        before = None
+        for leaf, (_, alive, has_gradient) in zip(leaves, self.leaves, strict=True):
+            target = leaf.tensor()
+            if (before is not None and leaf.order >= before) or (target is not None) != alive:
+                return False
+            before = leaf.order
+            if alive:
+                if not _is_known(target) or (target.grad is not None) != has_gradient:
+                    return False
+                targets.append(target)
+                if has_gradient:
+                    if not _is_known(target.grad):
+                        return False
+                    arguments.append(target.grad.value)
+        return len({id(target) for target in targets}) == len(targets)
+
+    def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
+        """Sizes and numbers, of which rules may make others."""
+        numbers = [x for x in arguments if not isinstance(x, Value)]
+        return tuple(runner.symbols.items()), tuple(numbers)
+
+    def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
+        """The gradients, and of each living leaf which of them is its own."""
+        gradients: list[Tensor] = []
+        order: list[int] = []
+        for target in self.targets:
+            gradient = target.grad
+            if gradient is None or type(gradient) is not Tensor or gradient.node is not None:
+                return None
+            places = [i for i, other in enumerate(gradients) if other is gradient]
+            order.append(places[0] if places else len(gradients))
+            if not places:
+                gradients.append(gradient)
+        return [gradient.value for gradient in gradients], tuple(order)
+
+    def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
+        """The leaves get their gradients."""
+        gradients = [Tensor(value) for value in values]
+        for target, place in zip(self.targets, order, strict=True):
+            target.grad = gradients[place]
+
+    def let_go(self) -> None:
+        """Forgets the tensors of the call at hand: the program may want to see them die."""
+        self.targets = []
+
+
+class UpdateForm:
+    """An optimiser of this project, what decides its operations, and which parameters and states take part.
+
+    `patterns`: of each parameter the names in its state that are tensors, and those that are numbers; None: without a
+    gradient.
+    """
+
+    __slots__ = ("_optimizer", "form", "has_sizes", "kind", "numbers_vary", "patterns")
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.numbers_vary = True
+        self.has_sizes = False
+        self._optimizer: Optimizer | None = None
+        self.kind = type(optimizer)
+        self.form = optimizer.form()
+        if not all(type(x) in _IMMUTABLE for x in self.form):  # it may be changed in place
+            raise NotLearned
+        self.patterns: list[tuple[tuple[str, ...], tuple[str, ...]] | None] = []
+        for param, state in zip(optimizer.params, optimizer.state, strict=True):
+            tensors = tuple([name for name, x in state.items() if isinstance(x, Tensor)])
+            plain = tuple([name for name in state if name not in tensors])
+            self.patterns.append(None if param.grad is None else (tensors, plain))
+
+    def match(self, optimizer: Optimizer) -> Arguments | None:
+        """As `BackwardForm.match`."""
+        counts = {len(optimizer.params), len(optimizer.state), len(self.patterns)}
+        if type(optimizer) is not self.kind or not optimizer.is_plain or len(counts) != 1:
+            return None
+        form = optimizer.form()
+        if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):
+            return None
+        first: State | None = None
+        arguments: Arguments = []
+        for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
+            grad = param.grad
+            if pattern is None or grad is None:
+                if (pattern is None) != (grad is None):
+                    return None
+                continue
+            tensors, plain = pattern
+            if len(state) != len(tensors) + len(plain) or not _is_known(param) or not _is_known(grad):
+                return None
+            arguments += (param.value, grad.value)
+            for name in tensors:
+                x = state.get(name)
+                if type(x) is not Tensor:
+                    return None
+                arguments.append(x.value)
+            first = state if first is None else first
+            if any(type(state.get(name)) is not int or state[name] != first[name] for name in plain):
+                return None
+        if first is None:
+            return None
+        try:
+            arguments += optimizer.numbers(first)
+        except Exception:  # the update itself will raise it
+            return None
+        self._optimizer = optimizer
+        return arguments
+
+    def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
+        """Nothing: parameters keep their sizes, and no number is made of others."""
+        return (), ()
+
+    def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
+        optimizer = self._optimizer
+        assert optimizer is not None
+        values = []
+        for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
+            if pattern is None:
+                continue
+            tensors = [state[name] for name in pattern[0] if name in state]
+            if len(state) != len(pattern[0]) + len(pattern[1]) or any(type(t) is not Tensor for t in tensors):
+                return None
+            values += [param.value, *[t.value for t in tensors]]
+        return values, ()
+
+    def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
+        """Parameters and states get what the update has made of them."""
+        optimizer = self._optimizer
+        assert optimizer is not None
+        following = iter(values)
+        for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
+            if pattern is not None:
+                rebind(param, next(following))
+                for name in pattern[0]:
+                    state[name] = Tensor(next(following))
+                optimizer.count(state)
+
+    def let_go(self) -> None:
+        """Forgets the optimiser of the call at hand."""
+        self._optimizer = None
+
+
+AnyForm = TypeVar("AnyForm", BackwardForm, UpdateForm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Macro(Generic[AnyForm]):
+    """Calls of one form: what was learned of them, by sizes and numbers; `unused`: what was in vain so far."""
+
+    form: AnyForm
+    segments: dict[Key, list[Segment]] = field(default_factory=dict)
+    unused: set[Key] = field(default_factory=set)
+
+    def find(self, runner: PythonRunner, arguments: Arguments, key: Key) -> Segment | None:
+        """What was learned of a call like this one."""
+        for segment in self.segments.get(key, ()):
+            if segment.admits(runner, arguments):
+                return segment
+        return None
+
+    def learn(self, key: Key, segment: Segment) -> None:
+        if key not in self.segments and len(self.segments) >= MOST_SIZES:
+            oldest = next(iter(self.segments))
+            del self.segments[oldest]
+            self.unused.discard(oldest)
+        self.unused.add(key)
+        self.segments[key] = [*self.segments.get(key, [])[1 - MOST_KEPT :], segment]
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """The macros known behind one node of the walk, and how many calls were looked at in vain to learn from."""
+
+    backward: list[Macro[BackwardForm]] = field(default_factory=list)
+    update: list[Macro[UpdateForm]] = field(default_factory=list)
+    tries: int = 0
+
+
+class NotLearned(Exception):
+    """This call has to go operation by operation, always."""
+
+
+def take_backward(runner: PythonRunner, tensor: Tensor, gradient: Tensor | None) -> bool:
+    """See `WholeCalls.take_backward`."""
+    root = tensor.node
+    place = _place(runner)
+    if place is None or root is None or local.differentiating is not None:
+        return False
+    return _take_or_learn(
+        runner,
+        place,
+        place.backward,
+        lambda form: form.match(root, gradient, runner.made),
+        lambda: BackwardForm(root, gradient, runner),
+    )
+
+
+def take_update(runner: PythonRunner, optimizer: Optimizer) -> bool:
+    """See `WholeCalls.take_update`."""
+    place = _place(runner)
+    if place is None or not optimizer.is_plain or len(optimizer.params) != len(optimizer.state):
+        return False
+    return _take_or_learn(
+        runner, place, place.update, lambda form: form.match(optimizer), lambda: UpdateForm(optimizer)
+    )
+
+
+def _take_or_learn(
+    runner: PythonRunner,
+    place: Place,
+    known: list[Macro[AnyForm]],
+    match: Callable[[AnyForm], Arguments | None],
+    make: Callable[[], AnyForm],
+) -> bool:
+    """Takes the call at once if it is one of those `known`; otherwise it is looked at, to learn it (`note`)."""
+    learn: Callable[[Key, Segment], None] | None = None
+    for macro in known:
+        arguments = match(macro.form)
+        if arguments is not None:
+            key = macro.form.key(runner, arguments)
+            segment = macro.find(runner, arguments, key)
+            if segment is not None:
+                if key in macro.unused:
+                    macro.unused.discard(key)
+                    place.tries = 0
+                return _take(runner, macro.form, segment, arguments)
+            learn = macro.learn
+        macro.form.let_go()
+    place.tries += 1
+    if place.tries > MOST_TRIES or runner.recorder is not None:
+        return False
+    try:
+        form = make()
+    except NotLearned:
+        return False
+    arguments = match(form)
+    if arguments is not None:
+        learn = learn or partial(_learn_form, known, form)
+        runner.draft = Draft(runner, form, arguments, partial(learn, form.key(runner, arguments)))
+    return False
+
+
+def _learn_form(known: list[Macro[AnyForm]], form: AnyForm, key: Key, segment: Segment) -> None:
+    del known[: 1 - MOST_FORMS]  # the oldest, if there are so many
+    macro = Macro(form)
+    macro.learn(key, segment)
+    known.append(macro)
+
+
+def note(runner: PythonRunner) -> None:
+    """A call that was not taken has ended: learns it."""
+    draft, runner.draft = runner.draft, None
+    if draft is None:
+        return
+    left = draft.form.result() if runner.recorder is None else None
+    draft.form.let_go()
+    segment = None if left is None else draft.segment(runner, *left)
+    if segment is not None:
+        draft.learn(segment)
+
+
+def _place(runner: PythonRunner) -> Place | None:
+    runner.draft = None
+    at = runner.at
+    if not runner.walk.may_have_macros or runner.recorder is not None or not _are_classes_as_written():
+        return None
+    if at.macros is None:
+        at.macros = Place()
+    place: Place = at.macros
+    return place
+
+
+def _take(runner: PythonRunner, form: Form, segment: Segment, arguments: Arguments) -> bool:
+    try:
+        values = segment.take(runner, arguments) if runner.may_take(len(segment.nodes)) else None
+        if values is None:
+            return False
+        form.finish(values, segment.order)
+        runner.whole_calls += 1
+        return True
+    finally:
+        form.let_go()

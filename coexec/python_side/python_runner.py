@@ -1,0 +1,521 @@
+"""PythonRunner: validates each operation of a step against the walk and runs ahead of the graph.
+
+In: the operations, reads and rebindings of one step (`Observer`).  Out: empty values, feeds and choice words for the
+GraphRun; in the end a `Trace` of what the graph did not have.
+Invariants: an operation counts only once op, attributes, producers of the inputs and types were compared; the
+graph computes nothing but pure operations, so nothing is committed beyond the watermark (`path`); when the step
+leaves the graph, every live value of the prefix is filled, and a Recorder goes on from that very operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from coexec.graph.symbolic import Dim, Output, ScalarValue
+from coexec.graph_side.runner_protocol import Array, GraphRun
+from coexec.location import callers_frame, location, users_line
+from coexec.python_side import macros
+from coexec.python_side.mismatch import describe_expected
+from coexec.python_side.replay import Key, OpLog, replay
+from coexec.python_side.segment import Draft
+from coexec.python_side.validate import Validator
+from coexec.python_side.walk import ExpectSame, Walk, WalkNode, WalkOutput
+from coexec.traces.follow import make_recorder
+from coexec.traces.opaque import operands_of, values_to_check, why_opaque
+from coexec.traces.outside import is_from_outside
+from coexec.traces.promise import Promise, empty_value, make_promise, origin
+from coexec.traces.record import Produced, Recorder, Trace
+from coexec.traces.trace_graph import TraceFeed
+from minitensor.dispatch import explain_failure, run_eager
+from minitensor.ops.opdef import OpDef, TensorSpec
+from minitensor.value import Value, WholeCalls, filled, local
+
+LEAST_STALL = 5e-6  # seconds: what is there is had in less, and a wait for the graph takes longer
+new_value = Value.__new__
+Remains = Callable[[Output], Array | None]  # what a cancelled run still has
+
+
+def _nothing(_: Output) -> None:
+    return None
+
+
+def _contents(x: Any) -> Any:
+    return x.array if isinstance(x, Value) else x
+
+
+@lru_cache(256)
+def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of this shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
+    """Raises what the operation raises for a number that its dtype cannot hold: no reason to leave the graph.
+
+    What shapes and dtypes make impossible has no comprehension, and does not come here.
+    """
+    if all(isinstance(x, Value) for x in inputs):
+        return
+    try:
+        with np.errstate(all="ignore"):
+            op.eager(*[_blank(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs], **attributes)
+    except Exception:
+        run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended: in the graph (`reason` is None) or not, and what the TraceGraph should learn, if anything.
+
+    `pays`: the graph had at least as many operations as Python did itself.
+    """
+
+    trace: Trace | None
+    reason: str | None
+    pays: bool = False
+
+
+class PythonRunner(Validator, WholeCalls):
+    """The observer of a co-executed step.
+
+    Args:
+        walk: what is expected; `run`: the graph's side of this step; `root`: the frame that called the step.
+    """
+
+    __slots__ = (
+        "attributes", "draft", "finished", "left_at", "left_to_python", "looks", "posted", "reads", "reason",
+        "recorder", "run", "sent", "shapes", "stalls", "whole_calls",
+    )  # fmt: skip
+
+    def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
+        super().__init__(walk, root)
+        self.run = run
+        self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
+        self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
+        self.shapes: dict[tuple[Dim, ...], tuple[int, ...]] = {}  # of this step, by the dimensions of the graph
+        self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
+        self.finished = False  # the graph may go on to its end by itself
+        self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
+        self.looks = 0  # how often Python has asked for contents
+        self.draft: Draft | None = None  # of the call under way, to learn it
+        self.whole_calls = 0  # that were taken at once
+        self.recorder: Recorder | None = None
+        self.reason: str | None = None
+        self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
+        self.left_at = 0.0  # when, if the step left the graph
+        self.stalls: list[tuple[float, float, str]] = []  # when Python waited for the graph: begin, end, what for
+        self.log.fill_pending = self._fill
+
+    # --- the observer ------------------------------------------------------------------------------------
+
+    def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """Validates one operation and promises its outputs; leaves the graph where it is another one."""
+        node = self.at.only
+        if node is not None and node.op is op and node.simple is not None:  # `matches`, for the price of its call
+            try:
+                if (
+                    len(inputs) == node.inputs
+                    and attributes == node.attributes
+                    and node.fits(self.made, self.bound, inputs)
+                ):
+                    return (self._promise_next(node, node.simple),)
+            except AttributeError:  # a number, where the graph has a tensor
+                pass
+        if node is None or not self.matches(node, op, inputs, attributes):
+            node = self.choose(op, inputs, attributes)
+            if node is None:
+                return self._outside(op, inputs, attributes)
+        elif node.plain is not None:
+            return (self._promise_next(node, node.plain),)
+        if op.may_raise:
+            self._check_contents(op, inputs, attributes)
+            if self.recorder is not None:
+                return self.recorder.execute(op, inputs, attributes)
+        at = self.at
+        if at.case is not None:
+            self.run.choose(at.case, at.children.index(node))
+            if node in at.rounds:
+                self.posted -= at.rounds[node]
+        if node.unifies:
+            self.bind(self.unify(node, inputs, attributes) or {})
+            if node.shape_symbols:
+                self.attributes[len(self.path)] = attributes
+        values = self._advance(node, inputs, attributes)
+        for slot, output in node.selects:
+            self.phis[slot] = output
+        if node.reads:
+            self.posted |= node.reads
+        return values
+
+    def on_read(self, value: Value) -> None:
+        """Python looks at a value: waits for the graph if this step made it."""
+        self.looks += 1
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return
+        source = promise.source
+        if source in self.posted and self.made[source.number] is promise:
+            self._fetch(value, source)
+        else:
+            self.reads.append((len(self.path), Produced(promise.index, promise.output)))
+            promise.fill(value)
+
+    def on_rebind(self, tensor: Any, value: Value) -> None:
+        """Nothing to do: names belong to Python, and Python has validated this."""
+
+    def take_backward(self, tensor: Any, gradient: Any) -> bool:
+        return macros.take_backward(self, tensor, gradient)
+
+    def note_backward(self) -> None:
+        macros.note(self)
+
+    def take_update(self, optimizer: Any) -> bool:
+        return macros.take_update(self, optimizer)
+
+    def note_update(self) -> None:
+        macros.note(self)
+
+    def may_take(self, operations: int) -> bool:
+        """Whether so many operations may be taken at once; `testing` says no where it has planned something."""
+        return True
+
+    def is_at_hand(self, value: Value) -> bool:
+        """Whether the contents are there, or will come from the graph."""
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return True
+        return promise.source in self.posted and self.made[promise.source.number] is promise
+
+    # --- advancing ---------------------------------------------------------------------------------------
+
+    def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
+        """The fence: what the operation can fail on is read and checked.
+
+        Raises what the operation raises.
+        """
+        checked, looks = values_to_check(op, inputs), self.looks
+        for value in checked:
+            if not self._compute(value):
+                self.on_read(value)
+        self.looks = looks  # Python did not ask
+        blanks = [
+            _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
+        ]
+        try:
+            if op.check is not None:
+                try:
+                    op.check(*blanks, **attributes)
+                    return
+                except Exception:  # the rule itself says it in its own words
+                    op.eager(*blanks, **attributes)
+                    raise
+            op.eager(*blanks, **attributes)
+        except Exception as error:
+            explain_failure(error, op, inputs, attributes)
+
+    def _compute(self, value: Value) -> bool:
+        """Fills a value whose contents Python has without the graph; whether it is one."""
+        promise = origin(value, self.log)
+        if promise is None or value.array is not None:
+            return True
+        if not is_from_outside(self.path[promise.index].trace):
+            return False
+        array = self._computed(promise)
+        with self.log.lock:
+            if value.array is None:
+                value.array = array
+        return True
+
+    def _computed(self, promise: Promise) -> Array:
+        """What an operation makes of operands from outside."""
+        node = self.path[promise.index]
+        assert node.op is not None
+        operands: list[Any] = [None] * node.inputs
+        for position, number in node.sources:
+            operands[position] = self._computed(self.made[number])
+        for position, slot in [*node.fed, *[(e.position, e.slot) for e in node.feeds]]:
+            operands[position] = filled(self.sent[slot])
+        for position, constant in node.constants:
+            operands[position] = constant
+        for expected in node.others:
+            operands[expected.position] = (
+                operands[expected.other] if isinstance(expected, ExpectSame) else self.sent[expected.slot]
+            )
+        attributes = self.attributes.get(promise.index, node.attributes)
+        return np.asarray(node.op.eager(*operands, **attributes))
+
+    def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """The operation is valid: feeds what the graph lacks, and promises the outputs."""
+        for slot, position in node.sends:
+            if self.bound[slot] is None:
+                self.feed(slot, inputs[position])
+        if len(node.outputs) == 1 and node.outputs[0].shape is not None:
+            return (self._promise_next(node, node.outputs[0]),)
+        index = len(self.path)
+        values = []
+        for i, output in enumerate(node.outputs):
+            value = empty_value(self._concrete(node, i, inputs, attributes), output.dtype)
+            self.made[output.number] = make_promise(value, self.log, index, i, output)
+            values.append(value)
+        self.path.append(node)
+        self.at = node
+        return tuple(values)
+
+    def _promise_next(self, node: WalkNode, output: WalkOutput) -> Value:
+        """The end of `_advance` for one output of known shape, written out: calls would double its price."""
+        value = new_value(Value)
+        value.array, value.owned, value.exported = None, True, False
+        value.shape, value.dtype = output.known_shape, output.dtype
+        value.pending = self.made[output.number] = promise = Promise(value)
+        log, path = self.log, self.path
+        promise.owner, promise.index, promise.output, promise.source = log, len(path), 0, output
+        log.made.append(promise)
+        path.append(node)
+        self.at = node
+        return value
+
+    def bind(self, fresh: dict[str, int]) -> None:
+        """Symbols get their values, for both sides."""
+        for name, extent in fresh.items():
+            self.symbols[name] = extent
+            self.run.bind(self.walk.symbols[name], extent)
+
+    def _concrete(
+        self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
+    ) -> tuple[int, ...]:
+        """The shape of an output that may have symbols; symbols met here first are bound."""
+        if (shape := node.outputs[index].shape) is not None:
+            return shape
+        dims = node.outputs[index].dims
+        if (shape := self.shapes.get(dims)) is not None:
+            return shape
+        unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
+        if unknown:
+            assert node.op is not None
+            operands = [TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs]
+            inferred = node.op.infer(*operands, **attributes)
+            spec = inferred[index] if isinstance(inferred, tuple) else inferred
+            extents = zip(dims, spec.shape, strict=True)
+            self.bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
+        shape = self.shapes[dims] = tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
+        return shape
+
+    def feed(self, slot: int, x: Value | ScalarValue) -> None:
+        """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver.
+
+        Of borrowed memory the copy is what is bound: used again later in the step, it may have other contents.
+        """
+        self.bound[slot] = x
+        try:
+            if type(x) is Value and x.owned and x.array is not None:
+                self.sent[slot] = x
+                self.run.feed(slot, x.array)
+            else:
+                self._send(slot, x)
+        except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
+            self.bound[slot] = None
+            self.leave(f"a feed failed ({type(error).__name__}: {error}) at {users_line()}")
+            raise
+
+    def _send(self, slot: int, x: Value | ScalarValue) -> None:
+        if not isinstance(x, Value):
+            self.sent[slot] = x
+            self.run.feed(slot, x)
+            return
+        promise = x.pending
+        if x.array is None and isinstance(promise, Promise) and promise.handle is not None:
+            self.sent[slot] = x
+            self.run.feed(slot, promise.handle)
+            return
+        self._wait(x)
+        sent = x.snapshot()
+        assert sent.array is not None
+        self.sent[slot] = self.bound[slot] = sent
+        self.run.feed(slot, sent.array)
+
+    def _wait(self, value: Value) -> None:
+        """A value that another step still owes (one of another thread's)."""
+        if value.array is None and value.pending is not None:
+            begin = perf_counter()
+            value.pending.fill(value)
+            self.stalls.append((begin, perf_counter(), "a value that another step makes"))
+
+    def _fetch(self, value: Value, source: WalkOutput) -> None:
+        begin = perf_counter()
+        try:
+            array: Array = self.run.fetch(source.output)
+        except Exception as error:
+            self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
+            return
+        finally:
+            end = perf_counter()
+            if end - begin > LEAST_STALL:
+                self.stalls.append((begin, end, source.told))
+        with self.log.lock:
+            if value.array is None:
+                value.array = array
+
+    # --- leaving the graph -------------------------------------------------------------------------------
+
+    def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
+        volatile, because = self.walk.volatile, why_opaque(op, operands_of(inputs), attributes)
+        if volatile and because is None and (op.name, location(callers_frame(), self.root)) in volatile:
+            because = "its attributes or sizes vary more than a graph can follow"
+        if because is not None:
+            for x in inputs:
+                if isinstance(x, Value):
+                    self.on_read(x)
+            self.left_to_python.append((f"{op.name} at {users_line()}", because))
+            return run_eager(op, inputs, attributes)
+        _raise_if_impossible(op, inputs, attributes)
+        expected = describe_expected(self.at.children, op, inputs, attributes)
+        recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
+        return recorder.execute(op, inputs, attributes)
+
+    def leave(self, reason: str) -> Recorder:
+        """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
+        if self.recorder is None:
+            self.left_at = perf_counter()
+            self._fill_live()
+            self.reason = reason
+            trace, externals = self._prefix()
+            assert self.root is not None
+            self.recorder = make_recorder(self.root, self.log, self.walk.traces, trace, externals)
+            if local.observer is self:
+                local.observer = self.recorder
+        return self.recorder
+
+    def _prefix(self) -> tuple[Trace, list[Value]]:
+        """The validated prefix as the beginning of a trace."""
+        numbers: dict[int, int] = {}
+        externals: list[Value] = []
+        feeds: dict[TraceFeed, int] = {}
+        for feed, value in zip(self.walk.feeds, self.bound, strict=True):
+            if feed is not None and value is not None:
+                if id(value) not in numbers:
+                    numbers[id(value)] = len(externals)
+                    externals.append(value)
+                feeds[feed] = numbers[id(value)]
+        prefix = [node.trace for node in self.path]
+        return Trace(prefix=prefix, feeds=feeds, symbols=dict(self.symbols), reads=list(self.reads)), externals
+
+    def _fill(self, value: Value) -> None:
+        """Computes one value by replay (another thread's demand, or a read that the graph does not deliver)."""
+        promise = origin(value, self.log)
+        assert promise is not None
+        self._fill_all([(value, promise)])
+
+    def _fill_live(self) -> None:
+        """Has the graph go on to the last of what is alive and stop there; then all that is alive is filled."""
+        with self.log.lock:
+            empty = [(value, promise) for value, promise in self.log.live() if value.array is None]
+            wanted = [p.source.output for _, p in empty if self.made[p.source.number] is p]
+            self._fill_all(empty, _nothing if self.finished else self.run.cancel(wanted))
+
+    def _fill_all(self, values: list[tuple[Value, Promise]], remains: Remains = _nothing) -> None:
+        """Fills values with what the graph has of them, or else by replay from what it has of their operands."""
+        if not values:
+            return
+        path = self.path
+
+        def rescued(key: Key) -> Value | None:
+            array = remains(path[key[0]].outputs[key[1]].output)
+            return None if array is None else Value(array)
+
+        keys = {(promise.index, promise.output): value for value, promise in values}
+        known = {(p.index, p.output): value for value, p in self.log.live() if value.array is not None}
+        log = OpLog(path, self.attributes, self.sent, self.walk.phis)
+        for key, result in replay(log, list(keys), known, rescued).items():
+            keys[key].array = result.array
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def end(self) -> Outcome:
+        """The step returned or raised: lets the graph finish, or the recorder."""
+        if self.recorder is None and self.at.ends is None:
+            expected = ", ".join(str(n.op.name) for n in self.at.children if n.op)
+            self.leave(f"the step ended behind {self.at.trace.where}, where the graph has {expected}")
+        if self.recorder is not None:
+            trace = self.recorder.end()
+            self._let_go()
+            return Outcome(trace, self.reason or "the step left the graph")
+        if self.at.case is not None and self.at.ends is not None:
+            self.run.choose(self.at.case, self.at.ends)
+        with self.log.lock:
+            kept = self._hand_over()
+        news: Trace | None = None
+        if kept or self.reads:
+            news, _ = self._prefix()
+            news.kept += kept
+        self._let_go()
+        return Outcome(news, None, len(self.path) >= len(self.left_to_python))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `end` or `abandon` has settled everything."""
+        return self.root is None
+
+    def abandon(self) -> Trace:
+        """The step was interrupted (KeyboardInterrupt, SystemExit): fills what is alive.
+
+        Returns what there is of its trace.
+        """
+        made = self.log.made
+        while self.recorder is None and made and made[-1].index >= len(self.path):
+            made.pop()  # of an operation that was interrupted: nobody has its outputs
+        trace = self.leave("interrupted").end()
+        self._let_go()
+        return trace
+
+    def _hand_over(self) -> list[Produced]:
+        """Every live value gets its handle, or its contents where the graph did not know that it would live.
+
+        Returns the latter.
+        """
+        owed: list[Promise] = []
+        outputs: list[Output] = []
+        unknown: list[tuple[Value, Promise]] = []
+        made = self.made
+        for promise in self.log.made:
+            value = promise()
+            if value is None:
+                continue
+            if value.array is not None:
+                promise.settle(None)
+                value.pending = None
+                continue
+            source: WalkOutput = promise.source
+            if source.kept and made[source.number] is promise:  # not of an earlier round
+                owed.append(promise)
+                outputs.append(source.output)
+            else:
+                unknown.append((value, promise))
+        if unknown:
+            self._fill_all(unknown)
+        handles = self.run.finish(outputs)
+        self.finished = True
+        for promise, handle in zip(owed, handles, strict=True):
+            promise.handle, promise.source, promise.owner = handle, None, None  # `settle`
+        for value, promise in unknown:
+            promise.settle(None)
+            value.pending = None
+        return [Produced(promise.index, promise.output) for _, promise in unknown]
+
+    def _let_go(self) -> None:
+        """Drops every reference to the step's Python side (the frame holds this runner: no cycle may be left)."""
+        self.root = None
+        self.recorder = self.draft = None
+        self.log.fill_pending = None
+        self.log.made.clear()
+        self.made.clear()
+        self.bound.clear()
+        self.sent.clear()
+        self.attributes.clear()

@@ -1,0 +1,341 @@
+"""TraceGraph: all traces of a step so far, merged.
+
+In: extended by `merge`.  Out: read by `build`, drawn by `report`.
+Invariant (checked by `verify_trace_graph`): a directed acyclic graph from `start` to `end`, but that a folded loop
+may run again; every trace merged is a path of it on which each input's expected producer is the one that the trace
+had.
+
+An input that differs between paths has several producers; on a path, the one executed last counts (it is the
+definition that reaches).  Where that rule cannot tell two wirings apart, they are two nodes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from coexec.errors import MalformedGraph
+from coexec.graph.dims import Symbols
+from coexec.graph.symbolic import ScalarValue, SymbolicSpec
+from coexec.location import Location
+from minitensor.ops.opdef import OpDef
+
+if TYPE_CHECKING:
+    from coexec.traces.record import OpRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceOutput:
+    """Output `index` of `node`; one object for each, compared by identity."""
+
+    node: TraceNode
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceFeed:
+    """A tensor that no recorded operation made; two uses of one feed are the same tensor on every path."""
+
+    number: int
+
+
+# --- wirings: where an input of a node comes from ------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class FromNodes:
+    """One or several outputs; on a path, the one executed last."""
+
+    alternatives: list[TraceOutput]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromFeed:
+    feed: TraceFeed
+
+
+@dataclass(slots=True, eq=False)
+class FromScalar:
+    """A Python scalar: `value` in all traces, or a feed of its type once it `varies`."""
+
+    value: ScalarValue
+    varies: bool = False
+
+
+Wiring = FromNodes | FromFeed | FromScalar
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """What must agree for two operations to be one node; `forward` is the node whose gradient is being taken."""
+
+    op: str
+    attributes: tuple[Any, ...]
+    location: Location
+    forward: int | None
+    inputs: tuple[Any, ...]  # per input: dtype and rank, or the scalar's type
+
+
+class TraceNode:
+    """One operation, or the start or the end of the graph (`op` is None).
+
+    `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
+    `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
+    the node changes.  `removed`: pruned; a path through it leads nowhere.
+    """
+
+    __slots__ = (
+        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "loops", "number",
+        "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        op: OpDef | None,
+        key: NodeKey | None,
+        attributes: dict[str, Any],
+        input_specs: tuple[SymbolicSpec | None, ...],
+        output_specs: tuple[SymbolicSpec, ...],
+        where: str,
+        first: OpRecord | None = None,
+    ) -> None:
+        self.number = number
+        self.op = op
+        self.key = key
+        self.place: Place | None = None if key is None else (key.op, key.location)
+        self.first = first
+        self.form: Any = None
+        self.removed = False
+        self.attributes = attributes
+        self.inputs: list[Wiring] = []
+        self.input_specs = input_specs  # None for scalars
+        self.output_specs = output_specs
+        self.outputs = tuple(TraceOutput(self, i) for i in range(len(output_specs)))
+        self.fetched = [False] * len(output_specs)
+        self.kept = [False] * len(output_specs)
+        self.reads: list[TraceOutput] = []  # what Python read right behind this node, in some trace
+        self.loops: list[tuple[TraceNode, ...]] = []
+        self.children: list[TraceNode] = []
+        self.parents: list[TraceNode] = []
+        self.where = where
+
+    def __repr__(self) -> str:
+        return f"<{self.number} {self.op.name if self.op else 'start or end'} at {self.where}>"
+
+
+Place = tuple[str, Location]  # an operation's name and location
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """Somebody who reads the graph, in a thread of `process`, until `done`."""
+
+    process: int
+    done: Event
+
+
+class TraceGraph:
+    """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
+
+    `restless`: in how many traces a place of the program needed another node.  `rigid`: places where sizes vary and
+    the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
+    operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
+    `folded`: places known from before to begin a loop that is folded wherever it can be.
+    `reader`: who builds from the graph, for which changes have to wait.
+    `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
+    """
+
+    def __init__(
+        self,
+        volatile: frozenset[Place] = frozenset(),
+        folded: frozenset[Place] = frozenset(),
+        numbers: bool = False,
+    ) -> None:
+        self.volatile = volatile
+        self.folded = folded
+        self.numbers = numbers
+        self.trip_counts: dict[Place, set[int]] = {}
+        self.foldable: set[Place] = set()
+        self.restless: dict[Place, int] = {}
+        self.rigid: set[Place] = set()
+        self.start = TraceNode(0, None, None, {}, (), (), "start")
+        self.end = TraceNode(1, None, None, {}, (), (), "end")
+        self.nodes: list[TraceNode] = []
+        self.by_key: dict[NodeKey, list[TraceNode]] = {}
+        self.symbols = Symbols()
+        self.feeds = 0
+        self.made = 1  # the latest node's number; never given again, whatever pruning removes (start and end: 0, 1)
+        self.traces = 0
+        self.version = 0
+        self.reader: Reader | None = None
+
+    def settle(self) -> None:
+        """Waits until nobody else reads the graph: to be called before a change (and a fork's child has no reader)."""
+        if self.reader is not None:
+            if self.reader.process == os.getpid():
+                self.reader.done.wait()
+            self.reader = None
+
+    def add_node(
+        self,
+        op: OpDef,
+        key: NodeKey,
+        attributes: dict[str, Any],
+        input_specs: tuple[SymbolicSpec | None, ...],
+        output_specs: tuple[SymbolicSpec, ...],
+        where: str,
+        first: OpRecord | None = None,
+    ) -> TraceNode:
+        self.made += 1
+        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first)
+        self.nodes.append(node)
+        self.by_key.setdefault(key, []).append(node)
+        self.version += 1
+        return node
+
+    def add_feed(self) -> TraceFeed:
+        self.feeds += 1
+        return TraceFeed(self.feeds - 1)
+
+    def add_edge(self, parent: TraceNode, child: TraceNode) -> None:
+        """Does nothing where the edge is there already."""
+        if child not in parent.children:
+            parent.children.append(child)
+            child.parents.append(parent)
+            self.version += 1
+
+    def add_loop(self, body: tuple[TraceNode, ...]) -> None:
+        """`body` is a chain that may run several times."""
+        if body not in body[-1].loops:
+            body[-1].loops.append(body)
+            self.version += 1
+
+    def reaching(self, target: TraceNode, avoiding: TraceNode) -> set[TraceNode]:
+        """The nodes from which a step can come to `target` without `avoiding`, by further rounds of loops too."""
+        lasts: dict[TraceNode, list[TraceNode]] = {}
+        for node in self.nodes:
+            for body in node.loops:
+                lasts.setdefault(body[0], []).append(node)
+        seen = {target, avoiding}
+        stack = [target]
+        while stack:
+            node = stack.pop()
+            for before in (*node.parents, *lasts.get(node, ())):
+                if before not in seen:
+                    seen.add(before)
+                    stack.append(before)
+        return seen - {avoiding}
+
+    def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
+        """Python read `output` when it stood behind that node."""
+        if output not in behind.reads:
+            behind.reads.append(output)
+            output.node.fetched[output.index] = True
+            self.version += 1
+
+    def add_kept(self, output: TraceOutput) -> None:
+        """`output` was alive at the end of a step."""
+        if not output.node.kept[output.index]:
+            output.node.kept[output.index] = True
+            self.version += 1
+
+
+def ancestors(target: TraceNode) -> set[TraceNode]:
+    """The nodes from which a path leads to `target`, itself included; loops are gone through once."""
+    seen = {target}
+    stack = [target]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return seen
+
+
+def reach(sources: set[TraceNode], target: TraceNode, avoiding: TraceNode) -> bool:
+    """Whether a path leads from each of `sources` to `target` without `avoiding`; no loop is gone through again.
+
+    Looks at what is near the target first, and ends with the last source found.
+    """
+    missing = sources - {target}
+    seen = {target, avoiding}
+    pending = deque([target])
+    while missing and pending:
+        for parent in pending.popleft().parents:
+            if parent not in seen:
+                seen.add(parent)
+                missing.discard(parent)
+                pending.append(parent)
+    return not missing
+
+
+def topological_order(graph: TraceGraph) -> list[TraceNode]:
+    """Start, all operations and the end, parents before children; chains stay together.
+
+    Raises MalformedGraph if there is a cycle.
+    """
+    waiting = {node: len(node.parents) for node in (graph.start, graph.end, *graph.nodes)}
+    ready = [graph.start]
+    order: list[TraceNode] = []
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for child in reversed(node.children):
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                ready.append(child)
+    if len(order) != len(waiting):
+        raise MalformedGraph(f"a cycle among {[n for n in waiting if n not in set(order)][:5]}")
+    return order
+
+
+def verify_trace_graph(graph: TraceGraph) -> None:
+    """Checks the invariant above.
+
+    Raises MalformedGraph naming the nodes.
+    """
+    place = {node: i for i, node in enumerate(topological_order(graph))}
+    bodies = [set(body) for node in graph.nodes for body in node.loops]
+    for node in graph.nodes:
+        for child in node.children:
+            if node not in child.parents:
+                raise MalformedGraph(f"{child!r} does not know its parent {node!r}")
+        for output in producers(node):
+            if place[output.node] >= place[node] and not any({node, output.node} <= body for body in bodies):
+                raise MalformedGraph(f"{node!r} reads {output.node!r}, which does not come before it")
+
+
+def producers(node: TraceNode) -> Iterator[TraceOutput]:
+    """All outputs that the node may read."""
+    for wiring in node.inputs:
+        if isinstance(wiring, FromNodes):
+            yield from wiring.alternatives
+
+
+def to_text(graph: TraceGraph) -> str:
+    """The graph as readable text, one line an operation, in topological order."""
+    lines = [f"{graph.traces} traces, {len(graph.nodes)} operations, {graph.feeds} feeds"]
+    for node in topological_order(graph):
+        if node.op is None:
+            name = "start" if node is graph.start else "end"
+        else:
+            arguments = [_wiring(w) for w in node.inputs] + [f"{k}={v!r}" for k, v in node.attributes.items()]
+            name = f"%{node.number} = {node.op.name}({', '.join(arguments)})"
+        reads = "".join(f" read %{o.node.number}.{o.index}" for o in node.reads)
+        follow = ", ".join("end" if c is graph.end else f"%{c.number}" for c in node.children)
+        follow += "".join(f" or back to %{body[0].number}" for body in node.loops)
+        lines.append(f"{name}{reads} -> {follow or '.'}   # {node.where}")
+    return "\n".join(lines) + "\n"
+
+
+def _wiring(wiring: Wiring) -> str:
+    if isinstance(wiring, FromNodes):
+        return "|".join(f"%{o.node.number}" + (f".{o.index}" if o.index else "") for o in wiring.alternatives)
+    if isinstance(wiring, FromFeed):
+        return f"feed{wiring.feed.number}"
+    return "scalar" if wiring.varies else repr(wiring.value)
