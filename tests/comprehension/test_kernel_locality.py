@@ -65,7 +65,7 @@ def test_a_large_output_is_streamed_and_its_input_asked_for() -> None:
     assert "ahead" in notes[0]
 
 
-ROWS_TWICE = programs.softmax(64, 128)  # each row is read for its maximum, then for its exponentials
+ROWS_TWICE = programs.softmax(64, 256)  # each row is read for its maximum, then for its exponentials
 
 
 def test_rows_that_are_read_again_are_asked_for_a_row_ahead_a_part_each_time() -> None:
@@ -73,7 +73,7 @@ def test_rows_that_are_read_again_are_asked_for_a_row_ahead_a_part_each_time() -
     placed = place_accesses(compile_program(ROWS_TWICE), replace(AVX512, l2_bytes=4096))
     tiles = [tile for tile in nodes_of(placed.kernel.stages, ir.Tile) if asked_in(tile)]
     loads = [load for tile in tiles for load in nodes_of(tile.body, ir.Load) if load.ahead]
-    assert [load.ahead for load in loads] == [128, 128]
+    assert [load.ahead for load in loads] == [256, 256]
     (first, last), (again, end) = (load.ahead_lanes or (0, 0) for load in loads)
     assert (first, last) == (0, again)
     assert end == tiles[1].lanes.extent
@@ -86,7 +86,7 @@ def test_long_rows_are_asked_for_where_most_is_computed() -> None:
     machine = replace(AVX512, l1_bytes=512, l2_bytes=4096)
     placed = place_accesses(compile_program(ROWS_TWICE), machine)
     (tile,) = [tile for tile in nodes_of(placed.kernel.stages, ir.Tile) if asked_in(tile)]
-    assert asked_in(tile) == [("X", 128)]
+    assert asked_in(tile) == [("X", 256)]
     assert any(nodes_of(tile.body, ir.Builtin))
 
 
