@@ -208,9 +208,11 @@ def test_rows_of_tiles_are_put_together_however_many_lie_between(tiles: int, pas
     np.testing.assert_array_equal(memory["Y"], values.T)
 
 
-def test_ragged_rows_are_walked_once() -> None:
-    kernel, _ = marked(programs.pointwise_chain(5, 100, 3))
-    assert len(streamed(kernel)) == 1
+@pytest.mark.parametrize(("columns", "count"), [(100, 0), (200, 1)], ids=["short rows", "rows of 512 bytes and more"])
+def test_ragged_rows_are_walked_once(columns: int, count: int) -> None:
+    """Short ones would be written as parts of lines."""
+    kernel, _ = marked(programs.pointwise_chain(5, columns, 3))
+    assert len(streamed(kernel)) == count
 
 
 def test_tiles_side_by_side_in_blocks_are_walked_once() -> None:
