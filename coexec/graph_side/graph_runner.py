@@ -148,7 +148,8 @@ class NativeRun:
         else:
             limit = self._compiled.behind(wanted)
             self.thread.cancel(self._frame.words, limit)
-            if view[STATE] == RUNNING or (limit and view[STATE] == QUEUED):
+            state = view[STATE]  # once: it goes on while we look
+            if state == RUNNING or (limit and state == QUEUED):
                 self.thread.wait_word(self._frame.words, STATE, ENDED)
         remains = Remains(self._frame, self._sizes)
         self._close()
