@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import threading
 import weakref
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter, sleep
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from programs import data
 import coexec
 import minitensor as mt
 from coexec.errors import ConfigError, NotAStep
+from coexec.graph_side import channel
 from coexec.graph_side.reference_runner import ReferenceGraph
 from coexec.testing import assert_equivalent, delayed_python, forced_divergence
 from minitensor.value import local
@@ -221,59 +224,67 @@ def test_borrowed_memory_is_snapshotted() -> None:
 
 @reference_only
 def test_python_and_the_graph_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each slowed by some 20 ms a step: a step takes the longer of the two, not the sum."""
+    """Each operation of the graph waits for Python to be at the next one, and Python there for the graph."""
 
     def function(x: Any) -> Any:
         return ((x * 2.0) + 1.0) * 3.0 - x
 
     step = warmed(function)
-    operations, steps = 4, 10
-    original = ReferenceGraph.start
+    meeting, operations, steps = threading.Barrier(2, timeout=60), 4, 10
+    met: list[int] = []
 
-    def slow_start(self: ReferenceGraph, *, lazy: bool = False) -> Any:
-        run = original(self, lazy=lazy)
-        run.delay = lambda: 0.02 / operations
+    def meets_but_at(skipped: int) -> Callable[[], float]:
+        calls = itertools.count()
+
+        def meet() -> float:
+            if next(calls) % operations != skipped:
+                met.append(meeting.wait())
+            return 0.0
+
+        return meet
+
+    start = ReferenceGraph.start
+
+    in_graph, in_python = meets_but_at(operations - 1), meets_but_at(0)
+
+    def meeting_start(self: ReferenceGraph, *, lazy: bool = False) -> Any:
+        run = start(self, lazy=lazy)
+        run.delay = in_graph
         return run
 
-    monkeypatch.setattr(ReferenceGraph, "start", slow_start)
-    with delayed_python(step, lambda: 0.02 / operations):
-        begin = perf_counter()
+    monkeypatch.setattr(ReferenceGraph, "start", meeting_start)
+    with delayed_python(step, in_python):
         results = [step(data(3)) for _ in range(steps)]
-        results[-1].tolist()
-        both = (perf_counter() - begin) / steps
-        monkeypatch.setattr(ReferenceGraph, "start", original)
-        begin = perf_counter()
-        for _ in range(steps):
-            step(data(3))
-        python_alone = (perf_counter() - begin) / steps
-    assert both < 1.25 * python_alone
+        assert [r.tolist() for r in results] == [function(data(3)).tolist()] * steps
+    assert Counter(met) == {0: 3 * steps, 1: 3 * steps}
 
 
 @pytest.mark.parametrize("runner", ["native"], indirect=True)
-def test_a_native_graph_computes_while_python_sleeps() -> None:
-    w, x = (mt.asarray(np.full((384, 384), value, np.float32)) for value in (1.0, 0.5))
+def test_a_native_graph_computes_while_python_does_something_else() -> None:
+    """The whole graph of a step is done before Python has left the step, or asked for anything."""
+    ends: list[bool] = []
 
-    def function(_: Any) -> Any:
-        y = x
-        for _ in range(6):
-            y = (y @ w) * 0.0078125
-        sleep(pause)
+    def function(x: Any) -> Any:
+        y = x @ x + 1.0
+        if step.report().phase == "coexecute":
+            thread = channel.current()
+            ends.append(wait_until(lambda: thread.completed == thread.published))
         return y
 
-    pause = 0.0
-    step = warmed(function)
-    graph, steps, ratios = 0.0, 8, []
-    for _ in range(3):
-        before = step.report().graph_run_s
-        begin = perf_counter()
-        for _ in range(steps):
-            result = step(x)
-        result.numpy()
-        if pause:
-            ratios.append((perf_counter() - begin) / steps / max(pause, graph))
-        graph = (step.report().graph_run_s - before) / steps
-        pause = graph  # from the second round on Python sleeps as long as the graph computes
-    assert min(ratios) < 1.25
+    step = coexec.coexecute(function)
+    x = mt.ones((32, 32))
+    for _ in range(10):
+        result = step(x)
+        coexec.wait()
+    assert step.report().coexecuted_steps == len(ends) > 5 and all(ends)
+    assert (result.numpy() == 33).all()
+
+
+def wait_until(condition: Any, seconds: float = 60) -> bool:
+    end = monotonic() + seconds
+    while not condition() and monotonic() < end:
+        sleep(0.001)
+    return bool(condition())
 
 
 def test_lazy_mode_computes_at_the_first_demand(monkeypatch: pytest.MonkeyPatch) -> None:

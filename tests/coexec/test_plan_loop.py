@@ -6,6 +6,7 @@ import ast
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -236,20 +237,29 @@ def test_lazy_runs_start_when_a_value_is_wanted() -> None:
 
 
 def test_python_runs_ahead_by_one_step() -> None:
-    """Two steps of 20 ms may be unfinished; the third start waits for the first."""
+    """The second step begins while the first waits for its feed; the third does not before the first has ended."""
     g = GraphBuilder()
     a = g.feed((3,))
     graph = compile_by_hand(g.graph(kept=(g.op("square", a),)))
-    begin = time.perf_counter()
-    handles = []
-    starts = []
-    for _ in range(4):
-        run = graph.start()
-        starts.append(time.perf_counter() - begin)
-        run.feed(0, np.ones(3, F32))
-        handles += run.finish([Output(0)])
-    assert starts[1] < 0.015 and starts[2] > 0.018 and starts[3] > 0.038
-    assert all((handle.wait() == 1).all() for handle in handles)
+    first = graph.start()
+    begun = first.finish([Output(0)])
+    second = graph.start()
+    begun += second.finish([Output(0)])
+    went_on = threading.Event()
+
+    def feed_later() -> bool:
+        time.sleep(0.1)
+        was_on = went_on.is_set()
+        first.feed(0, np.ones(3, F32))
+        return was_on
+
+    with ThreadPoolExecutor(1) as pool:
+        fed = pool.submit(feed_later)
+        graph.start().cancel()
+        went_on.set()
+        assert not fed.result(timeout=60)
+    second.feed(0, np.ones(3, F32))
+    assert all((handle.wait() == 1).all() for handle in begun)
 
 
 def test_the_graphs_thread_never_holds_the_gil() -> None:
