@@ -64,6 +64,27 @@ def _batch_norm() -> Arrays:
     return arrays | {"running_mean": layer.running_mean.numpy(), "running_var": layer.running_var.numpy()}
 
 
+def _cell(cell: torch.nn.LSTMCell | torch.nn.GRUCell) -> Arrays:
+    """Two steps from zeros; the output is the state behind them, its tensors side by side."""
+    shapes = {name: tuple(value.shape) for name, value in cell.named_parameters()}
+    inputs = _inputs(x=(2, 2, cell.input_size), **shapes)
+    parameters = {name: inputs[name] for name in shapes}
+    state = None
+    for x in inputs["x"]:
+        state = torch.func.functional_call(cell, parameters, (x, state))
+    return _with_gradients(inputs, torch.cat(state, -1) if isinstance(state, tuple) else state)
+
+
+def _clipped() -> Arrays:
+    """Two gradients before and after; the output is their norm."""
+    inputs = _inputs(x=(3, 4), y=(5,))
+    for value in inputs.values():
+        value.grad = value.detach().clone()
+    norm = torch.nn.utils.clip_grad_norm_(inputs.values(), 1.5)
+    arrays = {name: value.detach().numpy() for name, value in inputs.items()}
+    return arrays | {f"clipped_{name}": value.grad.numpy() for name, value in inputs.items()} | {"output": norm.numpy()}
+
+
 def record() -> Arrays:
     """Every case, flattened to `case/part`."""
     labels = torch.tensor([1, 0, 4, 2, 2, 3])
@@ -82,6 +103,12 @@ def record() -> Arrays:
             lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
             x=(2, 4, 7, 8),
             w=(6, 2, 3, 3),
+            b=(6,),
+        ),
+        "conv1d": _function(
+            lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=3, dilation=2, groups=2),
+            x=(2, 4, 11),
+            w=(6, 2, 3),
             b=(6,),
         ),
         "max_pool2d": _function(lambda x: F.max_pool2d(x, 2), x=(2, 3, 6, 4)),
@@ -104,6 +131,11 @@ def record() -> Arrays:
         "interpolate_twice": _function(lambda x: F.interpolate(x, (8, 6)), x=(2, 3, 4, 3)),
         "interpolate_bilinear": _function(lambda x: F.interpolate(x, (7, 5), mode="bilinear"), x=(2, 3, 4, 6)),
         "batch_norm": _batch_norm(),
+        "lstm_cell": _cell(torch.nn.LSTMCell(3, 4)),
+        "gru_cell": _cell(torch.nn.GRUCell(3, 4)),
+        "clip_grad_norm": _clipped(),
+        "rmsprop": _optimizer(lambda p: torch.optim.RMSprop(p, 0.1, 0.9, weight_decay=0.02)),
+        "rmsprop_momentum": _optimizer(lambda p: torch.optim.RMSprop(p, 0.05, momentum=0.8)),
         "sgd": _optimizer(lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01)),
         "sgd_nesterov": _optimizer(lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True)),
         "adam": _optimizer(lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.02)),

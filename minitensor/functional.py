@@ -23,7 +23,7 @@ from minitensor.dtypes import to_float
 from minitensor.elementwise import exp, log, log1p, where
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.linear_algebra import matmul
-from minitensor.manipulation import astype, broadcast_to, expand_dims, reshape
+from minitensor.manipulation import astype, broadcast_to, expand_dims, reshape, squeeze
 from minitensor.ops import activation, contract, convolution, elementwise, losses, pooling
 from minitensor.ops import batch_norm as batch
 from minitensor.ops import layer_norm as norm
@@ -250,6 +250,30 @@ def conv2d(
         groups=groups,
     )
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation: x (N, C, L), weight (F, C / groups, K), bias (F) to (N, F, OL).
+
+    It is `conv2d` of pictures of one row.  Raises ShapeError for other ranks.
+
+    >>> import minitensor as mt
+    >>> conv1d(mt.asarray([[[1.0, 2.0, 4.0]]]), mt.asarray([[[1.0, -1.0]]])).tolist()
+    [[[-1.0, -2.0]]]
+    """
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(f"conv1d takes x (N, C, L) and weight (F, C / groups, K), not {x.shape} and {weight.shape}")
+    rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
+    result = conv2d(rows, taps, bias, (1, stride), (0, padding), (1, dilation), groups)
+    return squeeze(result, axis=2)
 
 
 def conv_transpose2d(

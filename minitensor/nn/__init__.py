@@ -5,17 +5,22 @@ from minitensor.nn.activations import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     Flatten,
+    Identity,
     LeakyReLU,
     MaxPool2d,
     ReLU,
     Sigmoid,
+    SiLU,
+    Softmax,
     Tanh,
     Upsample,
 )
+from minitensor.nn.clipping import clip_grad_norm_, clip_grad_value_
 from minitensor.nn.containers import ModuleList, Sequential
 from minitensor.nn.layers import (
     BatchNorm1d,
     BatchNorm2d,
+    Conv1d,
     Conv2d,
     ConvTranspose2d,
     Dropout,
@@ -24,18 +29,23 @@ from minitensor.nn.layers import (
     Linear,
 )
 from minitensor.nn.module import Module, Parameter
+from minitensor.nn.recurrent import GRUCell, LSTMCell
 
 __all__ = [
-    "GELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GELU",
+    "GRUCell",
+    "Identity",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -45,7 +55,11 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "Upsample",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]

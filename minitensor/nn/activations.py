@@ -8,6 +8,23 @@ from minitensor.nn.module import Module
 from minitensor.tensor import Tensor
 
 
+class Identity(Module):
+    """What it is given: a place for a layer that may be absent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Softmax(Module):
+    """exp(x) over its sum along `axis`."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, self.axis)
+
+
 class ReLU(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x)
@@ -24,6 +41,13 @@ class LeakyReLU(Module):
 class GELU(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(x)
+
+
+class SiLU(Module):
+    """x·sigmoid(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x)
 
 
 class Sigmoid(Module):

@@ -98,6 +98,39 @@ class Conv2d(_Convolution):
         )
 
 
+class Conv1d(Module):
+    """Cross-correlation of (N, C, L); weight (out_channels, in_channels / groups, K).
+
+    >>> import minitensor as mt
+    >>> mt.nn.Conv1d(3, 8, 5, padding=2)(mt.ones((2, 3, 16))).shape
+    (2, 8, 16)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
+        fan_in = in_channels // groups * kernel_size
+        self.weight = _uniform((out_channels, in_channels // groups, kernel_size), fan_in)
+        self.bias = _uniform((out_channels,), fan_in) if bias else None
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
+
+
 class ConvTranspose2d(_Convolution):
     """The transpose of Conv2d, which enlarges pictures; weight (in_channels, out_channels / groups, KH, KW).
 

@@ -11,7 +11,7 @@ from programs import Step, data, parameter
 
 import minitensor as mt
 from minitensor import functional as F
-from minitensor.optim import SGD, Adam, AdamW
+from minitensor.optim import SGD, Adam, AdamW, RMSprop
 
 FOLDER = Path(tempfile.mkdtemp())
 
@@ -316,6 +316,30 @@ def adam_with_frozen_layers() -> Step:
     return step
 
 
+def recurrent_cell_with_clipping() -> Step:
+    """Backpropagation through a few rounds of a cell; the state goes on into the next step, without its past."""
+    cell = mt.nn.GRUCell(2, 3)
+    for p in cell.parameters():
+        small(p)
+    optimiser = RMSprop(cell.parameters(), lr=0.125)
+    state = [mt.zeros((2, 3))]
+
+    def step(i: int) -> Any:
+        h, loss = state[0].detach(), mt.asarray(0.0)
+        for number in range(1 + i % 5 // 4):
+            h = cell(data(2, 2, offset=i + number), h)
+            loss = loss + (h * h).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        norm = mt.nn.clip_grad_norm_(cell.parameters(), 1.0)
+        mt.nn.clip_grad_value_(cell.parameters(), 0.5)
+        optimiser.step()
+        state[0] = h
+        return loss, norm
+
+    return step
+
+
 TRAINING = [
     two_optimisers,
     loss_scaling_with_skipped_steps,
@@ -333,4 +357,5 @@ TRAINING = [
     labels_and_losses,
     labels_out_of_range,
     adam_with_frozen_layers,
+    recurrent_cell_with_clipping,
 ]

@@ -44,6 +44,7 @@ _FUNCTIONS: dict[str, Callable[..., mt.Tensor]] = {
     "layer_norm": lambda x, w, b: F.layer_norm(x, (5,), w, b),
     "linear": lambda x, w, b: F.linear(x, w, b),
     "conv2d": lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
+    "conv1d": lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=3, dilation=2, groups=2),
     "max_pool2d": lambda x: F.max_pool2d(x, 2),
     "avg_pool2d": lambda x: F.avg_pool2d(x, (2, 3), (1, 2)),
     "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
@@ -87,7 +88,37 @@ def test_batch_norm_with_running_statistics() -> None:
     assert layer.num_batches_tracked.item() == 1
 
 
+@pytest.mark.parametrize(("name", "cell"), [("lstm_cell", mt.nn.LSTMCell(3, 4)), ("gru_cell", mt.nn.GRUCell(3, 4))])
+def test_recurrent_cells(name: str, cell: mt.nn.Module) -> None:
+    case = _case(name)
+    names = [name for name, _ in cell.named_parameters()]
+    for parameter in names:
+        setattr(cell, parameter, mt.nn.Parameter(mt.asarray(case[parameter])))
+
+    def two_steps(x: mt.Tensor) -> mt.Tensor:
+        state = None
+        for row in x:
+            state = cell(row, state)
+        return mt.concat(state, axis=-1) if isinstance(state, tuple) else state
+
+    _check_with_gradients(case, two_steps)
+    for parameter in names:
+        _assert_close(getattr(cell, parameter).grad, case[f"grad_{parameter}"], parameter)
+
+
+def test_clipped_gradients() -> None:
+    case = _case("clip_grad_norm")
+    parameters = {name: mt.nn.Parameter(mt.asarray(case[name])) for name in ("x", "y")}
+    for parameter in parameters.values():
+        parameter.grad = parameter.detach() * 1.0
+    _assert_close(mt.nn.clip_grad_norm_(parameters.values(), 1.5), case["output"], "norm")
+    for name, parameter in parameters.items():
+        _assert_close(parameter.grad, case[f"clipped_{name}"], name)
+
+
 _OPTIMIZERS: dict[str, Callable[[list[mt.Tensor]], mt.optim.Optimizer]] = {
+    "rmsprop": lambda p: mt.optim.RMSprop(p, 0.1, 0.9, weight_decay=0.02),
+    "rmsprop_momentum": lambda p: mt.optim.RMSprop(p, 0.05, momentum=0.8),
     "sgd": lambda p: mt.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01),
     "sgd_nesterov": lambda p: mt.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
     "adam": lambda p: mt.optim.Adam(p, 0.1, weight_decay=0.02),

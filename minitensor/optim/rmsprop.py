@@ -1,0 +1,60 @@
+"""RMSprop: steps scaled by a moving mean of squared gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from minitensor.elementwise import sqrt
+from minitensor.optim.optimizer import Optimizer, State, check_number, zeros_for
+from minitensor.tensor import Tensor
+
+
+class RMSprop(Optimizer):
+    """s ← α·s + (1−α)·g²;  v ← momentum·v + g / (√s + eps);  p ← p − lr·v  (without momentum v is the quotient).
+
+    Source: Tieleman and Hinton 2012 (lecture 6.5 of "Neural networks for machine learning"), in PyTorch's form.
+    `weight_decay` adds weight_decay·p to g.
+
+    >>> import minitensor as mt
+    >>> p = mt.nn.Parameter(mt.asarray([1.0]))
+    >>> p.grad = mt.asarray([4.0])
+    >>> mt.optim.RMSprop([p], lr=0.05, alpha=0.75).step()
+    >>> round(p.item(), 5)
+    0.9
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        check_number("alpha", alpha, 0.0, 1.0)
+        check_number("eps", eps, 0.0, float("inf"))
+        check_number("weight_decay", weight_decay, 0.0, float("inf"))
+        check_number("momentum", momentum, 0.0, float("inf"))
+        self.alpha, self.eps = alpha, eps
+        self.weight_decay, self.momentum = weight_decay, momentum
+
+    def hyperparameters(self) -> dict[str, Any]:
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+        return {name: getattr(self, name) for name in names}
+
+    def update(self, param: Tensor, grad: Tensor, state: State) -> None:
+        if not state:
+            state["square"] = zeros_for(param)
+            if self.momentum:
+                state["velocity"] = zeros_for(param)
+        if self.weight_decay:
+            grad = grad + param * self.weight_decay
+        state["square"] = state["square"] * self.alpha + grad * grad * (1.0 - self.alpha)
+        step = grad / (sqrt(state["square"]) + self.eps)
+        if self.momentum:
+            step = state["velocity"] = state["velocity"] * self.momentum + step
+        param -= step * self.lr
