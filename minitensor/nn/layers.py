@@ -47,19 +47,17 @@ class _Convolution(Module):
 
     weight: Parameter
     bias: Parameter | None
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    stride: int | tuple[int, int]
+    padding: int | tuple[int, int]
     groups: int
     _inputs_first: bool = False  # in the weight
 
-    def _make(
-        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], groups: int, bias: bool
-    ) -> None:
+    def _make(self, in_channels: int, out_channels: int, kernel: tuple[int, ...], groups: int, bias: bool) -> None:
         """Weights and biases, uniform by the fan-in."""
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
         first, second = (in_channels, out_channels) if self._inputs_first else (out_channels, in_channels)
-        shape = (first, second // groups, *as_pair(kernel_size))
+        shape = (first, second // groups, *kernel)
         fan_in = prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
         self.bias = _uniform((out_channels,), fan_in) if bias else None
@@ -83,7 +81,7 @@ class Conv2d(_Convolution):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        self._make(in_channels, out_channels, kernel_size, groups, bias)
+        self._make(in_channels, out_channels, as_pair(kernel_size), groups, bias)
         self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,13 +96,16 @@ class Conv2d(_Convolution):
         )
 
 
-class Conv1d(Module):
+class Conv1d(_Convolution):
     """Cross-correlation of (N, C, L); weight (out_channels, in_channels / groups, K).
 
     >>> import minitensor as mt
     >>> mt.nn.Conv1d(3, 8, 5, padding=2)(mt.ones((2, 3, 16))).shape
     (2, 8, 16)
     """
+
+    stride: int
+    padding: int
 
     def __init__(
         self,
@@ -117,18 +118,11 @@ class Conv1d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
-        fan_in = in_channels // groups * kernel_size
-        self.weight = _uniform((out_channels, in_channels // groups, kernel_size), fan_in)
-        self.bias = _uniform((out_channels,), fan_in) if bias else None
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self._make(in_channels, out_channels, (kernel_size,), groups, bias)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
 
 
 class ConvTranspose2d(_Convolution):
@@ -153,7 +147,7 @@ class ConvTranspose2d(_Convolution):
         bias: bool = True,
         dilation: int | tuple[int, int] = 1,
     ) -> None:
-        self._make(in_channels, out_channels, kernel_size, groups, bias)
+        self._make(in_channels, out_channels, as_pair(kernel_size), groups, bias)
         self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
         self.output_padding = as_pair(output_padding)
 
