@@ -122,3 +122,20 @@ def evaluate(graph: SymbolicGraph, feeds: dict[int, Any]) -> dict[Output, np.nda
             results = results if isinstance(results, tuple) else (results,)
             values.update({Output(item.id, i): np.asarray(r) for i, r in enumerate(results)})
     return values
+
+
+def looping() -> tuple[SymbolicGraph, Output, Output, Output]:
+    """x := -(x) + feed, fetched in each round, from -feed on; then x + x.  The graph, its start, x and result."""
+    g = GraphBuilder()
+    a = g.feed((5,))
+    start = g.op("negative", a)
+    phi = g.phi(start)
+    g.close(Goto(1))
+    g.close(Case(0, (2, 3)))
+    x = g.op("add", g.op("negative", phi), a)
+    g.fetch(x)
+    g.select(phi, x)
+    g.close(Goto(1))
+    result = g.op("add", phi, phi)
+    g.close(End())
+    return g.graph(kept=(result,)), start, x, result

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import GraphBuilder
+from graphs import GraphBuilder, looping
 from handmade import compile_by_hand
 
 import minitensor  # noqa: F401 - registers the operations
@@ -103,21 +103,9 @@ def test_branches_and_phis() -> None:
 
 @pytest.mark.parametrize("rounds", [0, 1, 7, 400])
 def test_loops_carry_phis_and_deliver_every_round(rounds: int) -> None:
-    """x := -(x) + a, fetched in each round; more rounds than the ring of choice words has places."""
-    g = GraphBuilder()
-    a = g.feed((5,))
-    start = g.op("negative", a)
-    phi = g.phi(start)
-    g.close(Goto(1))
-    g.close(Case(0, (2, 3)))
-    n = g.op("negative", phi)
-    x = g.op("add", n, a)
-    g.fetch(x)
-    g.select(phi, x)
-    g.close(Goto(1))
-    result = g.op("add", phi, phi)
-    g.close(End())
-    graph = compile_by_hand(g.graph(kept=(result,)))
+    """More rounds than the ring of choice words has places, too."""
+    symbolic, _, x, result = looping()
+    graph = compile_by_hand(symbolic)
     assert [choice.ring for choice in graph.plan.choices] == [plan.LOOP_RING]
     value = np.arange(5, dtype=F32)
     for read in (False, True):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import GraphBuilder
+from graphs import GraphBuilder, looping
 from handmade import compile_by_hand
 
 import coexec
 import minitensor as mt
-from coexec.graph.symbolic import Case, End, Goto, Output
+from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import GraphThread
 from coexec.graph_side.graph_runner import QUEUED, RUNNING, NativeGraph
 from coexec.graph_side.plan import STATE
@@ -93,19 +93,8 @@ def test_a_step_that_was_never_begun_leaves_nothing() -> None:
 
 
 def test_outputs_of_loops_are_not_given() -> None:
-    g = GraphBuilder()
-    a = g.feed((5,))
-    start = g.op("negative", a)
-    phi = g.phi(start)
-    g.close(Goto(1))
-    g.close(Case(0, (2, 3)))
-    x = g.op("add", g.op("negative", phi), a)
-    g.fetch(x)
-    g.select(phi, x)
-    g.close(Goto(1))
-    result = g.op("add", phi, phi)
-    g.close(End())
-    graph = compile_by_hand(g.graph(kept=(result,)))
+    symbolic, start, x, _ = looping()
+    graph = compile_by_hand(symbolic)
     run = graph.start()
     run.feed(0, np.ones(5, F32))
     run.choose(0, 0)
