@@ -131,7 +131,7 @@ def compile_comprehension(request: ComprehensionRequest) -> dict[str, bytes]:
     _run(compilation, FRONT)
     given_up = _run_until_proved(compilation)
     if request.likely and request.target == "cpu" and request.steps is None:
-        _plan_for_others(compilation)
+        given_up = (*given_up, *_plan_for_others(compilation))
     _run(compilation, BACK[request.target])
     compilation.files[CERTIFICATE] = compilation.certificate.to_json().encode()
     report = report_of(compilation.program, request.machine, compilation.seconds)
@@ -152,18 +152,21 @@ def follow_schedule(request: ComprehensionRequest) -> dict[str, bytes]:
     return {LOOPS: json.dumps([stage.text for stage in found]).encode()}
 
 
-def _plan_for_others(compilation: Compilation) -> None:
-    """A second plan, for typical sizes, beside that for the sizes at hand, where it is the better one there."""
+def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
+    """A second plan, for typical sizes, beside that for the sizes at hand, where it is the better one there.
+
+    Returns why there is none, where it cannot be proved.
+    """
     other = Compilation(compilation.request, compilation.options)
     _run(other, (*FRONT, *MIDDLE["cpu"]))
     for stage, seconds in other.seconds.items():
         compilation.seconds[stage] = round(compilation.seconds[stage] + seconds, 6)
     if not other.certificate:
-        return
+        return (f"a plan for typical sizes: {_not_proved(other)}",)
     sizes = (typical_sizes(each.program) for each in (compilation, other))
     compilation.choice = choice_of(compilation.kernel, other.kernel, *sizes)
     if compilation.choice is None:
-        return
+        return ()
     compilation._certificate = joined([compilation.certificate, other.certificate])
     likely = ", ".join(f"{name} = {size}" for name, size in compilation.likely)
     for file in (SCHEDULE, KERNEL_IR):
@@ -173,6 +176,7 @@ def _plan_for_others(compilation: Compilation) -> None:
             "Planned for typical sizes: runs where it should be faster",
         ]
         _keep(compilation, file, "\n".join(f"# {head}\n\n{text}" for head, text in zip(heads, texts, strict=True)))
+    return ()
 
 
 def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
@@ -193,10 +197,14 @@ def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
             continue
         if compilation.certificate:
             return tuple(given_up)
-        failed = [name for name, holds in compilation.certificate.properties.items() if not holds]
-        examples = "; ".join(compilation.certificate.counterexamples[:3])
-        given_up.append(f"{', '.join(failed)} not proved ({examples})")
+        given_up.append(_not_proved(compilation))
     raise NotProved(given_up[-1])
+
+
+def _not_proved(compilation: Compilation) -> str:
+    failed = [name for name, holds in compilation.certificate.properties.items() if not holds]
+    examples = "; ".join(compilation.certificate.counterexamples[:3])
+    return f"{', '.join(failed)} not proved ({examples})"
 
 
 def _attempts(options: MappingOptions) -> Iterator[MappingOptions]:

@@ -147,9 +147,8 @@ class Model:
         free = self.split_reductions and is_alone(nest, name) and all(edge.is_reduction for edge in edges)
         lengths = [self.extents.extent(name, d) for d in reduced]
         candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
-        inner = [
-            m for m in others[1:] if all(self.extents.is_static(*dim) for dim in m.dims)
-        ]  # workers share the first
+        # Workers share the first.
+        inner = [m for m in others[1:] if all(self.extents.is_static(*dim) for dim in m.dims)]
         vectors = -(-plan.extent // self.machine.lanes(self._widest((name,))))
         found = candidates.of(inner, [self._extent(m) for m in inner])
         fitting = [jam for jam in found if 2 * jam.copies * vectors <= self.machine.vector_registers]
@@ -234,10 +233,8 @@ class Model:
         tiles = min(LONG_RUN, extent // units) // lanes
         if tiles * lanes < SHORT_RUN or self._extent(inner.members[0]) < 4 * rows:
             return plan
-        if self.split_reductions and not self._is_short_sum(
-            inner
-        ):  # long sums are cut into blocks that start from zero
-            return plan
+        if self.split_reductions and not self._is_short_sum(inner):
+            return plan  # long sums are cut into blocks that start from zero
         reason = f"{plan.reason}; {rows} rows at a time, {tiles * lanes} elements of each"
         return replace(plan, extent=lanes, groups=Groups(inner.members[0], rows, tiles), reason=reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import loop_programs as programs
 import numpy as np
@@ -13,12 +14,17 @@ from test_poly_kernels import compile_program
 from test_symbolic_sizes import TEXTS
 
 import comprehension as tc
+from comprehension import stages
+from comprehension.explain import REPORT
 from comprehension.jit.client import statistics
 from comprehension.jit.expression import evaluate
+from comprehension.jit.report import Report
+from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.effort import effort
 from comprehension.kernel.size_text import text_of
 from comprehension.kernel.versions import choice_of
 from comprehension.lang.types import Spec
+from comprehension.pipeline import compile_comprehension
 from comprehension.poly.typical import likely_size
 
 EXTENTS = st.sampled_from((0, 1, 3, 8, 15, 16, 31, 33, 64, 130))
@@ -71,6 +77,20 @@ def test_one_kernel_serves_later_sizes_whatever_it_was_planned_for() -> None:
     assert f.compile(np.zeros((50, 60), np.float32), np.zeros((60, 70), np.float32)) is first
     assert statistics.cache_misses == before
     assert first.request.likely == (("K", 6), ("M", 5), ("N", 7))
+
+
+def test_a_second_plan_that_cannot_be_proved_is_left_out_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = tc.define("def f(float(M,N) A) -> (B) { B(m,n) = A(m,n) + 1 }", sizes="symbolic").f
+    request = f.compile(np.zeros((5, 6), np.float32)).request
+    honest, calls = stages.certify, []
+
+    def certify(*arguments: Any) -> Certificate:
+        calls.append(arguments)
+        return honest(*arguments) if len(calls) == 1 else Certificate({"bounds": False}, (), ("an example",))
+
+    monkeypatch.setattr(stages, "certify", certify)
+    report = Report.from_json(compile_comprehension(request)[REPORT].decode())
+    assert report.fallbacks == ("a plan for typical sizes: bounds not proved (an example)",)
 
 
 def test_named_dimensions_of_specs_say_nothing_about_sizes() -> None:
