@@ -4,6 +4,11 @@ In: a case and the sides' processes.  Out: a row of the table: samples by side a
 Invariant: within a round every side takes its sample, in a drawn order, so that a machine that slows down slows
 them all, and ratios are taken within rounds; a process that is not timed is stopped by a signal, so that worker
 threads that spin between calls take nothing from the others.
+
+Before the rounds all are silent for SETTLE_SECONDS.  What the case before and the comparison have freed is given back
+by a virtual machine's kernel for some seconds (free page reporting: a pass every two seconds), and its host empties
+translation buffers for it.  Kernels that wait for memory took twice their time meanwhile (sums, softmax: 9.0 and 4.5
+for 4.3 and 2.1 ms), kernels far from the limit hardly longer.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +35,7 @@ from benchmarks.kernels.serve import MARK
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
 PATIENCE = 90.0  # seconds for one answer (a compilation, a comparison); a side that takes longer has failed the case
+SETTLE_SECONDS = 4.5  # two passes of a kernel that reports free pages
 LARGE_VISITS = 3  # how often a side gets its turn with arrays that only one side may hold
 
 _THREAD_VARIABLES = (
@@ -158,6 +165,7 @@ def measure(
         if not case.large:
             for side in sides:
                 row.prepare(side, case, folder)
+            time.sleep(SETTLE_SECONDS)
             count = rounds or max(LEAST_ROUNDS, min(MOST_ROUNDS, int(seconds / max(row.round_seconds, 1e-9))))
             for _ in range(count):
                 drawing.shuffle(order)
@@ -175,6 +183,7 @@ def _visits(row: _Row, case: Case, order: list[Side], drawing: random.Random, fo
         drawing.shuffle(order)
         for side in order:
             if side.name not in row.failed and row.prepare(side, case, folder):
+                time.sleep(SETTLE_SECONDS)
                 for _ in range(-(-rounds // LARGE_VISITS)):
                     row.sample(side)
             _drop([side])
