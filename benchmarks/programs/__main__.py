@@ -11,6 +11,7 @@ import time
 import click
 
 from benchmarks.programs import NAMES, program
+from benchmarks.programs import census as counted
 from benchmarks.programs.measure import OURS, SIDES, measure
 from benchmarks.programs.table import PICTURE, goals, picture, saved, table
 from benchmarks.timing import save
@@ -21,12 +22,18 @@ from benchmarks.timing import save
 @click.option("--sides", "-s", multiple=True, type=click.Choice(SIDES), default=SIDES, show_default="all")
 @click.option("--rounds", type=int, default=12, show_default=True, help="samples of ten steps on each side")
 @click.option("--list", "listed", is_flag=True, help="print the programs and their features")
+@click.option("--census", is_flag=True, help="count operations a step, parameters, changes of the trace; no clock")
 @click.option("--summary", is_flag=True, help="print the table and the goals of the saved results")
-def main(names: tuple[str, ...], sides: tuple[str, ...], rounds: int, listed: bool, summary: bool) -> None:
+def main(
+    names: tuple[str, ...], sides: tuple[str, ...], rounds: int, listed: bool, census: bool, summary: bool
+) -> None:
     """Measure the ten programs side by side."""
     if listed:
         for name in NAMES:
             click.echo(f"{name:<18}{program(name).title}: {program(name).feature}")
+        return
+    if census:
+        click.echo(counted.table({name: counted.census(program(name), program(name).full) for name in names or NAMES}))
         return
     rows = saved()
     for name in () if summary else names or NAMES:

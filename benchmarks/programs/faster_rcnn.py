@@ -152,7 +152,7 @@ class Proposer(nn.Module):
 
     def __init__(self, size: Size) -> None:
         w = size.width
-        self.body = nn.Sequential(Unit(3, w, 2), Unit(w, 2 * w, 2), Unit(2 * w, 2 * w, 1))
+        self.body = nn.Sequential(Unit(3, w, 2), Unit(w, w, 1), Unit(w, 2 * w, 2), Unit(2 * w, 2 * w, 1))
         self.look = nn.Conv2d(2 * w, 2 * w, 3, padding=1)
         self.objectness, self.offsets = nn.Conv2d(2 * w, len(SIDES), 1), nn.Conv2d(2 * w, 4 * len(SIDES), 1)
 
@@ -169,10 +169,11 @@ class Head(nn.Module):
 
     def __init__(self, size: Size) -> None:
         self.hidden = nn.Linear(GRID * GRID * 2 * size.width, size.hidden)
+        self.further = nn.Linear(size.hidden, size.hidden)
         self.kinds, self.offsets = nn.Linear(size.hidden, size.classes), nn.Linear(size.hidden, 4)
 
     def forward(self, x: mt.Tensor) -> tuple[mt.Tensor, mt.Tensor]:
-        x = F.relu(self.hidden(x))
+        x = F.relu(self.further(F.relu(self.hidden(x))))
         return self.kinds(x), self.offsets(x)
 
 

@@ -25,7 +25,7 @@ class Size:
     context: int = 48
     vocabulary: int = 64
     batch: int = 8
-    limit: float = 0.9  # of the gradients' norm
+    limit: float = 1.2  # of the gradients' norm
 
 
 LEARNING_RATE, WARM_UP, DECAY = 2e-3, 10, 200

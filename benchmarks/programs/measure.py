@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 import coexec
+from benchmarks.programs.census import census
 from benchmarks.programs.program import Program, Step, Weights, rounding_bounds
 from benchmarks.timing import Timings, in_the_project, time_sides
 from coexec.reports.report import Report
@@ -49,6 +50,7 @@ class Side:
 def measure(program: Program, names: tuple[str, ...], rounds: int) -> Row:
     """One row; the row says why a side is missing."""
     row: Row = {"title": program.title, "feature": program.feature, "why_missing": {}}
+    row["census"] = census(program, program.full).as_row()
     weights = program.start(program.full).weights()
     with contextlib.redirect_stdout(io.StringIO()):  # one of the programs prints
         bounds = rounding_bounds(program, program.full, CHECKED)

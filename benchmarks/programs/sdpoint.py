@@ -1,6 +1,7 @@
-"""SDPoint (Kuen and others 2018) in a ResNet: each forward pass downsamples after one random block, by a random ratio.
+"""SDPoint (Kuen and others 2018) in a ResNet: each forward pass downsamples at one random point, by a random ratio.
 
-`random.randint` picks block and ratio, and stores them on the modules, where the blocks' own forward finds them.
+Points stand behind the last block of each stage.  `random.randint` picks the point and its ratio and stores them on the
+modules, where their own forward finds them.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class Point(nn.Module):
 class Network(nn.Module):
     def __init__(self, size: resnet.Size, draw: random.Random) -> None:
         self.body = resnet.ResNet(size)
-        self.body.blocks = nn.ModuleList([Point(block) for block in self.body.blocks])
+        points = {k: Point(block) for k, block in enumerate(self.body.blocks) if (k + 1) % size.blocks == 0}
+        self.body.blocks = nn.ModuleList([points.get(k, block) for k, block in enumerate(self.body.blocks)])
+        self.points = list(points.values())
         self.draw = draw
 
     def forward(self, x: mt.Tensor) -> mt.Tensor:
-        chosen = self.draw.randint(0, len(self.body.blocks))  # the last number: nowhere
-        for k, point in enumerate(self.body.blocks):
+        chosen = self.draw.randint(0, len(self.points))  # the last number: nowhere
+        for k, point in enumerate(self.points):
             point.ratio = self.draw.choice(RATIOS) if k == chosen else None
         return self.body(x)
 
@@ -62,9 +65,9 @@ def make(size: resnet.Size) -> Training:
 PROGRAM = Program(
     name="sdpoint",
     title="SDPoint",
-    feature="random.randint picks block and ratio each forward, stored on modules",
+    feature="random.randint picks point and ratio each forward, stored on modules",
     autograph=False,
     make=make,
-    full=resnet.Size(stages=2, blocks=1),
+    full=resnet.Size(),
     tiny=resnet.Size(width=2, stages=2, blocks=1, image=8, batch=3, classes=3),
 )

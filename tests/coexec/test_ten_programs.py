@@ -13,6 +13,7 @@ import pytest
 
 import coexec
 from benchmarks.programs import NAMES, program
+from benchmarks.programs.census import census
 from benchmarks.programs.program import Program, rounding_bounds
 from coexec.testing import assert_equivalent
 
@@ -45,6 +46,13 @@ def test_losses_and_parameters_are_eagers(name: str, monkeypatch: pytest.MonkeyP
     report = assert_equivalent(make, steps=steps)
     assert report.operations >= 150
     assert [len(losses) for losses in runs] == [steps, steps], "a step raised: on both sides alike, but it must not"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_is_as_large_as_is_said(name: str) -> None:
+    """At the size that is measured, a training step records well over 150 operations."""
+    chosen = program(name)
+    assert census(chosen, chosen.full, steps=1).operations >= 160
 
 
 def test_kernels_move_losses_by_rounding_only() -> None:

@@ -16,7 +16,10 @@ class Generator(nn.Module):
         super().__init__()
         w = size.width
         self.layers = nn.Sequential(
-            nn.ConvTranspose2d(size.noise, 2 * w, 4, bias=False),
+            nn.ConvTranspose2d(size.noise, 4 * w, 4, bias=False),
+            nn.BatchNorm2d(4 * w),
+            nn.ReLU(),
+            nn.ConvTranspose2d(4 * w, 2 * w, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(2 * w),
             nn.ReLU(),
             nn.ConvTranspose2d(2 * w, w, 4, stride=2, padding=1, bias=False),
@@ -40,7 +43,10 @@ class Discriminator(nn.Module):
             nn.Conv2d(w, 2 * w, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(2 * w),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(2 * w, 1, 4, bias=False),
+            nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(4 * w),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(4 * w, 1, 4, bias=False),
         )
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -32,12 +32,14 @@ class Network(nn.Module):
     def __init__(self, size: resnet.Size, draw: random.Random) -> None:
         super().__init__()
         self.body = ResNet(size)
-        self.body.blocks = nn.ModuleList([Point(block) for block in self.body.blocks])
+        points = {k: Point(block) for k, block in enumerate(self.body.blocks) if (k + 1) % size.blocks == 0}
+        self.body.blocks = nn.ModuleList([points.get(k, block) for k, block in enumerate(self.body.blocks)])
+        self.points = list(points.values())
         self.draw = draw
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        chosen = self.draw.randint(0, len(self.body.blocks))
-        for k, point in enumerate(self.body.blocks):
+        chosen = self.draw.randint(0, len(self.points))
+        for k, point in enumerate(self.points):
             point.ratio = self.draw.choice(RATIOS) if k == chosen else None
         return self.body(x)
 
