@@ -12,9 +12,11 @@ arena of its own, as soon as its symbols are bound.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -111,12 +113,12 @@ def place_in_arena(lifetimes: Iterable[Lifetime], sizes: Mapping[Place, int]) ->
     for life in sorted(lifetimes, key=lambda life: (-sizes[life.place], life.first)):
         size = -(-sizes[life.place] // ALIGNMENT) * ALIGNMENT
         offset = 0
-        for start, end, other in sorted(placed, key=lambda p: p[0]):
+        for start, end, other in placed:
             if other.overlaps(life):
                 if offset + size <= start:
                     break
                 offset = max(offset, end)
-        placed.append((offset, offset + size, life))
+        insort(placed, (offset, offset + size, life), key=itemgetter(0))
         total = max(total, offset + size)
     return {life.place: offset for offset, _, life in placed}, total
 

@@ -1,9 +1,13 @@
-"""Where the two runners meet: the graph's thread, and how Python publishes, writes, wakes and waits.
+"""Where the two runners meet: who runs the graph, and how Python publishes, writes, wakes and waits.
 
-In: frames (blocks of int64 words that `graph_runner` fills).  Out: a `GraphThread` per Python thread that runs
-steps; words that Python reads and writes as items of a memoryview.
+In: frames (blocks of int64 words that `graph_runner` fills).  Out: for each Python thread that runs steps a
+`GraphThread`, or a `SameThread` where there is one core; words that Python reads and writes as items of a memoryview.
 Invariant: the graph's thread is inside `plan_loop.serve` from its start to its end and never takes the GIL;
-Python waits by a native call that gives the GIL away; frames of one GraphThread run in the order published.
+Python waits by a native call that gives the GIL away; frames of one channel run in the order published.
+
+With one core nothing runs beside Python: the graph's thread would take turns with Python's, at two changes of thread
+for each read.  There Python's thread runs the graph itself: up to a value when it reads that value, the rest when it
+leaves the step.  So a step that Python has left has ended, and no two threads ever touch a frame of a `SameThread`.
 
 A plain item assignment publishes a word: 8 aligned bytes are written at once, and on x86 writes become visible
 in program order.  On machines with weaker order it goes through a native exchange.  Whoever wrote looks at
@@ -35,7 +39,8 @@ from comprehension.machine import usable_cores
 # Word numbers in the control block and in frames: the layout is `plan_loop`'s, which only the compiler process
 # can import; a test compares the two.
 PUBLISHED, COMPLETED, SLEEPING, SEMAPHORE, STOP = 0, 8, 16, 17, 24
-POOL, POOL_RUN, SPIN, WAITERS, WAITER_SLOTS = 32, 33, 34, 40, 60
+POOL, POOL_RUN, SPIN, ALONE, WAITERS, WAITER_SLOTS = 32, 33, 34, 35, 40, 60
+CANCEL = 1
 SPIN_NANOSECONDS = 20_000
 RING_SLOTS = 7
 CONTROL_WORDS = WAITERS + 2 * WAITER_SLOTS
@@ -47,6 +52,7 @@ _ENTRIES = {
     "write": "int64(int64, int64, int64)",
     "cancel": "int64(int64, int64, int64)",
     "await_word": "int64(int64, int64, int64, int64, int64)",
+    "proceed": "int64(int64, int64, int64)",
 }
 IS_ORDERED = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
@@ -67,8 +73,8 @@ class Words:
         self.address: int = self.array.ctypes.data
 
 
-class GraphThread:
-    """The native thread that runs the frames of one Python thread, and its control block.
+class Channel:
+    """What both ways to run frames have in common: a control block, and the runs that are under way.
 
     Raises CompilationError where the loop cannot be compiled.
     """
@@ -77,28 +83,13 @@ class GraphThread:
         self._functions = _functions()
         self.control = Words(CONTROL_WORDS)
         self._pool = pool.current()
-        self._semaphore = Semaphore()
-        self._waiters = [Semaphore() for _ in range(WAITER_SLOTS)]
-        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # waiters' slots; who finds none waits for one
-        for slot in range(WAITER_SLOTS):
-            self._free.put(slot)
         self.unfinished: deque[Any] = deque()  # the runs of published frames, kept until they have ended
-        view = self._view = self.control.view
-        view[SEMAPHORE] = self._semaphore.address
-        view[POOL], view[POOL_RUN] = self._pool.address, self._pool.run_address
-        view[SPIN] = SPIN_NANOSECONDS if usable_cores() > 1 else 0
-        for slot, semaphore in enumerate(self._waiters):
-            view[WAITERS + 2 * slot + 1] = semaphore.address
-        # Daemon, and stopped by `close` at exit: Python would join any other before `atexit` runs.
-        serve, address = self._functions.serve, self.control.address
-        self._thread = threading.Thread(target=serve, args=(address,), name="coexec-graph", daemon=True)
-        self._thread.start()
-        self.close = weakref.finalize(self, _stop, self.control, [self._semaphore, *self._waiters], self._thread)
-        self.close.atexit = False  # `close` below runs before the pool's
+        self._view = self.control.view
+        self._view[POOL], self._view[POOL_RUN] = self._pool.address, self._pool.run_address
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the thread runs no frames any more (closed, or left behind by a fork)."""
+        """Whether no frames are run any more (closed, or left behind by a fork)."""
         return bool(self._view[STOP])
 
     @property
@@ -115,6 +106,29 @@ class GraphThread:
         """Queues a frame behind those published before; returns its number, from 1 on."""
         return int(self._functions.publish(self.control.address, frame.address))
 
+
+class GraphThread(Channel):
+    """The native thread that runs the frames of one Python thread, beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._semaphore = Semaphore()
+        self._waiters = [Semaphore() for _ in range(WAITER_SLOTS)]
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # waiters' slots; who finds none waits for one
+        for slot in range(WAITER_SLOTS):
+            self._free.put(slot)
+        view = self._view
+        view[SEMAPHORE] = self._semaphore.address
+        view[SPIN] = SPIN_NANOSECONDS if usable_cores() > 1 else 0
+        for slot, semaphore in enumerate(self._waiters):
+            view[WAITERS + 2 * slot + 1] = semaphore.address
+        # Daemon, and stopped by `close` at exit: Python would join any other before `atexit` runs.
+        serve, address = self._functions.serve, self.control.address
+        self._thread = threading.Thread(target=serve, args=(address,), name="coexec-graph", daemon=True)
+        self._thread.start()
+        self.close = weakref.finalize(self, _stop, self.control, [self._semaphore, *self._waiters], self._thread)
+        self.close.atexit = False  # `close` below runs before the pool's
+
     def write(self, frame: Words, word: int, value: int) -> None:
         """Sends a word of a frame: what was written before it is visible when it is."""
         if not IS_ORDERED:
@@ -128,6 +142,9 @@ class GraphThread:
     def cancel(self, frame: Words, limit: int = 0) -> None:
         """Asks a published frame to stop before instruction `limit`, or where it has to wait; 0: at its next one."""
         self._functions.cancel(self.control.address, frame.address, limit)
+
+    def leave(self, frame: Words) -> None:
+        """Python has left a published frame's step: nothing more will be written, and the loop goes on by itself."""
 
     def wait_completed(self, number: int) -> None:
         """Blocks, without the GIL, until frame `number` has ended."""
@@ -146,6 +163,44 @@ class GraphThread:
             self._functions.await_word(self.control.address, address, least, state, slot)
         finally:
             self._free.put(slot)
+
+
+class SameThread(Channel):
+    """Runs the frames of one Python thread in that thread; its methods are `GraphThread`'s, and called by it alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view[ALONE] = 1
+
+    def close(self) -> None:
+        """No frame will be run any more."""
+        self._view[STOP] = 1
+
+    def write(self, frame: Words, word: int, value: int) -> None:
+        """Sends a word of a frame."""
+        frame.view[word] = value
+
+    def cancel(self, frame: Words, limit: int = 0) -> None:
+        """Has a published frame go on to instruction `limit`, or to where it would have to wait, and end there."""
+        frame.view[CANCEL] = 1 + limit
+        self._functions.proceed(self.control.address, frame.address, 0)
+
+    def leave(self, frame: Words) -> None:
+        """Python has left the step: runs it to its end."""
+        self._functions.proceed(self.control.address, frame.address, 0)
+
+    def wait_completed(self, number: int) -> None:
+        """Nothing: what Python has left has ended, and what it has not, ends by nobody else."""
+
+    def wait_word(self, frame: Words, word: int, least: int) -> None:
+        """Runs a frame until a word is at least `least`; no further than that if it is the word of a fetch.
+
+        Returns without it where the frame ends before or would have to wait, which would be for ever.
+        """
+        view, control = frame.view, self.control.address
+        while (before := view[word]) < least:
+            if self._functions.proceed(control, frame.address, frame.address + 8 * word) or view[word] == before:
+                return
 
 
 def _stop(control: Words, semaphores: list[Semaphore], thread: threading.Thread) -> None:
@@ -186,25 +241,28 @@ def prepare() -> None:
     pool.current()
 
 
+AnyThread = GraphThread | SameThread
+
+
 class _Local(threading.local):
-    thread: GraphThread | None = None
+    thread: AnyThread | None = None
 
 
 _local = _Local()
-_all: weakref.WeakSet[GraphThread] = weakref.WeakSet()
+_all: weakref.WeakSet[AnyThread] = weakref.WeakSet()
 
 
-def current() -> GraphThread:
-    """The graph's thread that serves the calling Python thread, started at first use."""
+def current() -> AnyThread:
+    """Who runs the graphs of the calling Python thread, from its first use on."""
     found = _local.thread
     if found is None:
-        found = _local.thread = GraphThread()
+        found = _local.thread = GraphThread() if usable_cores() > 1 else SameThread()
         _all.add(found)
     return found
 
 
 def close() -> None:
-    """Stops all graph threads; the next `current()` of a thread starts another."""
+    """Stops all that run graphs; the next `current()` of a thread starts another."""
     global _local
     _local = _Local()
     for thread in list(_all):

@@ -15,7 +15,8 @@ import numpy as np
 
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import Words
-from coexec.graph_side.plan import SCRATCH, Filling, Group, Plan, ScalarFeed, Table
+from coexec.graph_side.layout import GroupLayout
+from coexec.graph_side.plan import SCRATCH, Filling, Plan, ScalarFeed, Table
 from comprehension.jit.memory import allocate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -78,17 +79,17 @@ class Memory:
         self.arenas = [Arena() for _ in plan.groups]
         self.scratch = Arena()
         self.fresh: dict[Output, FreshBuffers] = {output: FreshBuffers() for output in plan.buffers.owned}
+        self._layouts = [GroupLayout(plan, group) for group in plan.groups]
         self._fillings: dict[tuple[int, tuple[int, ...]], Filling] = {}
 
     def filling(self, number: int, sizes: dict[str, int]) -> Filling:
         """The filling of group `number`, computed once for each tuple of sizes."""
-        group: Group = self.plan.groups[number]
-        key = (number, tuple([sizes[symbol] for symbol in sorted(group.symbols)]))
+        key = (number, tuple([sizes[symbol] for symbol in sorted(self.plan.groups[number].symbols)]))
         found = self._fillings.get(key)
         if found is None:
             if len(self._fillings) >= MOST_FILLINGS:
                 self._fillings.clear()
-            found = self._fillings[key] = self.plan.fill(group, sizes)
+            found = self._fillings[key] = self._layouts[number].fill(sizes)
         return found
 
 

@@ -1,8 +1,9 @@
 """GraphRunner: steps of a compiled graph, run natively beside Python.
 
 In: a `Plan`.  Out: a `CompiledGraph` of the protocol, its runs and handles.
-Invariant: no method computes anything: Python writes words and addresses, the graph's thread does the rest;
-memory that a step may still touch is kept by its run, and runs are kept by their thread until they have ended.
+Invariant: no method computes anything itself: Python writes words and addresses, the loop does the rest (beside
+Python, or within `wait_word` and `leave` where there is one core); memory that a step may still touch is kept by its
+run, and runs are kept by their thread until they have ended.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from coexec.errors import CoexecError, GraphFailed
 from coexec.graph.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
 from coexec.graph_side import channel
 from coexec.graph_side.buffers import Shape
-from coexec.graph_side.channel import GraphThread
+from coexec.graph_side.channel import AnyThread
 from coexec.graph_side.frame import Array, Frame, Memory
 from coexec.graph_side.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, UNFIT, Plan
 from coexec.graph_side.remains import Remains
@@ -62,7 +63,7 @@ class NativeHandle:
 class NativeRun:
     """One step: the protocol's methods, called by one thread."""
 
-    def __init__(self, compiled: NativeGraph, frame: Frame, thread: GraphThread) -> None:
+    def __init__(self, compiled: NativeGraph, frame: Frame, thread: AnyThread) -> None:
         self.thread = thread
         self.error: CoexecError | None = None
         self._compiled = compiled
@@ -113,6 +114,7 @@ class NativeRun:
         choice, sent = self._plan.choices[case], self._sent[case]
         words, view = self._frame.words, self._frame.view
         if sent - view[choice.sent + 1] >= choice.ring:  # Python is a whole ring ahead
+            self.publish()
             self.thread.wait_word(words, choice.sent + 1, sent - choice.ring + 1)
         view[choice.sent + 2 + sent % choice.ring] = target
         self._sent[case] = sent + 1
@@ -134,7 +136,9 @@ class NativeRun:
 
     def finish(self, kept: Sequence[Output]) -> tuple[Handle, ...]:
         self.publish()
+        self.thread.leave(self._frame.words)
         handles = tuple([self._handle(output) for output in kept])
+        self.is_ended()
         self._close()
         assert None not in handles, "what is kept is owned or fed"
         return handles  # type: ignore[return-value]

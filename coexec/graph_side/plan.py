@@ -138,7 +138,7 @@ class Plan:
     needed_to: dict[Place, int]  # for places in arenas: the last instruction of their life
 
     def fill(self, group: Group, sizes: Mapping[str, int]) -> Filling:
-        """What to write for a group with these sizes."""
+        """What to write for a group with these sizes: the reference of `layout.GroupLayout`."""
         words: list[int] = []
         values: list[int] = []
         for row in group.stages:
@@ -151,12 +151,12 @@ class Plan:
         offsets, total = place_in_arena(group.arena, lives)
         owned = tuple((o, self.slots[o], self.shapes[o].at(sizes), self.shapes[o].dtype) for o in group.owned)
         return Filling(
-            _table(words),
-            _table(values),
-            _table([self.slots[place] for place in offsets]),
-            _table(list(offsets.values())),
-            _table([lives[place] for place in offsets]),
-            _table([self.written[place] for place in offsets]).reshape(-1, 2),
+            table_of(words),
+            table_of(values),
+            table_of([self.slots[place] for place in offsets]),
+            table_of(list(offsets.values())),
+            table_of([lives[place] for place in offsets]),
+            table_of([self.written[place] for place in offsets]).reshape(-1, 2),
             total,
             owned,
             max((extent_at(row.scratch, row.names, sizes) for row in group.stages), default=0),
@@ -205,13 +205,19 @@ def _names(kernel: CompiledCluster, texts: Iterable[int | str]) -> tuple[tuple[s
 _BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is less of a help, and may come late
 
 
+def least_work() -> float | None:
+    """The nanoseconds from which on a stage is divided among the workers; None where there are none."""
+    return _BESIDE_PYTHON * config.parallel_ns if config.threads > 1 else None
+
+
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     environment = {name: sizes[symbol] for name, symbol in row.names}
     if not all(evaluate(condition, environment) for condition in row.conditions):
         return [0] * STAGE_WIDTH
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
-    parallel = config.threads > 1 and extent > 1 and work >= _BESIDE_PYTHON * config.parallel_ns
+    least = least_work()
+    parallel = least is not None and extent > 1 and work >= least
     scratch = extent_at(row.scratch, row.names, sizes)
     return [row.address, extent, row.entry.grain, scratch, int(parallel)]
 
@@ -224,7 +230,8 @@ def _written(program: Sequence) -> dict[Place, tuple[int, int]]:
     return written
 
 
-def _table(rows: list[Any]) -> Table:
+def table_of(rows: list[Any]) -> Table:
+    """Rows of integers as an array."""
     return np.array(rows, np.int64)
 
 
@@ -263,7 +270,11 @@ class _Builder:
         sizes = max((len(kernel.manifest.sizes) for kernel in self.program.kernels), default=0) + 1
         self.within += [(BUFFERS, self.word(most)), (DIMS, self.word(sizes))]
         template = np.zeros(self.words, np.int64)
-        tables = [_table(code or [[0] * WIDTH]), _table(kernels or [[0] * KERNEL_WIDTH]), _table(self.operands or [0])]
+        tables = [
+            table_of(code or [[0] * WIDTH]),
+            table_of(kernels or [[0] * KERNEL_WIDTH]),
+            table_of(self.operands or [0]),
+        ]
         for word, table in zip((CODE, KERNELS, OPERANDS), tables, strict=True):
             template[word] = table.ctypes.data
         template[list(self.initial)] = list(self.initial.values())
@@ -274,7 +285,7 @@ class _Builder:
             shapes=self.shapes,
             tables=(tables[0], tables[1], tables[2]),
             template=template,
-            within=_table(self.within),
+            within=table_of(self.within),
             slots=self.slots,
             feeds=tuple(0 if feed.scalar else self.slots[feed] for feed in self.graph.feeds),
             scalars=tuple(map(tuple, self.scalars)),

@@ -7,6 +7,9 @@ Invariant: frames run in the order in which they were published, one at a time. 
 only for words that Python writes (feeds, symbols, choices); a cancelled frame waits for nothing more, and stops at the
 instruction that it is told.
 
+Where there is one core, nothing runs beside Python, and a loop of its own would only cost changes of thread: then
+Python's thread calls `proceed`, which runs a frame until it would have to wait, and the next call goes on from there.
+
 Every wait of the loop is: spin for some 20 µs (not on a single core, where that would keep Python from writing), look
 and give the core away in turns for half a millisecond (a wake-up costs Python tens of microseconds, and Python is
 about to write), announce the word slept on, look again for a microsecond, sleep.  Who writes that word looks at the
@@ -45,6 +48,7 @@ SEMAPHORE = 17
 STOP = 24
 POOL, POOL_RUN = 32, 33  # the worker pool, and its function that runs a stage
 SPIN = 34  # nanoseconds to spin before anything else
+ALONE = 35  # 1 where no loop serves this block: frames run when Python calls `proceed`
 WAITERS = 40  # from here: WAITER_SLOTS pairs (1 while somebody sleeps, the semaphore slept on)
 WAITER_SLOTS = 60
 
@@ -159,8 +163,8 @@ def _run_kernel(control: int, frame: int, number: int) -> int:
 
 @njit
 def _stalled(control: int, frame: int, address: int, seen: int) -> None:
-    """`_await_change`, with the time added to the frame's."""
-    if load(address) != seen:
+    """`_await_change`, with the time added to the frame's; does not wait where nobody could write meanwhile."""
+    if load(address) != seen or peek(control + 8 * ALONE) != 0:
         return
     begin = nanoseconds()
     _await_change(control, address, seen, frame + 8 * CANCEL)
@@ -182,13 +186,13 @@ def _choose(control: int, frame: int, word: int, slots: int, targets: int) -> in
 
 
 @njit
-def _run_frame(control: int, frame: int) -> int:
-    """Runs a frame's instructions from the first on, until END, an error or a cancellation.
+def _run_frame(control: int, frame: int, at: int, wanted: int) -> int:
+    """Runs a frame's instructions from number `at` on, until END, an error or a cancellation, or until what is fetched
+    by the word at `wanted` is there.
 
     Returns the number of the instruction before which it stopped.
     """
     code, operands = peek(frame + 8 * CODE), peek(frame + 8 * OPERANDS)
-    at = 0
     while load(control + 8 * STOP) == 0:
         cancelled = load(frame + 8 * CANCEL)
         if cancelled != 0 and at >= cancelled - 1:
@@ -215,16 +219,18 @@ def _run_frame(control: int, frame: int) -> int:
             clear_memory(load(frame + 8 * a), load(frame + 8 * peek(instruction + 24)))
         elif what == POST:
             store(frame + 8 * a, peek(frame + 8 * a) + 1)
+            if frame + 8 * a == wanted:
+                return at
             _wake_waiters(control)
         elif what == JUMP:
             at = a
         elif what == CASE:
             following = _choose(control, frame, a, b, operands + 8 * peek(instruction + 24))
             if following < 0:
-                return at
+                return at - 1
             at = following
         else:
-            return at
+            return at - 1
     return at
 
 
@@ -241,12 +247,37 @@ def serve(control: int) -> int:
         frame = peek(control + 8 * (RING + taken % RING_SLOTS))
         exchange(frame + 8 * STATE, RUNNING)
         poke(frame + 8 * STARTED, nanoseconds())
-        poke(frame + 8 * STOPPED_AT, _run_frame(control, frame))
+        poke(frame + 8 * STOPPED_AT, _run_frame(control, frame, 0, 0))
         poke(frame + 8 * FINISHED, nanoseconds())
         store(frame + 8 * STATE, ENDED)
         taken += 1
         store(control + 8 * COMPLETED, taken)
         _wake_waiters(control)
+
+
+def proceed(control: int, frame: int, wanted: int) -> int:
+    """Runs a frame in the thread that calls, from where it stopped; frames begin in the order of publication.
+
+    Stops where the word at `wanted` counts another arrival (0: nowhere), and where it would have to wait.
+    Returns 1 if the frame has ended.
+    """
+    if load(frame + 8 * STATE) == ENDED:
+        return 1
+    now = nanoseconds()
+    if load(frame + 8 * STATE) != RUNNING:
+        store(frame + 8 * STATE, RUNNING)
+        poke(frame + 8 * STARTED, now)
+    else:
+        poke(frame + 8 * STALLED, peek(frame + 8 * STALLED) + now - peek(frame + 8 * FINISHED))
+    at = _run_frame(control, frame, peek(frame + 8 * STOPPED_AT), wanted)
+    poke(frame + 8 * STOPPED_AT, at)
+    poke(frame + 8 * FINISHED, nanoseconds())
+    over = load(frame + 8 * CANCEL) != 0 or load(frame + 8 * ERROR) != 0
+    if not over and peek(peek(frame + 8 * CODE) + 8 * WIDTH * at) != END:
+        return 0
+    store(frame + 8 * STATE, ENDED)
+    store(control + 8 * COMPLETED, load(control + 8 * COMPLETED) + 1)
+    return 1
 
 
 @njit

@@ -29,7 +29,7 @@ class Remains:
         self._frame = frame
         self._sizes = sizes
         self._at = frame.view[STOPPED_AT]  # outside of loops, what comes before has been done, and nothing else
-        ends = [last + 1 for first, last in self._plan.program.loops if first < self._at]
+        ends = [last + 1 for first, last in self._plan.program.loops if first <= self._at]
         self._passed = max(self._at, *ends, 0)  # what comes before may have been done
         self._owned = frame.owned
         self._held = frame.held  # the blocks of its arenas

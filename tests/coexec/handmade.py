@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from coexec.clusters.lower import Cluster, lower, nodes_by_id
 from coexec.clusters.partition import partition, verify_partition
 from coexec.graph.symbolic import SymbolicGraph
+from coexec.graph_side import channel
 from coexec.graph_side.buffers import plan_buffers
 from coexec.graph_side.graph_runner import NativeGraph
 from coexec.graph_side.plan import make_plan, shapes_of
@@ -73,6 +76,12 @@ def square_t(buffers, dims, scratch, lo, hi):  # takes 20 ms, as no true square 
     return 0
 """
 NAMES = ("add_tt", "add_t", "multiply_tt", "multiply_t", "multiply_ts", "negative_t", "reciprocal_t", "square_t")
+
+
+def on_cores(patch: pytest.MonkeyPatch, count: int) -> None:
+    """Runs graphs as they are run where a process may use so many cores: beside Python, or with one in its thread."""
+    patch.setattr(channel, "usable_cores", lambda: count)
+    patch.setattr(channel, "_local", channel._Local())
 
 
 def kernel_of(cluster: Cluster, graph: SymbolicGraph) -> CompiledCluster:

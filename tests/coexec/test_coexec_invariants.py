@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from handmade import on_cores
 from programs import data
 
 import coexec
@@ -28,10 +29,13 @@ from coexec.testing import assert_equivalent, delayed_python, forced_divergence
 from minitensor.value import local
 
 
-@pytest.fixture(autouse=True, params=["reference", "native"])
+@pytest.fixture(autouse=True, params=["reference", "native", "native, one core"])
 def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(coexec.config, "runner", request.param)
-    yield request.param
+    name, _, cores = request.param.partition(", ")
+    monkeypatch.setattr(coexec.config, "runner", name)
+    if cores or name == "native":
+        on_cores(monkeypatch, 1 if cores else 2)
+    yield name
     assert local.observer is None
 
 

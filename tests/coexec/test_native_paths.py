@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import GraphBuilder
-from handmade import compile_by_hand
+from handmade import compile_by_hand, on_cores
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -155,20 +155,24 @@ path = st.tuples(st.lists(st.integers(0, 1), max_size=8), st.lists(st.booleans()
 def test_every_path_delivers_what_the_reference_delivers(
     graph: SymbolicGraph, paths: list[tuple[list[int], list[bool]]]
 ) -> None:
-    native, reference = compile_by_hand(graph), ReferenceGraph(graph)
+    native, alone, reference = compile_by_hand(graph), compile_by_hand(graph), ReferenceGraph(graph)
     note(to_text(graph) + native.explain())
     feeds = [np.arange(5, dtype=np.float32) - 2, np.full(5, 0.5, np.float32)]
     for choices, reads in paths:
         expected = drive(graph, reference.start(), choices, reads, feeds)
-        found = drive(graph, native.start(), choices, reads, feeds)
-        assert len(found) == len(expected)
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        with pytest.MonkeyPatch.context() as patch:
+            on_cores(patch, 1)
+            in_one_thread = drive(graph, alone.start(), choices, reads, feeds)
+        for found in (drive(graph, native.start(), choices, reads, feeds), in_one_thread):
+            assert len(found) == len(expected)
+            for ours, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
         feeds = [feeds[1], expected[-1]]
 
 
-@given(programs(), st.integers(0, 30))
-def test_a_path_cancelled_anywhere_leaves_the_next_one_right(graph: SymbolicGraph, point: int) -> None:
+@pytest.mark.parametrize("cores", [1, 2])
+@given(graph=programs(), point=st.integers(0, 30))
+def test_a_path_cancelled_anywhere_leaves_the_next_one_right(cores: int, graph: SymbolicGraph, point: int) -> None:
     class Left(Exception):
         pass
 
@@ -187,15 +191,17 @@ def test_a_path_cancelled_anywhere_leaves_the_next_one_right(graph: SymbolicGrap
     native = compile_by_hand(graph)
     feeds = [np.arange(5, dtype=np.float32), np.ones(5, np.float32)]
     expected = drive(graph, ReferenceGraph(graph).start(), [0, 1], [], feeds)
-    for _ in range(2):
-        run = native.start()
-        try:
-            drive(graph, Leaving(run), [0, 1], [], feeds)
-        except Left:
-            run.cancel()
-        found = drive(graph, native.start(), [0, 1], [], feeds)
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+    with pytest.MonkeyPatch.context() as patch:
+        on_cores(patch, cores)
+        for _ in range(2):
+            run = native.start()
+            try:
+                drive(graph, Leaving(run), [0, 1], [], feeds)
+            except Left:
+                run.cancel()
+            found = drive(graph, native.start(), [0, 1], [], feeds)
+            for ours, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_strategy_draws_branches_and_loops() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import GraphBuilder, looping
-from handmade import compile_by_hand
+from handmade import compile_by_hand, on_cores
 
 import minitensor  # noqa: F401 - registers the operations
 from coexec.errors import GraphFailed
@@ -20,6 +20,15 @@ from coexec.graph.symbolic import Case, End, Goto, Output
 from coexec.graph_side import channel, plan
 
 F32 = np.float32
+
+
+@pytest.fixture(autouse=True, params=[1, 2], ids=["one core", "two cores"])
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    on_cores(monkeypatch, request.param)
+    return int(request.param)
+
+
+beside_python = pytest.mark.parametrize("cores", [2], indirect=True)
 
 
 def test_layout_is_one() -> None:
@@ -102,14 +111,15 @@ def test_branches_and_phis() -> None:
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 7, 400])
-def test_loops_carry_phis_and_deliver_every_round(rounds: int) -> None:
+@pytest.mark.parametrize("lazy", [False, True])
+def test_loops_carry_phis_and_deliver_every_round(rounds: int, lazy: bool) -> None:
     """More rounds than the ring of choice words has places, too."""
     symbolic, _, x, result = looping()
     graph = compile_by_hand(symbolic)
     assert [choice.ring for choice in graph.plan.choices] == [plan.LOOP_RING]
     value = np.arange(5, dtype=F32)
     for read in (False, True):
-        run = graph.start()
+        run = graph.start(lazy=lazy)
         run.feed(0, value)
         expected = -value
         for _ in range(rounds):
@@ -224,6 +234,7 @@ def test_lazy_runs_start_when_a_value_is_wanted() -> None:
     run.finish([])
 
 
+@beside_python
 def test_python_runs_ahead_by_one_step() -> None:
     """The second step begins while the first waits for its feed; the third does not before the first has ended."""
     g = GraphBuilder()
@@ -250,6 +261,7 @@ def test_python_runs_ahead_by_one_step() -> None:
     assert all((handle.wait() == 1).all() for handle in begun)
 
 
+@beside_python
 def test_the_graphs_thread_never_holds_the_gil() -> None:
     """While Python spins without ever giving the GIL away, a plan of many kernels goes from its start to its end."""
     g = GraphBuilder()
@@ -357,3 +369,46 @@ def test_a_forked_child_runs_steps_on_a_thread_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (unfinished.wait() == 1).all()
     left_open.cancel()
+
+
+@pytest.mark.parametrize("cores", [1], indirect=True)
+def test_with_one_core_no_thread_is_started_and_each_read_goes_only_as_far_as_it_must() -> None:
+    g = GraphBuilder()
+    a, b = g.feed((3,)), g.feed((3,))
+    n = g.op("negative", a)
+    g.fetch(n)
+    p = g.op("add", n, b)
+    g.fetch(p)
+    s = g.op("add", p, p)
+    graph = compile_by_hand(g.graph(kept=(s,)))
+    before = threading.active_count()
+    run = graph.start()
+    one, view = np.ones(3, F32), run._frame.view
+    reached = [view[plan.STOPPED_AT]]
+    run.feed(0, one)
+    assert (run.fetch(n) == -1).all()
+    reached.append(view[plan.STOPPED_AT])
+    run.feed(1, one)
+    assert (run.fetch(p) == 0).all() and (run.fetch(n) == -1).all()
+    reached.append(view[plan.STOPPED_AT])
+    assert reached[0] == 0 < reached[1] < reached[2] < len(graph.plan.program.instructions) - 1
+    (kept,) = run.finish([s])
+    assert run.is_over() and channel.current().completed == channel.current().published
+    assert (kept.wait() == 0).all() and threading.active_count() == before
+    times = run.times()
+    assert times.run >= 0 and times.stall > 0 and times.end - times.begin == pytest.approx(times.run + times.stall)
+
+
+@pytest.mark.parametrize("cores", [1], indirect=True)
+def test_with_one_core_a_read_that_nothing_can_come_to_fails_and_does_not_hang() -> None:
+    g = GraphBuilder()
+    a = g.feed((3,))
+    n = g.op("negative", a)
+    g.fetch(n)
+    graph = compile_by_hand(g.graph(kept=(n,)))
+    run = graph.start()
+    with pytest.raises(GraphFailed, match="before the step had ended"):
+        run.fetch(n)  # the feed was not sent: the protocol forbids it
+    run.feed(0, np.ones(3, F32))
+    assert (run.fetch(n) == -1).all()
+    run.finish([])

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import GraphBuilder, looping
-from handmade import compile_by_hand
+from handmade import compile_by_hand, on_cores
 
 import coexec
 import minitensor as mt
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import GraphThread
 from coexec.graph_side.graph_runner import QUEUED, RUNNING, NativeGraph
-from coexec.graph_side.plan import STATE
+from coexec.graph_side.plan import STATE, STOPPED_AT
 from coexec.python_side import replay
 
 F32 = np.float32
@@ -32,6 +32,11 @@ def chain(waiting_at: int | None = None) -> NativeGraph:
     if waiting_at is None:
         x = g.op("add", x, late)
     return compile_by_hand(g.graph(kept=(g.op("negative", x),)))
+
+
+@pytest.fixture(autouse=True, params=[1, 2], ids=["one core", "two cores"])
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cores(monkeypatch, request.param)
 
 
 def outputs_of(graph: NativeGraph) -> list[Output]:
@@ -105,6 +110,22 @@ def test_outputs_of_loops_are_not_given() -> None:
     assert before is None or (before == -1).all()
 
 
+@pytest.mark.parametrize("cores", [1], indirect=True)
+def test_what_a_loop_wrote_over_is_not_given_when_the_graph_stands_at_its_head() -> None:
+    symbolic, start, x, _ = looping()
+    graph = compile_by_hand(symbolic)
+    run = graph.start()
+    run.feed(0, np.ones(5, F32))
+    run.choose(0, 0)
+    run.fetch(x)
+    run.thread.leave(run._frame.words)  # on to where the next round is chosen
+    ((head, _),) = graph.plan.program.loops
+    assert run._frame.view[STOPPED_AT] == head
+    remains = run.cancel([start])
+    before = remains(start)
+    assert before is None or (before == -1).all()
+
+
 def diverging() -> Callable[[bool], tuple[mt.Tensor, mt.Tensor]]:
     x = mt.asarray(np.arange(6, dtype=F32).reshape(2, 3))
 
@@ -151,6 +172,7 @@ class Changing:
         return QUEUED if self.looks == 1 else RUNNING
 
 
+@pytest.mark.parametrize("cores", [2], indirect=True)
 def test_a_step_taken_up_while_it_is_cancelled_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # found once in some hundred runs: the state was read twice, before and after the graph's thread took the step up
     g = GraphBuilder()
