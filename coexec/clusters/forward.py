@@ -21,6 +21,7 @@ from typing import assert_never
 
 from coexec.clusters.rewrite import names_read, reads, rename, rewrite, rewrite_statement
 from comprehension.lang import tree
+from comprehension.lang.builtins import result_type
 from comprehension.lang.types import ScalarType, promote
 
 MAX_EXPRESSION_NODES = 200  # a merged expression beyond this is left to the scheduler's own fusion
@@ -215,8 +216,8 @@ def dtype_of(node: tree.Expr, types: Types) -> ScalarType | None:
             return _meet(dtype_of(then, types), dtype_of(otherwise, types))
         case tree.Call(function="min" | "max", arguments=(left, right)):
             return _meet(dtype_of(left, types), dtype_of(right, types))
-        case tree.Call(arguments=arguments):
-            return _of_builtin([dtype_of(argument, types) for argument in arguments])
+        case tree.Call(function=function, arguments=arguments):
+            return _of_builtin(function, [dtype_of(argument, types) for argument in arguments])
         case tree.SizeOf():
             return ScalarType.INT32
         case _:
@@ -227,10 +228,10 @@ def _meet(left: ScalarType | None, right: ScalarType | None) -> ScalarType | Non
     return None if left is None or right is None else promote(left, right)
 
 
-def _of_builtin(arguments: list[ScalarType | None]) -> ScalarType | None:
+def _of_builtin(function: str, arguments: list[ScalarType | None]) -> ScalarType | None:
     if None in arguments or ScalarType.FLOAT16 in arguments:
         return None
-    return ScalarType.FLOAT64 if ScalarType.FLOAT64 in arguments else ScalarType.FLOAT32
+    return result_type(function, [argument for argument in arguments if argument is not None])
 
 
 def _arithmetic(dtype: ScalarType | None) -> ScalarType | None:

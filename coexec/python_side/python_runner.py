@@ -155,10 +155,10 @@ class PythonRunner(Validator, WholeCalls):
         return values
 
     def on_read(self, value: Value) -> None:
-        """Python looks at a value: waits for the graph if this step made it."""
+        """Python looks at a value: waits for the graph if this step made it, and Python does not have it by itself."""
         self.looks += 1
         promise = origin(value, self.log)
-        if promise is None or value.array is not None:
+        if promise is None or self._compute(value, promise):
             return
         source = promise.source
         if source in self.posted and self.made[source.number] is promise:
@@ -202,8 +202,7 @@ class PythonRunner(Validator, WholeCalls):
         """
         checked, looks = values_to_check(op, inputs), self.looks
         for value in checked:
-            if not self._compute(value):
-                self.on_read(value)
+            self.on_read(value)
         self.looks = looks  # Python did not ask
         blanks = [
             _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
@@ -220,26 +219,33 @@ class PythonRunner(Validator, WholeCalls):
         except Exception as error:
             explain_failure(error, op, inputs, attributes)
 
-    def _compute(self, value: Value) -> bool:
-        """Fills a value whose contents Python has without the graph; whether it is one."""
-        promise = origin(value, self.log)
-        if promise is None or value.array is not None:
+    def _compute(self, value: Value, promise: Promise) -> bool:
+        """Fills a value whose contents Python has without the graph; whether they are there now."""
+        if value.array is not None:
             return True
         if not is_from_outside(self.path[promise.index].trace):
             return False
         array = self._computed(promise)
+        if array is None:
+            return False
         with self.log.lock:
             if value.array is None:
                 value.array = array
         return True
 
-    def _computed(self, promise: Promise) -> Array:
-        """What an operation makes of operands from outside."""
+    def _computed(self, promise: Promise) -> Array | None:
+        """What an operation makes of operands from outside; None where a further round of a loop replaced one."""
         node = self.path[promise.index]
         assert node.op is not None
         operands: list[Any] = [None] * node.inputs
         for position, number in node.sources:
-            operands[position] = self._computed(self.made[number])
+            source = self.made[number]
+            if type(source) is not Promise or source.index > promise.index:
+                return None
+            operand = self._computed(source)
+            if operand is None:
+                return None
+            operands[position] = operand
         for position, slot in [*node.fed, *[(e.position, e.slot) for e in node.feeds]]:
             operands[position] = filled(self.sent[slot])
         for position, constant in node.constants:

@@ -1,11 +1,11 @@
-"""Contents that Python has without the graph: integers made of integers that come from outside the step.
+"""Contents that Python has without the graph: integers made of integers that come from outside the step, random draws.
 
 In: an operation of a step.  Out: whether its result is such, as labels are that were given another shape.
 Invariant: the answer depends on records, wiring and dtypes alone, so a trace and a step that is validated agree; what
-Python computes of integers is what a kernel computes of them, to the bit.
+Python computes of integers is what a kernel computes of them, to the bit, and so is what a record calls `exact`.
 
 Operations that look at their indices have them checked by Python: without this, a reshape would be enough to make
-Python wait for the graph in the middle of every step.
+Python wait for the graph in the middle of every step; and so would a program that draws a number and branches on it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _is_light(op: OpDef, specs: Sequence[Any]) -> bool:
         return False
     for spec in specs:
         if spec is not None:
-            if spec.dtype.kind not in "iub":
+            if spec.dtype.kind not in "iub" and not op.exact:
                 return False
             size = 1
             for extent in spec.shape:

@@ -162,16 +162,14 @@ class Recorder:
             make_promise(value, self.log, index, i)
 
     def check(self, values: tuple[Value, ...]) -> None:
-        """Notes that Python has to look at these before it goes on, but for those that it has without the graph."""
+        """Notes that Python has to look at these before it goes on."""
         for value in values:
-            promise = origin(value, self.log)
-            if promise is None or not is_record_from_outside(self.trace.prefix, self.trace.records, promise.index):
-                self.on_read(value)
+            self.on_read(value)
 
     def on_read(self, value: Value) -> None:
-        """Notes that Python sees this value."""
+        """Notes that Python sees this value, if it will have to wait for it."""
         promise = origin(value, self.log)
-        if promise is not None:
+        if promise is not None and not is_record_from_outside(self.trace.prefix, self.trace.records, promise.index):
             position = len(self.trace.prefix) + len(self.trace.records)
             self.trace.reads.append((position, Produced(promise.index, promise.output)))
 

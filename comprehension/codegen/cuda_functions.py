@@ -33,9 +33,9 @@ class _SimulatedLibm:
             return np.multiply
         if name in ("fdiv_rn", "ddiv_rn"):
             return np.divide
-        dtype, function = ScalarType.FLOAT64, name
-        if name not in BUILTINS:
-            dtype, function = ScalarType.FLOAT32, name[:-1]
+        dtype, function = ScalarType.FLOAT32, name[:-1]
+        if name in BUILTINS:
+            dtype, function = BUILTINS[name].works_in or ScalarType.FLOAT64, name
         if function == "fma":
             return lambda a, b, c: scalars.fma(a, b, c, dtype)
         return lambda *arguments: scalars.builtin(function, list(arguments), dtype)

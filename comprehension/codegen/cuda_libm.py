@@ -2,7 +2,7 @@
 
 In: float32 or float64 operands.  Out: a call of libdevice, which the compiler links and inlines.
 Invariant: there is an intrinsic for each builtin of the language in either precision, declared from the table of the
-language (numba's own list of libdevice functions lacks some).
+language (numba's own list of libdevice functions lacks some); those of integers are the CPU's code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.cuda.extending import intrinsic
 
+from comprehension.codegen import words
+from comprehension.codegen.lanes import Lanes
 from comprehension.lang.builtins import BUILTINS
 
 
@@ -35,9 +37,21 @@ def _libdevice(name: str, arity: int, operand: Any) -> Any:
     return intrinsic(by_arity[arity])
 
 
-_FUNCTIONS = {name: builtin.arity for name, builtin in BUILTINS.items() if name != "fdivide"}
+_FUNCTIONS = {n: builtin.arity for n, builtin in BUILTINS.items() if n != "fdivide" and builtin.works_in is None}
 globals().update({f"{name}f": _libdevice(f"{name}f", arity, types.float32) for name, arity in _FUNCTIONS.items()})
 globals().update({name: _libdevice(name, arity, types.float64) for name, arity in _FUNCTIONS.items()})
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def philox(typing: Any, c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+    """Random words, in integer arithmetic."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return words.philox(*(Lanes(builder, value, types.uint32) for value in values)).value
+
+    uint32 = (types.uint32,) * 6
+    return (types.uint32(*uint32), emit) if (c0, c1, c2, c3, k0, k1) == uint32 else None
+
 
 # Operators under names of their own: a product or quotient that the compiler must not contract with what follows.
 for _name, _type in {"fmul_rn": types.float32, "dmul_rn": types.float64}.items():

@@ -31,7 +31,7 @@ def libm_name(function: str, dtype: ScalarType) -> str:
     """
     if function == "fdivide":
         return "ddiv_rn" if dtype is ScalarType.FLOAT64 else "fdiv_rn"
-    return function if dtype is ScalarType.FLOAT64 else f"{function}f"
+    return f"{function}f" if dtype in (ScalarType.FLOAT16, ScalarType.FLOAT32) else function
 
 
 @dataclass(frozen=True, slots=True)

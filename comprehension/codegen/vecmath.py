@@ -1,6 +1,7 @@
 """The language's builtin functions, on scalars and tiles.
 
-In: float32 or float64 scalars or tiles (integers were converted before).  Out: the same shape and type.
+In: float32 or float64 scalars or tiles (integers were converted before; `philox` takes uint32).  Out: the same shape
+and type.
 Invariant: a function gives the same bits for a scalar and for a tile's point; NaN, infinities and
 denormals come out as IEEE and C say.
 """
@@ -12,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from comprehension.codegen import elementary, special, trigonometric
+from comprehension.codegen import elementary, special, trigonometric, words
 from comprehension.codegen.arithmetic import elementwise, same_dtype
 from comprehension.codegen.elementary import in_double, is_single
 from comprehension.codegen.extension import intrinsic
@@ -36,10 +37,16 @@ def _builtin(name: str, emit: Callable[..., Lanes], arity: int) -> Any:
         def typed(typing_context: Any, x: Any, y: Any, z: Any) -> Any:  # type: ignore[misc]
             return elementwise(emit, (x, y, z), same_dtype((x, y, z)))
 
-    else:
+    elif arity == 4:
 
         def typed(typing_context: Any, x: Any, y: Any, z: Any, w: Any) -> Any:  # type: ignore[misc]
             return elementwise(emit, (x, y, z, w), same_dtype((x, y, z, w)))
+
+    else:
+        assert arity == 6, f"{name} has {arity} arguments"
+
+        def typed(typing_context: Any, x: Any, y: Any, z: Any, w: Any, v: Any, u: Any) -> Any:  # type: ignore[misc]
+            return elementwise(emit, (x, y, z, w, v, u), same_dtype((x, y, z, w, v, u)))
 
     typed.__name__ = typed.__qualname__ = name
     return intrinsic(typed)
@@ -177,6 +184,7 @@ EMITTERS: dict[str, tuple[Callable[..., Lanes], int]] = {
     "fma": (lambda x, y, z: x.fma(y, z), 3),
     "fmin": (_fmin, 2),
     "fmax": (_fmax, 2),
+    "philox": (words.philox, 6),
 }
 
 for _name, (_emit, _arity) in EMITTERS.items():

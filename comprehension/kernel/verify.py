@@ -17,6 +17,7 @@ from comprehension.kernel.large_sizes import unmarked
 from comprehension.kernel.printer import index_text, node_lines, value_text
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import bounds_of, linear
+from comprehension.lang.builtins import BUILTINS
 from comprehension.lang.types import ScalarType
 
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
@@ -285,9 +286,12 @@ class Checker:
                 self._operands(value, [then, otherwise], dtype, dtype)
             case ir.Convert(operand):
                 self.value(operand)
-            case ir.Builtin(_, arguments, dtype):
+            case ir.Builtin(function, arguments, dtype):
                 self._operands(value, arguments, dtype, dtype)
-                self._require_float(value, dtype)
+                if (own := BUILTINS[function].works_in) is None:
+                    self._require_float(value, dtype)
+                elif dtype is not own:
+                    self.fault(f"{value_text(value)} works on {own}, not {dtype}")
             case ir.Fold(_, folded, axis, dtype):
                 self._operands(value, [folded], dtype, dtype)
                 if axis not in self.axes:

@@ -3,20 +3,22 @@
 In: names as they stand in texts (CUDA's math names, reference section 1).
 Out: `BUILTINS`; each record's `compute` is the reference meaning on float64 scalars.
 Invariant: `compute` follows C99 on special values (NaN, infinities, signed zeros), raises nothing and is within
-a few ulps of float64, so that its result rounded to float32 is the correctly rounded one but for rare ties.
+a few ulps of float64, so that its result rounded to float32 is the correctly rounded one but for rare ties.  One of
+integers (`philox`) is exact.
 `min` and `max` are no builtins of this table: they keep integer types and belong to the grammar.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from comprehension.lang import special
+from comprehension.lang.philox import philox
 from comprehension.lang.types import ScalarType, promote
 
 Compute = Callable[..., Any]  # float64 scalars to a float64 scalar
@@ -24,27 +26,36 @@ Compute = Callable[..., Any]  # float64 scalars to a float64 scalar
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A function of the language; `in_type` ones are computed in the argument's own type, not in float64."""
+    """A function of the language; `in_type` ones are computed in the argument's own type, not in float64.
+
+    `works_in`: of one of integers, whatever type they have: the type to which they wrap, and of the result; `compute`
+    gets and gives Python's integers.
+    """
 
     name: str
     arity: int
     compute: Compute
     in_type: bool = False
+    works_in: ScalarType | None = None
 
 
-def result_type(arguments: tuple[ScalarType, ...]) -> ScalarType:
-    """The type in which a builtin works: float64 if any argument is, else float32 (section 10, types 2).
+def result_type(function: str, arguments: Iterable[ScalarType]) -> ScalarType:
+    """The type in which a builtin works: float64 if any argument is, else float32 (section 10, types 2); or its own.
 
-    >>> result_type((ScalarType.INT64, ScalarType.FLOAT16))
+    >>> result_type("pow", (ScalarType.INT64, ScalarType.FLOAT16))
     <ScalarType.FLOAT32: 'float32'>
     """
+    if (own := BUILTINS[function].works_in) is not None:
+        return own
     wide = any(promote(argument, ScalarType.FLOAT32) is ScalarType.FLOAT64 for argument in arguments)
     return ScalarType.FLOAT64 if wide else ScalarType.FLOAT32
 
 
 def evaluate(builtin: Builtin, arguments: tuple[Any, ...]) -> Any:
-    """The value for NumPy scalars of one float type, rounded once to that type."""
+    """The value for NumPy scalars of one float type, rounded once to that type; or for integers in their range."""
     dtype = type(arguments[0])
+    if builtin.works_in is not None:
+        return dtype(builtin.compute(*map(int, arguments)))
     with np.errstate(all="ignore"):
         if builtin.in_type:
             return dtype(builtin.compute(*arguments))
@@ -178,4 +189,5 @@ _TABLE: tuple[tuple[str, int, Compute], ...] = (
 BUILTINS: dict[str, Builtin] = {name: Builtin(name, arity, compute) for name, arity, compute in _TABLE} | {
     "fma": Builtin("fma", 3, special.fma, in_type=True),
     "nextafter": Builtin("nextafter", 2, np.nextafter, in_type=True),
+    "philox": Builtin("philox", 6, philox, works_in=ScalarType.UINT32),
 }

@@ -7,7 +7,8 @@ of rows, a reduction over pixels is one loop.
 Invariant: an instance (.., i, j, ..) becomes (.., i * J + j, ..), an element (.., a, b, ..) of a dense tensor
 (.., a * J + b, ..): a bijection that keeps the order of instances, and the place in memory of each element.  So
 two axes are joined only where every access to the tensor has two neighbouring indices there, as they are, the
-second over the whole axis; and these indices stand nowhere else.
+second over the whole axis; and these indices stand nowhere else, but for values that say that very number, i * J + j
+(the number of an element, of which a random draw is a function), which is the joined index.
 """
 
 from __future__ import annotations
@@ -76,7 +77,35 @@ def _stand_together(statement: LoopStatement, pair: Pair, axes: set[Axes]) -> bo
             2 * (_named(access.subscripts, a) == pair and (access.tensor, a) in axes)
             for a in range(len(access.subscripts) - 1)
         )
-    return occurrences == together > 0
+    extent = next(index.upper for index in statement.indices if index.name == pair[1])
+    numbered = sum(2 for expr in _expressions(statement) for node in walk(expr) if _numbers(node, pair) == extent)
+    return together > 0 and occurrences == together + numbered
+
+
+def _numbers(node: Expr, pair: Pair) -> Expr | None:
+    """The extent J where a node is `i * J + j` for these two indices, or `(... + i) * J + j`."""
+    match node:
+        case Binary(
+            op="+", left=Binary(op="*", left=outer, right=extent), right=Name(id=second), dtype=ScalarType.INT32
+        ):
+            return extent if (_last(outer), second) == pair else None
+    return None
+
+
+def _last(node: Expr) -> str | None:
+    """The index that moves fastest in the number of an element."""
+    match node:
+        case Name(id=name) | Binary(op="+", left=Binary(op="*"), right=Name(id=name)):
+            return name
+    return None
+
+
+def _widened(node: Expr, factor: Expr) -> Expr:
+    """The number whose last index has become a run of `factor` times as many."""
+    match node:
+        case Binary(op="+", left=Binary(op="*", left=outer, right=extent) as product):
+            return replace(node, left=replace(product, left=outer, right=_product([extent, factor])))
+    return node
 
 
 def _covers(program: LoopProgram, statement: LoopStatement, second: Index, axes: set[Axes], first: str) -> bool:
@@ -147,6 +176,11 @@ def _joined_statement(statement: LoopStatement, pairs: set[Pair]) -> LoopStateme
     def rewritten(node: Expr) -> Expr:
         if isinstance(node, Name):
             return replace(node, id=names.get(node.id, node.id))
+        match node:
+            case Binary(op="+", left=Binary(op="*", left=outer, right=extent), right=Name(id=second)) if (
+                second in later
+            ):
+                return rewritten(_widened(outer, extent))
         if isinstance(node, Access):
             node = replace(node, subscripts=joined(node.subscripts))
         return rebuild(node, tuple(rewritten(part) for part in children(node)))

@@ -162,8 +162,7 @@ def type_expression(node: Expr, scope: Scope) -> Expr:
 def type_integral(node: Expr, scope: Scope, what: str) -> Expr:
     """As `type_expression`, for a place where only integers may stand."""
     typed = type_expression(node, scope)
-    if not dtype_of(typed).is_integer:
-        raise Fault(f"{what} must be integral, not {dtype_of(typed)}; round and cast it if that is meant", node.span)
+    _require_integral(typed, what)
     return typed
 
 
@@ -334,13 +333,21 @@ def _call(node: Call, scope: Scope) -> Call:
         raise Fault(f"wrong number of arguments: {name} takes {arity}, but {count} are given", node.span)
     arguments = type_expressions(node.arguments, scope)
     dtypes = tuple(_numeric(a, name) for a in arguments)
-    dtype = promote(*dtypes) if extremum else result_type(dtypes)
+    if not extremum and BUILTINS[name].works_in is not None:
+        for argument in arguments:
+            _require_integral(argument, f"an argument of {name}")
+    dtype = promote(*dtypes) if extremum else result_type(name, dtypes)
     return Call(name, tuple(cast_to(a, dtype) for a in arguments), span=node.span, dtype=dtype)
 
 
 def _require_bool(node: Expr, what: str) -> None:
     if node.dtype is not BOOL:
         raise Fault(f"{what} must be boolean, not {node.dtype}; compare it with 0 if that is meant", node.span)
+
+
+def _require_integral(node: Expr, what: str) -> None:
+    if not dtype_of(node).is_integer:
+        raise Fault(f"{what} must be integral, not {node.dtype}; round and cast it if that is meant", node.span)
 
 
 def _numeric(node: Expr, op: str) -> ScalarType:

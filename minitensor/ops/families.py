@@ -171,6 +171,7 @@ def binary(
     on_bool: bool = False,
     on_integers: bool = True,
     takes_out: bool = False,
+    exact: bool = False,
     composition: CompositionRule | None = None,
 ) -> OpDef:
     """An elementwise function of two operands, broadcast against each other.
@@ -218,7 +219,9 @@ def binary(
             derivatives[1](g, x, y, result) if getattr(y, "node", None) is not None else None,
         )
 
-    return register(OpDef(name, infer, eager, vjp if derivatives else None, comprehension, composition=composition))
+    return register(
+        OpDef(name, infer, eager, vjp if derivatives else None, comprehension, exact=exact, composition=composition)
+    )
 
 
 def read_operand(k: int, operand: Operand, shape: c.Shape, at: tuple[Any, ...], work: DType) -> Expr:
@@ -236,7 +239,7 @@ def comparison(name: str, function: Callable[..., Any], symbol: str) -> OpDef:
             left, right = (c.cast(np.dtype(np.int32), x) for x in (left, right))
         return c.binary(symbol, left, right)  # type: ignore[arg-type]
 
-    return binary(name, function, form, result=boolean, on_bool=True)
+    return binary(name, function, form, result=boolean, on_bool=True, exact=True)
 
 
 def logical(name: str, function: Callable[..., Any], form: Form) -> OpDef:

@@ -68,6 +68,7 @@ class OpDef:
     effect: Effect = Effect.PURE
     may_raise: bool = False  # can fail on values, not only on shapes and dtypes
     outputs: int = 1
+    exact: bool = False  # what it makes, floats too, is the same to the bit in a kernel
     check: CheckRule | None = None  # whether it would, for much less than doing it (where may_raise)
     composition: CompositionRule | None = None  # of a larger record: the same in smaller operations
 

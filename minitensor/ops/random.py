@@ -1,7 +1,9 @@
 """Records of the random draws: pure functions of (key, draw index) and the element's position.
 
 The one tensor input holds uint32 words [key low, key high, draw low, draw high]; element `e` of the result
-(row major) takes word 0 of Philox4x32-10 at counter (e low, e high, draw low, draw high).
+(row major) takes word 0 of Philox4x32-10 at counter (e low, e high, draw low, draw high), in a kernel by the
+language's builtin `philox`: the same bits.  Words and integers are left to Python: what is made of them (orders,
+indices) is looked at by Python, which would have to wait for the graph.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.ops.opdef import OpDef, TensorSpec, register
+from comprehension.lang.philox import MULTIPLIERS, ROUNDS, WEYL
+from comprehension.lang.tree import Def, Expr, Let, Unary
+from minitensor.ops import comprehend as c
+from minitensor.ops.opdef import OpDef, Operand, TensorSpec, register
 
 _Array = np.ndarray[Any, Any]
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
+_MULTIPLIERS = tuple(map(np.uint64, MULTIPLIERS))
 _BLOCK = 8192  # elements: 384 KiB
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -29,8 +32,8 @@ def philox_word(words: _Array, count: int) -> _Array:
     """
     result = np.empty(count, np.uint32)
     keys = [
-        [np.uint64((int(word) + r * w) & 0xFFFFFFFF) for r in range(_ROUNDS)]
-        for word, w in zip(words[:2], _WEYL, strict=True)
+        [np.uint64((int(word) + r * w) & 0xFFFFFFFF) for r in range(ROUNDS)]
+        for word, w in zip(words[:2], WEYL, strict=True)
     ]
     buffers = np.empty((6, min(count, _BLOCK)), np.uint64)
     for begin in range(0, count, _BLOCK):
@@ -114,8 +117,80 @@ def _infer(dtype: str) -> Any:
     return infer
 
 
-_OPAQUE = "Philox needs exclusive or, which the language lacks (docs/decisions/0004-opaque-operations.md)"
-BITS = register(OpDef("random_bits", _infer("uint32"), _bits, None, None, _OPAQUE))
-UNIFORM = register(OpDef("random_uniform", _infer("float32"), _uniform, None, None, _OPAQUE))
-NORMAL = register(OpDef("random_normal", _infer("float32"), _normal, None, None, _OPAQUE))
-INTEGERS = register(OpDef("random_integers", _infer("int64"), _integers, None, None, _OPAQUE))
+# --- as comprehensions ------------------------------------------------------------------------------------------
+
+_UINT32, _INT64, _FLOAT32, _FLOAT64 = map(np.dtype, ("uint32", "int64", "float32", "float64"))
+_LEAST_SIZE = 2**31  # elements from which on an int32 does not hold their number
+
+
+def _word(at: tuple[Expr, ...], shape: tuple[int | str, ...]) -> Expr:
+    """The top 24 bits of the word of the element at these indices, as uint32."""
+    high, element = c.number(0), _number_of(at, shape)
+    if not all(isinstance(n, int) for n in shape) or prod(map(int, shape)) >= _LEAST_SIZE:
+        element = _number_of((c.cast(_INT64, at[0]), *at[1:]), shape)  # the others follow it
+        high = c.binary("/", c.binary("/", element, 65536), 65536)
+    word = c.call("philox", element, high, *[c.access("x0", [k]) for k in (2, 3, 0, 1)])
+    return c.binary("/", word, c.constant(256, _UINT32))
+
+
+def _number_of(at: tuple[Expr, ...], shape: tuple[int | str, ...]) -> Expr:
+    """The position in row-major order of the element at these indices."""
+    number: Expr = c.number(0)
+    for index, extent in zip(at, shape, strict=True):
+        number = c.add(c.mul(number, extent), index) if number != c.number(0) else index
+    return number
+
+
+def _uniform_comprehension(words: Operand, *, shape: tuple[int | str, ...]) -> Def:
+    at = c.indices(len(shape))
+    unit = c.binary("*", c.cast(_FLOAT32, _word(at, shape)), 2.0**-24)
+    return c.definition("random_uniform", (words,), [c.assign("r0", at, unit, c.ranges(at, shape))])
+
+
+def _normal_comprehension(words: Operand, *, shape: tuple[int | str, ...]) -> Def:
+    """`inverse_normal`, term by term."""
+    at = c.indices(len(shape))
+    chance, offset, depth, outer = map(c.ex, ("chance", "offset", "depth", "outer"))
+    lets = (
+        Let("chance", c.binary("*", c.binary("+", c.cast(_FLOAT64, _word(at, shape)), 0.5), 2.0**-24)),
+        Let("offset", c.binary("-", chance, 0.5)),
+        Let("near", c.binary("-", _double(0.180625), c.binary("*", offset, offset))),
+        Let("depth", c.call("sqrt", _negated(c.call("log", c.call("min", chance, c.binary("-", 1.0, chance)))))),
+        Let("inner", c.binary("-", depth, _double(1.6))),
+        Let("far", c.binary("-", depth, 5.0)),
+        Let("outer", c.select(c.binary("<=", depth, 5.0), _quotient(_MIDDLE, "inner"), _quotient(_TAIL, "far"))),
+    )
+    central = c.binary("*", offset, _quotient(_CENTRE, "near"))
+    signed = c.select(c.binary("<", offset, 0.0), _negated(outer), outer)
+    value = c.cast(_FLOAT32, c.select(c.binary("<=", c.call("fabs", offset), _double(0.425)), central, signed))
+    return c.definition("random_normal", (words,), [c.assign("r0", at, value, (*c.ranges(at, shape), *lets))])
+
+
+def _double(value: float) -> Expr:
+    return c.constant(value, _FLOAT64)
+
+
+def _negated(x: Expr) -> Expr:
+    return Unary("-", x)
+
+
+def _quotient(region: _Region, name: str) -> Expr:
+    """`_rational` of a region at the let of this name."""
+    r = c.ex(name)
+    above, below = (_polynomial(part, r) for part in region)
+    return c.binary("/", above, below)
+
+
+def _polynomial(coefficients: tuple[float, float, float, float], r: Expr) -> Expr:
+    """`_horner`; literals are float32."""
+    *others, total = map(c.number, coefficients)
+    for coefficient in reversed(others):
+        total = c.binary("+", c.binary("*", total, r), coefficient)
+    return total
+
+
+_IS_INDEX = "what is made of it (orders, indices) is looked at by Python, which would have to wait for the graph"
+BITS = register(OpDef("random_bits", _infer("uint32"), _bits, None, None, _IS_INDEX))
+UNIFORM = register(OpDef("random_uniform", _infer("float32"), _uniform, None, _uniform_comprehension, exact=True))
+NORMAL = register(OpDef("random_normal", _infer("float32"), _normal, None, _normal_comprehension))
+INTEGERS = register(OpDef("random_integers", _infer("int64"), _integers, None, None, _IS_INDEX))

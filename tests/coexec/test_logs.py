@@ -29,7 +29,7 @@ def branching() -> None:
 
     @coexec.coexecute
     def step(limit: float) -> float:
-        y = data(3) + mt.random.uniform((3,))
+        y = data(3) + mt.random.randint(0, 4, (3,))
         if limit > 0.5:
             y = y * 2.0
         return float(y.sum())
@@ -47,7 +47,7 @@ def test_fallbacks_are_told_with_line_and_step(caplog: pytest.LogCaptureFixture)
     coexec.config.log = ("fallbacks",)
     branching()
     left, fell = messages(caplog, "fallbacks")
-    assert "left to Python: random_uniform at" in left and __file__ in left
+    assert "left to Python: random_integers at" in left and __file__ in left
     assert f", step 4: multiply at {__file__}:" in fell
     assert not messages(caplog, "graphs")
 

@@ -25,11 +25,11 @@ def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def known_program() -> coexec.Step[[float], float]:
-    """One branch, taken at the fourth of six steps; a draw stays in Python; each step reads one value."""
+    """One branch, taken at the fourth of six steps; a draw of integers stays in Python; each step reads one value."""
 
     @coexec.coexecute
     def step(limit: float) -> float:
-        x = data(3) + mt.random.uniform((3,))
+        x = data(3) + mt.random.randint(0, 4, (3,))
         y = (x * 2.0).sum()
         if limit > 0.5:
             y = y - 1.0
@@ -48,7 +48,7 @@ def test_the_fields_are_those_of_the_program() -> None:
     assert report.transitions == 2  # trace, compiling, coexecute
     assert [reason.partition(" at ")[0] for reason in report.reasons] == ["subtract"]
     assert __file__ in report.reasons[0]
-    assert [name.partition(":")[0] for name in report.left_to_python] == [f"random_uniform at {__file__}"]
+    assert [name.partition(":")[0] for name in report.left_to_python] == [f"random_integers at {__file__}"]
     (kinds, counts) = zip(*((kind, len(times)) for kind, times in report.step_s.items()), strict=True)
     assert (kinds, counts) == (("traced", "co-executed", "fell back"), (2, 3, 1))
     assert report.gain == report.median_s("traced") / report.median_s("co-executed")
@@ -103,7 +103,7 @@ def test_the_table_names_every_count() -> None:
     text = str(report)
     for name, value in report.rows():
         assert name in text and value in text
-    assert "left to Python: random_uniform at " in text and f"{report.gain:.2f} ×" in text
+    assert "left to Python: random_integers at " in text and f"{report.gain:.2f} ×" in text
 
 
 def test_equal_reasons_are_told_once() -> None:

@@ -141,6 +141,17 @@ for _arity in (1, 2, 3, 4):
             *[np.abs(special(_dtype, 9)) * _dtype([1, 1, -1, 1, -1, 0.3, 0.3, 0.3, -0.3]) for _ in _inputs],
         )
 
+construct(
+    "random words",
+    "def f(uint32(N) A, int64(N) B, int8(N) C, uint32(4) K) -> (w, u) { w(i) = philox(A(i), B(i), C(i), i, K(1), K(0))"
+    " u(i, j) = float(philox(i * 3 + j, 0, K(2), K(3), K(0), K(1)) / uint32(256)) * 5.9604645e-08"
+    " where i in 0:5, j in 0:3 }",
+    extreme("uint32"),
+    extreme("int64"),
+    extreme("int8"),
+    extreme("uint32", 10)[6:],
+)
+
 # --- scalars and sizes ------------------------------------------------------------------------------------------
 
 construct(

@@ -110,6 +110,9 @@ CHECKS = {
     "`exp` needs numbers, and this is bool": "def f(bool(N) A) -> (B) { B(i) = exp(<<A(i)>>) }",
     "`+=` needs numbers, and this is bool": "def f(bool(N) A) -> (B) { <<B>> +=! A(i) }",
     "an operand of `%` must be integral, not float32": "def f(float(N) A) -> (B) { B(i) = <<A(i)>> % 2 }",
+    "an argument of philox must be integral, not float32": (
+        "def f(uint32(4) A) -> (B) { B(i) = philox(A(0), A(1), <<1.0>>, 0, 0, i) where i in 0:4 }"
+    ),
     "undefined tensor or function 'sine'; did you mean 'sin'?": "def f(float(N) A) -> (B) { B(i) = <<sine(A(i))>> }",
     "output 'C' is read before a statement writes it": (
         "def f(float(N) A) -> (B, C) { B(i) = A(i) + <<C(i)>> C(i) = B(i) }"

@@ -37,6 +37,7 @@ from comprehension.kernel.ir import (
     Var,
 )
 from comprehension.lang.builtins import BUILTINS
+from comprehension.lang.philox import philox
 from comprehension.lang.types import ScalarType as T
 
 INF, NAN = np.inf, np.nan
@@ -138,10 +139,13 @@ MORE: dict[str, tuple[Callable[..., Any], tuple[Callable[[Any], Any], ...]]] = {
 }
 
 
+INPUTS = "XYZWVU"
+
+
 def kernel_of(names: tuple[str, ...], dtype: T, count: int, style: str, lanes: int = 16) -> Kernel:
-    """One output per function over common inputs X, Y, Z, W."""
+    """One output per function over common inputs X, Y, Z, ..."""
     arity = max(EMITTERS[name][1] for name in names)
-    inputs = "XYZW"[:arity]
+    inputs = INPUTS[:arity]
     stores = tuple(
         Store(f"out_{name}", (Var("l"),), Builtin(name, loads[: EMITTERS[name][1]], dtype))
         for name in names
@@ -160,7 +164,7 @@ def kernel_of(names: tuple[str, ...], dtype: T, count: int, style: str, lanes: i
 def run(names: tuple[str, ...], dtype: T, arguments: list[Any], style: str = "tile", lanes: int = 16) -> dict[str, Any]:
     arrays = [np.asarray(a, dtype.numpy) for a in arguments]
     native = Native(kernel_of(names, dtype, len(arrays[0]), style, lanes))
-    memory = native.bind(dict(zip("XYZW", arrays, strict=False)))
+    memory = native.bind(dict(zip(INPUTS, arrays, strict=False)))
     assert native.run() == 0
     return {name: memory[f"out_{name}"] for name in names}
 
@@ -315,13 +319,33 @@ def test_erf_with_and_without_tables(tables: bool, monkeypatch: pytest.MonkeyPat
     assert np.abs(found).max() == 1.0
 
 
+@pytest.mark.parametrize(("style", "lanes"), [("scalar", 1), ("tile", 16), ("tile", 8), ("tile", 3)])
+def test_random_words_are_philox(style: str, lanes: int) -> None:
+    words = np.random.default_rng(7).integers(0, 2**32, (6, 67), np.uint32)
+    words[:, 0], words[:, 1] = 0, 2**32 - 1
+    found = run(("philox",), T.UINT32, list(words), style, lanes)["philox"]
+    assert found.tolist() == [philox(*map(int, point)) for point in words.T]
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [  # the generator's published known-answer tests
+        ((0, 0, 0, 0), (0, 0), 0x6627E8D5),
+        ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, 0x408F276D),
+        ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), 0xD16CFE09),
+    ],
+)
+def test_philox_gives_the_published_words(counter: tuple[int, ...], key: tuple[int, ...], expected: int) -> None:
+    assert philox(*counter, *key) == expected
+
+
 def test_every_builtin_of_the_language_is_here_with_its_arity() -> None:
     assert {name: arity for name, (_, arity) in EMITTERS.items()} == {n: b.arity for n, b in BUILTINS.items()}
 
 
 def test_every_builtin_is_measured() -> None:
-    assert set(EMITTERS) - set(ONE) - set(MORE) == {"nextafter"}  # bit by bit in the next test
-    assert set(ULPS) == set(EMITTERS)
+    assert set(EMITTERS) - set(ONE) - set(MORE) == {"nextafter", "philox"}  # bit by bit in tests of their own
+    assert set(ULPS) == set(EMITTERS) - {"philox"}
 
 
 def test_the_page_lists_the_bounds() -> None:
