@@ -12,6 +12,7 @@ from test_poly_examples import program_of
 from comprehension.lang.collapse import collapse
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram, Role
+from comprehension.lang.printer import to_text
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.tree import Number
@@ -89,6 +90,9 @@ def test_a_scan_over_rows_keeps_its_order() -> None:
         "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) where n in 0:3 }",  # not the whole axis of X
         "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) where n in m:5 }",
         "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) + X(n,m) }",
+        "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) + (m * 4 + n) }",  # numbers of rows of another length
+        "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) + (n * 5 + m) }",
+        "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,n) + (m * 5 + n) * n }",
         "def f(float(M,N) X) -> (Y) { Y(m,n) = X(m,m) + X(m,n) }",
     ],
 )
@@ -112,6 +116,19 @@ def test_an_indirect_target_is_read_through_as_well() -> None:
     (definition,) = load(text).values()
     found = collapse(infer(definition, [Spec((2, 3, 5), "float32"), Spec((2, 3), "int32")]))
     assert shapes(found) == {"X": (6, 5), "I": (6,), "Y": (4, 5)}
+
+
+NUMBERED = "def f(float(A,B,C) X) -> (Y) { Y(a,b,c) = X(a,b,c) + ((a * 3 + b) * 5 + c) }"
+
+
+def test_the_number_of_an_element_is_the_joined_index() -> None:
+    found = collapse(program(NUMBERED, (2, 3, 5)))
+    assert loops(found) == [["a_b_c"]]
+    assert to_text(found.statements[0].value) == "X(a_b_c) + float32(a_b_c)"
+    text = "def f(float(A,B,C) X, float(A) s) -> (Y) { Y(a,b,c) = X(a,b,c) * s(a) + ((a * 3 + b) * 5 + c) }"
+    found = collapse(program(text, (2, 3, 5), (2,)))
+    assert loops(found) == [["a", "b_c"]]
+    assert "float32(a * 15 + b_c)" in to_text(found.statements[0].value)
 
 
 def test_symbolic_sizes_are_multiplied() -> None:
@@ -150,6 +167,12 @@ JOINED = {
     "def f(float(A,B,K) X, float(A,B) s) -> (Y) { Y(k) +=! X(a,b,k) * s(a,b) where k in 1:3 }": ((3, 4, 5), (3, 4)),
     "def f(float(A,B) X) -> (Y) { Y(a,b) = v > 0 ? X(a,b) : -v where v = X(a,b) * 2 }": ((3, 4),),
     "def f(float(A,B) X) -> (Y) { Y(a,b) = X(a,b) }": ((0, 4),),
+    NUMBERED: ((2, 3, 5),),
+    """
+    def f(float(A,B,C) X) -> (Y, Z) {
+        Y(a,b,c) = X(a,b,c) + v * 2 where v = (a * 3 + b) * 5 + c
+        Z(a) +=! Y(a,b,c)
+    }""": ((2, 3, 5),),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random as python_random
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import minitensor as mt
-from minitensor.ops.random import inverse_normal, philox_word
+from comprehension import define
+from comprehension.lang.printer import to_text
+from minitensor.ops.opdef import TensorSpec
+from minitensor.ops.random import NORMAL, UNIFORM, inverse_normal, philox_word
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -61,6 +65,30 @@ def test_every_quantile_within_bound() -> None:
     assert np.isfinite(computed).all()
     assert np.abs(computed - exact).max() < 2.0**-20
     assert (np.abs(computed - exact) <= 2.0**-22 * np.abs(exact) + 2.0**-24).all()
+
+
+def test_kernels_have_the_same_quantiles_to_the_bit() -> None:
+    """Every word but its last 8 bits that a normal can have (each seventh: all are the same, in some seconds)."""
+    bits = np.arange(0, 2**24, 7, dtype=np.uint32) << 8
+    assert NORMAL.comprehension is not None
+    definition = NORMAL.comprehension(TensorSpec((4,), np.dtype(np.uint32)), shape=(len(bits),))
+    text, found = re.subn(r"philox\(i, 0, .*?x0\(1\)\)", "x0(i)", to_text(definition))
+    assert found == 1
+    kernel = define(text.replace("uint32(4) x0", f"uint32({len(bits)}) x0"))[definition.name]
+    np.testing.assert_array_equal(kernel(bits), inverse_normal(bits))
+
+
+def test_elements_beyond_int32_have_words_of_their_own() -> None:
+    """Their number is computed in int64, where sizes are symbols too; so the counter's second word counts."""
+    words = np.array([5, 6, 7, 8], np.uint32)
+    assert UNIFORM.comprehension is not None
+    for shape in [(2**20, 2**13), ("M", "N")]:
+        definition = UNIFORM.comprehension(TensorSpec((4,), np.dtype(np.uint32)), shape=shape)
+        text = to_text(definition).replace("i in 0:", "i in 524288:").replace("r0(i, j)", "r0(i - 524288, j)")
+        text = text.replace(f"{shape[0]}", "524290").replace(f"{shape[1]}", "8192")
+        found = define(text)[definition.name](words)
+        expected = [_philox((e % 2**32, e >> 32, 7, 8), (5, 6)) for e in (2**32, 2**32 + 8191, 2**32 + 8192)]
+        assert [found[0, 0], found[0, 8191], found[1, 0]] == [(word >> 8) * 2.0**-24 for word in expected]
 
 
 @given(SEEDS)
