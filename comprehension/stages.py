@@ -31,7 +31,7 @@ from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.lookups import ask_for_rows
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
-from comprehension.kernel.versions import Choice, chosen_at_launch, separate
+from comprehension.kernel.versions import Choice, at_settled_sizes, chosen_at_launch, separate
 from comprehension.kernel.windows import fold_windows
 from comprehension.lang.check import check
 from comprehension.lang.collapse import collapse
@@ -49,7 +49,7 @@ from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.straighten import straighten
 from comprehension.poly.transform.map_gpu import map_to_gpu, plain_loops
-from comprehension.poly.typical import typical_sizes
+from comprehension.poly.typical import settled_sizes, typical_sizes
 from comprehension.scheduling.steps import parse_steps
 
 OBJECT = "kernel.o"
@@ -182,8 +182,9 @@ def build_loops(c: Compilation) -> None:
 def mind_caches(c: Compilation) -> None:
     """Which accesses go past the caches or are asked for ahead."""
     if c.kernel.sizes:
-        general = typical_sizes(replace(c.program, likely=()))
-        placed = place_at_launch(c.kernel, c.request.machine, typical_sizes(c.program), general)
+        sizes, general = typical_sizes(c.program), typical_sizes(replace(c.program, likely=()))
+        placed = place_at_launch(c.kernel, c.request.machine, sizes, general)
+        placed = ask_for_boxes(placed, c.request.machine, sizes)
     else:
         placed = ask_for_boxes(place_accesses(c.kernel, c.request.machine), c.request.machine)
         placed = ask_for_rows(placed, c.request.machine)
@@ -229,7 +230,9 @@ def draw(c: Compilation) -> None:
 
 def set_versions(c: Compilation) -> None:
     """Stages of which a launch runs one: all of them are proved."""
-    c._kernel = separate(c.kernel if c.choice is None else chosen_at_launch(c.choice))
+    settled = settled_sizes(c.program)
+    found = at_settled_sizes(c.kernel, settled) if c.choice is None else chosen_at_launch(c.choice, settled)
+    c._kernel = separate(found)
 
 
 def print_cpu(c: Compilation) -> None:

@@ -24,6 +24,8 @@ from comprehension.codegen.names import Scope, identifier
 from comprehension.codegen.subscript import elements_of, simplified
 from comprehension.codegen.value_text import SPREADS, Printer, TileContext
 from comprehension.kernel import ir
+from comprehension.kernel.given import at_given_sizes
+from comprehension.kernel.occupied import is_occupied
 from comprehension.kernel.size_text import text_of
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def _stage(
     kernel: ir.Kernel, stage: ir.Stage, machine: Machine | None, checked: bool, messages: list[str]
 ) -> tuple[Function, str]:
     name = entry_name(kernel, stage)
+    kernel, stage = at_given_sizes(kernel, stage)
     function = _new_function(kernel, name, checked, messages)
     function.overwritable = overwritable(kernel, stage.body)
     if machine is not None:
@@ -99,6 +102,7 @@ def _stage(
     if stage.parallel is None:
         _body(function, stage.body)
     else:
+        function.loops.append(stage.parallel)
         _parallel(function, stage.parallel, stage.body)
     _finish(function, name)
     return function, name
@@ -163,9 +167,11 @@ def _node(function: Function, node: ir.Node) -> None:
         case ir.Loop(variable, lower, upper, body, step, asks=asks):
             bounds = [printer.index(lower).text, printer.index(upper).text] + ([str(step)] if step != 1 else [])
             with function.block(f"for {function.variable(variable)} in range({', '.join(bounds)}):"):
+                function.loops.append(node)
                 for ask in asks:
                     _ask(printer, ask)
                 _body(function, body)
+                function.loops.pop()
         case ir.If(condition, body):
             with function.block(f"if {condition_text(printer, condition).text}:"):
                 _body(function, body)
@@ -195,7 +201,8 @@ def _tile(function: Function, node: ir.Tile) -> None:
     else:
         left = [_left(printer, node.rows, rows), _left(printer, node.lanes, node.lanes.extent)]
         arguments = f"{rows}, {node.lanes.extent}, {left[0]}, {left[1]}"
-        function.line(f"{region} = {function.use('tile_within')}({arguments})")
+        some = all(is_occupied(axis, function.loops, function.kernel.sizes) for axis in axes)
+        function.line(f"{region} = {function.use('tile_part' if some else 'tile_within')}({arguments})")
     context = TileContext(node, region, {axis.variable: axis.start for axis in axes})
     inner = Printer(function, context)
     outer = dict(function.locals), dict(function.definitions)

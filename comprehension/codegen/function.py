@@ -58,6 +58,7 @@ class Function:
     definitions: dict[str, ir.Value] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     checked: bool = True
+    loops: list[ir.Loop] = field(default_factory=list)  # around the line at hand, outermost first
     vector_bits: int = 512
     vector_registers: int = 32
     overwritable: frozenset[str] = frozenset()

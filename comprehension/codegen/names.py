@@ -13,10 +13,10 @@ import re
 _FOREIGN = re.compile(r"[^A-Za-z0-9_]")
 
 _OURS = (
-    "buffers dims scratch lo hi np min max range True False None unit buffer scratch_buffer tile tile_within load store"
-    " gather scatter load_where gather_where keep ramp spread spread_rows spread_lanes select fma minimum maximum half"
-    " afresh move convert floor_div floor_mod logical_not vecmath print exec eval int float bool len"
-    " sum_lanes product_lanes min_lanes max_lanes sum_rows product_rows min_rows max_rows"
+    "buffers dims scratch lo hi np min max range True False None unit buffer scratch_buffer tile tile_part tile_within"
+    " load store gather scatter load_where gather_where keep ramp spread spread_rows spread_lanes select fma"
+    " minimum maximum half afresh move convert floor_div floor_mod logical_not vecmath print exec eval int float bool"
+    " len sum_lanes product_lanes min_lanes max_lanes sum_rows product_rows min_rows max_rows"
 )
 RESERVED = frozenset(_OURS.split())
 

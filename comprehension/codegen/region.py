@@ -18,7 +18,7 @@ from numba.core import errors
 from numba.core.typing.templates import signature
 
 from comprehension.codegen.extension import intrinsic, literal_intrinsic
-from comprehension.codegen.lanes import I64, constant_vector, shuffle, splat
+from comprehension.codegen.lanes import I32, I64, constant_vector, shuffle, splat
 from comprehension.codegen.memory import BufferType, Memory, redirected
 from comprehension.codegen.tile import (
     Reader,
@@ -39,11 +39,11 @@ def literal(type_: types.Type) -> int | None:
     return type_.literal_value if isinstance(type_, types.IntegerLiteral) else None
 
 
-def _region(rows: Any, lanes: Any, rows_limited: bool, lanes_limited: bool) -> RegionType:
+def _region(rows: Any, lanes: Any, rows_limited: bool, lanes_limited: bool, some: bool = False) -> RegionType:
     height, width = literal(rows), literal(lanes)
     if height is None or width is None:
         raise errors.TypingError("a tile's extents are literal integers")
-    return RegionType(height, width, rows_limited, lanes_limited)
+    return RegionType(height, width, rows_limited, lanes_limited, some)
 
 
 @literal_intrinsic
@@ -60,7 +60,17 @@ def tile(typing_context: Any, rows: Any, lanes: Any) -> Any:
 @literal_intrinsic
 def tile_within(typing_context: Any, rows: Any, lanes: Any, rows_left: Any, lanes_left: Any) -> Any:
     """The first `rows_left` × `lanes_left` points of rows × lanes."""
-    region = _region(rows, lanes, _limits(rows_left, rows), _limits(lanes_left, lanes))
+    return _within(rows, lanes, rows_left, lanes_left, some=False)
+
+
+@literal_intrinsic
+def tile_part(typing_context: Any, rows: Any, lanes: Any, rows_left: Any, lanes_left: Any) -> Any:
+    """`tile_within` of at least one row and one lane: then no address need be chosen to stay in bounds."""
+    return _within(rows, lanes, rows_left, lanes_left, some=True)
+
+
+def _within(rows: Any, lanes: Any, rows_left: Any, lanes_left: Any, *, some: bool) -> Any:
+    region = _region(rows, lanes, _limits(rows_left, rows), _limits(lanes_left, lanes), some)
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         empty = ir.Constant(ir.ArrayType(I64, 2), ir.Undefined)
@@ -85,7 +95,7 @@ class Mask:
         self._lanes: dict[int, ir.Value] = {}
 
     def row(self, row: int) -> ir.Value | None:
-        if not self.region.rows_limited:
+        if not self.region.rows_limited or (row == 0 and self.region.some):
             return None
         return self.builder.icmp_signed(">", self.rows_left, ir.Constant(I64, row))
 
@@ -94,7 +104,7 @@ class Mask:
         if not self.region.lanes_limited:
             return None
         if not width:
-            return self.builder.icmp_signed(">", self.lanes_left, ir.Constant(I64, 0))
+            return None if self.region.some else self.builder.icmp_signed(">", self.lanes_left, ir.Constant(I64, 0))
         if chunk not in self._lanes:
             first = chunk * width
             self._lanes[chunk] = first_of(self.builder, self.lanes_left, width, first)
@@ -123,9 +133,16 @@ class Mask:
 
 
 def first_of(builder: ir.IRBuilder, count: ir.Value, width: int, first: int = 0) -> ir.Value:
-    """`first + i < count` for i in 0..width-1, as a vector of truth values."""
-    numbers = constant_vector(I64, range(first, first + width))
-    return builder.icmp_signed("<", numbers, splat(builder, count, width))
+    """`first + i < count` for i in 0..width-1, as a vector of truth values.
+
+    Compared as 32 bits, after the count was brought down to them: half the vectors.
+    """
+    most = ir.Constant(I64, first + width)
+    least = ir.Constant(I64, 0)
+    near = builder.select(builder.icmp_signed("<", count, most), count, most)
+    near = builder.select(builder.icmp_signed(">", near, least), near, least)
+    numbers = constant_vector(I32, range(first, first + width))
+    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(near, I32), width))
 
 
 class Place:
@@ -133,10 +150,25 @@ class Place:
 
     def __init__(self, builder: ir.IRBuilder, offset: ir.Value, strides: Sequence[tuple[int | None, ir.Value]]) -> None:
         self.builder, self.offset = builder, offset
+        self.last_row: ir.Value | None = None
         (self.row_literal, self.row_stride), (self.lane_literal, self.lane_stride) = strides
 
+    def repeating(self, last_row: ir.Value) -> Place:
+        """The same place with rows beyond the last one at that one's."""
+        found = Place(
+            self.builder, self.offset, [(self.row_literal, self.row_stride), (self.lane_literal, self.lane_stride)]
+        )
+        found.last_row = last_row
+        return found
+
     def of(self, row: int, lane: int) -> ir.Value:
-        moved = self._moved(self.offset, row, self.row_literal, self.row_stride)
+        if self.last_row is not None and row > 0 and self.row_literal != 0:
+            builder, number = self.builder, ir.Constant(I64, row)
+            number = builder.select(builder.icmp_signed("<", self.last_row, number), self.last_row, number)
+            stride = self.row_stride if self.row_literal is None else ir.Constant(I64, self.row_literal)
+            moved = builder.add(self.offset, builder.mul(stride, number))
+        else:
+            moved = self._moved(self.offset, row, self.row_literal, self.row_stride)
         return self._moved(moved, lane, self.lane_literal, self.lane_stride)
 
     def _moved(self, offset: ir.Value, count: int, known: int | None, stride: ir.Value) -> ir.Value:
@@ -185,9 +217,12 @@ def read_scalar(builder: ir.IRBuilder, memory: Memory, offset: ir.Value, active:
 def emit_load(builder: ir.IRBuilder, result: types.Type, memory: Memory, place: Place, mask: Mask) -> ir.Value:
     if isinstance(result, TileType) and result.by_rows and result.by_lanes and place.is_transposed and not mask.guard:
         return transpose_into_lanes(builder, result, memory, place, mask)
+    repeats = mask.region.rows_limited and mask.region.some and mask.guard is None
+    if repeats:  # what rows beyond the last one read is never used: an address for all steps, no mask at each
+        place = place.repeating(builder.sub(mask.rows_left, ir.Constant(I64, 1)))
 
     def make(row: int, chunk: int, width: int) -> ir.Value:
-        active = mask.at(row, chunk, width)
+        active = mask.lanes(chunk, width) if repeats else mask.at(row, chunk, width)
         if not width:
             return read_scalar(builder, memory, place.of(row, 0), active)
         if place.is_contiguous:

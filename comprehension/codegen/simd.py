@@ -44,6 +44,7 @@ from comprehension.codegen.region import (
     scatter,
     store,
     tile,
+    tile_part,
     tile_within,
 )
 from comprehension.codegen.stream import ahead, settle, stream
@@ -89,5 +90,6 @@ __all__ = [
     "sum_lanes",
     "sum_rows",
     "tile",
+    "tile_part",
     "tile_within",
 ]

@@ -36,14 +36,18 @@ def chunk_of(lanes: int) -> int:
 
 
 class RegionType(NumbaType):
-    """`rows × lanes` points; along a limited axis only those below a number known at run time are active."""
+    """`rows × lanes` points; along a limited axis only those below a number known at run time are active.
 
-    def __init__(self, rows: int, lanes: int, rows_limited: bool, lanes_limited: bool) -> None:
+    `some`: at least one is.
+    """
+
+    def __init__(self, rows: int, lanes: int, rows_limited: bool, lanes_limited: bool, some: bool = False) -> None:
         self.rows, self.lanes = rows, lanes
         self.rows_limited, self.lanes_limited = rows_limited, lanes_limited
+        self.some = some or not (rows_limited or lanes_limited)
         self.chunk = chunk_of(lanes)
         self.chunks = lanes // self.chunk
-        super().__init__(name=f"Region({rows}{'?' * rows_limited} x {lanes}{'?' * lanes_limited})")
+        super().__init__(name=f"Region({rows}{'?' * rows_limited} x {lanes}{'?' * lanes_limited}{', some' * some})")
 
     @property
     def is_limited(self) -> bool:

@@ -3,8 +3,11 @@ computes.
 
     for n: for h: for c: S(x[n, c, h])    ->    for n: for h: for c: ask for a piece of x[n + 1]; S(x[n, c, h])
 
-In: a kernel of known sizes and the machine.  Out: the same kernel whose loops ask for lines, and the reasons in words.
-Invariant: values, order and addresses are untouched: an `Ask` reads nothing, so it may lie anywhere.
+In: a kernel, sizes to reckon with where its own are symbolic, the machine.  Out: the same kernel whose loops ask for
+lines, and the reasons in words.
+Invariant: values, order and addresses are untouched: an `Ask` reads nothing, so it may lie anywhere.  So what is asked
+for, and where, is decided by numbers, also where sizes are symbolic; where it begins is an expression over sizes, and
+at other sizes than those reckoned with an ask is for a little more or less than the box.
 
 A register tile comes to what it reads many times, in small steps: processors fetch ahead along such steps, but not
 to where the next iteration of an outer loop begins.  Its first touches then wait for memory one by one, which costs
@@ -18,14 +21,15 @@ is computed, and memory is idle while panels are used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
 
 from comprehension.kernel import ir
+from comprehension.kernel.large_sizes import at_sizes
 from comprehension.kernel.locality import Around, Placed, offset_of
-from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.simplify import Linear, expression, simplify
+from comprehension.kernel.rewrite import map_integers, nodes_of
+from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
 from comprehension.machine import Machine
 
@@ -40,7 +44,7 @@ RAGGED = 64  # elements that the last tile of a row may seem to read beyond it
 LEFT_OUT = 4  # for each line that is left out there are so many others (the last rows of an image, done by themselves)
 SHARE = 4  # a box takes no more than this part of the second cache
 
-Chain = tuple[tuple[ir.Loop, Linear, int], ...]  # loops one in the other, where each begins, how often it runs
+Chain = tuple[tuple[ir.Loop, int], ...]  # loops one in the other, and how often each runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,12 @@ class _Box:
     elements: int
 
 
-def ask_for_boxes(placed: Placed, machine: Machine) -> Placed:
-    """The kernel with boxes asked for, and notes that say which."""
+def ask_for_boxes(placed: Placed, machine: Machine, sizes: Mapping[str, int] | None = None) -> Placed:
+    """The kernel with boxes asked for, and notes that say which; `sizes`: those to reckon with, where they are open."""
+    numbers = placed.kernel if sizes is None else at_sizes(placed.kernel, sizes)
     stages, notes = [], []
-    for stage, note in zip(placed.kernel.stages, placed.notes, strict=True):
-        asked, more = _Asker(placed.kernel, machine, stage).stage()
+    for stage, counted, note in zip(placed.kernel.stages, numbers.stages, placed.notes, strict=True):
+        asked, more = _Asker(numbers, machine, counted, placed.kernel, stage).stage()
         stages.append(asked)
         notes.append("; ".join([note, *more]))
     return Placed(replace(placed.kernel, stages=tuple(stages)), tuple(notes))
@@ -67,13 +72,23 @@ def ask_for_boxes(placed: Placed, machine: Machine) -> Placed:
 class _Touch:
     """An access in a tile: the number of its first element, and how far from one to the next it goes together with
     others of the same kind (`beside`: elements from one to the next, how many there are).
+
+    `general` and `tile`: the access and its tile as the kernel has them, where sizes may be symbolic.
     """
 
-    buffer: str
     around: Around
     offset: Linear
-    is_write: bool
+    general: ir.Load | ir.Store
+    tile: ir.Tile
     beside: tuple[int, int] = (0, 1)
+
+    @property
+    def buffer(self) -> str:
+        return self.general.buffer
+
+    @property
+    def is_write(self) -> bool:
+        return isinstance(self.general, ir.Store)
 
     @property
     def moves(self) -> tuple[tuple[int, int | None], ...]:
@@ -87,14 +102,24 @@ class _Touch:
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
+    """Finds what one stage asks for, by numbers: `kernel` and `on` are `general` and `stage_of_it` at known sizes."""
+
     kernel: ir.Kernel
     machine: Machine
     on: ir.Stage
+    general: ir.Kernel
+    stage_of_it: ir.Stage
+    twins: dict[int, ir.Loop] = field(default_factory=dict)  # of a counted loop, by its identity: the loop in `general`
+
+    def __post_init__(self) -> None:
+        self.twins.update(
+            (id(counted), general) for counted, general in zip(_loops(self.on), _loops(self.stage_of_it), strict=True)
+        )
 
     def stage(self) -> tuple[ir.Stage, list[str]]:
         stage, notes = self.on, []
-        if self.kernel.sizes or stage.beyond is not None:
-            return stage, []
+        if stage.beyond is not None:
+            return self.stage_of_it, []
         done = {load.buffer for load in nodes_of(stage.body, ir.Load) if load.ahead}
         outermost = Around() if stage.parallel is None else Around().loop(stage.parallel)
         found: dict[str, _Box] = {}
@@ -111,9 +136,10 @@ class _Asker:
             asking = self._asking(box, busiest)
             if asking is not None:
                 loop, ask = asking
-                asked[id(loop)] = (*asked.get(id(loop), ()), ask)
+                asked[id(self.twins[id(loop)])] = (*asked.get(id(self.twins[id(loop)]), ()), ask)
                 notes.append(f"{_kib(self._bytes(box))} of {box.buffer} asked for an iteration ahead")
-        return replace(stage, body=tuple(_with_asks(node, asked) for node in stage.body)), notes
+        body = tuple(_with_asks(node, asked) for node in self.stage_of_it.body)
+        return replace(self.stage_of_it, body=body), notes
 
     def _bytes(self, box: _Box) -> int:
         return box.elements * self.kernel.buffer(box.buffer).dtype.bits // 8
@@ -123,13 +149,17 @@ class _Asker:
     def _touches(self, outermost: Around) -> list[_Touch]:
         """The accesses of tiles to what may be asked for: reads first, those that differ by where they begin as one."""
         alike: dict[tuple[object, ...], list[_Touch]] = {}
-        for access, around in _accesses(self.on.body, outermost):
-            touch = self._touch(access, around)
+        counted = _accesses(self.on.body, outermost)
+        general = [(each, tile) for tile in nodes_of(self.stage_of_it.body, ir.Tile) for each in accesses_in(tile.body)]
+        for (access, around), (twin, tile) in zip(counted, general, strict=True):
+            touch = self._touch(access, around, twin, tile)
             if touch is not None:
                 alike.setdefault((touch.is_write, touch.buffer, around.nodes, touch.moves), []).append(touch)
         return sorted((_together(group) for group in alike.values()), key=lambda touch: touch.is_write)
 
-    def _touch(self, access: ir.Load | ir.Store, around: Around) -> _Touch | None:
+    def _touch(
+        self, access: ir.Load | ir.Store, around: Around, general: ir.Load | ir.Store, tile: ir.Tile
+    ) -> _Touch | None:
         buffer, is_write = self.kernel.buffer(access.buffer), isinstance(access, ir.Store)
         shared = ir.Space.OUTPUT if is_write else ir.Space.INPUT
         if buffer.space not in (shared, ir.Space.WORKSPACE) or buffer.strides is not None:
@@ -143,7 +173,7 @@ class _Asker:
         known = {ir.Var(name) for name, _ in around.all()}
         if any(term not in known for term, _ in offset.terms):
             return None
-        return _Touch(access.buffer, around, offset, is_write)
+        return _Touch(around, offset, general, tile)
 
     def _box(self, touch: _Touch, busiest: Mapping[int, int]) -> _Box | None:
         """The box of the innermost loop that leaves one behind for another, and takes long enough."""
@@ -165,8 +195,25 @@ class _Asker:
                 continue
             if lines * LINE_BYTES > self.machine.l2_bytes // SHARE or work < REUSED * elements:
                 return None
-            return _Box(touch.buffer, around.nodes[place], _next(offset, around, place, step), elements)
+            return _Box(touch.buffer, around.nodes[place], self._next(touch, place), elements)
         return None
+
+    def _next(self, touch: _Touch, place: int) -> ir.IntExpr:
+        """Where the box of the next iteration begins: all inside of the loop at a place at its start."""
+        first: ir.IntExpr = ir.Int(0)
+        stride: ir.IntExpr = ir.Int(1)
+        shape = self.general.buffer(touch.buffer).shape
+        for subscript, extent in zip(reversed(touch.general.subscripts), reversed(shape), strict=True):
+            first = ir.IntOp("+", first, ir.IntOp("*", stride, subscript))
+            stride = ir.IntOp("*", stride, extent)
+        loops = [self.twins[node] for node in touch.around.nodes]
+        starts = {axis.variable: axis.start for axis in (touch.tile.rows, touch.tile.lanes) if axis is not None}
+        starts |= {loop.variable: loop.lower for loop in reversed(loops[place + 1 :])}
+        at = loops[place]
+        starts[at.variable] = ir.IntOp("+", ir.Var(at.variable), ir.Int(at.step))
+        for name, start in starts.items():  # from the innermost outwards: a start may name those further out
+            first = map_integers(first, {name: start})
+        return simplify(first)
 
     # --- where it is asked for --------------------------------------------------------------------------
 
@@ -176,13 +223,13 @@ class _Asker:
         ranges = Around() if stage.parallel is None else Around().loop(stage.parallel)
         is_whole = stage.parallel is not None and id(stage.parallel) == box.loop
         chains = list(_chains(stage.body, ranges, box.loop, inside=is_whole))
-        counted = [(prod(count for _, _, count in chain), chain) for chain in chains]
+        counted = [(prod(count for _, count in chain), chain) for chain in chains]
         few = [each for each in counted if -(-lines // each[0]) <= AT_ONCE]
         more = [(t, chain) for t, chain in counted if lines * POINTS_A_LINE <= t * busiest.get(id(chain[-1][0]), 0)]
         for enough in (few, more):
             # in the loops in which most is done: the last rows of an image come by themselves, and late
             best = min(
-                enough, key=lambda each: (-each[1][0][2] * busiest.get(id(each[1][0][0]), 0), each[0]), default=None
+                enough, key=lambda each: (-each[1][0][1] * busiest.get(id(each[1][0][0]), 0), each[0]), default=None
             )
             if best is not None and best[0] <= 2 * lines:
                 break
@@ -190,24 +237,25 @@ class _Asker:
             return None
         times, chain = best
         piece = -(-box.elements // times)
-        at, inner = box.first, times
-        for loop, start, count in chain:
-            inner //= count
-            along: ir.IntExpr = ir.IntOp("-", ir.Var(loop.variable), expression(start))
+        number: ir.IntExpr = ir.Int(0)  # of the iteration, in all loops of the chain
+        for loop in (self.twins[id(loop)] for loop, _ in chain):
+            along: ir.IntExpr = ir.IntOp("-", ir.Var(loop.variable), loop.lower)
             if loop.step > 1:
                 along = ir.IntOp("/", along, ir.Int(loop.step))
-            at = ir.IntOp("+", at, ir.IntOp("*", ir.Int(piece * inner), along))
+            number = ir.IntOp("+", ir.IntOp("*", number, _trips(loop)), along)
+        at = ir.IntOp("+", box.first, ir.IntOp("*", ir.Int(piece), number))
         return chain[-1][0], ir.Ask(box.buffer, simplify(at), piece)
 
 
-def _next(offset: Linear, around: Around, place: int, step: int) -> ir.IntExpr:
-    """Where the next iteration's box begins."""
-    first: ir.IntExpr = ir.Int(offset.constant + step)
-    starts = dict(around.starts)
-    for name, _ in around.loops[: place + 1]:
-        along = ir.IntOp("-", ir.Var(name), expression(starts[name]))
-        first = ir.IntOp("+", first, ir.IntOp("*", ir.Int(offset.coefficient(ir.Var(name))), along))
-    return simplify(first)
+def _trips(loop: ir.Loop) -> ir.IntExpr:
+    """How often a loop runs."""
+    width = ir.IntOp("+", ir.IntOp("-", loop.upper, loop.lower), ir.Int(loop.step - 1))
+    return simplify(ir.IntOp("/", width, ir.Int(loop.step)))
+
+
+def _loops(stage: ir.Stage) -> list[ir.Loop]:
+    """The loops of a stage, parents before children."""
+    return [*([] if stage.parallel is None else [stage.parallel]), *nodes_of(stage.body, ir.Loop)]
 
 
 def _dense(moves: Sequence[tuple[int, int | None]]) -> int | None:
@@ -254,9 +302,9 @@ def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool
         if not inside:
             yield from _chains(node.body, within, loop, inside=id(node) == loop)
             continue
-        (_, count), (_, start) = within.loops[-1], within.starts[-1]
+        _, count = within.loops[-1]
         if count is not None:
-            longer = (*chain, (node, start, count))
+            longer = (*chain, (node, count))
             yield longer
             yield from _chains(node.body, within, loop, inside=True, chain=longer)
 

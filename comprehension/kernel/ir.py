@@ -349,7 +349,8 @@ class Stage:
     [0, ceil((upper - lower) / step)), `grain` of them at least per chunk.  Without it, once.
     On CUDA, `threads` of a block and `blocks` of the grid, x first, at most; empty: as many as there is work for.
     `beyond` is another body that launches of large sizes run; `when` says of one of several versions of a stage, of
-    which the first has number 0, when it runs (made from proved kernels, just before they are printed).
+    which the first has number 0, when it runs (made from proved kernels, just before they are printed).  `given`: what
+    sizes are where `when` holds, for those that it compares with a number.
     """
 
     name: str
@@ -361,6 +362,7 @@ class Stage:
     beyond: Beyond | None = None
     when: Condition | None = None
     version: int = 0
+    given: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

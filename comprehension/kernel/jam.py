@@ -13,8 +13,8 @@ What does not move with the loop is read once for all of them (w[k]), and where 
 same step, what one iteration reads its neighbour has read before (x[h+k]): LLVM unrolls short inner loops and reads
 such elements once.
 
-In: a loop that runs a known number of times, and the local buffers.  Out: the nodes in its place, and the buffers of
-further iterations; None where iterations cannot share a body.
+In: a loop and the local buffers.  Out: the nodes in its place, and the buffers of further iterations; None where
+iterations cannot share a body.  Where it is not known how often the loop runs, a loop over what is left follows.
 Invariant: each iteration does what it did, in the same order; only iterations are interleaved.  The mapper asks for
 it where they are independent, and the certificate proves it.
 """
@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import rewrite
 from comprehension.kernel.simplify import simplify, varies_with
-from comprehension.kernel.unroll import iteration, trips_of
+from comprehension.kernel.unroll import iteration, last_multiple, trips_of
 from comprehension.kernel.walk import accesses_in
 
 Nodes = tuple[ir.Node, ...]
@@ -46,12 +46,13 @@ def jam(loop: ir.Loop, copies: int, buffers: Mapping[str, ir.Buffer], name_of: C
     trips, touched = trips_of(loop), dict.fromkeys(access.buffer for access in accesses_in(loop.body))
     local = [buffers[name] for name in touched if name in buffers]
     stored = {access.buffer for access in accesses_in(loop.body) if isinstance(access, ir.Store)}
-    if trips is None or trips < 2 or any(b.space is not ir.Space.REGISTER and b.name in stored for b in local):
+    if trips is not None and trips < 2:
+        return None
+    if any(b.space is not ir.Space.REGISTER and b.name in stored for b in local):
         return None  # what is packed in the loop is one iteration's
-    copies = min(copies, trips)
-    assert isinstance(loop.lower, ir.Int)
-    rest = trips % copies
-    end = ir.Int(loop.lower.value + (trips - rest) * loop.step)
+    copies = copies if trips is None else min(copies, trips)
+    rest = 1 if trips is None else trips % copies
+    end = last_multiple(loop, copies)
     # Registers of their own for the rest, too: whoever asks what becomes of a register finds it filled once.
     registers = {
         b.name: (b, *(replace(b, name=name_of(f"{b.name}_{number}")) for number in range(2, copies + rest + 1)))
@@ -61,7 +62,11 @@ def jam(loop: ir.Loop, copies: int, buffers: Mapping[str, ir.Buffer], name_of: C
     jammer = _Jammer(loop, {name: tuple(b.name for b in found) for name, found in registers.items()})
     body = jammer.nodes(loop.body, ir.Var(loop.variable), range(copies))
     main = replace(loop, upper=end, step=copies * loop.step, body=body)
-    last = jammer.nodes(loop.body, end, range(copies, copies + rest)) if rest else ()
+    if trips is None:
+        alone = jammer.nodes(loop.body, ir.Var(loop.variable), range(copies, copies + 1))
+        last: Nodes = (replace(loop, lower=end, body=alone),)
+    else:
+        last = jammer.nodes(loop.body, end, range(copies, copies + rest)) if rest else ()
     return Jammed((main, *last), tuple(b for _, *others in registers.values() for b in others))
 
 

@@ -36,7 +36,7 @@ def place_at_launch(
     `typical`: the sizes that the kernel is planned for.  `others`: typical ones in general, where these are not.
     """
     large = {name: LARGE * max(size, (others or typical).get(name, size)) for name, size in typical.items()}
-    usual, beyond = (place_accesses(_at(kernel, sizes), machine) for sizes in (typical, large))
+    usual, beyond = (place_accesses(at_sizes(kernel, sizes), machine) for sizes in (typical, large))
     stages, notes = [], []
     for stage, note, plain, past in zip(
         kernel.stages, usual.notes, usual.kernel.stages, beyond.kernel.stages, strict=True
@@ -146,7 +146,8 @@ def _accesses(body: tuple[ir.Node, ...]) -> list[ir.Load | ir.Store]:
     return found
 
 
-def _at(kernel: ir.Kernel, sizes: Mapping[str, int]) -> ir.Kernel:
+def at_sizes(kernel: ir.Kernel, sizes: Mapping[str, int]) -> ir.Kernel:
+    """The kernel with numbers for its sizes."""
     return _numbers(kernel, {name: sizes[name] for name in kernel.sizes})
 
 

@@ -112,16 +112,21 @@ def _even(copies: int, trips: int | None) -> int:
 
 def _stepped(loop: ir.Loop, copies: int, trips: int | None) -> list[ir.Node]:
     """The loop in steps of several iterations, and a loop for those that are left."""
-    stride = ir.Int(copies * loop.step)
-    length: ir.IntExpr = ir.IntOp("-", loop.upper, loop.lower)
-    if trips is None:  # it may be negative
-        length = ir.IntOp("max", length, ir.Int(0))
-    length = ir.IntOp("+", length, ir.Int(loop.step - 1))  # the last iteration begins before the end
-    middle = simplify(ir.IntOp("+", loop.lower, ir.IntOp("*", ir.IntOp("/", length, stride), stride)))
+    middle = last_multiple(loop, copies)
     start = ir.Var(loop.variable)
     body = tuple(node for number in range(copies) for node in iteration(loop, start, number))
-    main = replace(loop, upper=middle, step=stride.value, body=body)
+    main = replace(loop, upper=middle, step=copies * loop.step, body=body)
     return [main] if trips is not None and trips % copies == 0 else [main, replace(loop, lower=middle)]
+
+
+def last_multiple(loop: ir.Loop, copies: int) -> ir.IntExpr:
+    """Where the iterations end that come in groups of so many."""
+    stride = ir.Int(copies * loop.step)
+    length: ir.IntExpr = ir.IntOp("-", loop.upper, loop.lower)
+    if trips_of(loop) is None:  # it may be negative
+        length = ir.IntOp("max", length, ir.Int(0))
+    length = ir.IntOp("+", length, ir.Int(loop.step - 1))  # the last iteration begins before the end
+    return simplify(ir.IntOp("+", loop.lower, ir.IntOp("*", ir.IntOp("/", length, stride), stride)))
 
 
 def iteration(loop: ir.Loop, start: ir.IntExpr, number: int) -> tuple[ir.Node, ...]:

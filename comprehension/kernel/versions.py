@@ -81,15 +81,36 @@ def _relies_on_caches(kernel: ir.Kernel) -> bool:
     return any(buffer.space is ir.Space.REGISTER and len(buffer.shape) > 1 for buffer in kernel.buffers)
 
 
-def chosen_at_launch(choice: Choice) -> ir.Kernel:
-    """One kernel with the stages of both; a launch runs those of one."""
+def at_settled_sizes(kernel: ir.Kernel, sizes: Mapping[str, int]) -> ir.Kernel:
+    """A kernel whose stages have a version for exactly these of its sizes, and one for others."""
+    if not sizes:
+        return kernel
+    exactly = _exactly(sizes)
+    stages = [replace(stage, when=_both(stage.when, exactly), given=tuple(sizes.items())) for stage in kernel.stages]
+    others = [
+        replace(stage, name=f"{stage.name}_open", when=_both(stage.when, negated(exactly)), version=stage.version + 4)
+        for stage in kernel.stages
+    ]
+    return replace(kernel, stages=(*stages, *others))
+
+
+def _exactly(sizes: Mapping[str, int]) -> ir.Condition:
+    tests: list[ir.Condition] = [ir.Compare("==", ir.Var(name), ir.Int(size)) for name, size in sizes.items()]
+    return reduce(lambda first, second: ir.BoolOp("and", first, second), tests)
+
+
+def chosen_at_launch(choice: Choice, sizes: Mapping[str, int] | None = None) -> ir.Kernel:
+    """One kernel with the stages of both; a launch runs those of one.  `sizes`: of the first one's, exactly these."""
+    if sizes:
+        choice = replace(choice, condition=ir.BoolOp("and", _exactly(sizes), choice.condition))
+    given = tuple((sizes or {}).items())
     near, far = choice.near, _renamed(choice.far, {b.name for b in choice.near.buffers})
     known = {buffer.name for buffer in near.buffers}
     return replace(
         near,
         buffers=(*near.buffers, *(buffer for buffer in far.buffers if buffer.name not in known)),
         stages=(
-            *(replace(stage, when=choice.condition) for stage in near.stages),
+            *(replace(stage, when=choice.condition, given=given) for stage in near.stages),
             *(
                 replace(stage, name=f"{stage.name}_far", when=negated(choice.condition), version=stage.version + 2)
                 for stage in far.stages

@@ -185,13 +185,12 @@ class ContractionModel:
         return sorted({even, *dividing[-1:]} - {1}) or [most]
 
     def _jams(self, name: str, nest: Nest, choice: _Choice, reduced: tuple[int, ...]) -> Iterator[Jam]:
-        """Loops that may stand side by side around a tile: of known lengths."""
+        """Loops that may stand side by side around a tile."""
         free = self.reorders and is_alone(nest, name)
         free = free and all(edge.is_reduction for edge in self.dependences.between(name, name))
-        lengths = [self.extents.extent(name, d) for d in reduced]
+        lengths = [self.extents.known(name, d) for d in reduced]
         candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
         others = [m for m in nest.members if m is not choice.rows and m is not choice.lanes]
-        others = [m for m in others if all(self.extents.is_static(*dim) for dim in m.dims)]
         yield from candidates.of(others, [self._count(m) for m in others])
 
     def _registers(self, name: str, choice: _Choice) -> int:

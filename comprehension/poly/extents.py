@@ -13,7 +13,7 @@ from comprehension.kernel.size_text import text_of
 from comprehension.poly import isl
 from comprehension.poly.parameters import parameters_of
 from comprehension.poly.scop import Scop
-from comprehension.poly.typical import typical_sizes
+from comprehension.poly.typical import settled_sizes, typical_sizes
 
 UNBOUNDED = 1024  # where isl finds no number
 
@@ -24,12 +24,14 @@ class Extents:
 
     scop: Scop
     typical: dict[str, int] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()  # sizes that a version of the kernel is for as they were seen
     _ranges: dict[tuple[str, int], isl.Set] = field(default_factory=dict)
     _extents: dict[tuple[str, int], int] = field(default_factory=dict)
     _boxes: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.typical = typical_sizes(self.scop.program)
+        self.settled = frozenset(settled_sizes(self.scop.program))
         for name, value in parameters_of(self.scop.program).items():
             self.typical[name] = int(evaluate(text_of(value), self.typical))
 
@@ -76,6 +78,16 @@ class Extents:
         line = self.range_of(statement, dim)
         parameters = line.dim(isl.dim_type.param)
         return not line.involves_dims(isl.dim_type.param, 0, parameters)
+
+    def known(self, statement: str, dim: int) -> int:
+        """The extent, where loops will run that often in the version of the kernel for the sizes seen; 0 elsewhere."""
+        line = self.range_of(statement, dim)
+        sizes = {
+            line.get_dim_name(isl.dim_type.param, position)
+            for position in range(line.dim(isl.dim_type.param))
+            if line.involves_dims(isl.dim_type.param, position, 1)
+        }
+        return self.extent(statement, dim) if sizes <= self.settled else 0
 
     def is_box(self, statement: str) -> bool:
         """Whether no range depends on another index."""

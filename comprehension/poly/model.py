@@ -145,10 +145,10 @@ class Model:
         reduced = [d for d in range(len(dims)) if d not in own]
         edges = self.dependences.between(name, name)
         free = self.split_reductions and is_alone(nest, name) and all(edge.is_reduction for edge in edges)
-        lengths = [self.extents.extent(name, d) for d in reduced]
+        lengths = [self.extents.known(name, d) for d in reduced]
         candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
         # Workers share the first.
-        inner = [m for m in others[1:] if all(self.extents.is_static(*dim) for dim in m.dims)]
+        inner = others[1:]
         vectors = -(-plan.extent // self.machine.lanes(self._widest((name,))))
         found = candidates.of(inner, [self._extent(m) for m in inner])
         fitting = [jam for jam in found if 2 * jam.copies * vectors <= self.machine.vector_registers]

@@ -210,7 +210,7 @@ class TileCost:
         """What is read anew in a step for `count` values of an index: the innermost loop of a reduction that moves an
         access as the index does reads most of it the step before; short ones are unrolled, which keeps it in registers.
         """
-        length = 0 if self.innermost is None else self.extents.extent(self.statement, self.innermost)
+        length = 0 if self.innermost is None else self.extents.known(self.statement, self.innermost)
         if self.innermost is None or not 1 < length <= LONGEST or not moves_alike(read, dim, self.innermost):
             return count
         return (count + length - 1) / length

@@ -40,10 +40,27 @@ def typical_sizes(program: LoopProgram) -> dict[str, int]:
         for name in {n for extent in tensor.shape for n in _names(extent)} & ranks.keys():
             ranks[name] = max(ranks[name], len(tensor.shape))
     sizes = {name: 1 << max(2, LOG_ELEMENTS // rank) for name, rank in ranks.items()}
-    windows = {name for statement in program.statements for name in _windows(statement)}
-    sizes |= dict.fromkeys(windows & sizes.keys(), WINDOW)
+    sizes |= dict.fromkeys(_all_windows(program) & sizes.keys(), WINDOW)
     sizes |= {name: size for name, size in program.likely if name in sizes}
     return sizes | {s.name: SCALAR for s in program.scalars if s.dtype.is_integer}
+
+
+def settled_sizes(program: LoopProgram) -> dict[str, int]:
+    """Sizes that a kernel has a version for as they were seen: those of short windows.
+
+    >>> from dataclasses import replace
+    >>> from comprehension.lang.ranges import infer
+    >>> from comprehension.lang.frontend import load
+    >>> text = "def f(float(N,H) I, float(P) K) -> (O) { O(n,h) +=! I(n,h+p) * K(p) }"
+    >>> settled_sizes(replace(infer(load(text)["f"], None, "symbolic"), likely=(("H", 4), ("N", 64), ("P", 3))))
+    {'P': 3}
+    """
+    windows = _all_windows(program) & set(program.sizes)
+    return {name: size for name, size in program.likely if size <= SHORT and name in windows}
+
+
+def _all_windows(program: LoopProgram) -> set[str]:
+    return {name for statement in program.statements for name in _windows(statement)}
 
 
 def likely_size(size: int) -> int:

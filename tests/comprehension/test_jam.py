@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_kernels import evaluate
 from test_poly_kernels import AVX512
 
 from comprehension.codegen.cpu import generate
@@ -140,10 +141,25 @@ def test_what_is_packed_in_a_loop_keeps_its_iterations_apart() -> None:
     loop = ir.Loop("h", ir.Int(0), ir.Int(5), (store,))
     panel = ir.Buffer("panel", ScalarType.FLOAT32, (ir.Int(1),), ir.Space.SCRATCH)
     assert jam(loop, 2, {"panel": panel}, str) is None
-    assert jam(replace(loop, upper=ir.Var("H")), 2, {}, str) is None
     found = jam(loop, 2, {}, str)
     assert found is not None
     assert [type(node) for node in found.nodes] == [ir.Loop, ir.Store]
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_a_loop_of_unknown_length_goes_on_alone_after_its_last_group(copies: int) -> None:
+    store = ir.Store("row", (ir.Var("h"),), ir.Const(0.0, ScalarType.FLOAT32))
+    loop = ir.Loop("h", ir.Int(1), ir.Var("H"), (store,))
+    found = jam(loop, copies, {}, str)
+    assert found is not None
+    for end in range(9):
+        rows = [
+            evaluate(store.subscripts[0], {"h": h, "H": end})
+            for part in nodes_of(found.nodes, ir.Loop)
+            for h in range(evaluate(part.lower, {"H": end}), evaluate(part.upper, {"H": end}), part.step)
+            for store in nodes_of(part.body, ir.Store)
+        ]
+        assert rows == list(range(1, end))
 
 
 @pytest.mark.usefixtures("always")

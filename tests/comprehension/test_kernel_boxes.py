@@ -83,6 +83,23 @@ def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> 
     assert asked < 2 * images * size
 
 
+def test_with_symbolic_sizes_the_same_is_asked_for_where_the_sizes_are_those_reckoned_with() -> None:
+    sizes = {"G": 24, "M": 16, "N": 16, "K": 32}
+    program = programs.batched_matmul(*sizes)
+    placed = place_accesses(compile_program(program, machine=SMALL), SMALL)
+    kernel = ask_for_boxes(placed, SMALL, sizes).kernel
+    verify_kernel(kernel)
+    found: set[int] = set()
+    (stage,) = kernel.stages
+    outer = [stage.parallel.variable] if stage.parallel is not None else []
+    for matrix in range(24 if outer else 1):
+        for ask, values in executed(stage.body, {**sizes, **dict.fromkeys(outer, matrix)}):
+            if ask.buffer == "A":
+                first = evaluate(ask.first, values)
+                found |= set(range(first, first + ask.elements))
+    assert found >= set(range(16 * 32, 24 * 16 * 32))
+
+
 def test_what_is_packed_is_read_once() -> None:
     before, _ = asking(AGAINST_ROWS)
     readers = [tile for tile in nodes_of(before.stages, ir.Tile) for x in nodes_of(tile, ir.Load) if x.buffer == "X"]
