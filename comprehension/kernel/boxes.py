@@ -303,7 +303,7 @@ def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool
             yield from _chains(node.body, within, loop, inside=id(node) == loop)
             continue
         _, count = within.loops[-1]
-        if count is not None:
+        if count:  # a loop over what is left may be empty at the sizes reckoned with
             longer = (*chain, (node, count))
             yield longer
             yield from _chains(node.body, within, loop, inside=True, chain=longer)

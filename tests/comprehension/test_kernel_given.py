@@ -111,3 +111,14 @@ def test_the_last_tile_of_a_loop_over_whole_tiles_is_known_to_have_a_point() -> 
     axis = ir.Axis("l", ir.IntOp("*", ir.Int(32), ir.Var("t")), 32, ir.IntOp("+", length, ir.Int(1)))
     assert is_occupied(axis, (loop,), ("W", "Q"))
     assert not is_occupied(replace(axis, limit=length), (loop,), ("W", "Q"))
+
+
+def test_a_loop_over_what_is_left_may_be_empty_at_the_sizes_planned_for() -> None:
+    """Rows side by side go into the likely number of rows: nothing is left to ask for boxes in."""
+    text = "def f(float(N,G,C,H,W) I, float(G,F,C,P,Q) K) -> (O) { O(n,g,f,h,w) +=! I(n,g,c,h+p,w+q) * K(g,f,c,p,q) }"
+    f = tc.define(text, sizes="symbolic").f
+    image, weights = np.ones((32, 32, 8, 28, 28), np.float32), np.ones((32, 8, 8, 3, 3), np.float32)
+    kernel = f.compile(image, weights)
+    assert kernel.certificate
+    small = kernel(image[:1, :2, :, :9, :9], weights[:2])
+    np.testing.assert_array_equal(small, np.full((1, 2, 8, 7, 7), 72, np.float32))
