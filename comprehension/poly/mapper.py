@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from comprehension.poly import isl
-from comprehension.poly.model import LanePlan, Model, NoLanes, Plan
+from comprehension.poly.lane_plan import LanePlan, NoLanes, Plan
+from comprehension.poly.model import Model
 from comprehension.poly.nest import Member, Nest, innermost, instances, partial_schedule
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
@@ -82,16 +83,16 @@ class Mapper:
         node, depth = self._user_tiles(node, nest, plan)
         node = _up(self._nest(node, nest), depth)
         coincident = coincident_dimensions(node)
-        parallel = self.model.options.parallel and coincident > 0
+        parallel = self.model.lanes.options.parallel and coincident > 0
         grain = self.model.grain(nest, plan) if parallel and not depth else 1
         return self._mark(node, f"stage {position}", StageMark(parallel, grain, coincident))
 
     def _user_tiles(self, node: isl.ScheduleNode, nest: Nest, plan: Plan) -> tuple[isl.ScheduleNode, int]:
         """The tiles that the options ask for, around all else; sizes rounded up to whole vector or register tiles."""
         wanted = []
-        for member, size in zip(nest.members, self.model.options.tile or (), strict=False):
+        for member, size in zip(nest.members, self.model.lanes.options.tile or (), strict=False):
             unit = self.model.unit(plan, member)
-            if member.coincident and 0 < size < self.model.extents.extent(*member.dims[0]):
+            if member.coincident and 0 < size < self.model.lanes.extents.extent(*member.dims[0]):
                 wanted.append((member, -(-size // unit) * unit))
         if not wanted:
             return node, 0
@@ -140,7 +141,7 @@ class Mapper:
         With groups of rows:  for others: for blocks of lanes: for groups of rows: for tiles of lanes: children
         """
         self.steps.append(plan.reason)
-        others = self.model.outermost_first([m for m in nest.members if m is not plan.member])
+        others = self.model.lanes.outermost_first([m for m in nest.members if m is not plan.member])
         outer = (*around, *nest.members)
         if plan.jam is not None:
             others = (*(m for m in others if m is not plan.jam.member), plan.jam.member)
@@ -215,13 +216,13 @@ class Mapper:
         """The children over the points of a tile, tensors that they share held in registers."""
         names = frozenset(nest.statements())
         private = frozenset(self._private(nest, outer))
-        boxed = all(self.model.extents.is_box(name) for name in names)
+        boxed = all(self.model.lanes.extents.is_box(name) for name in names)
         tiles, boxes = [], []
         for tensor in self._touched(names):
             held = None
             if boxed and self._is_shared(tensor, names, in_rows=len(axes) > 1):
                 held = register_tile(
-                    tensor, node, names, outer, axes, self.scop, self.model.patterns, _suffix(self.tiled, tensor)
+                    tensor, node, names, outer, axes, self.scop, self.model.lanes.patterns, _suffix(self.tiled, tensor)
                 )
             if held is not None:
                 self.tiled[tensor] = self.tiled.get(tensor, 0) + 1
@@ -303,7 +304,7 @@ class Mapper:
             users = {a.statement for a in self.scop.accesses_to(tensor)}
             if tensor in self.promoted or any(users <= own for own in inner):
                 continue
-            if is_private(tensor, outer, names, self.scop, self.model.dependences):
+            if is_private(tensor, outer, names, self.scop, self.model.lanes.dependences):
                 found.append(tensor)
         return found
 
@@ -388,7 +389,7 @@ class Mapper:
         return node.child(0), 1
 
     def _lower(self, member: Member) -> isl.PwAff:
-        return self.model.extents.lower_bound(*member.dims[0])
+        return self.model.lanes.extents.lower_bound(*member.dims[0])
 
     def _mark(self, node: isl.ScheduleNode, name: str, decision: Decision) -> isl.ScheduleNode:
         """A mark above `node`; the node comes back as the mark, which now stands in its place."""

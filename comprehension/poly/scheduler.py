@@ -17,6 +17,7 @@ from comprehension.poly.access import AccessPatterns
 from comprehension.poly.cluster import Fuser, at_distance_zero
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
+from comprehension.poly.lanes import LaneModel
 from comprehension.poly.mapper import Mapper
 from comprehension.poly.model import Model
 from comprehension.poly.nest import Member, Nest
@@ -51,7 +52,7 @@ def schedule(
         nests = isl.bounded(context, BUDGET, lambda: _clusters(units, fuser))
     except isl.OutOfBudget as spent:
         nests, fuser.reasons = units, [f"statements stay apart: {spent}"]
-    model = Model(scop, dependences, patterns, extents, machine, options, math == "fast")
+    model = Model(LaneModel(scop, dependences, patterns, extents, machine, options, math == "fast"))
     try:
         mapped = isl.bounded(context, BUDGET, lambda: Mapper(scop, model).tree(nests))
     except isl.OutOfBudget as spent:
@@ -79,8 +80,8 @@ def plain_schedule(scop: Scop, dependences: Dependences, *, machine: Machine, fu
     extents = Extents(scop)
     units = [unit_nest(source, scop, dependences) for source in scop.program.statements]
     nests = Fuser(scop, dependences, extents, options.fusion).fuse(units)
-    model = Model(scop, dependences, AccessPatterns(scop), extents, machine, options, split_reductions=False)
-    return Mapper(scop, model, local_buffers=False).tree(nests)
+    lanes = LaneModel(scop, dependences, AccessPatterns(scop), extents, machine, options, split_reductions=False)
+    return Mapper(scop, Model(lanes), local_buffers=False).tree(nests)
 
 
 def unit_nest(

@@ -22,7 +22,8 @@ from comprehension.lang.frontend import load
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.types import ScalarType, Spec
-from comprehension.poly import model
+from comprehension.poly import lanes as lane_model
+from comprehension.poly import rows as row_model
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.scheduler import schedule
@@ -54,12 +55,12 @@ MEAN_OVER_ROWS = "def f(float(M,N) X) -> (Y, Z) { Y(n) {op}=! X(m,n)\n Z(n) +=! 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is far and long in big tensors is so in small ones."""
-    monkeypatch.setattr(model, "ROWS", (4, 2))
-    monkeypatch.setattr(model, "UNITS_A_CORE", 1)
-    monkeypatch.setattr(model, "PAGE", 8)
-    monkeypatch.setattr(model, "LINE", 4)
-    monkeypatch.setattr(model, "SHORT_RUN", 8)
-    monkeypatch.setattr(model, "LONG_RUN", 16)
+    monkeypatch.setattr(row_model, "ROWS", (4, 2))
+    monkeypatch.setattr(row_model, "UNITS_A_CORE", 1)
+    monkeypatch.setattr(lane_model, "PAGE", 8)
+    monkeypatch.setattr(row_model, "LINE", 4)
+    monkeypatch.setattr(row_model, "SHORT_RUN", 8)
+    monkeypatch.setattr(row_model, "LONG_RUN", 16)
 
 
 def built(text: str, shape: tuple[int, ...] | None, math: Any = "fast") -> tuple[Scop, ir.Kernel]:
@@ -143,10 +144,10 @@ def test_strict_sums_keep_their_order(text: str) -> None:
 
 def test_long_sums_over_rows_keep_their_blocks() -> None:
     """One accumulator in memory would take them all."""
-    for m in (model.BLOCK, model.BLOCK + 1):
+    for m in (row_model.BLOCK, row_model.BLOCK + 1):
         _, kernel = built(OVER_ROWS.replace("{op}", "+"), (m, 4096))
         grouped = any(loop.upper == ir.Int(-(-m // 8)) for loop in nodes_of(kernel.stages, ir.Loop))
-        assert grouped == (m <= model.BLOCK)
+        assert grouped == (m <= row_model.BLOCK)
 
 
 # --- what rows cannot be, and what is not let through -------------------------------------------------------------

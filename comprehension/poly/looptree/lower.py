@@ -14,10 +14,11 @@ from comprehension.poly import isl
 from comprehension.poly.access import AccessPatterns
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
+from comprehension.poly.lanes import operations
 from comprehension.poly.looptree.held import Held, Place, hold, hold_packed
 from comprehension.poly.looptree.legality import same_value
 from comprehension.poly.looptree.tree import Lanes, Loop, LoopTree, Node, statements_of
-from comprehension.poly.model import CHUNK_COST, operations
+from comprehension.poly.model import CHUNK_COST
 from comprehension.poly.nest import instances
 from comprehension.poly.schedule_tree import (
     AccumulateMark,
