@@ -29,6 +29,7 @@ from comprehension.kernel.edges import split_edges
 from comprehension.kernel.large_sizes import place_at_launch
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.lookups import ask_for_rows
+from comprehension.kernel.strands import ask_for_strands
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
 from comprehension.kernel.versions import Choice, at_settled_sizes, chosen_at_launch, separate
@@ -186,8 +187,9 @@ def mind_caches(c: Compilation) -> None:
         placed = place_at_launch(c.kernel, c.request.machine, sizes, general)
         placed = ask_for_boxes(placed, c.request.machine, sizes)
     else:
-        placed = ask_for_boxes(place_accesses(c.kernel, c.request.machine), c.request.machine)
-        placed = ask_for_rows(placed, c.request.machine)
+        placed = place_accesses(c.kernel, c.request.machine)
+        for ask in (ask_for_strands, ask_for_boxes, ask_for_rows):
+            placed = ask(placed, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
 
 

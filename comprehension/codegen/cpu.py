@@ -186,9 +186,9 @@ def _node(function: Function, node: ir.Node) -> None:
 def _ask(printer: Printer, ask: ir.Ask) -> None:
     function = printer.function
     region = function.scope.fresh("t")
-    function.line(f"{region} = {function.use('tile')}(1, {ask.elements})")
+    function.line(f"{region} = {function.use('tile')}({ask.rows}, {ask.elements})")
     first = printer.index(ask.first).text
-    function.line(f"{function.use('ahead')}({region}, {function.buffer(ask.buffer)}, {first}, 0, 0)")
+    function.line(f"{function.use('ahead')}({region}, {function.buffer(ask.buffer)}, {first}, {ask.apart}, 0)")
 
 
 def _tile(function: Function, node: ir.Tile) -> None:

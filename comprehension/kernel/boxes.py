@@ -121,6 +121,7 @@ class _Asker:
         if stage.beyond is not None:
             return self.stage_of_it, []
         done = {load.buffer for load in nodes_of(stage.body, ir.Load) if load.ahead}
+        done |= {ask.buffer for ask in nodes_of(stage.body, ir.Ask)}
         outermost = Around() if stage.parallel is None else Around().loop(stage.parallel)
         found: dict[str, _Box] = {}
         touches = [touch for touch in self._touches(outermost) if touch.buffer not in done]

@@ -240,11 +240,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Asks the caches for `elements` of a buffer from its element number `first` on; it has no other effect."""
+    """Asks the caches for `elements` of a buffer from its element number `first` on; it has no other effect.
+
+    `rows`: as much again, from every `apart` elements further on, in all so often.
+    """
 
     buffer: str
     first: IntExpr
     elements: int
+    rows: int = 1
+    apart: int = 0
 
 
 @dataclass(frozen=True, slots=True)

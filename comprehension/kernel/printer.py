@@ -67,7 +67,7 @@ def node_lines(node: ir.Node) -> Iterator[str]:
             yield _store(node)
         case ir.Loop(body=body):
             yield f"for {_loop_head(node)}:"
-            yield from (f"  ask for {a.elements} of {a.buffer} from {index_text(a.first)} on" for a in node.asks)
+            yield from (f"  {_ask(ask)}" for ask in node.asks)
             yield from _indented(body)
         case ir.If(condition, body):
             yield f"if {condition_text(condition)}:"
@@ -80,6 +80,11 @@ def node_lines(node: ir.Node) -> Iterator[str]:
             yield "barrier"
         case _:
             assert_never(node)
+
+
+def _ask(ask: ir.Ask) -> str:
+    text = f"ask for {ask.elements} of {ask.buffer} from {index_text(ask.first)} on"
+    return text if ask.rows == 1 else f"{text}, and of {ask.rows - 1} more rows, {ask.apart} apart"
 
 
 def _axis(axis: ir.Axis) -> str:

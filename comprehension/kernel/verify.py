@@ -152,8 +152,8 @@ class Checker:
 
     def ask(self, ask: ir.Ask) -> None:
         self.index(ask.first)
-        if ask.elements < 1:
-            self.fault(f"{ask.elements} elements of {ask.buffer!r} are asked for")
+        if ask.elements < 1 or ask.rows < 1:
+            self.fault(f"{ask.elements} elements of {ask.rows} rows of {ask.buffer!r} are asked for")
         if all(buffer.name != ask.buffer for buffer in self.kernel.buffers):
             self.fault(f"there is no buffer {ask.buffer!r}")
         for load in nodes_of(ask.first, ir.Load):

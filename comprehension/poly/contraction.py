@@ -11,7 +11,7 @@ Every choice of rows, lanes, their extents, packing and the loops around is cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -84,6 +84,10 @@ class _Around:
     row_block: int
     lane_block: int | None
     reduced_block: int  # 0: the reduction is not cut
+    rows_first: bool = False  # a tile of rows meets all tiles of lanes, whose panels are packed before
+
+
+_Loops = Callable[[_Shape, tuple[Member, ...], tuple[Member, ...], int], Iterator[_Around]]
 
 
 @dataclass(slots=True)
@@ -235,7 +239,8 @@ class ContractionModel:
         within = [m for m in others if m not in moving]
         for outer, inner in self._divided(shape, moving, within):
             if shape.jam is None:
-                yield from self._blocked(shape, outer, inner, 0)
+                for _, loops in self._orders(shape):
+                    yield from loops(shape, outer, inner, 0)
             elif (jammed := self._jammed(shape, shape.jam, outer, inner)) is not None:
                 yield from self._blocked(shape, *jammed, 0)
 
@@ -272,12 +277,13 @@ class ContractionModel:
         if not shape.reduced or not self._may_be_cut(shape):
             return
         counts = [max(1, self.extents.extent(shape.name, d)) for d in shape.reduced]
-        step = (shape.lane_extent + shape.row_extent) * prod(counts[1:]) * self._bits(shape.name) // 8
-        for cache in (self.machine.l2_bytes // 2, self.machine.l1_bytes * 3 // 4):
-            fits = cache // step
-            if fits < counts[0] and fits * prod(counts[1:]) >= SHORTEST_BLOCK:
-                block = -(-counts[0] // -(-counts[0] // fits))
-                yield from self._blocked(shape, around.outer, around.inner, block)
+        for lanes, loops in self._orders(shape):
+            step = (lanes + shape.row_extent) * prod(counts[1:]) * self._bits(shape.name) // 8
+            for cache in (self.machine.l2_bytes // 2, self.machine.l1_bytes * 3 // 4):
+                fits = cache // step
+                if fits < counts[0] and fits * prod(counts[1:]) >= SHORTEST_BLOCK:
+                    block = -(-counts[0] // -(-counts[0] // fits))
+                    yield from loops(shape, around.outer, around.inner, block)
 
     def _may_be_cut(self, shape: _Shape) -> bool:
         """Whether the update is the nest's only reduction; what stands behind it waits for the last block."""
@@ -304,6 +310,22 @@ class ContractionModel:
         for units in _units(tiles[1], cores, fewest=1, repeated=shape.pack_rows is not None) if tiles[1] > 1 else ():
             yield _Around(outer, inner, -(-tiles[0] // blocks), -(-tiles[1] // units), reduced_block)
 
+    def _orders(self, shape: _Shape) -> Iterator[tuple[int, _Loops]]:
+        """How tiles of rows and of lanes may stand in one another, with the lanes whose panels must be near at once."""
+        yield shape.lane_extent, self._blocked
+        lanes = self._tiles(shape)[1]
+        if shape.pack_lanes is not None and lanes > 1 and shape.jam is None:
+            yield lanes * shape.lane_extent, self._rows_first
+
+    def _rows_first(
+        self, shape: _Shape, outer: tuple[Member, ...], inner: tuple[Member, ...], reduced_block: int
+    ) -> Iterator[_Around]:
+        """Panels of all lanes, then tiles of rows: as many units as there are workers to share them."""
+        (rows, _), cores = self._tiles(shape), self._cores(shape)
+        divided = cores > 1 and not (outer and self._count(outer[0]) > 1)
+        for units in _units(rows, cores, fewest=1, repeated=True) if divided else (1,):
+            yield _Around(outer, inner, -(-rows // units), None, reduced_block, rows_first=True)
+
     # --- cost -----------------------------------------------------------------------------------------
 
     def _costed(self, shape: _Shape, around: _Around) -> TilePlan:
@@ -324,6 +346,7 @@ class ContractionModel:
             cost=cost,
             reason=self._reason(shape, around, cost),
             inner_first=shape.pack_lanes is None,
+            rows_first=around.rows_first,
             reduced_dim=shape.reduced[0] if around.reduced_block else None,
             reduced_block=around.reduced_block,
             jam=shape.jam,
@@ -452,10 +475,14 @@ class ContractionModel:
         inner = [self._level(member, shape) for member in around.inner]
         if shape.pack_lanes is None:
             yield from inner
-        yield Level(lane, shape.lane_extent, min(tiles[1], around.lane_block or tiles[1]))
+        lanes = Level(lane, shape.lane_extent, min(tiles[1], around.lane_block or tiles[1]))
+        if not around.rows_first:
+            yield lanes
         if shape.pack_lanes is not None:
             yield from inner
         yield Level(row, shape.row_extent, min(tiles[0], around.row_block))
+        if around.rows_first:
+            yield lanes
         for dim in shape.reduced:
             yield Level(
                 dim, 1, around.reduced_block if around.reduced_block and dim == shape.reduced[0] else sizes[dim]
@@ -528,10 +555,10 @@ class ContractionModel:
         row, lane = dims[shape.choice.rows.dim(shape.name)], dims[shape.choice.lanes.dim(shape.name)]
         packed = [o.tensor for o in (shape.pack_rows, shape.pack_lanes) if o is not None]
         cut = f"{dims[shape.reduced[0]]} in blocks of {around.reduced_block}, " if around.reduced_block else ""
-        beside = ""
+        beside = "panels of all lanes first, " if around.rows_first else ""
         if shape.jam is not None:
             jammed, along = (dims[d] for d in (shape.jam.member.dim(shape.name), shape.jam.along))
-            beside = f"{shape.jam.copies} of {jammed} side by side, {along} innermost, "
+            beside += f"{shape.jam.copies} of {jammed} side by side, {along} innermost, "
         return (
             f"{shape.name}: {shape.row_extent} rows of {row} by {shape.lane_extent} lanes of {lane} in registers, "
             f"{beside}{around.row_block} row tiles a unit, {cut}packed: {', '.join(packed) or 'nothing'}; "

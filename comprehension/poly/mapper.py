@@ -172,11 +172,15 @@ class Mapper:
         depth_outer += more
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
         node, depth_rows = self._jam_band(node, plan.inner if plan.inner_first else (), plan.jam)
-        node, more = self._tile_band(node, plan.lanes, plan.lane_extent)
-        depth_rows += more
+        tiles = [(plan.lanes, plan.lane_extent), (plan.rows, plan.row_extent)]
+        if not plan.rows_first:
+            node, more = self._tile_band(node, *tiles.pop(0))
+            depth_rows += more
         packed_lanes = self._pack(node, plan, plan.pack_lanes, plan.lanes, plan.lane_extent, nest)
         node, depth_lanes = self._jam_band(node, () if plan.inner_first else plan.inner, plan.jam)
-        node, more = self._tile_band(node, plan.rows, plan.row_extent)
+        for member, extent in reversed(tiles):
+            node, more = self._tile_band(node, member, extent)
+            depth_lanes += more
         axes = (
             TileAxis(plan.rows, plan.row_extent, self._lower(plan.rows)),
             TileAxis(plan.lanes, plan.lane_extent, self._lower(plan.lanes)),
@@ -184,7 +188,7 @@ class Mapper:
         point = Point((plan.rows, plan.lanes), (plan.row_extent, plan.lane_extent))
         ordered = nest if plan.jam is None else innermost(nest, plan.jam.statement, plan.jam.along)
         node = self._tile_body(node, ordered, point, (*around, *nest.members), axes)
-        node = self._packed(_up(node, depth_lanes + more), packed_lanes)
+        node = self._packed(_up(node, depth_lanes), packed_lanes)
         return _up(self._packed(_up(node, depth_rows), packed_rows), depth_outer)
 
     def _jam_band(

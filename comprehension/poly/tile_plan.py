@@ -41,6 +41,9 @@ class TilePlan:
     for outer: [for blocks of lanes:] for blocks of `row_block` row tiles: [for blocks of the reduction:]
         pack rows: for tiles of lanes: pack lanes: for inner: for tiles of rows: the tile
 
+    With `rows_first` panels of all lanes are packed at first, and then come the tiles of rows, each with all tiles of
+    lanes: what a tile of rows reads is near for all but the first of them, and panels are packed once.
+
     With `inner_first` the inner loops stand around the tiles of lanes: then nothing is packed for lanes, and what
     neighbouring tiles share is still near.  A block of the reduction (`reduced_block` values of its outermost index
     `reduced_dim`) leaves its sums in memory, and the next one goes on from there.  With `jam` the last loop around the
@@ -61,6 +64,7 @@ class TilePlan:
     cost: float
     reason: str
     inner_first: bool = False
+    rows_first: bool = False
     reduced_dim: int | None = None
     reduced_block: int = 0
     jam: Jam | None = None
