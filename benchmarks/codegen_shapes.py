@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.timing import save, time_sides
 from comprehension.bench.limits import copy_bandwidth, fma_peak
 from comprehension.codegen.cpu import generate
-from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
+from comprehension.jit.emit import emit_kernel
 from comprehension.jit.load import load_object
 from comprehension.kernel import ir
 from comprehension.kernel.ir import Axis, Buffer, Const, Fma, Int, IntExpr, Load, Loop, Space, Stage, StoreRole, Tile
@@ -257,7 +257,7 @@ class Runner:
         verify_kernel(kernel)
         source = generate(kernel, host())
         start = time.perf_counter()
-        self.object = emit_object("shape", source.text, dict.fromkeys(source.entries, STAGE_SIGNATURE), host())
+        self.object = emit_kernel("shape", source.text, host())
         self.compile_seconds = time.perf_counter() - start
         self._code = load_object("shape", self.object, source.entries)
         stage = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2)

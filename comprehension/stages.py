@@ -16,7 +16,7 @@ from comprehension.codegen.cpu import GeneratedSource, generate
 from comprehension.codegen.cuda import GeneratedCuda, generate_cuda
 from comprehension.explain import MANIFEST, PORTRAIT
 from comprehension.jit.describe import manifest_of
-from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
+from comprehension.jit.emit import emit_kernel
 from comprehension.jit.ptx import compile_cuda
 from comprehension.jit.report import Resources
 from comprehension.jit.request import ComprehensionRequest
@@ -251,8 +251,7 @@ def describe_cpu(c: Compilation) -> None:
 
 def assemble_cpu(c: Compilation) -> None:
     """Python to the object file."""
-    g = c.generated
-    c.files[OBJECT] = emit_object(c.request.name, g.text, dict.fromkeys(g.entries, STAGE_SIGNATURE), c.request.machine)
+    c.files[OBJECT] = emit_kernel(c.request.name, c.generated.text, c.request.machine)
 
 
 def map_to_threads(c: Compilation) -> None:

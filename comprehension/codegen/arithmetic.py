@@ -45,9 +45,13 @@ def elementwise(emit: Emitter, operands: Sequence[types.Type], dtype: types.Type
 
 # --- operators on tiles -------------------------------------------------------------------------------
 
+OPERATORS: dict[Any, tuple[Emitter, types.Type | None]] = {}
+"""For each Python operator what it emits, and the dtype of its result (None: the operands')."""
+
 
 def _register_operator(op: Any, emit: Emitter, result: types.Type | None = None, arity: int = 2) -> None:
     """Lets a Python operator work on tiles; `result` is the result's dtype (None: the operands')."""
+    OPERATORS[op] = emit, result
 
     class OperatorTemplate(Template):
         key = op

@@ -28,14 +28,22 @@ class NumbaType(types.Type):  # type: ignore[misc]
     """A numba type; equal names are equal types."""
 
 
+TYPED: dict[Any, tuple[Typing, bool]] = {}
+"""For each intrinsic what types it, and whether that sees literal integers as literals."""
+
+
 def intrinsic(typed: Typing) -> Any:
     """A function that is typed by `typed(context, *argument_types)` and lowered by what that returns."""
-    return extending.intrinsic(typed)
+    made = extending.intrinsic(typed)
+    TYPED[made] = typed, False
+    return made
 
 
 def literal_intrinsic(typed: Typing) -> Any:
     """An intrinsic that sees literal integers as literals."""
-    return extending.intrinsic(prefer_literal=True)(typed)
+    made = extending.intrinsic(prefer_literal=True)(typed)
+    TYPED[made] = typed, True
+    return made
 
 
 def operator_typing(operator: Any) -> Callable[[type[Template]], type[Template]]:

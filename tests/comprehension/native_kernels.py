@@ -1,4 +1,4 @@
-"""Runs KernelIR through source, numba, object file and loader: the native twin of `kernel.interpret.interpret`."""
+"""Runs KernelIR through source, object file and loader: the native twin of `kernel.interpret.interpret`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from comprehension.codegen.abi import dim_names, slot_names
 from comprehension.codegen.cpu import GeneratedSource, generate
-from comprehension.jit.emit import STAGE_SIGNATURE, emit_object
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_kernel, emit_object
 from comprehension.jit.load import LoadedObject, load_object
 from comprehension.kernel import ir
 from comprehension.kernel.verify import verify_kernel
@@ -24,12 +24,14 @@ STAGE = ctypes.CFUNCTYPE(
 _LOADED: dict[str, LoadedObject] = {}
 
 
-def compiled(source: GeneratedSource) -> LoadedObject:
-    """The object of a generated module; equal texts are compiled once a process."""
-    key = hashlib.sha256(source.text.encode()).hexdigest()
+def compiled(source: GeneratedSource, by_numba: bool = False) -> LoadedObject:
+    """The object of a generated module, made by our own lowering or by numba's; equal texts are compiled once."""
+    key = f"{hashlib.sha256(source.text.encode()).hexdigest()} {by_numba}"
     if key not in _LOADED:
-        entries = dict.fromkeys(source.entries, STAGE_SIGNATURE)
-        data = emit_object("kernel", source.text, entries, host())
+        if by_numba:
+            data = emit_object("kernel", source.text, dict.fromkeys(source.entries, STAGE_SIGNATURE), host())
+        else:
+            data = emit_kernel("kernel", source.text, host())
         _LOADED[key] = load_object("kernel", data, source.entries)
     return _LOADED[key]
 
@@ -60,11 +62,13 @@ def evaluate(expression: ir.IntExpr, values: Mapping[str, int]) -> int:
 class Native:
     """One kernel's machine code with memory for its buffers."""
 
-    def __init__(self, kernel: ir.Kernel, sizes: Mapping[str, int] | None = None, checked: bool = True) -> None:
+    def __init__(
+        self, kernel: ir.Kernel, sizes: Mapping[str, int] | None = None, checked: bool = True, by_numba: bool = False
+    ) -> None:
         verify_kernel(kernel)
         self.kernel, self.sizes = kernel, dict(sizes or {})
         self.source = generate(kernel, host(), checked)
-        self.code = compiled(self.source)
+        self.code = compiled(self.source, by_numba)
         self.record = np.zeros(8, np.int64)
         self.stages = [STAGE(self.code.addresses[entry]) for entry in self.source.entries]
 
@@ -118,9 +122,10 @@ def run_native(
     arrays: Mapping[str, Array],
     sizes: Mapping[str, int] | None = None,
     scalars: Mapping[str, Any] | None = None,
+    by_numba: bool = False,
 ) -> dict[str, Array]:
     """The outputs, as new arrays (as `interpret` gives them)."""
-    native = Native(kernel, sizes)
+    native = Native(kernel, sizes, by_numba=by_numba)
     memory = native.bind(arrays, scalars)
     assert native.run() == 0
     return {b.name: memory[b.name] for b in kernel.buffers if b.space is ir.Space.OUTPUT}

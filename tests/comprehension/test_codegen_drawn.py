@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from native_kernels import run_native
 
 from comprehension.kernel import ir
@@ -132,5 +132,14 @@ def inputs() -> dict[str, Any]:
 @given(kernels())
 def test_drawn_kernels(kernel: ir.Kernel) -> None:
     found, expected = run_native(kernel, inputs()), interpret(kernel, inputs())
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@settings(max_examples=settings().max_examples // 10 or 1)
+@given(kernels())
+def test_numba_makes_the_same_of_a_text(kernel: ir.Kernel) -> None:
+    """The slow reference of `codegen.lowering`: numba's own way from the text to machine code."""
+    found, expected = run_native(kernel, inputs()), run_native(kernel, inputs(), by_numba=True)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
