@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minitensor.creation import asarray
 from minitensor.dispatch import apply
 from minitensor.ops import analytic, bits
 from minitensor.ops import elementwise as ops
@@ -128,3 +129,19 @@ def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         return apply(ops.identity, x)
     return apply(ops.maximum, x, min) if max is None else apply(ops.minimum, x, max)
+
+
+def isclose(x1: Any, x2: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Whether |x1 − x2| ≤ atol + rtol·|x2|, elementwise; infinities are close to themselves.
+
+    >>> import minitensor as mt
+    >>> mt.isclose(mt.asarray([1.0, 1.0]), mt.asarray([1.000001, 1.1])).tolist()
+    [True, False]
+    """
+    x1, x2 = asarray(x1), asarray(x2)
+    finite = logical_and(isfinite(x1), isfinite(x2))
+    near = less_equal(
+        abs(subtract(where(finite, x1, 0), where(finite, x2, 0))), atol + rtol * abs(where(finite, x2, 0))
+    )
+    close = where(finite, near, equal(x1, x2))
+    return logical_or(close, logical_and(isnan(x1), isnan(x2))) if equal_nan else close

@@ -7,6 +7,7 @@ Invariant: attributes reach the records resolved: no -1 in shapes, axes counted 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from operator import index
 from typing import Any
 
@@ -169,6 +170,32 @@ def roll(x: Tensor, /, shift: int | Sequence[int], *, axis: Axis | None = None) 
     if len(shifts) != len(axes):
         raise ShapeError(f"roll by {shift} along {axis}: as many shifts as axes")
     return apply(arrangement.roll, x, shifts=tuple(index(s) for s in shifts), axes=axes)
+
+
+def split(x: Tensor, sizes: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
+    """The tensor cut along `axis`: in parts of that size (the last may be less), or of those sizes.
+
+    >>> import minitensor as mt
+    >>> [part.tolist() for part in mt.split(mt.arange(5), 2)], [part.shape for part in mt.split(mt.arange(5), [1, 4])]
+    ([[0, 1], [2, 3], [4]], [(1,), (4,)])
+
+    Raises ShapeError (a ValueError) for sizes that do not add up to the extent, or a size below 1.
+    """
+    place = normalize_axis(axis, x.ndim)
+    extent = x.shape[place]
+    if isinstance(sizes, Sequence):
+        each = [index(n) for n in sizes]
+        if sum(each) != extent or any(n < 0 for n in each):
+            raise ShapeError(
+                f"split into {each}, which do not add up to the extent {extent} of axis {place}: {x.shape}"
+            )
+    else:
+        if sizes < 1:
+            raise ShapeError(f"split into parts of {sizes} elements: at least 1 is needed")
+        each = [min(sizes, extent - start) for start in range(0, extent, sizes)] or [0]
+    ends = list(accumulate(each))
+    before = (slice(None),) * place
+    return tuple(x[(*before, slice(end - n, end))] for n, end in zip(each, ends, strict=True))
 
 
 def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:

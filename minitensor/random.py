@@ -15,8 +15,13 @@ import os
 import numpy as np
 
 from minitensor.dispatch import apply
+from minitensor.elementwise import log
+from minitensor.errors import ShapeError
+from minitensor.manipulation import broadcast_shapes, moveaxis
 from minitensor.ops import random as ops
+from minitensor.ops.shapes import normalize_axis
 from minitensor.ops.sorting import argsort
+from minitensor.statistics import argmax
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -78,6 +83,39 @@ class Generator:
             raise ValueError(f"randint needs low < high and at most 2**32 values, found {low} and {high}")
         return apply(ops.INTEGERS, self._take(), low=low, high=high, shape=_shape(shape))
 
+    def bernoulli(self, p: float | Tensor = 0.5, shape: Shape | None = None) -> Tensor:
+        """bool, true with probability `p` (to within 2⁻²⁴): one for each element of `p`, or of `shape`, to which p is
+        broadcast.
+
+        >>> import minitensor as mt
+        >>> Generator(0).bernoulli(0.0, 3).tolist(), Generator(0).bernoulli(mt.asarray([1.0, 0.0])).tolist()
+        ([False, False, False], [True, False])
+
+        Raises ValueError for a number p outside of [0, 1]; a tensor's contents are not read.
+        """
+        if not isinstance(p, Tensor) and not 0.0 <= p <= 1.0:
+            raise ValueError(f"p is a probability in [0, 1], not {p}")
+        drawn = self.uniform(getattr(p, "shape", ()) if shape is None else shape)
+        if isinstance(p, Tensor) and broadcast_shapes(p.shape, drawn.shape) != drawn.shape:
+            raise ShapeError(f"probabilities of shape {p.shape} cannot be broadcast to {drawn.shape}")
+        return drawn < p
+
+    def categorical(self, logits: Tensor, shape: Shape = (), *, axis: int = -1) -> Tensor:
+        """int64: classes with probabilities softmax(logits) along `axis`; `shape` such draws stand before the others.
+
+        Source: the largest of logits + Gumbel noise (Gumbel 1954; Maddison and others 2014).  Of probabilities,
+        give their logarithms; a class of logit −∞ is never drawn.
+
+        >>> import minitensor as mt
+        >>> Generator(0).categorical(mt.asarray([[0.0, -mt.inf], [-mt.inf, 0.0]]), 2).tolist()
+        [[0, 1], [0, 1]]
+        """
+        if logits.ndim == 0 or not logits.shape[normalize_axis(axis, logits.ndim)]:
+            raise ShapeError(f"categorical needs at least one class along axis {axis}, logits have {logits.shape}")
+        rows = moveaxis(logits, axis, -1)
+        unit = self.uniform((*_shape(shape), *rows.shape)) + 2.0**-25  # within (0, 1)
+        return argmax(rows - log(-log(unit)), axis=-1)
+
     def permutation(self, n: int) -> Tensor:
         """int64 (n,): a random order of 0 … n − 1."""
         if n < 0:
@@ -130,3 +168,11 @@ def randint(low: int, high: int, shape: Shape = ()) -> Tensor:
 
 def permutation(n: int) -> Tensor:
     return default_generator.permutation(n)
+
+
+def bernoulli(p: float | Tensor = 0.5, shape: Shape | None = None) -> Tensor:
+    return default_generator.bernoulli(p, shape)
+
+
+def categorical(logits: Tensor, shape: Shape = (), *, axis: int = -1) -> Tensor:
+    return default_generator.categorical(logits, shape, axis=axis)

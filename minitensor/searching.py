@@ -93,6 +93,32 @@ def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool
     return apply(indexing.take_along_axis, x, order, axis=place)
 
 
+class TopK(NamedTuple):
+    """What `topk` gives."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> TopK:
+    """The k largest (or smallest) elements along `axis`, the first of them first, and where they stand.
+
+    Of equal ones the earlier comes first; NaN counts as the largest.  The values are differentiable.
+
+    >>> import minitensor as mt
+    >>> mt.topk(mt.asarray([1.0, 4.0, 3.0]), 2)
+    TopK(values=tensor([4., 3.]), indices=tensor([1, 2]))
+
+    Raises ShapeError (a ValueError) for k below 0 or above the extent.
+    """
+    place = normalize_axis(axis, x.ndim)
+    if not 0 <= k <= x.shape[place]:
+        raise ShapeError(f"topk of {k} elements along axis {place} of a tensor with shape {x.shape}")
+    order = argsort(x, axis=place, descending=largest)
+    first = order[(slice(None),) * place + (slice(k),)]
+    return TopK(apply(indexing.take_along_axis, x, first, axis=place), first)
+
+
 def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
     """Where the elements of `x2` would have to be put into the sorted `x1` to keep it sorted."""
     if side not in ("left", "right"):

@@ -6,6 +6,7 @@ Invariant: axes reach the records counted from the front and in rising order.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from math import prod as product
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from minitensor.creation import full
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType, as_dtype, to_float
+from minitensor.elementwise import isclose
 from minitensor.errors import ShapeError
 from minitensor.manipulation import astype, concat, reshape
 from minitensor.ops import reduce as ops
@@ -149,3 +151,13 @@ def diff(
         head = (slice(None),) * place
         result = result[(*head, slice(1, None))] - result[(*head, slice(None, -1))]
     return result
+
+
+def allclose(x1: Any, x2: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> builtins.bool:
+    """Whether all elements are close, as `isclose` says; reads the answer.
+
+    >>> import minitensor as mt
+    >>> mt.allclose(mt.ones(2), mt.asarray([1.0, 1.000001]))
+    True
+    """
+    return builtins.bool(all(isclose(x1, x2, rtol=rtol, atol=atol, equal_nan=equal_nan)))

@@ -1,6 +1,6 @@
 """Datasets and loaders: batches of tensors in a seeded order."""
 
-from minitensor.data.dataset import Dataset, TensorDataset
+from minitensor.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 from minitensor.data.loader import DataLoader
 
-__all__ = ["DataLoader", "Dataset", "TensorDataset"]
+__all__ = ["ConcatDataset", "DataLoader", "Dataset", "Subset", "TensorDataset", "random_split"]

@@ -9,10 +9,8 @@ from math import prod, sqrt
 
 from minitensor import functional as F
 from minitensor import random
-from minitensor.creation import ones, zeros
-from minitensor.errors import ShapeError
+from minitensor.autograd import no_grad
 from minitensor.functional import as_pair
-from minitensor.manipulation import astype
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -164,95 +162,31 @@ class ConvTranspose2d(_Convolution):
         )
 
 
-class _BatchNorm(Module):
-    """What batch norms have in common; they differ in the ranks that they take."""
-
-    weight: Parameter | None
-    bias: Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-    _ranks: tuple[int, ...] = ()
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        self.eps, self.momentum = eps, momentum
-        self.weight = Parameter(ones(num_features)) if affine else None
-        self.bias = Parameter(zeros(num_features)) if affine else None
-        self.register_buffer("running_mean", zeros(num_features) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", zeros((), dtype="int64") if track_running_stats else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim not in self._ranks:
-            raise ShapeError(f"{type(self).__name__} takes tensors of {self._ranks} dimensions, x is {x.shape}")
-        mean, variance, count = self.running_mean, self.running_var, self.num_batches_tracked
-        if not self.training and mean is not None:
-            return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
-        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
-        if self.momentum is None and count is not None and mean is not None:
-            momentum = 1.0 / astype(count + 1, mean.dtype)
-        result = F.batch_norm(x, mean, variance, self.weight, self.bias, True, momentum, self.eps)
-        if count is not None:
-            count += 1
-        return result
-
-
-class BatchNorm1d(_BatchNorm):
-    """Normalises each channel of (N, C) or (N, C, L) over the batch and L; otherwise as `BatchNorm2d`.
-
-    >>> import minitensor as mt
-    >>> mt.nn.BatchNorm1d(2)(mt.asarray([[1.0, 0.0], [3.0, 0.0]])).shape
-    (2, 2)
-    """
-
-    _ranks = (2, 3)
-
-
-class BatchNorm2d(_BatchNorm):
-    """Normalises each channel of (N, C, H, W) over N, H, W (Ioffe and Szegedy 2015).
-
-    In training mode by the batch's mean and biased variance, which also move the running statistics
-    (the variance unbiased); in eval mode by the running statistics.
+class Embedding(Module):
+    """Rows of `weight` (num_embeddings, embedding_dim) by integer index; initially N(0, 1).
 
     Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: the weight of a batch in the running statistics; None: all batches count alike.
-        affine: whether there are `weight` and `bias`, of C numbers each.
-        track_running_stats: whether there are running statistics; without, the batch's are taken in eval mode too.
+        padding_idx: a row that is 0 to start, and gets no gradient.
+
+    >>> import minitensor as mt
+    >>> mt.nn.Embedding(10, 3, padding_idx=0)(mt.asarray([[0, 4]])).shape
+    (1, 2, 3)
     """
 
-    _ranks = (4,)
-
-
-class LayerNorm(Module):
-    """Normalises over the last dimensions `normalized_shape` (Ba and others 2016); weight and bias of that shape."""
-
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps = shape, eps
-        self.weight = Parameter(ones(shape))
-        self.bias = Parameter(zeros(shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-
-class Embedding(Module):
-    """Rows of `weight` (num_embeddings, embedding_dim) by integer index; initially N(0, 1)."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.weight = Parameter(random.normal((num_embeddings, embedding_dim)))
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx] = 0.0
 
     def forward(self, indices: Tensor) -> Tensor:
-        return F.embedding(indices, self.weight)
+        return F.embedding(indices, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
 
 
 class Dropout(Module):
@@ -265,3 +199,13 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, training=self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """In training mode each channel of (N, C, ...) is 0 with probability `p`, otherwise scaled by 1/(1 − p)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, training=self.training)

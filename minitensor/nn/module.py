@@ -7,14 +7,19 @@ buffer because its name was given to `register_buffer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
+from minitensor.dispatch import rebind
+from minitensor.dtypes import as_dtype
+from minitensor.errors import DTypeError
+from minitensor.manipulation import astype
 from minitensor.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+ForwardHook = Callable[[Any, tuple[Any, ...], Any], Any]
 
 
 class Parameter(Tensor):
@@ -31,6 +36,18 @@ class Parameter(Tensor):
         self.requires_grad = requires_grad
 
 
+class HookHandle:
+    """What `register_forward_hook` gives: `remove()` takes the hook away."""
+
+    __slots__ = ("_module",)
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+
+    def remove(self) -> None:
+        self._module.__dict__.get("_forward_hooks", {}).pop(self, None)
+
+
 class Module:
     """Base of layers and networks; subclasses write `forward`.
 
@@ -40,7 +57,14 @@ class Module:
     training: bool = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        hooks = self.__dict__.get("_forward_hooks")
+        if not hooks:
+            return self.forward(*args, **kwargs)
+        result = self.forward(*args, **kwargs)
+        for hook in list(hooks.values()):
+            replaced = hook(self, args, result)
+            result = result if replaced is None else replaced
+        return result
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -52,11 +76,31 @@ class Module:
         self.__dict__.setdefault("_buffer_names", {})[name] = None
         setattr(self, name, tensor)
 
-    def children(self) -> Iterator[tuple[str, Module]]:
+    def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
+        """Calls `hook(module, args, result)` after each `forward`; what it returns, unless None, is the result.
+
+        >>> import minitensor as mt
+        >>> seen, layer = [], mt.nn.Linear(2, 3)
+        >>> handle = layer.register_forward_hook(lambda module, args, result: seen.append(result.shape))
+        >>> result = layer(mt.ones((4, 2)))
+        >>> handle.remove()
+        >>> seen
+        [(4, 3)]
+        """
+        handle = HookHandle(self)
+        self.__dict__.setdefault("_forward_hooks", {})[handle] = hook
+        return handle
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, submodule) of the direct submodules."""
         for name, value in self.__dict__.items():
             if isinstance(value, Module):
                 yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The direct submodules."""
+        for _, module in self.named_children():
+            yield module
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(dotted name, module), this one first (name ""), each module once."""
@@ -68,13 +112,18 @@ class Module:
                 continue
             seen.add(id(module))
             yield name, module
-            below = [(f"{name}.{child}" if name else child, m) for child, m in module.children()]
+            below = [(f"{name}.{child}" if name else child, m) for child, m in module.named_children()]
             stack.extend(reversed(below))
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter), in order of assignment, each parameter once."""
+    def modules(self) -> Iterator[Module]:
+        """This module and all below, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter), in order of assignment, each parameter once; `prefix` stands before each name."""
         seen: set[int] = set()
-        for name, value in self._named_tensors():
+        for name, value in self._named_tensors(prefix):
             if isinstance(value, Parameter) and id(value) not in seen:
                 seen.add(id(value))
                 yield name, value
@@ -87,6 +136,52 @@ class Module:
         for name, value in self._named_tensors():
             if not isinstance(value, Parameter):
                 yield name, value
+
+    def buffers(self) -> Iterator[Tensor]:
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def apply(self: Self, function: Callable[[Module], object]) -> Self:
+        """Calls `function` with every module, this one last; returns this module.  For initial values, say.
+
+        >>> import minitensor as mt
+        >>> def start(module):
+        ...     if isinstance(module, mt.nn.Linear):
+        ...         mt.nn.init.zeros_(module.weight)
+        >>> net = mt.nn.Sequential(mt.nn.Linear(2, 2), mt.nn.ReLU()).apply(start)
+        >>> float(abs(net[0].weight).max())
+        0.0
+        """
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Freezes (False) or thaws all parameters here and below; returns this module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def to(self: Self, dtype: Any) -> Self:
+        """Takes floating-point parameters, their gradients and buffers to a floating-point dtype, in place.
+
+        There is one device, so `to` takes a dtype only.  Returns this module.
+
+        >>> import minitensor as mt
+        >>> mt.nn.Linear(2, 2).to("float64")(mt.ones(2, dtype="float64")).dtype
+        dtype('float64')
+        """
+        wanted = as_dtype(dtype)
+        if wanted.kind != "f":
+            raise DTypeError(f"a module is taken to a floating-point dtype, not to {wanted}")
+        with no_grad():
+            for _, tensor in self._named_tensors():
+                if tensor.dtype.kind == "f" and tensor.dtype != wanted:
+                    gradient = tensor.grad
+                    rebind(tensor, astype(tensor, wanted).value)
+                    tensor.grad = None if gradient is None else astype(gradient, wanted)
+        return self
 
     def train(self: Self, mode: bool = True) -> Self:
         """Sets `.training` here and below; returns this module."""
@@ -125,7 +220,7 @@ class Module:
                 own[name][...] = value
 
     def __repr__(self) -> str:
-        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.children()]
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{body})"
 
@@ -133,8 +228,8 @@ class Module:
         """What stands between the parentheses of the repr; subclasses name their sizes."""
         return ""
 
-    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for prefix, module in self.named_modules():
+    def _named_tensors(self, start: str = "") -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self.named_modules(start):
             buffers = module.__dict__.get("_buffer_names", ())
             for name, value in module.__dict__.items():
                 if isinstance(value, Parameter) or (name in buffers and value is not None):

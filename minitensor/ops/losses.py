@@ -1,4 +1,4 @@
-"""What element-wise losses sum up: Huber's function and binary cross-entropy on logits.
+"""What element-wise losses sum up: Huber's function and binary cross-entropy, of logits and of probabilities.
 
 In: `families`.  Out: records; integers and bool are taken to the default float.
 Invariant: gradients are ordinary tensor operations, so records and gradients are differentiable again: the records are
@@ -16,7 +16,7 @@ from minitensor.dispatch import apply
 from minitensor.dtypes import DType, to_float
 from minitensor.ops import comprehend as c
 from minitensor.ops.activation import sigmoid
-from minitensor.ops.analytic import exp, log1p
+from minitensor.ops.analytic import exp, log, log1p
 from minitensor.ops.elementwise import abs_, less, maximum, sign, where
 from minitensor.ops.families import binary
 from minitensor.tensor import Tensor
@@ -57,19 +57,19 @@ huber = binary(
 # --- −t·log(sigmoid(x)) − (1 − t)·log(1 − sigmoid(x)), without overflow ----------------------------------------
 
 
-def _binary_cross_entropy(x: Any, target: Any) -> Any:
+def _of_logits(x: Any, target: Any) -> Any:
     return np.maximum(x, 0) - x * target + np.log1p(np.exp(-np.abs(x)))
 
 
-def _binary_cross_entropy_form(x: Expr, target: Expr, dtype: DType) -> Expr:
+def _of_logits_form(x: Expr, target: Expr, dtype: DType) -> Expr:
     opposite = c.binary("-", c.constant(0, dtype), c.builtin("fabs", dtype, x))
     rest = c.builtin("log1p", dtype, c.builtin("exp", dtype, opposite))
     return c.binary("+", c.binary("-", c.call("max", x, c.constant(0, dtype)), c.binary("*", x, target)), rest)
 
 
-def _binary_cross_entropy_composition(x: Any, target: Any) -> Any:
+def _of_logits_composition(x: Any, target: Any) -> Any:
     if not isinstance(x, Tensor):  # a number: its own part is one
-        return float(_binary_cross_entropy(x, 0.0)) - target * x
+        return float(_of_logits(x, 0.0)) - target * x
     return apply(maximum, x, 0) - x * target + apply(log1p, apply(exp, -apply(abs_, x)))
 
 
@@ -78,11 +78,63 @@ def _slope_of_logit(g: Tensor, x: Tensor, target: Any, _: Tensor) -> Tensor:
     return result
 
 
-binary_cross_entropy = binary(
-    "binary_cross_entropy",
-    _binary_cross_entropy,
-    _binary_cross_entropy_form,
+binary_cross_entropy_with_logits = binary(
+    "binary_cross_entropy_with_logits",
+    _of_logits,
+    _of_logits_form,
     (_slope_of_logit, lambda g, x, target, y: -(g * x)),
     operand=to_float,
-    composition=_binary_cross_entropy_composition,
+    composition=_of_logits_composition,
+)
+
+# --- −t·log(p) − (1 − t)·log(1 − p), logarithms at least −100, so that 0 and 1 are no infinities ------------------
+
+_LEAST_LOG, _LEAST_VARIANCE = -100.0, 1e-12  # PyTorch's: of the value, and of p·(1 − p) in the gradient
+
+
+def _log_of(p: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.maximum(np.log(p), _LEAST_LOG)
+
+
+def _of_probability(p: Any, target: Any) -> Any:
+    return (target - 1) * _log_of(1 - p) - target * _log_of(p)
+
+
+def _of_probability_form(p: Expr, target: Expr, dtype: DType) -> Expr:
+    one, least = c.constant(1, dtype), c.constant(_LEAST_LOG, dtype)
+
+    def log_of(x: Expr) -> Expr:
+        return c.call("max", c.builtin("log", dtype, x), least)
+
+    right = c.binary("*", c.binary("-", target, one), log_of(c.binary("-", one, p)))
+    return c.binary("-", right, c.binary("*", target, log_of(p)))
+
+
+def _of_probability_composition(p: Any, target: Any) -> Any:
+    if not isinstance(p, Tensor):  # a number
+        return (target - 1) * float(_log_of(1 - p)) - target * float(_log_of(p))
+    return (target - 1) * apply(maximum, apply(log, 1 - p), _LEAST_LOG) - target * apply(
+        maximum, apply(log, p), _LEAST_LOG
+    )
+
+
+def _slope_of_probability(g: Tensor, p: Tensor, target: Any, _: Tensor) -> Tensor:
+    result: Tensor = g * (p - target) / apply(maximum, p * (1 - p), _LEAST_VARIANCE)
+    return result
+
+
+def _slope_of_target(g: Tensor, p: Any, target: Tensor, _: Tensor) -> Tensor:
+    if not isinstance(p, Tensor):
+        return g * (float(_log_of(1 - p)) - float(_log_of(p)))
+    return g * (apply(maximum, apply(log, 1 - p), _LEAST_LOG) - apply(maximum, apply(log, p), _LEAST_LOG))
+
+
+binary_cross_entropy = binary(
+    "binary_cross_entropy",
+    _of_probability,
+    _of_probability_form,
+    (_slope_of_probability, _slope_of_target),
+    operand=to_float,
+    composition=_of_probability_composition,
 )

@@ -1,9 +1,10 @@
-"""Optimisers: SGD, Adam, AdamW, RMSprop, and learning-rate schedules in `lr_scheduler`."""
+"""Optimisers: SGD, Adam, AdamW, RMSprop, Adagrad, and learning-rate schedules in `lr_scheduler`."""
 
 from minitensor.optim import lr_scheduler
+from minitensor.optim.adagrad import Adagrad
 from minitensor.optim.adam import Adam, AdamW
 from minitensor.optim.optimizer import Optimizer
 from minitensor.optim.rmsprop import RMSprop
 from minitensor.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]

@@ -25,6 +25,7 @@ __all__ = ["REGIMES", "Case", "arrays", "broadcastable", "operands_for", "shapes
 _POSITIVE = {"log", "log2", "log10", "sqrt", "log1p", "reciprocal"}
 _UNIT = {"asin", "acos", "atanh"}
 _ABOVE_ONE = {"acosh"}
+_PROBABILITY = {"binary_cross_entropy"}
 _STEPS = {"round", "floor", "ceil", "trunc"}
 _BOOL_OK = {"logical_and", "logical_or", "logical_xor", "logical_not", "equal", "not_equal", "identity", "any", "all"}
 _INTEGER_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift"} | {
@@ -43,6 +44,8 @@ def _into_domain(op: OpDef, x: Array) -> Array:
         moved = x * np.asarray(0.4, x.dtype)
     elif op.name in _ABOVE_ONE:
         moved = np.abs(x) + np.asarray(1.1, x.dtype)
+    elif op.name in _PROBABILITY:  # well within (0, 1)
+        moved = np.clip(x, 0, 1) if x.dtype.kind in "iub" else (x / (np.abs(x) + 1) * 0.45 + 0.5).astype(x.dtype)
     return np.asarray(moved)
 
 

@@ -1,0 +1,220 @@
+"""Layers as functions: linear maps, convolutions, attention, pooling, dropout.
+
+In: tensors, weights.  Out: tensors.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minitensor import random
+from minitensor.creation import arange, ones
+from minitensor.dispatch import apply
+from minitensor.elementwise import where
+from minitensor.errors import ShapeError
+from minitensor.functional.activations import softmax
+from minitensor.linear_algebra import matmul
+from minitensor.manipulation import expand_dims, reshape, squeeze
+from minitensor.ops import contract, convolution, pooling
+from minitensor.searching import take
+from minitensor.tensor import Tensor
+
+Pair = int | tuple[int, int]
+
+
+def as_pair(value: Pair) -> tuple[int, int]:
+    """One number for both axes of an image, or a number for each."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b; weight (out, in), bias (out)."""
+    return matmul(x, weight.mT) if bias is None else apply(contract.linear, x, weight, bias)
+
+
+def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """The rows of `weight` that the integers name; row `padding_idx` gets no gradient."""
+    rows = take(weight, indices, axis=0)
+    return rows if padding_idx is None else where(expand_dims(indices == padding_idx, -1), rows.detach(), rows)
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """In training each element is 0 with probability `p`, otherwise scaled by 1 / (1 − p); draws from `mt.random`."""
+    if not 0.0 <= p <= 1.0:
+        raise ShapeError(f"p is a probability in [0, 1], not {p}")
+    if not training or p == 0.0:
+        return x
+    if p == 1.0:
+        return x * 0.0
+    keep = random.uniform(x.shape) >= p
+    return where(keep, x * (1.0 / (1.0 - p)), 0)
+
+
+def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """In training each channel of (N, C, ...) is 0 with probability `p`, otherwise scaled (Tompson and others 2015)."""
+    if x.ndim < 3:
+        raise ShapeError(f"dropout2d takes (N, C, ...), not {x.shape}")
+    kept = dropout(ones((*x.shape[:2], *[1] * (x.ndim - 2)), dtype=x.dtype), p, training)
+    return x * kept if training and p else x
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation: x (N, C, H, W), weight (F, C / groups, KH, KW), bias (F) to (N, F, OH, OW)."""
+    result = apply(
+        convolution.conv2d,
+        x,
+        weight,
+        stride=as_pair(stride),
+        padding=as_pair(padding),
+        dilation=as_pair(dilation),
+        groups=groups,
+    )
+    return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation: x (N, C, L), weight (F, C / groups, K), bias (F) to (N, F, OL).
+
+    It is `conv2d` of pictures of one row.  Raises ShapeError for other ranks.
+
+    >>> import minitensor as mt
+    >>> conv1d(mt.asarray([[[1.0, 2.0, 4.0]]]), mt.asarray([[[1.0, -1.0]]])).tolist()
+    [[[-1.0, -2.0]]]
+    """
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(f"conv1d takes x (N, C, L) and weight (F, C / groups, K), not {x.shape} and {weight.shape}")
+    rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
+    result = conv2d(rows, taps, bias, (1, stride), (0, padding), (1, dilation), groups)
+    return squeeze(result, axis=2)
+
+
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """The transpose of `conv2d` as a linear map: x (N, C, H, W), weight (C, F / groups, KH, KW) to (N, F, OH, OW).
+
+    OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1.
+
+    >>> import minitensor as mt
+    >>> conv_transpose2d(mt.ones((1, 1, 1, 2)), mt.ones((1, 1, 1, 2)), stride=2)
+    tensor([[[[1., 1., 1., 1.]]]])
+
+    Raises ShapeError where the channels do not fit, or `output_padding` is not below stride or dilation.
+    """
+    steps, pads, extra, spread = as_pair(stride), as_pair(padding), as_pair(output_padding), as_pair(dilation)
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
+        raise ShapeError(
+            f"conv_transpose2d takes (N, C, H, W) and (C, F/groups, KH, KW), not {x.shape}, {weight.shape}"
+        )
+    if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, steps, spread, strict=True)):
+        raise ShapeError(f"output_padding {extra} must be below stride {steps} or dilation {spread}")
+    size = tuple(
+        (x.shape[2 + a] - 1) * steps[a] - 2 * pads[a] + spread[a] * (weight.shape[2 + a] - 1) + extra[a] + 1
+        for a in (0, 1)
+    )
+    result = apply(
+        convolution.conv2d_input_grad,
+        x,
+        weight,
+        shape=(x.shape[0], weight.shape[1] * groups, *size),
+        stride=steps,
+        padding=pads,
+        dilation=spread,
+        groups=groups,
+    )
+    return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def causal_mask(queries: int, keys: int) -> Tensor:
+    """bool (queries, keys): whether query i may look at key j, which is j ≤ i.
+
+    >>> causal_mask(2, 3).tolist()
+    [[True, False, False], [True, True, False]]
+    """
+    return expand_dims(arange(queries), 1) >= arange(keys)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+    *,
+    is_causal: bool = False,
+) -> Tensor:
+    """softmax(Q Kᵀ·scale) V (Vaswani and others 2017): query (..., L, D), key (..., S, D), value (..., S, E).
+
+    mask: bool, broadcast to (..., L, S), true where a query may look; or numbers that are added to the scores.
+    scale: 1/√D if None.  is_causal: query i looks at keys 0 … i, of those that the mask lets it see.  A row that may
+    look nowhere gives NaN.
+
+    >>> import minitensor as mt
+    >>> q, k, v = mt.zeros((1, 2)), mt.ones((2, 2)), mt.asarray([[1.0], [3.0]])
+    >>> scaled_dot_product_attention(q, k, v).tolist()
+    [[2.0]]
+    >>> scaled_dot_product_attention(q, k, v, mask=mt.asarray([[False, True]])).tolist()
+    [[3.0]]
+    """
+    if is_causal:
+        past = causal_mask(query.shape[-2], key.shape[-2])
+        mask = past if mask is None else mask & past if mask.dtype.kind == "b" else where(past, mask, -math.inf)
+    scores = matmul(query, key.mT) * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if mask is not None:
+        scores = where(mask, scores, -math.inf) if mask.dtype.kind == "b" else scores + mask
+    return matmul(softmax(scores, -1), value)
+
+
+def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """The largest element of each window of (N, C, L): `max_pool2d` of pictures of one row."""
+    step = kernel_size if stride is None else stride
+    return squeeze(max_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
+
+
+def avg_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """The mean of each window of (N, C, L), the zeros of the padding counted."""
+    step = kernel_size if stride is None else stride
+    return squeeze(avg_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
+
+
+def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+    """The largest element of each window of (N, C, H, W); windows are `stride` apart (their own size if None)."""
+    kernel = as_pair(kernel_size)
+    step = kernel if stride is None else as_pair(stride)
+    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
+
+
+def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+    """The mean of each window of (N, C, H, W), the zeros of the padding counted."""
+    kernel = as_pair(kernel_size)
+    step = kernel if stride is None else as_pair(stride)
+    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
+    return sums * (1.0 / (kernel[0] * kernel[1]))
+
+
+def one_hot(indices: Tensor, classes: int) -> Tensor:
+    """float32 (..., classes): 1 where the class is the index, 0 elsewhere."""
+    return (expand_dims(indices, -1) == arange(classes, dtype=indices.dtype)).astype("float32")

@@ -1,0 +1,52 @@
+"""Adagrad: each number of a parameter has its own rate, less by all squared gradients so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from minitensor.elementwise import sqrt
+from minitensor.optim.optimizer import Optimizer, State, check_number, zeros_for
+from minitensor.tensor import Tensor
+
+
+class Adagrad(Optimizer):
+    """s ← s + g²;  p ← p − lr / (1 + lr_decay·t)·g / (√s + eps), t the steps before.
+
+    Source: Duchi and others 2011, in PyTorch's form.  `weight_decay` adds weight_decay·p to g.
+
+    >>> import minitensor as mt
+    >>> p = mt.nn.Parameter(mt.asarray([1.0]))
+    >>> p.grad = mt.asarray([4.0])
+    >>> mt.optim.Adagrad([p], lr=0.5).step()
+    >>> p.tolist()
+    [0.5]
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        *,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(params, lr)
+        check_number("lr_decay", lr_decay, 0.0, float("inf"))
+        check_number("weight_decay", weight_decay, 0.0, float("inf"))
+        check_number("eps", eps, 0.0, float("inf"))
+        self.lr_decay, self.weight_decay, self.eps = lr_decay, weight_decay, eps
+
+    def hyperparameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("lr", "lr_decay", "weight_decay", "eps")}
+
+    def update(self, param: Tensor, grad: Tensor, state: State) -> None:
+        if not state:
+            state["squares"], state["count"] = zeros_for(param), 0
+        if self.weight_decay:
+            grad = grad + param * self.weight_decay
+        state["squares"] = state["squares"] + grad * grad
+        rate = self.lr / (1.0 + state["count"] * self.lr_decay)
+        state["count"] += 1
+        param -= grad / (sqrt(state["squares"]) + self.eps) * rate
