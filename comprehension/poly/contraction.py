@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from comprehension.lang import tree
 from comprehension.lang.loops import Role
 from comprehension.machine import Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis_of
@@ -175,18 +176,38 @@ class ContractionModel:
             most = max(1, (registers - vectors) // vectors)
         else:
             sides = choice.by_rows, choice.by_lanes
-            fits = (
+            held = (
                 r for r in range(registers, 1, -1) if registers_of(jam, name, sides, (r, vectors)) <= registers + SPARE
             )
-            most = next(fits, 0)
+            most = next(held, 0)
             if most == 0:
                 return []
         count = self.extents.extent(name, choice.rows.dim(name))
         if count == 0:
             return [most]
-        even = -(-count // -(-count // most))
+        fits = (
+            (most, min(most, self._most_apart(vectors))) if jam is None and self._are_apart(name, choice) else (most,)
+        )
+        even = {-(-count // -(-count // rows)) for rows in fits if rows > 0}
         dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
-        return sorted({even, *dividing[-1:]} - {1}) or [most]
+        return sorted({*even, *dividing[-1:]} - {1}) or [most]
+
+    def _most_apart(self, vectors: int) -> int:
+        """Rows whose elements may all be in registers at once, besides the accumulators."""
+        return (self.machine.vector_registers - vectors) // (vectors + 1)
+
+    def _are_apart(self, name: str, choice: _Choice) -> bool:
+        """Whether the launch says how far rows lie apart in memory.
+
+        Then each has an address to compute, LLVM does so for all rows first, and loads their elements along the way.
+        """
+        row = choice.rows.dim(name)
+        for read in choice.by_rows:
+            extents = self.scop.program.tensor(read.tensor).shape
+            moved = [axis for axis, factors in enumerate(read.subscripts) if factors[row] != 0]
+            if any(not isinstance(extent, tree.Number) for extent in extents[min(moved) + 1 :]):
+                return True
+        return False
 
     def _jams(self, name: str, nest: Nest, choice: _Choice, reduced: tuple[int, ...]) -> Iterator[Jam]:
         """Loops that may stand side by side around a tile."""
@@ -208,6 +229,10 @@ class ContractionModel:
     def _packings(self, shape: _Shape) -> list[_Shape]:
         """Operands packed or left in place, in all combinations."""
         rows = self._packs(shape, shape.choice.rows, shape.choice.by_rows)
+        vectors = -(-shape.lane_extent // self.machine.lanes(self._bits(shape.name)))
+        crowded = shape.jam is None and shape.row_extent > self._most_apart(vectors)
+        if crowded and self._are_apart(shape.name, shape.choice):
+            rows = [each for each in rows if each is not None]
         lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes)
         return [replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes]
 

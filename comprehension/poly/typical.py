@@ -24,6 +24,7 @@ LOG_ELEMENTS = 20  # of a tensor
 WINDOW = 3
 SCALAR = 16  # an integer parameter in bounds
 SHORT = 8  # a size that matters one by one: a window, channels of a group
+MIDDLING, DIGITS = 128, 4  # sizes of few tiles, and to how many binary digits they count
 
 
 def typical_sizes(program: LoopProgram) -> dict[str, int]:
@@ -66,11 +67,16 @@ def _all_windows(program: LoopProgram) -> set[str]:
 def likely_size(size: int) -> int:
     """A size seen, as what to plan for: the nearest power of two, so that few plans are made; short ones as they are.
 
+    Between them, where a tile more or less of a row counts, to four binary digits.
+
     >>> [likely_size(n) for n in (0, 3, 26, 56, 90, 91, 1000)]
-    [1, 3, 32, 64, 64, 128, 1024]
+    [1, 3, 26, 56, 88, 88, 1024]
     """
     if size <= SHORT:
         return max(1, size)
+    if size <= MIDDLING:
+        step = 1 << size.bit_length() - DIGITS
+        return (size + step // 2) // step * step
     return 1 << ((2 * size * size).bit_length() - 1) // 2
 
 

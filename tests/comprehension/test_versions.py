@@ -99,9 +99,10 @@ def test_named_dimensions_of_specs_say_nothing_about_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    "size, likely", [(0, 1), (1, 1), (7, 7), (8, 8), (45, 32), (46, 64), (2800, 2048), (3000, 4096), (2**40, 2**40)]
+    "size, likely",
+    [(0, 1), (1, 1), (7, 7), (8, 8), (45, 44), (46, 48), (129, 128), (2800, 2048), (3000, 4096), (2**40, 2**40)],
 )
-def test_sizes_are_planned_for_as_powers_of_two(size: int, likely: int) -> None:
+def test_sizes_are_planned_for_as_powers_of_two_or_to_four_digits(size: int, likely: int) -> None:
     assert likely_size(size) == likely
 
 
