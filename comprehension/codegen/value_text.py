@@ -102,7 +102,7 @@ class Printer:
         """(value at the tile's first point, step along rows, step along lanes), or None if not regular."""
         if self.tile is None:
             return expression, ir.Int(0), ir.Int(0)
-        if self._has_varying_local(expression):
+        if self._has_varying_local(expression) or self._is_read_by_point(expression):
             return None
         by_rows = ir.Int(0) if self.tile.rows is None else step_along(expression, self.tile.rows)
         by_lanes = step_along(expression, self.tile.lanes)
@@ -117,6 +117,11 @@ class Printer:
         """Whether a subscript comes from a value that was defined for each point of this tile."""
         names = [node.name for node in nodes_of(expression, ir.Local)]
         return any(not self.function.locals[name].is_scalar for name in names)
+
+    def _is_read_by_point(self, expression: ir.IntExpr) -> bool:
+        """Whether a subscript comes from memory that some points of this tile must not read."""
+        guard = self._guard
+        return guard is not None and not guard.is_scalar and any(True for _ in nodes_of(expression, ir.Load))
 
     # --- values -----------------------------------------------------------------------------------------
 

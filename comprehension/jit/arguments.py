@@ -24,6 +24,7 @@ from comprehension.jit.arrays import (
     scalar_of,
     view_of,
 )
+from comprehension.jit.targets import check_writable
 from comprehension.lang import tree
 from comprehension.lang.binding import check_count, check_specs
 from comprehension.lang.checked import CheckedDef
@@ -104,7 +105,8 @@ def rank_of(value: Any, label: str) -> int:
 def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -> Layouts:
     """The layouts of inputs and outputs that are arrays and not dense; by name.
 
-    What cannot be addressed in place counts as dense: the launch copies it.
+    What cannot be addressed in place counts as dense: the launch copies it.  An output that nobody may write is refused
+    here, because no kernel is for its layout.
     """
     outputs = [tensor.name for tensor in definition.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
     values = [(param.name, value) for param, value in zip(definition.parameters, inputs, strict=True)]
@@ -113,6 +115,8 @@ def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -
     for name, value in values:
         if is_array(value):
             view = view_of(value, f"{definition.name}: {name}")[0]
+            if name in outputs:
+                check_writable(definition.name, name, view)
             layout = layout_of_array(view) if is_addressable(view) else None
             if layout is not None and len(layout) == definition.tensor(name).rank:
                 found.append((name, layout))

@@ -65,7 +65,11 @@ def view_of(value: Any, name: str) -> tuple[Array, Family]:
     ...
     comprehension.errors.ComprehensionError: A: expected an array, found a list; use numpy.asarray
     """
-    if type(value) is np.ndarray or isinstance(value, np.ndarray):
+    if type(value) is np.ndarray:
+        return value, NUMPY
+    if isinstance(value, np.ndarray):
+        if hasattr(value, "mask"):  # of numpy.ma: a kernel would compute with what is masked
+            raise ComprehensionError(f"{name}: this {_kind(value)} has a mask; pass .data or .filled(value)")
         return value, NUMPY
     if hasattr(value, "__cuda_array_interface__"):
         raise ComprehensionError(f"{name}: this {_kind(value)} is on a CUDA device; a CPU kernel needs host memory")

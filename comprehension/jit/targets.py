@@ -45,10 +45,17 @@ def take_targets(
         for other, array in taken:
             if overlap(target, array):
                 raise ComprehensionError(f"{name}: out={result.name} overlaps {other}; pass a copy of one")
-        if overlaps_itself(target):
-            raise ComprehensionError(f"{name}: out={result.name} overlaps itself")
+        check_writable(name, result.name, target)
         taken.append((result.name, target))
     return targets
+
+
+def check_writable(name: str, result: str, target: Array) -> None:
+    """Refuses what no kernel of def `name` can write `result` into, whatever its shape and type."""
+    if not target.flags.writeable:
+        raise ComprehensionError(f"{name}: out={result} is read-only")
+    if overlaps_itself(target):
+        raise ComprehensionError(f"{name}: out={result} overlaps itself")
 
 
 def _target(name: str, result: Wanted, value: Any, family: Family, has_inputs: bool) -> Array:
@@ -62,8 +69,6 @@ def _target(name: str, result: Wanted, value: Any, family: Family, has_inputs: b
         raise ComprehensionError(
             f"{label}: expected {result.dtype} of shape {result.shape}, found {target.dtype} of shape {target.shape}"
         )
-    if not target.flags.writeable:
-        raise ComprehensionError(f"{label} is read-only")
     return target
 
 

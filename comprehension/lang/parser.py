@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from difflib import get_close_matches
 from importlib import resources
 from typing import Any, cast
 
@@ -310,6 +311,30 @@ _SHOWN = {
     "$END": "the end of the text",
 }
 _OPERATORS = {"PLUS", "MINUS", "MULTIPLICATIVE", "RELATION", "AND", "OR", "QMARK"}
+_WORDS = ("def", "where", "in", "exists", "min", "max", *_TYPES)
+_LAST_WORD = re.compile(r"\b[A-Za-z_]\w*(?=\s*\Z)", re.ASCII)
+_LONGEST_WORD = 80  # with the space behind it
+_ELSEWHERE = {  # what other languages call it
+    "int": "int32",
+    "long": "int64",
+    "uint": "uint32",
+    "half": "float16",
+    "boolean": "bool",
+    "and": "&&",
+    "or": "||",
+    "not": "!",
+    "if": "condition ? a : b",
+    "for": "`where i in 0:N`",
+}
+_NO_SIGNS = {
+    "[": "; subscripts stand in ( )",
+    "]": "; subscripts stand in ( )",
+    ";": "; nothing stands between statements",
+    "^": "; for a power write pow(a, b)",
+    "&": "; for 'and' write &&",
+    "|": "; for 'or' write ||",
+    "~": "; for 'not' write !",
+}
 _EXPRESSION = {"NAME", "INT", "FLOAT", "TYPE", "EXTREMUM", "MINUS", "NOT", "LPAR"}
 
 
@@ -319,9 +344,22 @@ def _unexpected_token(error: lark.exceptions.UnexpectedToken, text: str) -> Diag
         return Diagnostic.at(
             f"expected {_expected(error.accepts or error.expected)} but found the end of the text", _end_of(text), text
         )
-    return Diagnostic.at(
-        f"expected {_expected(error.accepts or error.expected)} but found '{shorten(token)}'", _span(token), text
-    )
+    found = f"expected {_expected(error.accepts or error.expected)} but found '{shorten(token)}'"
+    return Diagnostic.at(found + _advice(token, text), _span(token), text)
+
+
+def _advice(token: lark.Token, text: str) -> str:
+    """What the token, or the word before it, may have been meant to be; or nothing."""
+    start = token.start_pos or 0
+    if token == "*" and text[:start].endswith("*"):
+        return "; for a power write pow(a, b)"
+    before = _LAST_WORD.search(text, max(0, start - _LONGEST_WORD), start)
+    for word in ([str(token)] if token.type == "NAME" else []) + ([before.group()] if before is not None else []):
+        if word in _ELSEWHERE:
+            return f"; for '{word}' write {_ELSEWHERE[word]}"
+        if word not in _WORDS and (near := get_close_matches(word, _WORDS, 1, 0.75)):
+            return f"; did you mean '{near[0]}'?"
+    return ""
 
 
 def _unexpected_character(error: lark.exceptions.UnexpectedCharacters, text: str) -> Diagnostic:
@@ -329,7 +367,7 @@ def _unexpected_character(error: lark.exceptions.UnexpectedCharacters, text: str
     span = Span(error.pos_in_stream, error.pos_in_stream + 1, error.line, error.column)
     if not character.isascii():
         return Diagnostic.at(f"unexpected character {character!a}; text outside comments is ASCII", span, text)
-    return Diagnostic.at(f"unexpected character {character!a}", span, text)
+    return Diagnostic.at(f"unexpected character {character!a}{_NO_SIGNS.get(character, '')}", span, text)
 
 
 def _expected(terminals: Any) -> str:

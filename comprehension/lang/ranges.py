@@ -222,7 +222,10 @@ class _Inference:
         conditions = conditions_to_be_injective(node.subscripts, checked.left, ranges, where, facts)
         message = f"several points may write one element of '{shorten(node.target)}' through these subscripts"
         if conditions is None:
-            raise Fault(f"{message}; use a reduction such as += if that is meant", node.span)
+            advice = (
+                "if they should combine, start the elements in a statement before and use += or its like, without '!'"
+            )
+            raise Fault(f"{message}; {advice}", node.span)
         extents = [greatest(ranges[name][1] - ranges[name][0], ranges) for name in checked.left]
         for condition in conditions:
             self.requirements.require(condition, f"{message}, unless {condition + 1} is positive", node.span, extents)

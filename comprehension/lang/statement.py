@@ -172,6 +172,8 @@ def _check_reduction(statement: Statement, reduction: dict[str, Span | None], sc
     if statement.reduction is None and reduction:
         name, span = next(iter(reduction.items()))
         proposal = propose(name, [n for n in scope.all_names() if n not in reduction])
+        if name.lower() in ("true", "false"):
+            proposal = f"; for {quoted(name)} write bool({int(name.lower() == 'true')})"
         raise Fault(f"reduction variable {quoted(name)} without a reduction; use +=! or another one{proposal}", span)
     indirect = next((n for s in statement.subscripts for n in walk(s) if isinstance(n, Access)), None)
     if indirect is not None and (statement.reduction is None or statement.initialise):

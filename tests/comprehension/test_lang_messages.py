@@ -34,7 +34,12 @@ SYNTAX = {
     "text outside comments is ASCII": "def f(float(N) A) -> (B) { B(i) = A(i) * <<\u03c0>> }",
     "integer literal 3000000000 is beyond int32": "def f(float(N) A) -> (B) { B(i) = <<3000000000>> }",
     "float literal 1e39 is beyond float32": "def f(float(N) A) -> (B) { B(i) = <<1e39>> }",
-    "unexpected character '&'": "def f(bool(N) A) -> (B) { B(i) = A(i) <<&>> A(i) }",
+    "unexpected character '&'; for 'and' write &&": "def f(bool(N) A) -> (B) { B(i) = A(i) <<&>> A(i) }",
+    "unexpected character '['; subscripts stand in ( )": "def f(float(N) A) -> (B) { B<<[>>i] = A(i) }",
+    "found '('; did you mean 'float'?": "def f(flaot<<(>>N) A) -> (B) { B(i) = A(i) }",
+    "found 'i'; did you mean 'where'?": "def f(float(N) A) -> (B) { B(i) = A(i) wher <<i>> in 0:4 }",
+    "found '('; for 'int' write int32": "def f(int<<(>>N) A) -> (B) { B(i) = A(i) }",
+    "found '*'; for a power write pow(a, b)": "def f(float(N) A) -> (B) { B(i) = A(i)*<<*>>2 }",
 }
 CHECKS = {
     # 1: the left
@@ -158,6 +163,9 @@ RANGES = {
         "def f(float(N) A) -> (B) { B(i) = <<B(i - 1)>> + A(i) where i in 1:N }"
     ),
     "several points may write one element of 'B'": "def f(float(N) A) -> (B) { <<B(i / 2)>> = A(i) }",
+    "start the elements in a statement before and use += or its like, without '!'": (
+        "def f(float(N) A) -> (B) { <<B(i / 2)>> max=! A(i) }"
+    ),
     "the subscript goes up to 4, but the size is 3": "def f(float(3) A) -> (B) { B(i) = <<A(i)>> where i in 0:5 }",
     "dimension 0 of 'B' is annotated 4: 3 is not 4": "def f(float(3) A) -> (float(4) B) { <<B(i)>> = A(i) }",
 }

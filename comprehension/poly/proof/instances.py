@@ -144,7 +144,7 @@ def _guarded(action: Action, access: Access, indirect: bool) -> Finding:
     what = f"{action.place}: subscripts {list(access.free)} of {access.buffer}"
     if indirect or action.store is None:
         return Guard(Property.BOUNDS, f"{what} are not affine; their values are checked at launch")
-    return Violation(Property.BOUNDS, f"{what} are not affine, although those of {action.statement} are")
+    return Violation(Property.BOUNDS, f"{what} are not affine, although those of the text are")
 
 
 def elements(buffer: ir.Buffer, space: isl.Space) -> isl.Set:
