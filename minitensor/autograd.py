@@ -23,7 +23,7 @@ from minitensor.ops.movement import astype, reshape
 from minitensor.ops.reduce import sum_
 from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor, check_differentiable, make_leaf
-from minitensor.value import Value, WholeCalls
+from minitensor.value import Value, whole_calls
 
 Gradients = dict[int, Tensor]  # by the `order` of the tape node
 
@@ -176,12 +176,12 @@ def backward(tensor: Tensor, gradient: Tensor | None = None, *, create_graph: bo
     `gradient` (of the tensor's shape) is what flows in; 1 if the tensor has one element.
     Raises GradientError without a tape, or without a gradient for several elements.
     """
-    observer = local.observer
-    if create_graph or not isinstance(observer, WholeCalls):
-        _add_gradients(tensor, gradient, create_graph)
-    elif not observer.take_backward(tensor, gradient):
-        _add_gradients(tensor, gradient, create_graph)
-        observer.note_backward()
+    whole = None if create_graph else whole_calls()
+    if whole is not None and whole.take_backward(tensor, gradient):
+        return
+    _add_gradients(tensor, gradient, create_graph)  # from one place only, see `Optimizer.step`
+    if whole is not None:
+        whole.note_backward()
 
 
 def _add_gradients(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> None:

@@ -69,6 +69,12 @@ class _Local(threading.local):
 local = _Local()
 
 
+def whole_calls() -> WholeCalls | None:
+    """This thread's observer, if it may do whole calls at once."""
+    observer: Any = local.observer
+    return observer if isinstance(observer, WholeCalls) else None
+
+
 class Pending(Protocol):
     """Who promised to fill a value."""
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
-from minitensor.dispatch import apply, apply_several, local, rebind
+from minitensor.dispatch import apply, apply_several, rebind
 from minitensor.manipulation import astype
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
-from minitensor.value import WholeCalls
+from minitensor.value import whole_calls
 
 State = dict[str, Any]  # of one parameter: tensors and numbers by name
 _REPLACEABLE = frozenset(("count", "form", "hyperparameters", "numbers", "step", "update", "_update_all"))
@@ -65,12 +65,12 @@ class Optimizer:
 
     def step(self) -> None:
         """Updates every parameter that has a gradient; the others stay as they are, their state too."""
-        observer = local.observer
-        if not isinstance(observer, WholeCalls):
-            self._update_all()
-        elif not observer.take_update(self):
-            self._update_all()
-            observer.note_update()
+        whole = whole_calls()
+        if whole is not None and whole.take_update(self):
+            return
+        self._update_all()  # from one place only: locations must not depend on who looks on
+        if whole is not None:
+            whole.note_update()
 
     def _update_all(self) -> None:
         with no_grad():
