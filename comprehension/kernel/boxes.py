@@ -297,6 +297,8 @@ def _together(alike: Sequence[_Touch]) -> _Touch:
 def _chains(nodes: Sequence[ir.Node], around: Around, loop: int, *, inside: bool, chain: Chain = ()) -> Iterator[Chain]:
     """Loops below the loop `loop`, each with those between: all that run a known number of times."""
     for node in nodes:
+        if isinstance(node, ir.If):
+            yield from _chains(node.body, around, loop, inside=inside, chain=chain)
         if not isinstance(node, ir.Loop):
             continue
         within = around.loop(node)

@@ -193,8 +193,9 @@ class ContractionModel:
         return sorted({*even, *dividing[-1:]} - {1}) or [most]
 
     def _most_apart(self, vectors: int) -> int:
-        """Rows whose elements may all be in registers at once, besides the accumulators."""
-        return (self.machine.vector_registers - vectors) // (vectors + 1)
+        """Rows whose elements may all be in registers at once, besides the accumulators; of one vector none need be."""
+        registers = self.machine.vector_registers
+        return registers if vectors == 1 else (registers - vectors) // (vectors + 1)
 
     def _are_apart(self, name: str, choice: _Choice) -> bool:
         """Whether the launch says how far rows lie apart in memory.

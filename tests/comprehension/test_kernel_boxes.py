@@ -16,7 +16,7 @@ from test_poly_kernels import AVX512, compile_program, inputs_for
 from comprehension.kernel import ir
 from comprehension.kernel.boxes import ask_for_boxes
 from comprehension.kernel.edges import split_edges
-from comprehension.kernel.locality import place_accesses
+from comprehension.kernel.locality import Placed, place_accesses
 from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.verify import KernelError, verify_kernel
 from comprehension.lang.frontend import load
@@ -135,3 +135,11 @@ def test_an_ask_for_nothing_is_malformed() -> None:
         wrong = rewrite(kernel, ir.Ask, lambda _, ask=ask: ask)
         with pytest.raises(KernelError):
             verify_kernel(wrong)
+
+
+def test_a_branch_around_loops_hides_none_of_them() -> None:
+    before, after = asking(BATCHED)
+    (stage,) = before.stages
+    always = ir.If(ir.Compare("<=", ir.Int(0), ir.Int(0)), stage.body)
+    around = Placed(replace(before, stages=(replace(stage, body=(always,)),)), ("",))
+    assert asks(ask_for_boxes(around, SMALL).kernel) == asks(after) != []
