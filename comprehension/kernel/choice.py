@@ -7,6 +7,9 @@
 
 In: statements of a tile.  Out: a condition over integers, and the statements for either outcome.
 Invariant: each point runs each statement exactly once, with the value that the choice has there.
+
+And back, for the proof: branches that differ in values alone become one, with the choice inside.  To isl the outside of
+a picture is a union of half spaces, and every instance would be compared with those of either branch.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import varies_with
+from comprehension.lang.types import ScalarType
 
 Statements = tuple[ir.Define | ir.Store, ...]
 
@@ -99,3 +103,66 @@ def negated(condition: ir.Condition) -> ir.Condition:
             return ir.Compare("!=" if op == "==" else "==", left, right)
         case ir.BoolOp(op=op, left=first, right=second):
             return ir.BoolOp("or" if op == "and" else "and", negated(first), negated(second))
+
+
+# --- branches as one again --------------------------------------------------------------------------------------
+
+
+def join_choices(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel with one body for each pair of branches, one of which runs, that differ in values alone."""
+    stages = tuple(replace(stage, body=_joined(stage.body)) for stage in kernel.stages)
+    return replace(kernel, stages=stages)
+
+
+def _joined(nodes: Sequence[ir.Node]) -> tuple[ir.Node, ...]:
+    found: list[ir.Node] = []
+    for node in nodes:
+        if isinstance(node, ir.Loop | ir.If):
+            node = replace(node, body=_joined(node.body))
+        last = found[-1] if found else None
+        both = _either(last, node) if isinstance(last, ir.If) and isinstance(node, ir.If) else None
+        if both is None:
+            found.append(node)
+        else:
+            found[-1:] = both
+    return tuple(found)
+
+
+def _either(first: ir.If, second: ir.If) -> tuple[ir.Node, ...] | None:
+    """What two branches with opposite conditions do; None where that is not the same but for values."""
+    condition = first.condition
+    if negated(condition) != second.condition or any(nodes_of(condition, ir.FromValue)):
+        return None  # what the first branch writes must not decide whether the second one runs
+    bound = {loop.variable for loop in nodes_of(first.body, ir.Loop)}
+    bound |= {axis.variable for axis in nodes_of(first.body, ir.Axis)}
+    if bound & {variable.name for variable in nodes_of(condition, ir.Var)}:
+        return None
+    joined: tuple[ir.Node, ...] | None = _merged(first.body, second.body, _value_of(condition))
+    return joined
+
+
+def _merged(then: Any, otherwise: Any, condition: ir.Value) -> Any:
+    """One tree for two: choices stand as far inside as they can; None where the trees differ in more than values."""
+    if then == otherwise:
+        return then
+    if isinstance(then, tuple) and isinstance(otherwise, tuple) and len(then) == len(otherwise):
+        parts = tuple(_merged(a, b, condition) for a, b in zip(then, otherwise, strict=True))
+        return None if any(part is None for part in parts) else parts
+    merged = None
+    if type(then) is type(otherwise) and is_dataclass(then) and not isinstance(then, type):
+        changed = [f.name for f in fields(then) if getattr(then, f.name) != getattr(otherwise, f.name)]
+        parts = tuple(_merged(getattr(then, name), getattr(otherwise, name), condition) for name in changed)
+        if all(part is not None for part in parts):
+            merged = replace(then, **dict(zip(changed, parts, strict=True)))
+    if merged is None and isinstance(then, ir.Value) and isinstance(otherwise, ir.Value):
+        return ir.SelectValue(condition, then, otherwise, then.dtype) if then.dtype is otherwise.dtype else None
+    return merged
+
+
+def _value_of(condition: ir.Condition) -> ir.Value:
+    match condition:
+        case ir.Compare(op=op, left=left, right=right):
+            return ir.BinaryOp(op, ir.IndexValue(left), ir.IndexValue(right), ScalarType.BOOL)
+        case ir.BoolOp(op=op, left=first, right=second):
+            sides = _value_of(first), _value_of(second)
+            return ir.BinaryOp("&&" if op == "and" else "||", *sides, ScalarType.BOOL)

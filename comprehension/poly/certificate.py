@@ -22,6 +22,7 @@ from typing import Literal
 
 from comprehension.kernel import ir
 from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.choice import join_choices
 from comprehension.kernel.joined import join_edges
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.poly import isl
@@ -56,7 +57,7 @@ def certify(
     live = tuple(s for s in scop.statements if not s.domain.intersect_params(scop.context).is_empty())
     scop = replace(scop, statements=live)
     findings: list[Finding] = []
-    kernel = join_edges(kernel)
+    kernel = join_choices(join_edges(kernel))
     try:
         extraction = isl.bounded(context, budget, lambda: extract(kernel, scop.context))
     except (NotExtractable, isl.OutOfBudget) as error:

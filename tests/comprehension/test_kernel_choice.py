@@ -1,11 +1,17 @@
-"""Choices that are the same for all points of a tile: which become branches, and which stay values."""
+"""Choices that are the same for all points of a tile: which become branches, which stay values, and the way back."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import texts
 
 from comprehension.kernel import ir
-from comprehension.kernel.choice import Choice, uniform_choice
+from comprehension.kernel.choice import Choice, chosen, join_choices, negated, uniform_choice
+from comprehension.kernel.interpret import interpret
+from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType as T
 
 F32 = T.FLOAT32
@@ -39,3 +45,53 @@ def test_a_choice_by_outer_indices_becomes_a_branch(op: str, meaning: str) -> No
 def test_a_choice_that_one_side_leaves_to_the_points_stays_a_value(op: str, other: ir.Value, turned: bool) -> None:
     sides = (other, below("i")) if turned else (below("i"), other)
     assert found(op, *sides) is None
+
+
+# --- branches as one again ------------------------------------------------------------------------------------
+
+
+def test_branches_of_a_padded_convolution_are_one_for_the_proof() -> None:
+    program, arrays, _ = texts.program_of("filters")
+    _, kernel = texts.kernel_of(program)
+    joined = join_choices(kernel)
+    assert any(nodes_of(kernel.stages, ir.If)) and not any(nodes_of(kernel.stages, ir.SelectValue))
+    assert any(nodes_of(joined.stages, ir.SelectValue)) and not any(nodes_of(joined.stages, ir.If))
+    np.testing.assert_array_equal(interpret(joined, arrays)["O"], interpret(kernel, arrays)["O"])
+
+
+INSIDE = ir.Compare("<", ir.Var("i"), ir.Int(5))
+CHOICE = Choice(below("i"), INSIDE)
+STORE = ir.Store("Y", (ir.Var("i"), ir.Var("j")), ir.SelectValue(CHOICE.value, X, ir.Const(0.0, F32), F32))
+
+
+def branches(then: ir.Store, otherwise: ir.Store, condition: ir.Condition = INSIDE) -> ir.Kernel:
+    """Two branches with opposite conditions, in a loop over i, of a tile over j."""
+    tiles = [ir.Tile(None, ir.Axis("j", ir.Int(0), 8), (store,)) for store in (then, otherwise)]
+    sides = ir.If(condition, (tiles[0],)), ir.If(negated(condition), (tiles[1],))
+    return ir.Kernel("f", (), (), (), (ir.Stage("s", (ir.Loop("i", ir.Int(0), ir.Int(9), sides),)),))
+
+
+THEN, OTHERWISE = (chosen((STORE,), CHOICE, outcome=outcome)[0] for outcome in (True, False))
+AT_DATA = ir.Compare("<", ir.FromValue(ir.Load("Y", (ir.Int(0), ir.Int(0)), T.INT32)), ir.Int(5))
+
+
+def test_the_choice_stands_where_the_branches_differ() -> None:
+    assert isinstance(THEN, ir.Store) and isinstance(OTHERWISE, ir.Store)
+    (tile,) = nodes_of(join_choices(branches(THEN, OTHERWISE)).stages, ir.Tile)
+    condition = ir.BinaryOp("<", ir.IndexValue(ir.Var("i")), ir.IndexValue(ir.Int(5)), T.BOOL)
+    assert tile.body == (replace(THEN, value=ir.SelectValue(condition, X, ir.Const(0.0, F32), F32)),)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        branches(THEN, replace(OTHERWISE, subscripts=(ir.Var("j"), ir.Var("i")))),
+        branches(THEN, replace(OTHERWISE, role=ir.StoreRole.COPY)),
+        branches(THEN, replace(OTHERWISE, value=ir.Const(0, T.INT32))),
+        branches(THEN, OTHERWISE, AT_DATA),
+        branches(THEN, OTHERWISE, ir.Compare("<", ir.Var("j"), ir.Int(5))),
+    ],
+    ids=["element", "role", "type", "decided by what is written", "hidden by a lane"],
+)
+def test_branches_that_differ_in_more_than_values_stay(kernel: ir.Kernel) -> None:
+    assert join_choices(kernel) == kernel

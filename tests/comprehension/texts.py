@@ -62,6 +62,11 @@ TEXTS = {
         "  O(t, d) = 0.5 * O(t-1, d) + X(t, d) where t in 1:T }",
         [(6, 19)],
     ),
+    "filters": (
+        "def f(float(C,W,N) I, float(F,C,K) A) -> (O) { O(f, x, n) +=!"
+        " (x + k - 1 >= 0 && x + k - 1 < W ? I(c, x + k - 1, n) : 0.0) * A(f, c, k) where x in 0:W }",
+        [(2, 3, 16), (5, 2, 3)],
+    ),
     "triangle": ("def f(float(N) X) -> (O) { O(i) +=! X(j) where i in 0:N, j in 0:i+1 }", [(11,)]),
     "gather": ("def f(float(R,D) T, int32(B) I) -> (O) { O(b, d) = T(I(b), d) }", [(7, 19), (5,)]),
     "lookup": ("def f(float(R,D) T, int32(B,L) I) -> (O) { O(b, d) +=! T(I(b, l), d) }", [(7, 19), (4, 3)]),

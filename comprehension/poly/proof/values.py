@@ -155,8 +155,8 @@ class _Matcher:
             case ir.Convert(operand=operand), tree.Cast(operand=inner):
                 return self.same(operand, inner)
             case ir.SelectValue(), tree.Select():
-                pairs = zip((value.condition, value.then, value.otherwise), tree.children(expr), strict=True)
-                matches = all(self.same(v, e) for v, e in pairs)
+                matches = self.same(value.then, expr.then) and self.same(value.otherwise, expr.otherwise)
+                matches = matches and self._same_choice(value.condition, expr.condition)
                 return matches or self._settled(value, expr)  # the value's choice may be one further inside
             case ir.Builtin(function=function, arguments=arguments), tree.Call(function=meant, arguments=inner):
                 both = function == meant and len(arguments) == len(inner)
@@ -196,6 +196,16 @@ class _Matcher:
         if reached.is_subset(holds):
             return self.same(value, expr.then)
         return reached.is_disjoint(holds) and self.same(value, expr.otherwise)
+
+    def _same_choice(self, condition: ir.Value, meant: tree.Expr) -> bool:
+        """Whether a condition is that of the statement: as it is written, or in the points at which it holds."""
+        if self.same(condition, meant):
+            return True
+        found, holds = self.action.scope.truth(condition), set_of(meant, self.where)
+        if found is None or holds is None:
+            return False
+        expected = self.points.intersect_range(holds).domain()
+        return bool(expected.is_equal(self.points.domain().intersect(found)))
 
     # --- indices ------------------------------------------------------------------------------------------
 
