@@ -10,7 +10,7 @@ and places of a graph share a few expressions, and finding room for places takes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from coexec.graph_side.buffers import Shape, place_in_arena
 from coexec.graph_side.plan import STAGE_WIDTH, Filling, Group, Plan, StageRow, Table, least_work, table_of
-from comprehension.jit.expression import evaluate, names_in
+from comprehension.jit.expression import compiled_together, names_in
 
 Names = tuple[tuple[str, str], ...]
 MOST_WASTE = 1.25  # how much larger than for its own sizes an arena may be
@@ -27,8 +27,10 @@ MOST_WASTE = 1.25  # how much larger than for its own sizes an arena may be
 class Expressions:
     """Distinct expressions over symbols, each evaluated once for given sizes."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = symbols
         self._numbers: dict[tuple[float | str, Names], int] = {}
+        self._function: Callable[..., list[Any]] | None = None  # of all of them, made when first asked for
 
     def number(self, value: float | str, names: Names) -> int:
         """Where the value of an expression stands in what `at` returns."""
@@ -38,7 +40,10 @@ class Expressions:
 
     def at(self, sizes: Mapping[str, int]) -> list[Any]:
         """All values, in order."""
-        return [evaluate(value, {name: sizes[symbol] for name, symbol in names}) for value, names in self._numbers]
+        if self._function is None:
+            values = [(value, dict(names)) for value, names in self._numbers]
+            self._function = compiled_together(values, self._symbols)
+        return self._function(*[sizes[symbol] for symbol in self._symbols])
 
 
 class GroupLayout:
@@ -50,7 +55,7 @@ class GroupLayout:
     def __init__(self, plan: Plan, group: Group) -> None:
         self._plan = plan
         self._group = group
-        self._expressions = expressions = Expressions()
+        self._expressions = expressions = Expressions(sorted(group.symbols))
         rows = group.stages
         self._rows = table_of([[row.address, 0, row.entry.grain, 0, 0] for row in rows]).reshape(-1, STAGE_WIDTH)
         self._extents = table_of([expressions.number(row.entry.extent, row.names) for row in rows])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from comprehension.kernel.size_text import unescaped
 
@@ -53,6 +53,52 @@ def compiled(text: str) -> Evaluate:
         return _compile(ast.parse(text, mode="eval").body)
     except (SyntaxError, RecursionError) as reason:
         raise ValueError(f"not an integer expression: {text[:80]!r}") from reason
+
+
+def compiled_together(
+    values: Sequence[tuple[Number | str, Mapping[str, str]]], names: Sequence[str]
+) -> Callable[..., list[Number]]:
+    """Many expressions as one function of the numbers that `names` stand for, in order: a tenth of the price of each.
+
+    Each comes with the name among `names` of each of its own.  Raises as `compiled`; KeyError for a name without one.
+
+    >>> compiled_together([("N * 2", {"N": "n"}), ("N // M", {"N": "m", "M": "n"}), (7, {})], ["n", "m"])(4, 9)
+    [8, 2, 7]
+    """
+    arguments = {name: f"s{i}" for i, name in enumerate(names)}
+    texts = []
+    for value, known in values:
+        if isinstance(value, str):
+            compiled(value)  # nothing but the grammar above goes any further
+            tree = _Renamed({own: arguments[name] for own, name in known.items()}).visit(ast.parse(value, mode="eval"))
+            value = f"({ast.unparse(tree)})"
+        texts.append(str(value))
+    source = f"lambda {', '.join(arguments.values())}: [{', '.join(texts)}]"
+    inside = {"__builtins__": {}, "min": min, "max": max, "int": int, "floor": _floor, "modulo": _modulo, "bool": bool}
+    function: Callable[..., list[Number]] = eval(compile(source, "<sizes>", "eval"), inside)
+    return function
+
+
+class _Renamed(ast.NodeTransformer):
+    """An expression of the grammar as Python that means the same: division by zero gives 0, `and` and `or` truth."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Name(self._names[unescaped(node.id)])
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.right)
+        if not isinstance(node.op, ast.FloorDiv | ast.Mod) or (isinstance(right, ast.Constant) and right.value != 0):
+            return ast.BinOp(left, node.op, right)
+        return ast.Call(ast.Name("floor" if isinstance(node.op, ast.FloorDiv) else "modulo"), [left, right], [])
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        return ast.Call(ast.Name("bool"), [ast.BoolOp(node.op, [self.visit(value) for value in node.values])], [])
 
 
 def _floor(a: Number, b: Number) -> Number:

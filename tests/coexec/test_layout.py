@@ -83,7 +83,7 @@ def test_smaller_sizes_lie_where_the_larger_ones_did(monkeypatch: pytest.MonkeyP
 
 
 def test_an_expression_is_evaluated_once_for_all_that_share_it() -> None:
-    expressions = Expressions()
+    expressions = Expressions(["m", "n"])
     numbers = [
         expressions.number("N0 * 2", (("N0", "n"), ("N1", "m"))),
         expressions.number("N0 * 2", (("N0", "n"),)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comprehension.jit.expression import compiled, evaluate
+from comprehension.jit.expression import compiled, compiled_together, evaluate
 from comprehension.kernel import ir
 from comprehension.kernel.size_text import text_of, text_of_tree
 from comprehension.lang import tree
@@ -53,6 +53,35 @@ def test_text_means_what_the_expression_means(expr: ir.IntExpr, env: dict[str, i
     assert evaluate(text_of(expr), env) == meaning(expr, env)
 
 
+@given(st.lists(st.tuples(_int_expr(), st.permutations(NAMES)), max_size=4), VALUES)
+def test_several_at_once_are_what_each_is(drawn: list[tuple[ir.IntExpr, list[str]]], env: dict[str, int]) -> None:
+    """Each with names of its own for the numbers."""
+    expressions = [(text_of(expr), dict(zip(NAMES, names, strict=True))) for expr, names in drawn]
+    expected = [
+        meaning(expr, {own: env[name] for own, name in zip(NAMES, names, strict=True)}) for expr, names in drawn
+    ]
+    assert compiled_together(expressions, NAMES)(*[env[name] for name in NAMES]) == expected
+
+
+def test_several_at_once_divide_by_zero_and_know_truth_as_one_does() -> None:
+    texts = [
+        "a // 0",
+        "a % 0",
+        "a // b",
+        "(a and b) + 1",
+        "(a or b) * 2",
+        "not a",
+        "-a",
+        "int(a * 2.5)",
+        "a if b else 3",
+    ]
+    for a in (0, 7):
+        for b in (0, 5):
+            expected = [evaluate(text, {"a": a, "b": b}) for text in texts]
+            own = {"a": "a", "b": "b"}
+            assert compiled_together([(text, own) for text in texts], ["a", "b"])(a, b) == expected
+
+
 def test_trees_over_sizes_and_scalars() -> None:
     size, flag = tree.Name("N"), tree.Name("flag")
     expr = tree.Select(
@@ -91,6 +120,8 @@ def test_trees_over_sizes_and_scalars() -> None:
 def test_nothing_else_is_evaluated(text: str) -> None:
     with pytest.raises(ValueError, match="expression"):
         compiled(text)
+    with pytest.raises(ValueError, match="expression"):
+        compiled_together([(text, {"N": "N"})], ["N"])
 
 
 def test_what_is_not_known_before_the_launch_has_no_text() -> None:
