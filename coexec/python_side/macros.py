@@ -5,8 +5,9 @@ Invariant: what the call does is a function of what is compared here.  For `back
 parents, attributes, numbers, sizes, leaves and which of them have a gradient; rules of this project only), for
 `step()` the optimiser's class, form and states, and which parameters have a gradient.  So the operations are those of
 the call that was validated one by one, and they are wired alike: left to compare is where the operands come from that
-are not made inside.  Whatever is not so goes operation by operation, which is the reference that tests hold this
-against.
+are not made inside.  (Floats that rules only pass on, `OpDef.passes_numbers`, may be others in each call: the operand
+that is the very object that was passed on will be the next call's.)  Whatever is not so goes operation by operation,
+which is the reference that tests hold this against.
 
 Learned from a call that went operation by operation, and kept at the walk's node before it, where sizes vary once for
 each; a graph with folded loops has none.
@@ -61,10 +62,12 @@ class BackwardForm:
     `leaves`: entries, in the order in which they get their gradients, each with whether its tensor lives and has one.
     """
 
-    __slots__ = ("gradient", "has_sizes", "leaves", "numbers_vary", "rows", "targets")
+    __slots__ = ("_count", "gradient", "has_sizes", "leaves", "numbers_vary", "passed", "rows", "targets")
 
     def __init__(self, root: Any, gradient: Tensor | None, runner: PythonRunner) -> None:
         self.numbers_vary = False  # a rule may compute others from them
+        self.passed: set[int] = set()  # but for these arguments, which rules only pass on
+        self._count = 0  # of the arguments that the entries have
         self.has_sizes = True
         self.gradient = None if gradient is None else (gradient.shape, gradient.dtype)
         self.rows: list[tuple[Any, Any, int, tuple[int, ...]]] = []
@@ -96,6 +99,9 @@ class BackwardForm:
             if promise is None or promise.owner is not runner.log or not op.vjp.__module__.startswith(_OUR_RULES):
                 raise NotLearned
             number = promise.source.number
+            if op.passes_numbers:
+                self.passed |= {self._count + k for k, x in enumerate(entry.inputs) if type(x) is float}
+            self._count += len(entry.inputs) + (len(entry.outputs) if len(entry.outputs) > 1 else 0)
         elif not self.rows:
             raise NotLearned  # a leaf itself: its size is not known from the walk
         self.rows.append((kind, op, number, parents))
@@ -157,7 +163,7 @@ class BackwardForm:
 
     def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
         """Sizes and numbers, of which rules may make others."""
-        numbers = [x for x in arguments if not isinstance(x, Value)]
+        numbers = [x for i, x in enumerate(arguments) if not isinstance(x, Value) and i not in self.passed]
         return tuple(runner.symbols.items()), tuple(numbers)
 
     def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
@@ -192,10 +198,11 @@ class UpdateForm:
     gradient.
     """
 
-    __slots__ = ("_optimizer", "form", "has_sizes", "kind", "numbers_vary", "patterns")
+    __slots__ = ("_optimizer", "form", "has_sizes", "kind", "numbers_vary", "passed", "patterns")
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.numbers_vary = True
+        self.passed: set[int] = set()
         self.has_sizes = False
         self._optimizer: Optimizer | None = None
         self.kind = type(optimizer)

@@ -145,6 +145,7 @@ class Form(Protocol):
     """What a call must be like to be the one that was learned."""
 
     numbers_vary: bool  # whether a number may differ from the one learned, where the graph has it as a feed
+    passed: set[int]  # arguments that are numbers and may differ where not all may: an operand is one by identity
     has_sizes: bool  # whether calls of this form may have several sizes: then those are compared, and all numbers
 
     def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
@@ -172,6 +173,7 @@ class Draft:
         self, runner: PythonRunner, form: Form, arguments: Arguments, learn: Callable[[Segment], None]
     ) -> None:
         self.form = form
+        self.passed = form.passed
         self.arguments = arguments
         self.learn = learn
         self.at = runner.at
@@ -188,6 +190,9 @@ class Draft:
         if not nodes or runner.recorder is not None or _done_outside(runner) != self.outside:
             return None
         choices = self._choices(runner, nodes)
+        if choices is None and self.passed:  # a number decided: it is compared, then
+            self.passed = set()
+            choices = self._choices(runner, nodes)
         if choices is None or not (self.form.has_sizes or all(map(_is_static, nodes))):
             return None
         left = {id(value) for value in kept}
@@ -215,9 +220,10 @@ class Draft:
         numbers: list[tuple[int, ExpectScalar]] = []
         for position, x in enumerate(self.arguments):
             if not isinstance(x, Value):
-                slots = [slot for slot in varying if self._is_number(x, runner.bound[slot])]
+                slots = [slot for slot in varying if self._is_number(position, runner.bound[slot])]
                 numbers += [(position, varying[slot]) for slot in slots]
-                if not slots or any(same_scalar(x, value) for node in nodes for _, value in node.constants):
+                may_differ = bool(slots) or self._is_passed(position)
+                if not may_differ or any(same_scalar(x, value) for node in nodes for _, value in node.constants):
                     fixed.append(("constant", position, x))
             elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
                 if promise.source is None or runner.made[promise.source.number] is not promise:
@@ -230,7 +236,8 @@ class Draft:
                 fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
                 fresh_here = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
                 feeds += [(position, replace(feed, shape=x.shape)) for feed in fresh_here]
-        computed = [] if self.form.numbers_vary else [(runner.bound[slot], e) for slot, e in varying.items()]
+        known = {e.slot for _, e in numbers} if not self.form.numbers_vary else varying.keys()
+        computed = [(runner.bound[slot], e) for slot, e in varying.items() if slot not in known]
         numbers += [(len(self.arguments) + i, e) for i, (_, e) in enumerate(computed)]
         fresh = {slot for node in nodes for slot, _ in node.sends if self.bound[slot] is None}
         sends = [*[(position, e.slot) for position, e in feeds], *[(position, e.slot) for position, e in numbers]]
@@ -261,7 +268,8 @@ class Draft:
 
     def _choices(self, runner: PythonRunner, nodes: list[WalkNode]) -> Choices | None:
         """The choice words of the call; None where something decided that is not compared again."""
-        bound = None if self.form.numbers_vary else runner.bound
+        passed = [self.arguments[position] for position in self.passed]
+        bound = None if self.form.numbers_vary else [None if any(x is p for p in passed) else x for x in runner.bound]
         words: list[tuple[int, int]] = []
         located = False
         for index, (before, node) in enumerate(pairwise([self.at, *nodes]), self.start):
@@ -274,11 +282,19 @@ class Draft:
                 words.append((before.case, before.children.index(node)))
         return Choices(tuple(words), self.location if located else None)
 
-    def _is_number(self, x: ScalarValue, operand: ScalarValue) -> bool:
+    def _is_number(self, position: int, operand: ScalarValue) -> bool:
         """Whether an operand that varies is this argument and can be no other."""
-        if not self.form.numbers_vary or not same_scalar(x, operand):
+        x = self.arguments[position]
+        if not self.form.numbers_vary:
+            return x is operand and self._is_passed(position)
+        if not same_scalar(x, operand):
             return False
         return sum(same_scalar(x, y) for y in self.arguments if not isinstance(y, Value)) == 1
+
+    def _is_passed(self, position: int) -> bool:
+        """Whether this argument is a number that rules only pass on, and no other argument is the same object."""
+        x = self.arguments[position]
+        return position in self.passed and type(x) is float and sum(y is x for y in self.arguments) == 1
 
 
 def promise_of(value: Value) -> Promise | None:
@@ -304,7 +320,7 @@ def _exclude(one: WalkNode, other: WalkNode, bound: list[Any] | None) -> bool:
             continue
         if kind == others_kind == "outside" and _types_differ(one, other, position):
             return True
-        if kind != others_kind or (None not in (what, others) and not _is_same(kind, what, others)):
+        if kind != others_kind or (None not in (what, others) and not _may_be_same(kind, what, others)):
             return True
     return False
 
@@ -323,14 +339,25 @@ def _place(node: WalkNode) -> tuple[Location, int | None] | None:
     return None if key is None else (key.location, key.forward)
 
 
-def _is_same(kind: str | None, one: Any, other: Any) -> bool:
-    return same_scalar(one, other) if kind == "number" else kind == "outside" or one == other
+def _may_be_same(kind: str | None, one: Any, other: Any) -> bool:
+    return _may_be_one_number(one, other) if kind == "number" else kind == "outside" or one == other
+
+
+def _may_be_one_number(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
+    """Of numbers, known or only what they can be."""
+    match one, other:
+        case ExpectScalar(), ExpectScalar():
+            return one.kind is other.kind and one.low <= other.high and other.low <= one.high
+        case (ExpectScalar() as varying, number) | (number, ExpectScalar() as varying):
+            return varying.admits(number)
+        case _:
+            return same_scalar(one, other)
 
 
 def _origin_of(node: WalkNode, position: int, bound: list[Any] | None = None) -> tuple[str | None, Any]:
     """Whether an operand is made in the step (and which output), comes from outside or is a number (and which one).
 
-    None where that depends; a number that varies is the one in `bound`.
+    None where that depends; a number that varies is the one in `bound`, or all that it can be.
     """
     for kind, known in (("made", node.sources), ("number", node.constants), ("outside", node.fed)):
         for at, what in known:
@@ -342,7 +369,8 @@ def _origin_of(node: WalkNode, position: int, bound: list[Any] | None = None) ->
         if expected.position == position and not isinstance(expected, ExpectSame):
             if isinstance(expected, ExpectPhi):
                 return "made", None
-            return "number", None if bound is None else bound[expected.slot]
+            number = None if bound is None else bound[expected.slot]
+            return "number", expected if number is None else number
     return None, None
 
 

@@ -185,10 +185,16 @@ def _signs_differ(a: Expr, b: Expr, zero: Expr) -> Expr:
     return c.binary("||", c.binary("&&", below, up), c.binary("&&", above, down))
 
 
-add = binary("add", np.add, operator("+"), (lambda g, a, b, y: g, lambda g, a, b, y: g))
-subtract = binary("subtract", np.subtract, operator("-"), (lambda g, a, b, y: g, lambda g, a, b, y: -g))
+add = binary("add", np.add, operator("+"), (lambda g, a, b, y: g, lambda g, a, b, y: g), passes_numbers=True)
+subtract = binary(
+    "subtract", np.subtract, operator("-"), (lambda g, a, b, y: g, lambda g, a, b, y: -g), passes_numbers=True
+)
 multiply = binary(
-    "multiply", np.multiply, operator("*"), (lambda g, a, b, y: g * conj_of(b), lambda g, a, b, y: g * conj_of(a))
+    "multiply",
+    np.multiply,
+    operator("*"),
+    (lambda g, a, b, y: g * conj_of(b), lambda g, a, b, y: g * conj_of(a)),
+    passes_numbers=True,
 )
 divide = binary(
     "divide",
@@ -196,6 +202,7 @@ divide = binary(
     operator("/"),
     (lambda g, a, b, y: g / conj_of(b), lambda g, a, b, y: -g * conj_of(y) / conj_of(b)),
     operand=to_float,
+    passes_numbers=True,
 )
 maximum = binary(
     "maximum", np.maximum, "max", (lambda g, a, b, y: g * _share(a, b), lambda g, a, b, y: g * _share(b, a))

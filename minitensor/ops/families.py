@@ -173,6 +173,7 @@ def binary(
     takes_out: bool = False,
     exact: bool = False,
     composition: CompositionRule | None = None,
+    passes_numbers: bool = False,
 ) -> OpDef:
     """An elementwise function of two operands, broadcast against each other.
 
@@ -220,7 +221,16 @@ def binary(
         )
 
     return register(
-        OpDef(name, infer, eager, vjp if derivatives else None, comprehension, exact=exact, composition=composition)
+        OpDef(
+            name,
+            infer,
+            eager,
+            vjp if derivatives else None,
+            comprehension,
+            exact=exact,
+            composition=composition,
+            passes_numbers=passes_numbers,
+        )
     )
 
 

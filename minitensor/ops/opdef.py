@@ -71,6 +71,7 @@ class OpDef:
     exact: bool = False  # what it makes, floats too, is the same to the bit in a kernel
     check: CheckRule | None = None  # whether it would, for much less than doing it (where may_raise)
     composition: CompositionRule | None = None  # of a larger record: the same in smaller operations
+    passes_numbers: bool = False  # a float among the inputs is to the vjp an operand and nothing else, if anything
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
