@@ -245,5 +245,10 @@ def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attrib
     for builtin, ours in _CLASSES:
         if isinstance(error, builtin):
             text = error.message if isinstance(error, MinitensorError) else str(error)
+            if text.startswith("ufunc '"):  # NumPy tells of its own inner loops
+                kinds = " and ".join(
+                    str(x.dtype) if isinstance(x, Tensor | Value) else type(x).__name__ for x in inputs
+                )
+                text = f"{op.name} does not take {kinds}; astype() makes another dtype of a tensor"
             raise ours(f"{op.name}({', '.join(shown)}): {text}") from error
     raise error

@@ -158,6 +158,8 @@ def _basic_key(shape: tuple[int, ...], entries: list[Any]) -> Key:
 
 def _basic_entry(axis: int, extent: int, entry: Any) -> Entry:
     if isinstance(entry, slice):
+        if entry.step == 0:
+            raise ShapeError("the step of a slice cannot be 0")
         start, stop, step = entry.indices(extent)
         count = len(range(start, stop, step))
         if (start, count, step) == (0, extent, 1):

@@ -122,7 +122,10 @@ def _without_diagonals(terms: list[str], tensors: list[Tensor]) -> tuple[list[st
     extents: dict[str, int] = {}
     for term, x in zip(terms, tensors, strict=True):
         for letter, extent in zip(term, x.shape, strict=True):
-            extents[letter] = max(extents.get(letter, 1), extent)
+            known = extents.get(letter, 1)
+            if known != extent and 1 not in (known, extent):
+                raise ShapeError(f"einsum: {letter!r} is {known} in one operand and {extent} in {term!r} of {x.shape}")
+            extents[letter] = known if extent == 1 else extent
     new_terms, new_tensors, ties = [], [], []
     for term, x in zip(terms, tensors, strict=True):
         letters = ""

@@ -206,6 +206,14 @@ class Tensor(Methods):
     def __str__(self) -> str:
         return repr(self)
 
+    if not TYPE_CHECKING:  # a type checker is to know what is not there
+
+        def __getattr__(self, name: str) -> Any:
+            """Only asked for what is not there: says by which name it is, to users of PyTorch."""
+            known = f"{type(self).__name__!r} object has no attribute {name!r}"
+            advice = _OTHER_NAMES.get(name)
+            raise AttributeError(f"{known}: {advice}" if advice else known, name=name, obj=self)
+
     # --- identity, copies ----------------------------------------------------------------------------
 
     def __hash__(self) -> int:
@@ -227,6 +235,36 @@ class Tensor(Methods):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return rebuild, (type(self), np.array(read(self.value)), self.requires_grad, self._grad)
+
+
+_OTHER_NAMES = {
+    "view": "use x.reshape(...)",
+    "clone": "nothing needs it, tensors are values; x.detach() is a snapshot",
+    "contiguous": "nothing needs it, memory is the library's business",
+    "to": "use x.astype(dtype); there is one device",
+    "cpu": "there is one device",
+    "cuda": "there is one device",
+    "type": "use x.astype(dtype)",
+    "float": "use x.astype('float32')",
+    "double": "use x.astype('float64')",
+    "long": "use x.astype('int64')",
+    "numel": "use x.size",
+    "dim": "use x.ndim",
+    "unsqueeze": "use mt.expand_dims(x, axis)",
+    "masked_fill": "use mt.where(mask, value, x)",
+    "gather": "use mt.take_along_axis(x, indices, axis=axis)",
+    "index_select": "use mt.take(x, indices, axis=axis)",
+    "cat": "use mt.concat(tensors, axis=axis)",
+    "expand": "use mt.broadcast_to(x, shape)",
+    "norm": "use mt.linalg.vector_norm(x)",
+    "add_": "write x += y",
+    "sub_": "write x -= y",
+    "mul_": "write x *= y",
+    "div_": "write x /= y",
+    "zero_": "write x[...] = 0",
+    "fill_": "write x[...] = value",
+    "requires_grad_": "set x.requires_grad = True",
+}
 
 
 def rebuild(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -171,7 +171,8 @@ def _check_params(params: list[Tensor]) -> None:
     seen: set[int] = set()
     for position, param in enumerate(params):
         if not isinstance(param, Tensor):
-            raise TypeError(f"parameter {position} is of type {type(param).__name__}, expected a Tensor")
+            advice = "; make one optimiser for each group of parameters" if isinstance(param, dict) else ""
+            raise TypeError(f"parameter {position} is of type {type(param).__name__}, expected a Tensor{advice}")
         if not param.requires_grad or not param.is_leaf:
             raise ValueError(f"parameter {position} of shape {param.shape} is not a leaf that requires grad")
         if id(param) in seen:

@@ -207,3 +207,20 @@ def test_wrong_calls_raise_the_standards_classes(call: object, error: type[Excep
     with pytest.raises(error) as caught:
         call()  # type: ignore[operator]
     assert isinstance(caught.value, MinitensorError)
+
+
+@pytest.mark.parametrize("name", ["view", "clone", "to", "unsqueeze", "add_"])
+def test_names_of_other_libraries_are_answered_with_ours(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': (use|nothing|write) "):
+        getattr(mt.ones(2), name)
+    assert not hasattr(mt.ones(2), name)
+
+
+def test_errors_of_numpy_are_put_into_our_words() -> None:
+    with pytest.raises(TypeError, match="sign does not take bool; astype"):
+        mt.sign(mt.asarray(True))
+    with pytest.raises(ValueError, match="the step of a slice cannot be 0"):
+        mt.ones(3)[::0]
+    with pytest.raises(ValueError, match=r"einsum: 'j' is 3 in one operand and 4 in 'jk' of \(4, 5\)"):
+        mt.einsum("ij,jk->ik", mt.ones((2, 3)), mt.ones((4, 5)))
+    assert mt.einsum("i,i", mt.zeros(0), mt.zeros(0)).item() == 0.0
