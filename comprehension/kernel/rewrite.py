@@ -6,6 +6,7 @@ Invariant: nothing here knows what a node means; what is not changed stays the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -22,28 +23,33 @@ def nodes_of(tree: object, kind: type[Node]) -> Iterator[Node]:
     >>> [v.name for v in nodes_of(ir.IntOp("+", ir.Var("i"), ir.Var("j")), ir.Var)]
     ['i', 'j']
     """
-    if isinstance(tree, tuple):
-        for part in tree:
-            yield from nodes_of(part, kind)
-        return
-    names = _field_names(tree)
-    if names is None:
-        return
-    if isinstance(tree, kind):
-        yield tree
-    for name in names:
-        yield from nodes_of(getattr(tree, name), kind)
+    pending: list[Any] = [tree]
+    while pending:  # a stack: generators within generators would pass each node up through all levels
+        node = pending.pop()
+        if isinstance(node, tuple):
+            pending.extend(reversed(node))
+        elif (names := _field_names(node)) is not None:
+            if isinstance(node, kind):
+                yield node
+            pending.extend([getattr(node, name) for name in reversed(names)])
 
 
 _FIELDS: dict[type, tuple[str, ...] | None] = {}  # by class; asked anew for each node, `fields` takes most of a walk
+_PLAIN = {"str", "int", "bool", "float", "None", "tuple", "ScalarType", "Space", "StoreRole", "ReduceOp"}
 
 
 def _field_names(node: object) -> tuple[str, ...] | None:
-    """The fields of a node; None for what is no node."""
+    """The fields of a node in which nodes may stand, as their annotations tell; None for what is no node."""
     kind = type(node)
     if kind not in _FIELDS:
-        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+        _FIELDS[kind] = (
+            tuple(f.name for f in fields(kind) if not _is_plain(str(f.type))) if is_dataclass(kind) else None
+        )
     return _FIELDS[kind]
+
+
+def _is_plain(annotation: str) -> bool:
+    return annotation.startswith("Literal[") or set(re.findall(r"\w+", annotation)) <= _PLAIN
 
 
 def rewrite(tree: Tree, kinds: type | tuple[type, ...], change: Callable[[Any], Any]) -> Tree:

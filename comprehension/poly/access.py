@@ -51,6 +51,7 @@ class AccessPatterns:
 
     scop: Scop
     _found: dict[str, tuple[AccessPattern, ...]] = field(default_factory=dict)
+    _steps: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by tensor
 
     def of(self, statement: str) -> tuple[AccessPattern, ...]:
         """In the order of the statement's accesses: the write first."""
@@ -82,7 +83,9 @@ class AccessPatterns:
         forms = [affine_form(self.scop.program, statement, s) for s in subscripts]
         rows = tuple(coefficients(statement, form) for form in forms)
         constants = tuple(_constant(statement, form) for form in forms)
-        steps = strides_of(self.scop.program, tensor)
+        if tensor not in self._steps:
+            self._steps[tensor] = strides_of(self.scop.program, tensor)
+        steps = self._steps[tensor]
         strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
         return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants, steps)
 

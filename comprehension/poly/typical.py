@@ -61,6 +61,8 @@ def settled_sizes(program: LoopProgram) -> dict[str, int]:
 
 
 def _all_windows(program: LoopProgram) -> set[str]:
+    if not program.sizes:
+        return set()
     return {name for statement in program.statements for name in _windows(statement)}
 
 
