@@ -162,9 +162,10 @@ def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
     for stage, seconds in other.seconds.items():
         compilation.seconds[stage] = round(compilation.seconds[stage] + seconds, 6)
     if not other.certificate:
-        return (f"a plan for typical sizes: {_not_proved(other)}",)
-    sizes = (typical_sizes(each.program) for each in (compilation, other))
-    compilation.choice = choice_of(compilation.kernel, other.kernel, *sizes)
+        why = f"a plan for typical sizes: {_not_proved(other)}"
+        return (why, *_plan_for_all(compilation)) if compilation.tree.assumed else (why,)
+    seen, typical = (typical_sizes(each.program) for each in (compilation, other))
+    compilation.choice = choice_of(compilation.kernel, other.kernel, seen, typical, compilation.tree.assumed)
     if compilation.choice is None:
         return ()
     compilation._certificate = joined([compilation.certificate, other.certificate])
@@ -177,6 +178,13 @@ def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
         ]
         _keep(compilation, file, "\n".join(f"# {head}\n\n{text}" for head, text in zip(heads, texts, strict=True)))
     return ()
+
+
+def _plan_for_all(compilation: Compilation) -> tuple[str, ...]:
+    """The same without sizes to plan for, where the plan for these is for some sizes only."""
+    compilation.likely = ()
+    _run(compilation, FRONT)
+    return _run_until_proved(compilation)
 
 
 def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:

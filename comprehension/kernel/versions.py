@@ -22,6 +22,7 @@ from comprehension.kernel.size_text import text_of
 
 GAIN = 1.25  # by how much a second kernel must be faster somewhere, for the time that it takes to compile
 REACH = 4  # times the data that a kernel was planned for
+SLACK = 4  # times the operations of the second kernel, where the first one is the better one for memory
 Tree = TypeVar("Tree")
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
 
@@ -58,8 +59,17 @@ class Choice:
     condition: ir.Condition
 
 
-def choice_of(near: ir.Kernel, far: ir.Kernel, seen: Mapping[str, int], typical: Mapping[str, int]) -> Choice | None:
+def choice_of(
+    near: ir.Kernel,
+    far: ir.Kernel,
+    seen: Mapping[str, int],
+    typical: Mapping[str, int],
+    assumed: Sequence[tuple[str, int]] = (),
+) -> Choice | None:
     """When to run which; None where the first one is as good as the second at the sizes of either.
+
+    `assumed`: what sizes the first one is for at most.  Where there are such, it is the better one for memory, which
+    `effort` does not count.
 
     The first runs where it takes no longer, up to `REACH` times the data that it was planned for: it may rely on data
     that stay in a cache.
@@ -73,6 +83,11 @@ def choice_of(near: ir.Kernel, far: ir.Kernel, seen: Mapping[str, int], typical:
     if _relies_on_caches(near):
         faster = ir.BoolOp("and", ir.Compare("<=", data, ir.Int(most)), faster)
         there = max(there, _value(data, typical) / most)
+    if assumed:
+        condition: ir.Condition = ir.Compare("<=", first, simplify(ir.IntOp("*", ir.Int(SLACK), second)))
+        for name, limit in assumed:
+            condition = ir.BoolOp("and", ir.Compare("<=", ir.Var(name), ir.Int(limit)), condition)
+        return Choice(near, far, condition)
     return Choice(near, far, faster) if max(here, there) >= GAIN else None
 
 

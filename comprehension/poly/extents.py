@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from comprehension.jit.expression import evaluate
 from comprehension.kernel.size_text import text_of
+from comprehension.lang import tree
 from comprehension.poly import isl
 from comprehension.poly.parameters import parameters_of
 from comprehension.poly.scop import Scop
@@ -25,6 +26,7 @@ class Extents:
     scop: Scop
     typical: dict[str, int] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()  # sizes that a version of the kernel is for as they were seen
+    assumed: dict[str, int] = field(default_factory=dict)  # sizes that the plan holds for up to a number alone
     _ranges: dict[tuple[str, int], isl.Set] = field(default_factory=dict)
     _extents: dict[tuple[str, int], int] = field(default_factory=dict)
     _boxes: dict[str, bool] = field(default_factory=dict)
@@ -88,6 +90,19 @@ class Extents:
             if line.involves_dims(isl.dim_type.param, position, 1)
         }
         return self.extent(statement, dim) if sizes <= self.settled else 0
+
+    def assume_at_most(self, statement: str, dim: int, most: int) -> bool:
+        """Whether the extent is no more than that: for all sizes, or by assuming it of a size that was seen."""
+        if self.extent(statement, dim) > most:
+            return False
+        if self.is_static(statement, dim):
+            return True
+        index = self.scop.statement(statement).source.indices[dim]
+        sizes, bound = dict(self.scop.program.likely), index.upper
+        if index.lower != tree.Number(0) or not isinstance(bound, tree.Name) or bound.id not in sizes:
+            return False
+        self.assumed[bound.id] = most
+        return True
 
     def is_box(self, statement: str) -> bool:
         """Whether no range depends on another index."""

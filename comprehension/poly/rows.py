@@ -128,7 +128,7 @@ class RowModel:
     def _is_short_sum(self, inner: Nest) -> bool:
         """Whether one accumulator may take all terms of a loop without rounding more than it should."""
         row = inner.members[0]
-        return all(self.model.extents.is_static(*dim) and self.model.extents.extent(*dim) <= BLOCK for dim in row.dims)
+        return all(self.model.extents.assume_at_most(*dim, BLOCK) for dim in row.dims)
 
     def _is_sum_of_rows(self, nest: Nest, inner: Nest, lanes: Member) -> bool:
         """Whether a nest does nothing but reduce, over one loop, tensors that others see."""

@@ -148,7 +148,8 @@ class CopyStatement:
 class ScheduleTree:
     """An isl schedule with the meaning of its marks; `steps` tells in words what was done and why.
 
-    `history`: the loops as written, and after each transformation, as text.
+    `history`: the loops as written, and after each transformation, as text.  `assumed`: what sizes must not exceed for
+    the schedule to be a good one (it is right for all).
     """
 
     schedule: isl.Schedule
@@ -156,6 +157,7 @@ class ScheduleTree:
     copies: Mapping[str, CopyStatement] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+    assumed: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         """How the loops came about, the loops as a tree, and below it the steps that led to them."""

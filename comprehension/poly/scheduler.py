@@ -59,7 +59,8 @@ def schedule(
         plain = plain_schedule(scop, dependences, machine=machine)
         why = f"plain loops in the order of the text: {spent}"
         return replace(plain, steps=(why, *_after_schedule(options)))
-    return replace(mapped, steps=(*fuser.reasons, *mapped.steps, *_after_schedule(options)))
+    steps = (*fuser.reasons, *mapped.steps, *_after_schedule(options))
+    return replace(mapped, steps=steps, assumed=tuple(sorted(extents.assumed.items())))
 
 
 def _clusters(units: Sequence[Nest], fuser: Fuser) -> list[Nest]:

@@ -24,7 +24,7 @@ from comprehension.kernel.effort import effort
 from comprehension.kernel.size_text import text_of
 from comprehension.kernel.versions import choice_of
 from comprehension.lang.types import Spec
-from comprehension.pipeline import compile_comprehension
+from comprehension.pipeline import SCHEDULE, compile_comprehension
 from comprehension.poly.typical import likely_size
 
 EXTENTS = st.sampled_from((0, 1, 3, 8, 15, 16, 31, 33, 64, 130))
@@ -91,6 +91,39 @@ def test_a_second_plan_that_cannot_be_proved_is_left_out_and_reported(monkeypatc
     monkeypatch.setattr(stages, "certify", certify)
     report = Report.from_json(compile_comprehension(request)[REPORT].decode())
     assert report.fallbacks == ("a plan for typical sizes: bounds not proved (an example)",)
+
+
+SUMS = "def f(float(M,N) X) -> (Y) { Y(n) +=! X(m,n) }"
+
+
+@pytest.mark.parametrize("rows", [0, 3, 64, 4096, 4097, 9000])
+def test_a_sum_in_groups_of_rows_is_for_so_many_rows_as_one_accumulator_may_take(rows: int) -> None:
+    kernel = tc.define(SUMS, sizes="symbolic").f.compile(np.zeros((64, 65536), np.float32))
+    assert kernel.certificate
+    assert "rows at a time" in kernel.schedule
+    x = np.random.default_rng(rows).integers(-3, 4, (rows, 70)).astype(np.float32)
+    np.testing.assert_array_equal(kernel(x), x.sum(0))
+    if rows:
+        assert runs(kernel, M=rows, N=70) == ({"f_stage0_far"} if rows > 4096 else {"f_stage0"})
+
+
+def test_a_plan_for_some_sizes_alone_gives_way_where_that_for_others_is_not_proved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = tc.define(SUMS, sizes="symbolic").f.compile(np.zeros((64, 65536), np.float32)).request
+    honest, calls = stages.certify, []
+
+    def certify(*arguments: Any) -> Certificate:
+        calls.append(arguments)
+        return honest(*arguments) if len(calls) != 2 else Certificate({"bounds": False}, (), ("an example",))
+
+    monkeypatch.setattr(stages, "certify", certify)
+    files = compile_comprehension(request)
+    assert len(calls) == 3
+    assert b"rows at a time" not in files[SCHEDULE]
+    assert Report.from_json(files[REPORT].decode()).fallbacks == (
+        "a plan for typical sizes: bounds not proved (an example)",
+    )
 
 
 def test_named_dimensions_of_specs_say_nothing_about_sizes() -> None:
