@@ -329,7 +329,10 @@ class ContractionModel:
         fits = max(1, self.machine.l2_bytes // 2 // max(1, shape.row_extent * row_bytes))
         blocks = -(-tiles[0] // fits)
         if cores == 1 or (outer and self._count(outer[0]) > 1):
-            yield _Around(outer, inner, -(-tiles[0] // blocks), None, reduced_block)
+            few = STREAMS // shape.row_extent  # tiles whose rows processors fetch ahead in at once
+            several = blocks if shape.pack_lanes is not None else max(blocks, -(-tiles[0] // max(1, few)))
+            for units in dict.fromkeys((blocks, several)):
+                yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block)
             return
         for units in _units(tiles[0], cores, fewest=blocks, repeated=shape.pack_lanes is not None):
             yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block)
