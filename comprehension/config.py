@@ -34,7 +34,9 @@ kept, by native code too, remembers the generation that it is of."""
 
 @dataclass(slots=True)
 class Config:
-    """Assign to its fields at any time; each takes effect at the next compilation or call.
+    """Assign to its fields at any time; each takes effect at the next compilation or call.  Folders may be strings.
+
+    Raises ComprehensionError for a value that cannot be right.
 
     `parallel_ns`: work of a stage below which it runs serially even where workers are awake; where they sleep, three
     times that is the price of waking one.
@@ -52,7 +54,7 @@ class Config:
     block_cache_bytes: int = 1 << 30
 
     def __setattr__(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, _taken(name, value))
         generation.value += 1
 
     @classmethod
@@ -71,7 +73,7 @@ class Config:
                 value = float(text) if text else default
             except ValueError:
                 value = float("nan")
-            if not value >= lowest:
+            if not lowest <= value < float("inf"):
                 raise ComprehensionError(f"environment: {name} must be a number, at least {lowest:g}, not {text!r}")
             return value
 
@@ -86,6 +88,29 @@ class Config:
             compile_seconds=number("COMPREHENSION_TIME_LIMIT", 120, 0.01),
             in_process=environment.get("COMPREHENSION_IN_PROCESS", "0") not in ("", "0"),
         )
+
+
+def _taken(name: str, value: object) -> object:
+    """A value for a setting, as it is kept."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match name:
+        case "threads":
+            if is_number and isinstance(value, int) and value >= 1:
+                return min(value, MAX_THREADS)
+            wanted = "an int, at least 1"
+        case "cache_dir" | "dump":
+            if value is None or isinstance(value, str | os.PathLike):
+                return None if value is None else Path(value).expanduser()
+            wanted = "a folder or None"
+        case "in_process":
+            if isinstance(value, bool):
+                return value
+            wanted = "True or False"
+        case _:
+            if is_number and value >= 0:  # type: ignore[operator]
+                return value
+            wanted = "a number, at least 0"
+    raise ComprehensionError(f"config: {name} must be {wanted}, not {value!r:.60}")
 
 
 @dataclass(slots=True)

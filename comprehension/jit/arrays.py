@@ -71,12 +71,15 @@ def view_of(value: Any, name: str) -> tuple[Array, Family]:
         if hasattr(value, "mask"):  # of numpy.ma: a kernel would compute with what is masked
             raise ComprehensionError(f"{name}: this {_kind(value)} has a mask; pass .data or .filled(value)")
         return value, NUMPY
-    if hasattr(value, "__cuda_array_interface__"):
+    if _offers(value, "__cuda_array_interface__"):
         raise ComprehensionError(f"{name}: this {_kind(value)} is on a CUDA device; a CPU kernel needs host memory")
-    if hasattr(value, "__dlpack__"):
+    if _offers(value, "__dlpack__"):
         return _by_dlpack(value, name), _family_of(value)
-    if hasattr(value, "__array_interface__"):
-        return np.asarray(value), NUMPY
+    if _offers(value, "__array_interface__"):
+        try:
+            return np.asarray(value), NUMPY
+        except Exception as reason:  # what it says of its memory cannot be
+            raise ComprehensionError(f"{name}: this {_kind(value)} does not lend its memory: {reason}") from reason
     advice = "; use numpy.asarray" if isinstance(value, (list, tuple, int, float, bool, np.generic)) else ""
     raise ComprehensionError(f"{name}: expected an array, found a {_kind(value)}{advice}")
 
@@ -86,8 +89,16 @@ def is_array(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return True
     return not isinstance(value, np.generic) and any(
-        hasattr(value, protocol) for protocol in ("__dlpack__", "__array_interface__", "__cuda_array_interface__")
+        _offers(value, protocol) for protocol in ("__dlpack__", "__array_interface__", "__cuda_array_interface__")
     )
+
+
+def _offers(value: Any, protocol: str) -> bool:
+    """Whether a value has a protocol; one that fails at the question does, and will say why."""
+    try:
+        return hasattr(value, protocol)
+    except Exception:
+        return True
 
 
 def one_family(families: Iterable[Family]) -> Family:

@@ -47,6 +47,7 @@ def test_threads_are_bounded() -> None:
         ("NUMBA_NUM_THREADS", "-1"),
         ("COMPREHENSION_TIME_LIMIT", "nan"),
         ("COMPREHENSION_CACHE_MB", "0"),
+        ("COMPREHENSION_CACHE_MB", "inf"),
     ],
 )
 def test_settings_that_cannot_be_right_are_named(name: str, value: str) -> None:
@@ -76,3 +77,31 @@ def test_the_packages_config_is_the_settings_whatever_was_imported_before() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["Config", "Statistics"]
+
+
+@pytest.mark.parametrize(
+    "name,value,wanted",
+    [
+        ("threads", 0, "an int, at least 1, not 0"),
+        ("threads", True, "an int, at least 1, not True"),
+        ("threads", 1.5, "an int, at least 1, not 1.5"),
+        ("cache_dir", 3, "a folder or None, not 3"),
+        ("in_process", "no", "True or False, not 'no'"),
+        ("compile_seconds", -1, "a number, at least 0, not -1"),
+        ("parallel_ns", None, "a number, at least 0, not None"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_change_nothing(name: str, value: object, wanted: str) -> None:
+    config = Config()
+    before = getattr(config, name)
+    with pytest.raises(ComprehensionError, match=f"^config: {name} must be {wanted}$"):
+        setattr(config, name, value)
+    assert getattr(config, name) == before
+
+
+def test_folders_may_be_strings() -> None:
+    config = Config()
+    config.dump = "some/where"  # type: ignore[assignment]
+    assert config.dump == Path("some/where")
+    config.threads = 100_000
+    assert config.threads == MAX_THREADS

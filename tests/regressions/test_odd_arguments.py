@@ -28,3 +28,30 @@ def test_a_mask_is_not_ignored(call: str) -> None:
         getattr(f, call)(np.ma.masked_array(A, A > 0), B)
     (expected,) = {f.reference(A, B)[0, 0]}
     assert f.reference(np.ma.masked_array(A, A > 0).data, B)[0, 0] == expected
+
+
+class Broken:
+    """Says nonsense, or fails, where it is asked for its memory."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    @property
+    def __array_interface__(self) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        RuntimeError("no memory to lend"),
+        {"shape": (12, 20), "typestr": "<f4", "data": (0, False), "version": 3},
+        {"shape": (-12, 20), "typestr": "<f4", "data": (64, False), "version": 3},
+        {"shape": "x", "typestr": "zz"},
+    ],
+)
+def test_an_interface_that_cannot_be_is_refused(answer: object) -> None:
+    with pytest.raises(tc.ComprehensionError, match=r"^f: A: this .*Broken does not lend its memory: "):
+        tc.define(TEXT).f(Broken(answer), B)
