@@ -52,6 +52,7 @@ class AccessPatterns:
     scop: Scop
     _found: dict[str, tuple[AccessPattern, ...]] = field(default_factory=dict)
     _steps: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by tensor
+    _sizes: dict[str, int] | None = None
 
     def of(self, statement: str) -> tuple[AccessPattern, ...]:
         """In the order of the statement's accesses: the write first."""
@@ -84,7 +85,9 @@ class AccessPatterns:
         rows = tuple(coefficients(statement, form) for form in forms)
         constants = tuple(_constant(statement, form) for form in forms)
         if tensor not in self._steps:
-            self._steps[tensor] = strides_of(self.scop.program, tensor)
+            if self._sizes is None:
+                self._sizes = typical_sizes(self.scop.program)
+            self._steps[tensor] = strides_of(self.scop.program, tensor, self._sizes)
         steps = self._steps[tensor]
         strides = tuple(_stride([row[d] for row in rows], steps) for d in range(len(statement.dims)))
         return AccessPattern(statement.name, number, tensor, is_write, strides, rows, constants, steps)
@@ -112,9 +115,10 @@ def _constant(statement: ScopStatement, form: Linear) -> int | None:
     return form.constant if all(atom in indices for atom, _ in form.terms) else None
 
 
-def strides_of(program: LoopProgram, tensor: str) -> tuple[int, ...]:
-    """Elements between neighbours along each axis of a tensor, at typical sizes."""
-    info, sizes = program.tensor(tensor), typical_sizes(program)
+def strides_of(program: LoopProgram, tensor: str, sizes: dict[str, int] | None = None) -> tuple[int, ...]:
+    """Elements between neighbours along each axis of a tensor, at these or at typical sizes."""
+    info = program.tensor(tensor)
+    sizes = typical_sizes(program) if sizes is None else sizes
     extents = [typical_value(size, sizes) for size in info.shape]
     if info.layout is not None:
         return typical_strides(info.layout, extents)

@@ -32,7 +32,7 @@ from comprehension.poly.scop import Scop
 from comprehension.poly.tile_plan import Jam, Operand, TilePlan
 from comprehension.poly.transform.cut import block_schedule
 from comprehension.poly.transform.pack import Packing, pack
-from comprehension.poly.transform.promote import TileAxis, is_private, private_box, register_tile
+from comprehension.poly.transform.promote import Prefix, TileAxis, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
 
 
@@ -127,7 +127,8 @@ class Mapper:
             node = self._mark(node.parent(), f"rows {len(self.decisions)}", RowsMark(plan.rows)).child(0).child(0)
             depth += more + 1
         outer = (*around, *nest.members)
-        promotions = [p for t in self._private(nest, outer) if (p := private_box(t, node, self.scop)) is not None]
+        prefix = Prefix(node)
+        promotions = [p for t in self._private(nest, outer) if (p := private_box(t, prefix, self.scop)) is not None]
         self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
         self.homes.update(p.tensor for p in promotions)
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
@@ -222,16 +223,16 @@ class Mapper:
         private = frozenset(self._private(nest, outer))
         boxed = all(self.model.lanes.extents.is_box(name) for name in names)
         tiles, boxes = [], []
+        prefix = Prefix(node)
         for tensor in self._touched(names):
             held = None
             if boxed and self._is_shared(tensor, names, in_rows=len(axes) > 1):
-                held = register_tile(
-                    tensor, node, names, outer, axes, self.scop, self.model.lanes.patterns, _suffix(self.tiled, tensor)
-                )
+                patterns, suffix = self.model.lanes.patterns, _suffix(self.tiled, tensor)
+                held = register_tile(tensor, prefix, names, outer, axes, self.scop, patterns, suffix)
             if held is not None:
                 self.tiled[tensor] = self.tiled.get(tensor, 0) + 1
                 tiles.append(held)
-            elif tensor in private and (box := private_box(tensor, node, self.scop)) is not None:
+            elif tensor in private and (box := private_box(tensor, prefix, self.scop)) is not None:
                 boxes.append(box)
         node = self._children(node, nest.children, point, outer)
         if not tiles and not boxes:

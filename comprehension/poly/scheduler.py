@@ -99,8 +99,7 @@ def unit_nest(
     sequential = [p for p in range(source.left) if p not in coincident]
     reduced = list(range(source.left, len(source.indices)))
     main = parts[-1].name
-    free = all(e.is_reduction for e in dependences.between(main, main)) and Extents(scop).is_box(main)
-    if reordering is not None and free:
+    if reordering is not None and len(reduced) > 1 and _may_run_in_any_order(main, scop, dependences):
         reduced.sort(key=lambda p: -_stride_along(main, p, reordering))
     body: tuple[Nest | str, ...] = (main,)
     if reduced:
@@ -110,6 +109,11 @@ def unit_nest(
     if sequential:
         body = (Nest(tuple(Member(tuple((n, p) for n in names), False) for p in sequential), body),)
     return Nest(tuple(Member(tuple((n, p) for n in names), True) for p in coincident), body)
+
+
+def _may_run_in_any_order(statement: str, scop: Scop, dependences: Dependences) -> bool:
+    edges = dependences.between(statement, statement)
+    return all(edge.is_reduction for edge in edges) and Extents(scop).is_box(statement)
 
 
 def is_coincident(parts: list[ScopStatement], position: int, dependences: Dependences) -> bool:

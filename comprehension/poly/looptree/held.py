@@ -30,7 +30,7 @@ from comprehension.poly.scop import Scop, ScopAccess
 from comprehension.poly.tile_plan import Operand
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
 from comprehension.poly.transform.pack import pack
-from comprehension.poly.transform.promote import box_of, footprint, private_box, settled_dimensions
+from comprehension.poly.transform.promote import Prefix, box_of, footprint, private_box, settled_dimensions
 
 COPIED_LANES = 16
 MOST_ELEMENTS = 1 << 22  # of a buffer that each worker has
@@ -94,7 +94,7 @@ def hold(place: Place, tensor: str, dependences: Dependences, patterns: AccessPa
     accesses = place.accesses(tensor)
     if not all(access.exact for access in accesses):
         raise ComprehensionError(f"schedule: promote: {tensor} is reached by an indirect subscript")
-    if _stays(place, tensor, dependences) and (box := private_box(tensor, place.node, place.scop)) is not None:
+    if _stays(place, tensor, dependences) and (box := private_box(tensor, Prefix(place.node), place.scop)) is not None:
         return Held(box)
     registers = _registers(place, tensor, patterns)
     return registers if registers is not None else _box(place, tensor)

@@ -39,13 +39,29 @@ def is_private(tensor: str, members: Sequence[Member], names: Collection[str], s
     )
 
 
-def footprint(node: isl.ScheduleNode, accesses: Sequence[ScopAccess]) -> isl.Map | None:
-    """{ prefix schedule -> elements touched below `node` }."""
-    prefix = node.get_prefix_schedule_relation()
+class Prefix:
+    """The schedule above a node, asked of isl once for all tensors: it is as long as there are statements."""
+
+    def __init__(self, node: isl.ScheduleNode) -> None:
+        self._node = node
+        self._settled: tuple[isl.Aff | None, ...] | None = None
+        self.parts: dict[str, list[isl.Map]] = {}  # { instances -> prefix schedule }, by statement
+        for part in isl.maps_of(node.get_prefix_schedule_relation()):
+            self.parts.setdefault(part.get_tuple_name(isl.dim_type.in_), []).append(part)
+
+    @property
+    def settled(self) -> tuple[isl.Aff | None, ...]:
+        if self._settled is None:
+            self._settled = settled_dimensions(self._node)
+        return self._settled
+
+
+def footprint(above: isl.ScheduleNode | Prefix, accesses: Sequence[ScopAccess]) -> isl.Map | None:
+    """{ prefix schedule -> elements touched below a node }."""
+    prefix = above if isinstance(above, Prefix) else Prefix(above)
     total: isl.Map | None = None
     for access in accesses:
-        times = prefix.intersect_domain(isl.UnionSet.from_set(access.relation.domain()))
-        for part in isl.maps_of(times):
+        for part in prefix.parts.get(access.statement, ()):
             touched = part.reverse().apply_range(access.relation)
             total = touched if total is None else total.union(touched)
     return None if total is None else total.coalesce()
@@ -110,10 +126,10 @@ def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
     return best
 
 
-def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | None:
-    """A scratch buffer for what one iteration of the loops above `node` touches of a private temporary."""
+def private_box(tensor: str, prefix: Prefix, scop: Scop) -> Promotion | None:
+    """A scratch buffer for what one iteration of the loops above a node touches of a private temporary."""
     accesses = scop.accesses_to(tensor)
-    touched = footprint(node, accesses)
+    touched = footprint(prefix, accesses)
     if touched is None:
         return None
     offsets, extents = box_of(touched)
@@ -127,7 +143,7 @@ def private_box(tensor: str, node: isl.ScheduleNode, scop: Scop) -> Promotion | 
         extents,
         names,
         axes,
-        settled_dimensions(node),
+        prefix.settled,
         is_home=True,
     )
 
@@ -175,7 +191,7 @@ class TileAxis:
 
 def register_tile(
     tensor: str,
-    node: isl.ScheduleNode,
+    prefix: Prefix,
     names: Collection[str],
     members: Sequence[Member],
     tile: Sequence[TileAxis],
@@ -185,7 +201,7 @@ def register_tile(
 ) -> RegisterTile | None:
     """A register buffer over the tile's axes, if each tile point touches exactly one element of the tensor.
 
-    `node` stands below the tile loops, `names` are the statements below it; `members` are all loops around.
+    `prefix` is of a node below the tile loops, `names` are the statements below it; `members` are all loops around.
     """
     accesses = [a for a in scop.accesses_to(tensor) if a.statement in names]
     touched = _union(_by_members(access, members) for access in accesses)
@@ -212,10 +228,10 @@ def register_tile(
     points = tuple(CopyLoop(axis, point=t.extent, lower=t.lower) for axis, t in zip(kept, tile, strict=True))
     stays = scop.program.tensor(tensor).role is Role.TEMPORARY and len(accesses) == len(scop.accesses_to(tensor))
     writes = [a for a in accesses if a.is_write]
-    copied_in = footprint(node, accesses)
+    copied_in = footprint(prefix, accesses)
     if not reads_before_writing(accesses, members, scop):
-        copied_in = _beyond(copied_in, footprint(node, [scop.statement(accesses[0].statement).write]))
-    copied_out = None if stays and copied_in is None else footprint(node, writes)
+        copied_in = _beyond(copied_in, footprint(prefix, [scop.statement(accesses[0].statement).write]))
+    copied_out = None if stays and copied_in is None else footprint(prefix, writes)
     return RegisterTile(promotion, points, copied_in, copied_out, suffix)
 
 
