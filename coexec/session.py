@@ -43,6 +43,7 @@ MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
 PATIENCE = 16  # steps in a row, traced or fallen back, before recording rests; a quarter of it after a rest
 FIRST_REST, LONGEST_REST = 16, 4096  # steps; each rest is twice as long as the one before
+RUNS_COUNTED = 8  # of the graph, whose times are counted together; whoever asks for the report counts the rest
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -441,7 +442,8 @@ class Session:
         self._took("co-executed" if runner.reason is None else "fell back", begin, now)
         if runner.reason is not None:
             report.add_event(Event(step, "python", "fallback", runner.left_at, runner.left_at, runner.reason))
-        self.count_graph_times()
+        if len(self._runs) >= RUNS_COUNTED:
+            self.count_graph_times()
 
     def _tell_left_to_python(self, runner: PythonRunner) -> None:
         for name, because in runner.left_to_python:

@@ -29,6 +29,7 @@ from coexec.graph_side.runner_protocol import Handle, RunTimes
 from coexec.graph_side.sequence import CompiledCluster
 from comprehension.jit.arrays import address_of
 
+_NO_TIMES = RunTimes()
 RUN_AHEAD = 1  # unfinished steps before the one that starts
 IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3  # states of a frame
 
@@ -38,8 +39,8 @@ class NativeHandle:
 
     __slots__ = ("_shape", "address", "buffer", "run")
 
-    def __init__(self, run: NativeRun, buffer: Array, address: int, shape: tuple[int, ...]) -> None:
-        self.run: NativeRun | None = run  # None once it is known to have ended well
+    def __init__(self, run: NativeRun | None, buffer: Array, address: int, shape: tuple[int, ...]) -> None:
+        self.run = run  # None once it is known to have ended well
         self.buffer = buffer
         self._shape = shape
         self.address = address
@@ -75,7 +76,7 @@ class NativeRun:
         self._chosen: list[tuple[int, int]] = []
         self._sent = [0] * len(self._plan.choices)
         self._number = 0  # in the thread's order; 0 while not published
-        self._times = RunTimes()
+        self._times = _NO_TIMES
         self._lock = threading.RLock()
         self._ended = self._closed = False  # the graph's side is over; Python's side is
 
@@ -137,11 +138,21 @@ class NativeRun:
     def finish(self, kept: Sequence[Output]) -> tuple[Handle, ...]:
         self.publish()
         self.thread.leave(self._frame.words)
-        handles = tuple([self._handle(output) for output in kept])
-        self.is_ended()
+        run = None if self.is_ended() and self.error is None else self
+        handles = []
+        owned, places = self._frame.owned, self._compiled.places
+        for output in kept:
+            place = places.get(output)
+            handle: NativeHandle | None
+            if place is not None and place[2] is not None and type(place[0]) is Output:  # most are such: written out
+                buffer, address = owned[place[0]]
+                handle = NativeHandle(run, buffer, address, place[2])
+            else:
+                handle = self._handle(output)
+            assert handle is not None, "what is kept is owned or fed"
+            handles.append(handle)
         self._close()
-        assert None not in handles, "what is kept is owned or fed"
-        return handles  # type: ignore[return-value]
+        return tuple(handles)
 
     def cancel(self, wanted: Sequence[Output] = ()) -> Callable[[Output], Array | None]:
         view = self._frame.view
@@ -291,7 +302,7 @@ class NativeGraph:
         self._memory = Memory(plan)
         self._frames: list[tuple[Frame, NativeRun]] = []
         self._last: NativeRun | None = None
-        self._places: dict[Output, _PlaceOf] = {}
+        self.places: dict[Output, _PlaceOf] = {}  # what `place_of` has found
 
     @property
     def graph(self) -> SymbolicGraph:
@@ -332,11 +343,11 @@ class NativeGraph:
 
     def place_of(self, output: Output) -> _PlaceOf:
         """Whose buffer an output shows, its shape, and its extents where no symbol decides them."""
-        found = self._places.get(output)
+        found = self.places.get(output)
         if found is None:
             shape = self.plan.shapes[output]
             root = self.plan.buffers.view_of.get(output, output)
-            found = self._places[output] = (root, shape, None if shape.names else shape.at({}))
+            found = self.places[output] = (root, shape, None if shape.names else shape.at({}))
         return found
 
     def behind(self, outputs: Iterable[Output]) -> int:

@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from operator import is_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coexec.graph.keys import same_attributes
 from coexec.python_side.segment import Arguments, Draft, Form, Segment, promise_of
+from coexec.python_side.tape_match import Row, TapeMatcher, make_tape_matcher, match_rows
 from minitensor.dispatch import local, rebind
 from minitensor.methods import are_as_written
 from minitensor.nn import Parameter
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 MOST_FORMS = 8  # of calls at one place of the walk
 MOST_SIZES = 64  # of calls of one form
 MOST_KEPT = 4  # segments of one form with the same sizes
+WORTH_WRITING = 3  # calls of one form from which on its matcher is written out
 MOST_TRIES = 16  # calls at one place that were looked at to learn from since something learned was of use
 Key = tuple[tuple[tuple[str, int], ...], tuple[Any, ...]]  # symbols with their values, numbers
 _OUR_RULES = "minitensor.ops."
@@ -57,20 +60,23 @@ def _are_classes_as_written() -> bool:
 class BackwardForm:
     """The tape below a tensor.
 
-    `rows`: of each entry its class, record (None if it is no Node), output (its number in the walk, or the index of a
-    Part; -1 for a leaf) and parents, all entries numbered in the order in which they are come to; -1: no parent.
+    `rows`: of each entry, in the order in which they are come to: see `tape_match`.
     `leaves`: entries, in the order in which they get their gradients, each with whether its tensor lives and has one.
     """
 
-    __slots__ = ("_count", "gradient", "has_sizes", "leaves", "numbers_vary", "passed", "rows", "targets")
+    __slots__ = (
+        "_compared", "_count", "_matcher", "_matches", "gradient", "has_sizes", "leaves", "numbers_vary", "passed",
+        "rows", "targets",
+    )  # fmt: skip
 
     def __init__(self, root: Any, gradient: Tensor | None, runner: PythonRunner) -> None:
         self.numbers_vary = False  # a rule may compute others from them
         self.passed: set[int] = set()  # but for these arguments, which rules only pass on
+        self._compared: list[int] = []  # the other arguments that are numbers
         self._count = 0  # of the arguments that the entries have
         self.has_sizes = True
         self.gradient = None if gradient is None else (gradient.shape, gradient.dtype)
-        self.rows: list[tuple[Any, Any, int, tuple[int, ...]]] = []
+        self.rows: list[Row] = []
         self.leaves: list[tuple[int, bool, bool]] = []
         self.targets: list[Tensor] = []
         entries = [root]
@@ -87,6 +93,8 @@ class BackwardForm:
             target = leaf.tensor()
             has_gradient = target is not None and target.grad is not None
             self.leaves.append((numbers[leaf.order], target is not None, has_gradient))
+        self._matches = 0
+        self._matcher: TapeMatcher = partial(match_rows, self.rows, [i for i, _, _ in self.leaves])
 
     def _add(self, entry: Any, parents: tuple[int, ...], runner: PythonRunner) -> None:
         """Raises NotLearned for what is not an operation of this step with a rule of this project."""
@@ -99,8 +107,11 @@ class BackwardForm:
             if promise is None or promise.owner is not runner.log or not op.vjp.__module__.startswith(_OUR_RULES):
                 raise NotLearned
             number = promise.source.number
-            if op.passes_numbers:
-                self.passed |= {self._count + k for k, x in enumerate(entry.inputs) if type(x) is float}
+            for k, x in enumerate(entry.inputs, self._count):
+                if op.passes_numbers and type(x) is float:
+                    self.passed.add(k)
+                elif not isinstance(x, Value):
+                    self._compared.append(k)
             self._count += len(entry.inputs) + (len(entry.outputs) if len(entry.outputs) > 1 else 0)
         elif not self.rows:
             raise NotLearned  # a leaf itself: its size is not known from the walk
@@ -108,32 +119,15 @@ class BackwardForm:
 
     def match(self, root: Any, gradient: Tensor | None, made: list[Any]) -> Arguments | None:
         """The values and numbers that the call's operations can have as operands; None where it is another call."""
-        found: list[Any] = [root]
-        arguments: Arguments = []
-        for i, (kind, op, number, parents) in enumerate(self.rows):
-            entry = found[i]
-            if type(entry) is not kind:
-                return None
-            if op is not None:
-                if entry.op is not op or entry.outputs[0].pending is not made[number]:
-                    return None
-                arguments += entry.inputs
-                if len(entry.outputs) > 1:
-                    arguments += entry.outputs
-                below = entry.parents
-            elif number >= 0:
-                if entry.index != number:
-                    return None
-                below = (entry.node,)
-            else:
-                continue
-            for parent, expected in zip(below, parents, strict=True):
-                if expected == len(found):
-                    found.append(parent)
-                elif parent is not (found[expected] if expected >= 0 else None):
-                    return None
-        if not self._match_leaves([found[i] for i, _, _ in self.leaves], arguments):
+        found = self._matcher(root, made)
+        if found is None:
             return None
+        arguments, leaves = found
+        if not self._match_leaves(leaves, arguments):
+            return None
+        self._matches += 1
+        if self._matches == WORTH_WRITING:
+            self._matcher = make_tape_matcher(self.rows, [i for i, _, _ in self.leaves])
         if (gradient is None) != (self.gradient is None):
             return None
         if gradient is not None:
@@ -145,26 +139,26 @@ class BackwardForm:
     def _match_leaves(self, leaves: list[Any], arguments: Arguments) -> bool:
         """Whether the leaves come in the same order, live, and have gradients where they had; sets `targets`."""
         self.targets = targets = []
-        before = None
+        before = inf
         for leaf, (_, alive, has_gradient) in zip(leaves, self.leaves, strict=True):
             target = leaf.tensor()
-            if (before is not None and leaf.order >= before) or (target is not None) != alive:
+            if leaf.order >= before or (target is not None) != alive:
                 return False
             before = leaf.order
             if alive:
-                if not _is_known(target) or (target.grad is not None) != has_gradient:
+                gradient = target.grad
+                if type(target) not in _KINDS or (gradient is not None) != has_gradient:
                     return False
                 targets.append(target)
                 if has_gradient:
-                    if not _is_known(target.grad):
+                    if type(gradient) not in _KINDS:
                         return False
-                    arguments.append(target.grad.value)
+                    arguments.append(gradient.value)
         return len({id(target) for target in targets}) == len(targets)
 
     def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
         """Sizes and numbers, of which rules may make others."""
-        numbers = [x for i, x in enumerate(arguments) if not isinstance(x, Value) and i not in self.passed]
-        return tuple(runner.symbols.items()), tuple(numbers)
+        return tuple(runner.symbols.items()), tuple([arguments[i] for i in self._compared])
 
     def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
         """The gradients, and of each living leaf which of them is its own."""
@@ -232,7 +226,7 @@ class UpdateForm:
                     return None
                 continue
             tensors, plain = pattern
-            if len(state) != len(tensors) + len(plain) or not _is_known(param) or not _is_known(grad):
+            if len(state) != len(tensors) + len(plain) or type(param) not in _KINDS or type(grad) not in _KINDS:
                 return None
             arguments += (param.value, grad.value)
             for name in tensors:
@@ -241,7 +235,7 @@ class UpdateForm:
                     return None
                 arguments.append(x.value)
             first = state if first is None else first
-            if any(type(state.get(name)) is not int or state[name] != first[name] for name in plain):
+            if plain and any(type(state.get(name)) is not int or state[name] != first[name] for name in plain):
                 return None
         if first is None:
             return None

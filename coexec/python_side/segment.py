@@ -21,7 +21,7 @@ from coexec.graph.symbolic import Dim, ScalarValue
 from coexec.location import Location, callers_frame, location
 from coexec.python_side.walk import ExpectFeed, ExpectPhi, ExpectSame, ExpectScalar, WalkNode, WalkOutput
 from coexec.traces.opaque import values_to_check
-from coexec.traces.promise import Promise, empty_value, make_promise
+from coexec.traces.promise import Promise, empty_value
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from coexec.python_side.python_runner import PythonRunner
 
 Arguments = list[Any]  # Values and Python scalars
+new_value = Value.__new__
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +105,14 @@ class Segment:
             runner.run.choose(case, target)
         log, made, start = runner.log, runner.made, len(runner.path)
         values = []
-        for offset, index, shape in self.kept:
+        for offset, index, shape in self.kept:  # `empty_value` and `make_promise`, written out: calls would double it
             output = self.nodes[offset].outputs[index]
-            value = empty_value(shape, output.dtype)
-            made[output.number] = make_promise(value, log, start + offset, index, output)
+            value = new_value(Value)
+            value.array, value.owned, value.exported = None, True, False
+            value.shape, value.dtype = shape, output.dtype
+            value.pending = made[output.number] = promise = Promise(value)
+            promise.owner, promise.index, promise.output, promise.source = log, start + offset, index, output
+            log.made.append(promise)
             values.append(value)
         for slot, selected in self.selects:
             runner.phis[slot] = selected
