@@ -342,18 +342,22 @@ class ContractionModel:
     def _orders(self, shape: _Shape) -> Iterator[tuple[int, _Loops]]:
         """How tiles of rows and of lanes may stand in one another, with the lanes whose panels must be near at once."""
         yield shape.lane_extent, self._blocked
-        lanes = self._tiles(shape)[1]
-        if shape.pack_lanes is not None and lanes > 1 and shape.jam is None:
-            yield lanes * shape.lane_extent, self._rows_first
+        tiles, sizes = self._tiles(shape)[1], [*shape.choice.lanes.dims, *((shape.name, dim) for dim in shape.reduced)]
+        static = all(self.extents.is_static(*dim) for dim in sizes)  # else nobody knows how large all panels are
+        if shape.pack_lanes is not None and shape.jam is None and tiles > 1 and static:
+            yield tiles * shape.lane_extent, self._rows_first
 
     def _rows_first(
         self, shape: _Shape, outer: tuple[Member, ...], inner: tuple[Member, ...], reduced_block: int
     ) -> Iterator[_Around]:
-        """Panels of all lanes, then tiles of rows: as many units as there are workers to share them."""
-        (rows, _), cores = self._tiles(shape), self._cores(shape)
+        """Panels of all lanes, if the second cache holds them, then tiles of rows, shared by the workers."""
+        tiles, cores = self._tiles(shape), self._cores(shape)
+        panels = tiles[1] * shape.lane_extent * self._steps(shape, reduced_block) * self._bits(shape.name) // 8
+        if panels > self.machine.l2_bytes:
+            return
         divided = cores > 1 and not (outer and self._count(outer[0]) > 1)
-        for units in _units(rows, cores, fewest=1, repeated=True) if divided else (1,):
-            yield _Around(outer, inner, -(-rows // units), None, reduced_block, rows_first=True)
+        for units in _units(tiles[0], cores, fewest=1, repeated=True) if divided else (1,):
+            yield _Around(outer, inner, -(-tiles[0] // units), None, reduced_block, rows_first=True)
 
     # --- cost -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from comprehension.poly.certificate import certify
 from comprehension.poly.contraction import ContractionModel
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.nest import Nest
+from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
 from comprehension.poly.tile_plan import TilePlan
 
@@ -168,6 +170,19 @@ def test_either_order_of_tiles_is_right(text: str, m: int, n: int, k: int, cores
         patch.setattr(ContractionModel, "plan", rows_first_if_possible)
         kernel = compile_program(program, machine=replace(ONE, cores=cores))
     assert_right(program, kernel)
+
+
+def test_panels_of_all_lanes_fit_the_second_cache(rows_first: None) -> None:
+    """Else they would be as large as an operand, for each worker."""
+    machine = replace(ONE, l2_bytes=64 << 10)
+    kernel = compile_program(product(256, 48, 512), machine=machine)
+    sizes = [prod(evaluate(e, {}) for e in b.shape) for b in kernel.buffers if b.space is ir.Space.SCRATCH]
+    assert sizes and 4 * max(sizes) <= machine.l2_bytes
+
+
+def test_nobody_knows_how_large_panels_of_any_size_are(rows_first: None) -> None:
+    scop = build_scop(infer(load(AGAINST_ROWS)["f"], None, "symbolic"))
+    assert not any("panels of all lanes" in step for step in schedule(scop, find_dependences(scop), machine=ONE).steps)
 
 
 def test_a_batch_packs_its_own_panels(rows_first: None) -> None:
