@@ -13,7 +13,6 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from llvmlite import ir
 from numba import types
@@ -191,19 +190,20 @@ def _like(shape: ir.Type, element: ir.Type) -> ir.Type:
     return ir.VectorType(element, shape.count) if isinstance(shape, ir.VectorType) else element
 
 
-_SCOPES: WeakKeyDictionary[ir.Module, list[tuple[Any, Any]]] = WeakKeyDictionary()
-
-
 def _scopes(module: ir.Module) -> list[tuple[Any, Any]]:
-    """For each buffer (the list of its scope, the list of all others), made once a module: llvmlite is slow at it."""
-    if module not in _SCOPES:
+    """For each buffer (the list of its scope, the list of all others), made once a module: llvmlite is slow at it.
+
+    They are kept in the module itself: metadata hold their module, so a table beside it would keep it alive.
+    """
+    known: list[tuple[Any, Any]] | None = getattr(module, "buffer_scopes", None)
+    if known is None:
         domain = module.add_metadata(["buffers of a kernel"])
         scopes = [module.add_metadata([f"buffer {i}", domain]) for i in range(MAX_SCOPES)]
-        _SCOPES[module] = [
+        known = module.buffer_scopes = [
             (module.add_metadata([own]), module.add_metadata([other for other in scopes if other is not own]))
             for own in scopes
         ]
-    return _SCOPES[module]
+    return known
 
 
 # --- A[i] on scalars --------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ OBJECT = "kernel.o"
 STACK_BYTES = 256 << 20  # isl, numba and LLVM recurse over what they are given
 RECURSION = 20_000
 REQUESTS_BETWEEN_COLLECTIONS = 8
+IDLE_SECONDS = 0.2  # after which who asked for a kernel will not ask for the next one at once
 ADDRESS_SPACE = 16 << 30
 
 
@@ -94,12 +95,12 @@ def resident_bytes() -> int:
 def serve(requests: queue.SimpleQueue[Message], out: IO[bytes]) -> None:
     """Answers requests until the process ends.
 
-    Cyclic garbage is collected between requests, when nobody waits: inside numba's compilation, which makes
-    half a million objects, the collector would take a third of the time.
+    Cyclic garbage is collected once nobody has asked for a moment, or after some requests: inside a compilation, which
+    makes half a million objects, the collector would take a third of the time, and an eighth after each of many.
     """
     gc.disable()
     for number in itertools.count(1):
-        message = requests.get()
+        message = _next(requests)
         _set_alarm(float(message.header.pop("seconds")))
         dump = message.header.pop("dump")
         config.dump = Path(dump) if dump is not None else None
@@ -109,10 +110,20 @@ def serve(requests: queue.SimpleQueue[Message], out: IO[bytes]) -> None:
             write_message(out, response)
         except OSError:  # the program is gone
             os._exit(0)
-        if requests.empty() or number % REQUESTS_BETWEEN_COLLECTIONS == 0:
+        if number == 1:
             gc.collect()
-            if number == 1:
-                gc.freeze()  # the libraries stay: later collections need not look at them
+            gc.freeze()  # the libraries stay: later collections need not look at them
+        elif number % REQUESTS_BETWEEN_COLLECTIONS == 0:
+            gc.collect()
+
+
+def _next(requests: queue.SimpleQueue[Message]) -> Message:
+    """The next request; waits for it without garbage."""
+    try:
+        return requests.get(timeout=IDLE_SECONDS)
+    except queue.Empty:
+        gc.collect()
+        return requests.get()
 
 
 def main() -> None:

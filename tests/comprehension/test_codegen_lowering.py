@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -65,3 +67,11 @@ def test_scalars_are_those_of_numba(expression: str) -> None:
     nothing = np.zeros(1, np.int64).ctypes.data
     for low, high in [(0, 0), (0, 5), (-9, 3), (3, -9), (-7, 0)]:
         assert ours(nothing, nothing, nothing, low, high) == numbas(nothing, nothing, nothing, low, high), (low, high)
+
+
+def test_a_module_is_freed_with_all_that_was_made_for_it() -> None:
+    """Metadata of buffers were kept in a table beside their module, and kept it alive."""
+    text = module("x = buffer(buffers, 0, np.float32)", "x[lo] = x[hi]", "return 0")
+    made = weakref.ref(lower_module("m", text))
+    gc.collect()
+    assert made() is None
