@@ -12,6 +12,7 @@ from typing import Any
 
 from coexec.graph.keys import same_scalar
 from coexec.python_side.walk import WalkNode
+from minitensor.ops import slicing
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value
 
@@ -52,7 +53,8 @@ def _difference(node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, A
     for name, seen in attributes.items():
         known = node.attributes.get(name)
         if type(known) is not type(seen) or known != seen:
-            return f"with {name}={_short(known)} instead of {_short(seen)}"
+            written = slicing.to_text if name == "key" else repr
+            return f"with {name}={_short(written(known))} instead of {_short(written(seen))}"
     for position, constant in node.constants:
         if not same_scalar(constant, inputs[position]):
             return f"of {constant!r} instead of {inputs[position]!r}"
@@ -63,6 +65,5 @@ def _typed(dtype: Any, shape: Sequence[int | str]) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
 
 
-def _short(x: Any) -> str:
-    text = repr(x)
+def _short(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -430,14 +430,15 @@ class PythonRunner(Validator, WholeCalls):
         """Fills values with what the graph has of them, or else by replay from what it has of their operands."""
         if not values:
             return
-        path = self.path
+        path = list(self.path)  # where another thread asks, Python goes on meanwhile
 
         def rescued(key: Key) -> Value | None:
             array = remains(path[key[0]].outputs[key[1]].output)
             return None if array is None else Value(array)
 
         keys = {(promise.index, promise.output): value for value, promise in values}
-        known = {(p.index, p.output): value for value, p in self.log.live() if value.array is not None}
+        live = [(value, p) for value, p in self.log.live() if p.index < len(path)]
+        known = {(p.index, p.output): value for value, p in live if value.array is not None}
         log = OpLog(path, self.attributes, self.sent, self.walk.phis)
         for key, result in replay(log, list(keys), known, rescued).items():
             keys[key].array = result.array

@@ -42,6 +42,22 @@ def _to_numpy(entry: Entry) -> Any:
     return None if entry == NEW else entry
 
 
+def to_text(key: Key) -> str:
+    """The key as a program writes it.
+
+    >>> to_text(((2, 3, 1), None, "new", 4, (5, 2, -1)))
+    '[2:5, :, None, 4, 5:3:-1]'
+    """
+    return f"[{', '.join(map(_entry_text, to_numpy_key(key)))}]"
+
+
+def _entry_text(entry: Any) -> str:
+    if not isinstance(entry, slice):
+        return repr(entry)
+    begin, end = ("" if bound is None else str(bound) for bound in (entry.start, entry.stop))
+    return f"{begin}:{end}" + ("" if entry.step in (None, 1) else f":{entry.step}")
+
+
 def sliced_shape(shape: Shape, key: Key) -> Shape:
     """The shape of `x[key]`."""
     result: list[Dim] = []

@@ -33,6 +33,7 @@ X = mt.reshape(mt.arange(6.0), (2, 3))
     ("function", "first", "other", "told"),
     [
         (lambda axis: X.sum(axis=axis), 0, 1, "sum with axis=(0,) instead of (1,)"),
+        (lambda end: X[:end, 1:].sum(), 1, 2, "getitem with key=[0:1, 1:3] instead of [:, 1:3]"),
         (lambda x: x * 2.0, X, X[0], "multiply of float32[2, 3] instead of float32[3]"),
         (lambda x: x * 2.0, X, mt.astype(X, mt.float64), "multiply of float32[2, 3] instead of float64[2, 3]"),
         (lambda x: X * x, X, 2.0, "multiply of a tensor instead of 2.0"),
