@@ -53,8 +53,7 @@ def _difference(node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, A
     for name, seen in attributes.items():
         known = node.attributes.get(name)
         if type(known) is not type(seen) or known != seen:
-            written = slicing.to_text if name == "key" else repr
-            return f"with {name}={_short(written(known))} instead of {_short(written(seen))}"
+            return f"with {name}={_written(name, known)} instead of {_written(name, seen)}"
     for position, constant in node.constants:
         if not same_scalar(constant, inputs[position]):
             return f"of {constant!r} instead of {inputs[position]!r}"
@@ -65,5 +64,6 @@ def _typed(dtype: Any, shape: Sequence[int | str]) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
 
 
-def _short(text: str) -> str:
+def _written(name: str, x: Any) -> str:
+    text = slicing.to_text(x) if name == "key" and x is not None else repr(x)
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -4,7 +4,8 @@ In: the operations, reads and rebindings of one step (`Observer`).  Out: empty v
 GraphRun; in the end a `Trace` of what the graph did not have.
 Invariants: an operation counts only once op, attributes, producers of the inputs and types were compared; the
 graph computes nothing but pure operations, so nothing is committed beyond the watermark (`path`); when the step
-leaves the graph, every live value of the prefix is filled, and a Recorder goes on from that very operation.
+leaves the graph, every live value of the prefix is filled, and a Recorder goes on from that very operation.  Finalisers
+and signal handlers run anywhere, also within these methods: what they do there is eager, and no part of the step.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class PythonRunner(Validator, WholeCalls):
     """
 
     __slots__ = (
-        "attributes", "draft", "finished", "left_at", "left_to_python", "looks", "posted", "reads", "reason",
+        "attributes", "busy", "draft", "finished", "left_at", "left_to_python", "looks", "posted", "reads", "reason",
         "recorder", "run", "sent", "shapes", "stalls", "whole_calls",
     )  # fmt: skip
 
@@ -104,6 +105,7 @@ class PythonRunner(Validator, WholeCalls):
         self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.looks = 0  # how often Python has asked for contents
+        self.busy = False  # with an operation, or the step has left the graph (`_aside`)
         self.draft: Draft | None = None  # of the call under way, to learn it
         self.whole_calls = 0  # that were taken at once
         self.recorder: Recorder | None = None
@@ -117,44 +119,64 @@ class PythonRunner(Validator, WholeCalls):
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Validates one operation and promises its outputs; leaves the graph where it is another one."""
-        node = self.at.only
-        if node is not None and node.op is op and node.simple is not None:  # `matches`, for the price of its call
-            try:
-                if (
-                    len(inputs) == node.inputs
-                    and attributes == node.attributes
-                    and node.fits(self.made, self.bound, inputs)
-                ):
-                    return (self._promise_next(node, node.simple),)
-            except AttributeError:  # a number, where the graph has a tensor
-                pass
-        if node is None or not self.matches(node, op, inputs, attributes):
-            node = self.choose(op, inputs, attributes)
-            if node is None:
-                return self._outside(op, inputs, attributes)
-        elif node.plain is not None:
-            return (self._promise_next(node, node.plain),)
-        if op.may_raise:
-            self._check_contents(op, inputs, attributes)
-            if self.recorder is not None:
-                return self.recorder.execute(op, inputs, attributes)
-        at = self.at
-        if at.case is not None:
-            self.run.choose(at.case, at.children.index(node))
-            if node in at.rounds:
-                self.posted -= at.rounds[node]
-        if node.unifies:
-            self.bind(self.unify(node, inputs, attributes) or {})
-            if node.shape_symbols:
-                self.attributes[len(self.path)] = attributes
-        values = self._advance(node, inputs, attributes)
-        for slot, output in node.selects:
-            self.phis[slot] = output
-        if node.reads:
-            self.posted |= node.reads
-        return values
+        if self.busy:
+            return self._aside(op, inputs, attributes)
+        self.busy = True
+        try:
+            node = self.at.only
+            if node is not None and node.op is op and node.simple is not None:  # `matches`, for the price of its call
+                try:
+                    if (
+                        len(inputs) == node.inputs
+                        and attributes == node.attributes
+                        and node.fits(self.made, self.bound, inputs)
+                    ):
+                        return (self._promise_next(node, node.simple),)
+                except AttributeError:  # a number, where the graph has a tensor
+                    pass
+            if node is None or not self.matches(node, op, inputs, attributes):
+                node = self.choose(op, inputs, attributes)
+                if node is None:
+                    return self._outside(op, inputs, attributes)
+            elif node.plain is not None:
+                return (self._promise_next(node, node.plain),)
+            if op.may_raise:
+                self._check_contents(op, inputs, attributes)
+                if self.recorder is not None:
+                    return self.recorder.execute(op, inputs, attributes)
+            at = self.at
+            if at.case is not None:
+                self.run.choose(at.case, at.children.index(node))
+                if node in at.rounds:
+                    self.posted -= at.rounds[node]
+            if node.unifies:
+                self.bind(self.unify(node, inputs, attributes) or {})
+                if node.shape_symbols:
+                    self.attributes[len(self.path)] = attributes
+            values = self._advance(node, inputs, attributes)
+            for slot, output in node.selects:
+                self.phis[slot] = output
+            if node.reads:
+                self.posted |= node.reads
+            return values
+        finally:
+            self.busy = self.recorder is not None
+
+    def _aside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """An operation of a finaliser or a signal handler in the middle of another one, or the other one, where the
+        graph was left by what came in between."""
+        if self.recorder is not None:
+            return self.recorder.execute(op, inputs, attributes)
+        return run_eager(op, inputs, attributes)
 
     def on_read(self, value: Value) -> None:
+        """Python is about to read a value."""
+        if not self.busy:
+            self.look(value)
+        elif self.recorder is not None:
+            self.recorder.on_read(value)
+
+    def look(self, value: Value) -> None:
         """Python looks at a value: waits for the graph if this step made it, and Python does not have it by itself."""
         self.looks += 1
         promise = origin(value, self.log)
@@ -171,16 +193,26 @@ class PythonRunner(Validator, WholeCalls):
         """Nothing to do: names belong to Python, and Python has validated this."""
 
     def take_backward(self, tensor: Any, gradient: Any) -> bool:
-        return macros.take_backward(self, tensor, gradient)
+        return bool(self._alone(macros.take_backward, tensor, gradient))
 
     def note_backward(self) -> None:
-        macros.note(self)
+        self._alone(macros.note)
 
     def take_update(self, optimizer: Any) -> bool:
-        return macros.take_update(self, optimizer)
+        return bool(self._alone(macros.take_update, optimizer))
 
     def note_update(self) -> None:
-        macros.note(self)
+        self._alone(macros.note)
+
+    def _alone(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Does what operations must not come in between; None, and nothing is done, where it is such work that was."""
+        if self.busy:
+            return None
+        self.busy = True
+        try:
+            return work(self, *arguments)
+        finally:
+            self.busy = self.recorder is not None
 
     def may_take(self, operations: int) -> bool:
         """Whether so many operations may be taken at once; `testing` says no where it has planned something."""
@@ -202,7 +234,7 @@ class PythonRunner(Validator, WholeCalls):
         """
         checked, looks = values_to_check(op, inputs), self.looks
         for value in checked:
-            self.on_read(value)
+            self.look(value)
         self.looks = looks  # Python did not ask
         blanks = [
             _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
@@ -378,7 +410,7 @@ class PythonRunner(Validator, WholeCalls):
         if because is not None:
             for x in inputs:
                 if isinstance(x, Value):
-                    self.on_read(x)
+                    self.look(x)
             self.left_to_python.append((f"{op.name} at {users_line()}", because))
             return run_eager(op, inputs, attributes)
         _raise_if_impossible(op, inputs, attributes)
@@ -395,6 +427,7 @@ class PythonRunner(Validator, WholeCalls):
             trace, externals = self._prefix()
             assert self.root is not None
             self.recorder = make_recorder(self.root, self.log, self.walk.traces, trace, externals)
+            self.busy = True
             if local.observer is self:
                 local.observer = self.recorder
         return self.recorder

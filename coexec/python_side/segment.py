@@ -131,7 +131,7 @@ def _passes(runner: PythonRunner, check: Check, arguments: Arguments) -> bool:
         value = arguments[argument]
         if not runner.is_at_hand(value):
             return False
-        runner.on_read(value)
+        runner.look(value)
         if runner.recorder is not None or value.array is None:
             return False
         operands[position] = value.array

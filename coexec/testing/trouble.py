@@ -47,12 +47,12 @@ class _Diverging(PythonRunner):
         before = len(self.path)
         return self.at_operation is None or not before <= self.at_operation < before + operations
 
-    def on_read(self, value: Value) -> None:
+    def look(self, value: Value) -> None:
         self.reads_seen += 1
         if self.at_read == self.reads_seen - 1:
-            self.leave(f"a planned divergence at read {self.at_read}").on_read(value)
+            self.leave(f"a planned divergence at read {self.at_read}").look(value)
         else:
-            super().on_read(value)
+            super().look(value)
 
 
 @contextmanager

@@ -136,33 +136,41 @@ class Follower(Recorder):
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule, and goes on to the node that the operation is, made if there is none."""
-        if self.merger.generalised:  # until it is pruned, the graph has readers with fewer symbols than producers
-            return super().execute(op, inputs, attributes)
-        path = self.path
-        children = path[-1].children if path else self.graph.start.children
-        if len(children) == 1:
-            node: TraceNode | None = children[0]
-            if not self.is_node(children[0], op, inputs, attributes):
-                node = None
-        else:
-            node = self._choose(children, op, inputs, attributes)
-        if node is None:
-            return super().execute(op, inputs, attributes)
-        form: Form = node.form
-        if form.may_raise:
-            self.check(values_to_check(op, inputs))
-        results = run_eager(op, inputs, attributes)
-        if form.only is not None:
-            value = results[0]
-            if value.shape == form.shape and value.dtype is form.dtype:  # most operations: written out for its price
-                if self._fresh:
-                    self._bind()
-                value.pending = self._made[form.only] = promise = Promise(value)
-                promise.owner, promise.index, promise.output, promise.source = self.log, len(path), 0, None
-                self.log.made.append(promise)
-                path.append(node)
-                return results
-        return self._arrive(node, op, inputs, attributes, results)
+        if self.busy:
+            return run_eager(op, inputs, attributes)
+        self.busy = True
+        try:
+            if self.merger.generalised:  # until it is pruned, the graph has readers with fewer symbols than producers
+                return self.record(op, inputs, attributes)
+            path = self.path
+            children = path[-1].children if path else self.graph.start.children
+            if len(children) == 1:
+                node: TraceNode | None = children[0]
+                if not self.is_node(children[0], op, inputs, attributes):
+                    node = None
+            else:
+                node = self._choose(children, op, inputs, attributes)
+            if node is None:
+                return self.record(op, inputs, attributes)
+            form: Form = node.form
+            if form.may_raise:
+                self.check(values_to_check(op, inputs))
+            results = run_eager(op, inputs, attributes)
+            if form.only is not None:
+                value = results[0]
+                if (
+                    value.shape == form.shape and value.dtype is form.dtype
+                ):  # most operations: written out for its price
+                    if self._fresh:
+                        self._bind()
+                    value.pending = self._made[form.only] = promise = Promise(value)
+                    promise.owner, promise.index, promise.output, promise.source = self.log, len(path), 0, None
+                    self.log.made.append(promise)
+                    path.append(node)
+                    return results
+            return self._arrive(node, op, inputs, attributes, results)
+        finally:
+            self.busy = False
 
     def _arrive(
         self,

@@ -99,7 +99,7 @@ class Recorder:
         volatile: places of the program whose operations are left to Python.
     """
 
-    __slots__ = ("_numbers", "externals", "log", "root", "trace", "volatile")
+    __slots__ = ("_numbers", "busy", "externals", "log", "root", "trace", "volatile")
 
     def __init__(
         self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value], volatile: frozenset[Place]
@@ -109,16 +109,27 @@ class Recorder:
         self.trace = trace
         self.externals = externals
         self.volatile = volatile
+        self.busy = False  # with an operation: another one that comes now is a finaliser's or a signal handler's
         self._numbers = {id(value): number for number, value in enumerate(externals)}
 
     def execute(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """Runs the eager rule and records it."""
+        if self.busy:
+            return run_eager(op, inputs, attributes)
+        self.busy = True
+        try:
+            return self.record(op, inputs, attributes)
+        finally:
+            self.busy = False
+
+    def record(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        """The same, while nothing else is under way."""
         here = location(callers_frame(), self.root)
         operands = operands_of(inputs)
         if why_opaque(op, operands, attributes) or (self.volatile and (op.name, here) in self.volatile):
             for x in inputs:
                 if isinstance(x, Value):
-                    self.on_read(x)
+                    self.look(x)
             return run_eager(op, inputs, attributes)
         if op.may_raise:
             self.check(values_to_check(op, inputs))
@@ -164,9 +175,14 @@ class Recorder:
     def check(self, values: tuple[Value, ...]) -> None:
         """Notes that Python has to look at these before it goes on."""
         for value in values:
-            self.on_read(value)
+            self.look(value)
 
     def on_read(self, value: Value) -> None:
+        """Python is about to read a value."""
+        if not self.busy:
+            self.look(value)
+
+    def look(self, value: Value) -> None:
         """Notes that Python sees this value, if it will have to wait for it."""
         promise = origin(value, self.log)
         if promise is not None and not is_record_from_outside(self.trace.prefix, self.trace.records, promise.index):

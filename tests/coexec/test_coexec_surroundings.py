@@ -26,6 +26,7 @@ from programs import data, mlp_training
 import coexec
 import minitensor as mt
 from coexec.testing import assert_equivalent, assert_same, observe
+from coexec.testing.observation import settle
 from minitensor.value import local
 
 
@@ -52,7 +53,7 @@ def make_accumulating() -> Callable[[int], Any]:
 
 
 class _InterruptAt:
-    """Raises KeyboardInterrupt at the n-th point where CPython may deliver one while it executes this package.
+    """Calls a signal handler at the n-th point where CPython may do so while it executes this package.
 
     Those are the beginnings of functions, the ends of loops' rounds, and what follows a call: not what follows Python
     3.11's PRECALL, after which a traced call has yet to be made (a lock would never see the end of its `with`).
@@ -60,8 +61,9 @@ class _InterruptAt:
 
     POINTS = ("CALL", "RESUME", "JUMP_BACKWARD")
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, handler: Callable[[], Any]) -> None:
         self.left = at
+        self.handler = handler
         self._last: dict[int, int] = {}  # offset of the last instruction, by frame
 
     def __call__(self, frame: Any, event: str, argument: Any) -> Any:
@@ -79,23 +81,29 @@ class _InterruptAt:
                 self.left -= 1
                 if self.left == 0:
                     sys.settrace(None)
-                    raise KeyboardInterrupt
+                    self.handler()
         elif event == "return":
             self._last.pop(id(frame), None)
         return self._instruction
 
 
-def _interrupt(step: Callable[[int], Any], at: int, number: int) -> int:
-    """Calls the step and interrupts it at that point; returns how many points before it were not reached."""
-    before, interrupt = sys.gettrace(), _InterruptAt(at)
+def _keyboard() -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupt(
+    step: Callable[[int], Any], at: int, number: int, handler: Callable[[], Any] = _keyboard
+) -> tuple[int, Any]:
+    """Calls the step and interrupts it at that point; how many points before it were not reached, and the result."""
+    before, interrupt, result = sys.gettrace(), _InterruptAt(at, handler), None
     sys.settrace(interrupt)
     try:
-        step(number)
+        result = step(number)
     except KeyboardInterrupt:
         pass
     finally:
         sys.settrace(before)
-    return interrupt.left
+    return interrupt.left, result
 
 
 class _Training:
@@ -129,12 +137,10 @@ def test_an_interrupt_anywhere(phase: str) -> None:
 
     (The interpreted runner is for debugging: an interrupt within Python's own `Condition` can leave it locked.)
     """
-    _interrupt(_Training(phase).step, 10**9, 5)  # a first time fills caches
-    points = 10**9 - _interrupt(_Training(phase).step, 10**9, 5)
-    assert points > 30
+    points = _count_points(phase)
     for at in range(1, points, max(1, points // PLACES)):
         training = _Training(phase)
-        if _interrupt(training.step, at, 5) > 0:
+        if _interrupt(training.step, at, 5)[0] > 0:
             assert at > 0.8 * points  # what is cached meanwhile takes fewer
             break
         assert local.observer is None
@@ -144,6 +150,43 @@ def test_an_interrupt_anywhere(phase: str) -> None:
             seen = observe(training.step, number).result
             assert_same(observe(plain, number).result, seen, f"interrupted at point {at}")
             coexec.wait()
+
+
+@pytest.mark.parametrize("runner", ["native"], indirect=True)
+@pytest.mark.parametrize("phase", ["trace", "coexecute", "fallback"])
+def test_a_handler_that_computes_anywhere(phase: str) -> None:
+    """A signal handler or a finaliser reads and computes in the middle of whatever is under way."""
+    points = _count_points(phase)
+    for at in range(1, points, max(1, points // PLACES)):
+        training = _Training(phase)
+        state, before, told = training.state, training.state["w"], list[float]()
+        plain = partial(training.function, dict(state))
+        left, result = _interrupt(training.step, at, 5, partial(_handle, state, told))
+        if left > 0:
+            assert at > 0.8 * points
+            break
+        assert_same(observe(plain, 5).result, settle(result), f"interrupted at point {at}")
+        assert told in ([_looked_at(before)], [_looked_at(state["w"])])
+        for number in range(6, 9):
+            coexec.wait()
+            assert_same(observe(plain, number).result, observe(training.step, number).result, f"after point {at}")
+        assert training.step.report().phase != "eager"
+
+
+def _handle(state: dict[str, Any], told: list[float]) -> None:
+    told.append(_looked_at(state["w"]))
+
+
+def _looked_at(w: mt.Tensor) -> float:
+    return float((w * 2.0 + mt.ones((3,))).sum())
+
+
+def _count_points(phase: str) -> int:
+    """Where a handler can come in while a step of that phase is under way."""
+    _interrupt(_Training(phase).step, 10**9, 5)  # a first time fills caches
+    points = 10**9 - _interrupt(_Training(phase).step, 10**9, 5)[0]
+    assert points > 30
+    return points
 
 
 def test_an_interrupt_by_a_signal_while_python_waits() -> None:
