@@ -7,7 +7,9 @@ graph, waiting at feeds, symbols and case words exactly where the graph has them
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -272,6 +274,7 @@ class ReferenceGraph:
         self._waiting: deque[ReferenceRun] = deque()
         self._unfinished: deque[ReferenceRun] = deque()
         self._thread: threading.Thread | None = None
+        _graphs.add(self)
 
     def start(self, *, lazy: bool = False) -> ReferenceRun:
         for run in self._unfinished:
@@ -296,6 +299,12 @@ class ReferenceGraph:
     def close(self) -> None:
         """Nothing to free: the thread ends by itself."""
 
+    def finish_before_fork(self) -> None:
+        """Runs the steps that Python has left to their end: a fork copies no thread that could, but its locks."""
+        thread = self._thread
+        if thread is not None and all(run.is_left for run in self._unfinished):
+            thread.join()
+
     def _make_run(self, lazy: bool) -> ReferenceRun:
         return ReferenceRun(self.graph, lazy)
 
@@ -308,6 +317,18 @@ class ReferenceGraph:
                     return
                 run = self._waiting.popleft()
             run.execute()
+
+
+_graphs: weakref.WeakSet[ReferenceGraph] = weakref.WeakSet()
+
+
+def _finish_before_fork() -> None:
+    for graph in list(_graphs):
+        graph.finish_before_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_finish_before_fork)
 
 
 def compile_reference(graph: SymbolicGraph, *, numerics: str) -> Future[CompiledGraph]:
