@@ -232,9 +232,8 @@ def draw(c: Compilation) -> None:
 
 def set_versions(c: Compilation) -> None:
     """Stages of which a launch runs one: all of them are proved."""
-    settled = settled_sizes(c.program)
-    found = at_settled_sizes(c.kernel, settled) if c.choice is None else chosen_at_launch(c.choice, settled)
-    c._kernel = separate(found)
+    found = c.kernel if c.choice is None else chosen_at_launch(c.choice)
+    c._kernel = separate(at_settled_sizes(found, settled_sizes(c.program)))
 
 
 def print_cpu(c: Compilation) -> None:

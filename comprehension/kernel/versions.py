@@ -97,16 +97,17 @@ def _relies_on_caches(kernel: ir.Kernel) -> bool:
 
 
 def at_settled_sizes(kernel: ir.Kernel, sizes: Mapping[str, int]) -> ir.Kernel:
-    """A kernel whose stages have a version for exactly these of its sizes, and one for others."""
+    """A kernel whose first plan has a version of each stage for exactly these of its sizes, and one for others."""
     if not sizes:
         return kernel
     exactly = _exactly(sizes)
-    stages = [replace(stage, when=_both(stage.when, exactly), given=tuple(sizes.items())) for stage in kernel.stages]
+    first = [stage for stage in kernel.stages if stage.version == 0]
+    stages = [replace(stage, when=_both(stage.when, exactly), given=tuple(sizes.items())) for stage in first]
     others = [
-        replace(stage, name=f"{stage.name}_open", when=_both(stage.when, negated(exactly)), version=stage.version + 4)
-        for stage in kernel.stages
+        replace(stage, name=f"{stage.name}_open", when=_both(stage.when, negated(exactly)), version=4)
+        for stage in first
     ]
-    return replace(kernel, stages=(*stages, *others))
+    return replace(kernel, stages=(*stages, *others, *(stage for stage in kernel.stages if stage.version != 0)))
 
 
 def _exactly(sizes: Mapping[str, int]) -> ir.Condition:
@@ -114,18 +115,15 @@ def _exactly(sizes: Mapping[str, int]) -> ir.Condition:
     return reduce(lambda first, second: ir.BoolOp("and", first, second), tests)
 
 
-def chosen_at_launch(choice: Choice, sizes: Mapping[str, int] | None = None) -> ir.Kernel:
-    """One kernel with the stages of both; a launch runs those of one.  `sizes`: of the first one's, exactly these."""
-    if sizes:
-        choice = replace(choice, condition=ir.BoolOp("and", _exactly(sizes), choice.condition))
-    given = tuple((sizes or {}).items())
+def chosen_at_launch(choice: Choice) -> ir.Kernel:
+    """One kernel with the stages of both; a launch runs those of one."""
     near, far = choice.near, _renamed(choice.far, {b.name for b in choice.near.buffers})
     known = {buffer.name for buffer in near.buffers}
     return replace(
         near,
         buffers=(*near.buffers, *(buffer for buffer in far.buffers if buffer.name not in known)),
         stages=(
-            *(replace(stage, when=choice.condition, given=given) for stage in near.stages),
+            *(replace(stage, when=choice.condition) for stage in near.stages),
             *(
                 replace(stage, name=f"{stage.name}_far", when=negated(choice.condition), version=stage.version + 2)
                 for stage in far.stages
