@@ -42,7 +42,10 @@ from minitensor.value import local
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
 PATIENCE = 16  # steps in a row, traced or fallen back, before recording rests; a quarter of it after a rest
-FIRST_REST, LONGEST_REST = 16, 4096  # steps; each rest is twice as long as the one before
+FIRST_REST, LONGEST_REST = 16, 4096  # steps; each rest is at least twice as long as the one before
+LATER_REST = 4 * FIRST_REST  # from here on also long enough for what was recorded in vain before it to be
+MOST_LOST = 0.05  # of the program's time at most
+LEAST_WAIT = 5e-5  # seconds: a step that finds the graph ready has begun by then
 RUNS_COUNTED = 8  # of the graph, whose times are counted together; whoever asks for the report counts the rest
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
@@ -99,6 +102,7 @@ class Session:
     def _start_over(self) -> None:
         """There is reason for hope: a step was co-executed, or nothing is known yet."""
         self._in_vain = 0  # steps since then that were recorded
+        self._vain_s = self._began = 0.0  # and the time they took; when the step under way began
         self._patience = PATIENCE
         self._rest = FIRST_REST
         self._resting = 0  # steps left of the rest under way
@@ -133,6 +137,7 @@ class Session:
         if self._changing:  # an interrupt came while traces or graph were being changed
             self._start_again()
         self._enter()
+        self._began = perf_counter()
         if self.phase is Phase.TRACE:
             return self._trace(function, args, kwargs)
         if self.phase is Phase.COEXECUTE:
@@ -262,14 +267,18 @@ class Session:
     def _note_vain_step(self) -> None:
         """One more step was recorded; after so many of them, recording rests."""
         self._in_vain += 1
+        self._vain_s += perf_counter() - self._began
         if self._in_vain >= self._patience and config.mode != "trace":
             self._tell(f"{self._in_vain} steps in a row brought something new or left most to Python")
             self._take_rest()
 
     def _take_rest(self) -> None:
         """Eager steps for a while, longer each time."""
+        eager_s = self.report.median_s("eager")
+        if self._rest >= LATER_REST and eager_s:
+            self._rest = min(max(self._rest, int(self._vain_s / (MOST_LOST * eager_s))), LONGEST_REST)
         self._tell(f"nothing is recorded for {self._rest} steps")
-        self._in_vain, self._quiet, self._futile = 0, 0, 0
+        self._in_vain, self._vain_s, self._quiet, self._futile = 0, 0.0, 0, 0
         self._patience = PATIENCE // 4
         self._resting = self._rest
         self._rest = min(2 * self._rest, LONGEST_REST)
@@ -345,7 +354,7 @@ class Session:
         restless = {place for place, times in traces.restless.items() if times > MOST_VARIANTS}
         if traces.numbers and restless:
             self._many_sizes = True
-            self._in_vain = 0  # another way, so reason for hope
+            self._in_vain, self._vain_s = 0, 0.0  # another way, so reason for hope
             self._tell(f"{_names(restless)}: more than {MOST_VARIANTS} sizes or attributes; sizes are symbols now")
             return set(), False
         if traces.rigid and not self._many_sizes:
@@ -425,11 +434,13 @@ class Session:
     def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
         now = perf_counter()
         report = self.report
-        step, waits = report.steps, report.waits
+        step, stalls = report.steps, runner.stalls
         stalled = 0.0
-        for start, end, what in ((begin, started, "the graph to end the step before"), *runner.stalls):
+        if started - begin > LEAST_WAIT:
+            stalls.insert(0, (begin, started, "the graph to end the step before"))
+        for start, end, what in stalls:
             stalled += end - start
-            waits[what] = waits.get(what, 0.0) + end - start
+            report.waits[what] = report.waits.get(what, 0.0) + end - start
             report.add_event(Event(step, "python", "stall", start, end, what))
         report.python_run_s += now - begin - stalled
         report.python_stall_s += stalled

@@ -35,6 +35,7 @@ from coexec.traces.trace_graph import (
     TraceNode,
     TraceOutput,
     Wiring,
+    add_ancestors,
     ancestors,
     reach,
 )
@@ -123,6 +124,8 @@ class Merger:
         self.place: dict[TraceNode, int] = {}  # where on the path each node was last, and
         self._places: set[Place | None] = set()  # the places of the program, of
         self._placed = 0  # the first so many nodes of the path
+        self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes of the path
+        self._before_of = 0
 
     @property
     def pointer(self) -> TraceNode:
@@ -259,8 +262,22 @@ class Merger:
         others = [node for node in self.graph.by_key.get(key, []) if node not in path and node not in children]
         if not others:
             return None
-        before = ancestors(self.pointer)
+        before = self._ancestors()
         return self._best([node for node in others if node not in before], record)
+
+    def _ancestors(self) -> set[TraceNode]:
+        """`ancestors` of the pointer, from those of where it stood before: edges that come lead to what it comes to.
+
+        Not where dimensions become symbols, which may prune edges, nor where a loop leads back.
+        """
+        before, new = self._before, self.path[self._before_of :]
+        if not before or self.graph.symbols.origins or not before.isdisjoint(new):
+            before = self._before = ancestors(self.pointer)
+        else:
+            for node in new:
+                add_ancestors(before, node)
+        self._before_of = len(self.path)
+        return before
 
     def _best(self, nodes: list[TraceNode], record: OpRecord) -> _Match | None:
         """The match that changes least; the oldest node among equals.

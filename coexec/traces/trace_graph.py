@@ -247,14 +247,20 @@ class TraceGraph:
 
 def ancestors(target: TraceNode) -> set[TraceNode]:
     """The nodes from which a path leads to `target`, itself included; loops are gone through once."""
-    seen = {target}
+    seen: set[TraceNode] = set()
+    add_ancestors(seen, target)
+    return seen
+
+
+def add_ancestors(seen: set[TraceNode], target: TraceNode) -> None:
+    """Adds `target` and its ancestors to a set that has, with each of its nodes, all of that node's."""
+    seen.add(target)
     stack = [target]
     while stack:
         for parent in stack.pop().parents:
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return seen
 
 
 def reach(sources: set[TraceNode], target: TraceNode, avoiding: TraceNode) -> bool:

@@ -18,7 +18,7 @@ from coexec.testing.imperative import imperative_programs
 from coexec.traces import merge
 from coexec.traces.follow import Follower
 from coexec.traces.record import Recorder, forward_index
-from coexec.traces.trace_graph import TraceGraph, TraceNode, to_text, verify_trace_graph
+from coexec.traces.trace_graph import TraceGraph, TraceNode, ancestors, to_text, verify_trace_graph
 from minitensor.value import local
 
 
@@ -78,6 +78,27 @@ def test_a_step_that_follows_the_graph_makes_the_graph_that_its_whole_trace_make
 def test_following_without_locations_leaves_a_graph_in_order_that_knows_its_steps(program: Any) -> None:
     found = _graph(program.make, 8, lambda patch: None)
     verify_trace_graph(found)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@given(program=imperative_programs())
+def test_ancestors_kept_from_before_are_the_ancestors(whole: bool, program: Any) -> None:
+    differences: list[TraceNode] = []
+    quick = merge.Merger._ancestors
+
+    def both(self: merge.Merger) -> set[TraceNode]:
+        found = quick(self)
+        if found != ancestors(self.pointer):
+            differences.append(self.pointer)
+        return found
+
+    def watched(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(merge.Merger, "_ancestors", both)
+        if whole:
+            _whole_traces(patch)
+
+    _graph(program.make, 8, watched)
+    assert not differences
 
 
 def test_a_location_from_the_table_is_the_one_that_a_walk_finds() -> None:

@@ -13,7 +13,7 @@ import coexec
 import minitensor as mt
 from coexec import rebuild
 from coexec.build import Program, build
-from coexec.session import FIRST_REST, PATIENCE
+from coexec.session import FIRST_REST, LONGEST_REST, PATIENCE
 from coexec.testing import assert_equivalent
 from coexec.traces.trace_graph import TraceGraph
 
@@ -39,15 +39,21 @@ def restless_until(quiet: int) -> Callable[[], Callable[[int], Any]]:
     return make
 
 
-def test_recording_rests_at_doubling_intervals_where_nothing_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("most_lost", "expected"), [(1e9, [16, 32, 64, 128]), (1e-9, [16, 32, LONGEST_REST])], ids=["cheap", "dear"]
+)
+def test_recording_rests_at_intervals_that_double_at_least_where_nothing_repeats(
+    most_lost: float, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third rest and later ones are as long as what was recorded in vain is dear."""
     monkeypatch.setattr(coexec.config, "runner", "reference")
+    monkeypatch.setattr("coexec.session.MOST_LOST", most_lost)
     steps = 10 * FIRST_REST
     report = assert_equivalent(restless_until(steps), steps=steps, coexecuted=0)
     assert report.phase == "resting"
     assert report.traced_steps <= PATIENCE + 3 * PATIENCE // 4
-    told = [reason for reason in report.reasons if "nothing is recorded" in reason]
-    assert told == [f"nothing is recorded for {FIRST_REST * 2**n} steps" for n in range(len(told))]
-    assert len(told) == 4
+    told = [int(reason.split()[-2]) for reason in report.reasons if "nothing is recorded" in reason]
+    assert told == expected
 
 
 def test_a_program_that_becomes_steady_is_co_executed_after_its_rest(monkeypatch: pytest.MonkeyPatch) -> None:
