@@ -57,8 +57,10 @@ def watch(*steps: Any, total: int | None = None, console: Console | None = None)
         if not isinstance(step, Step | BoundStep):
             raise TypeError(f"watch() takes steps made by coexecute, not {type(step).__name__}")
     view = View(steps, total)
-    with Live(get_renderable=view.render, console=console, refresh_per_second=REFRESHES):
+    with Live(get_renderable=view.render, console=console, refresh_per_second=REFRESHES) as live:
         yield
+    if not live.console.is_terminal:  # there rich leaves the panel's last line open
+        live.console.line()
 
 
 class View:
@@ -120,7 +122,7 @@ def _numbers(report: Report, colour: str) -> RenderableType:
     if report.kernels:
         told.append(f"{report.operations} operations in {report.kernels} kernels")
     if report.gain:
-        told.append(f"gain {report.gain:.2f} ×")
+        told.append(f"gain at most {report.gain:.2f} ×")
     return Text.assemble((_PHASES.get(report.phase, report.phase), f"bold {colour}"), "  ", ", ".join(told))
 
 

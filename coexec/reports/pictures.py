@@ -50,10 +50,12 @@ def _trace_title(node: TraceNode) -> str:
 
 
 def draw_symbolic(graph: SymbolicGraph, kernel_of: Mapping[int, int]) -> str:
-    """Operations by data flow, coloured by `kernel_of` (node id to kernel number); feeds, fetches, choices as boxes."""
+    """Operations by data flow, coloured by `kernel_of` (node id to kernel number); fetches and choices as boxes.
+
+    Feeds stand in the boxes of the operations that read them: parameters are read far below, and their arrows would
+    cross everything.
+    """
     drawing = _Symbolic(kernel_of)
-    for feed in graph.feeds:
-        drawing.add(feed, Box(f"feed {feed.slot}", _spec_text(feed.spec.dtype, feed.spec.shape)))
     for block in graph.blocks:
         drawing.add_block(block)
     return draw_graph(drawing.boxes, drawing.arrows)
@@ -88,10 +90,13 @@ class _Symbolic:
                 shapes = ", ".join(_spec_text(spec.dtype, spec.shape) for spec in item.outputs)
                 kernel = self.kernel_of.get(item.id)
                 told = "no kernel of its own" if kernel is None else f"kernel {kernel}"
-                box = Box(item.op.name, f"{shapes}\n{item.where}\n{told}", kernel, caption=_line(item.where, 32))
-                at = self.add(item.id, box)
+                feeds = [source for source in item.inputs if isinstance(source, Feed)]
+                label = item.op.name + (f" ◂ feed {', '.join(str(feed.slot) for feed in feeds)}" if feeds else "")
+                title = "\n".join([shapes, item.where, told, *map(_feed_text, feeds)])
+                at = self.add(item.id, Box(label, title, kernel, caption=_line(item.where, 32)))
                 for source in item.inputs:
-                    self.connect(source, at)
+                    if not isinstance(source, Feed):
+                        self.connect(source, at)
             case Select():
                 self.connect(item.source, self.phi(item.phi))
             case Fetch():
@@ -107,12 +112,17 @@ class _Symbolic:
                 origin = self.position.get(node)
             case Phi(slot=slot):
                 origin = self.phi(slot)
-            case Feed():
-                origin = self.position.get(source)
+            case Feed():  # chosen by the path, or read by Python as it came
+                known = self.position.get(source)
+                origin = self.add(source, Box(f"feed {source.slot}", _feed_text(source))) if known is None else known
             case _:
                 return  # a constant
         if origin is not None:
             self.arrows.append(Arrow(origin, at))
+
+
+def _feed_text(feed: Feed) -> str:
+    return f"feed {feed.slot}: {_spec_text(feed.spec.dtype, feed.spec.shape)}"
 
 
 def _spec_text(dtype: object, shape: tuple[object, ...]) -> str:
@@ -135,4 +145,4 @@ def draw_runners(report: Report, steps: int = 6, last: int | None = None) -> str
         )
         for lane in ("python", "graph")
     ]
-    return draw_timeline(rows)
+    return draw_timeline(rows, idle=frozenset({"stall"}))

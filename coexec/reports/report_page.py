@@ -44,7 +44,7 @@ def _title(report: Report) -> str:
 def _marks(report: Report) -> str:
     told = [mark(report.phase, "tc-holds" if report.phase == "coexecute" else "")]
     if report.gain:
-        told.append(mark(f"{report.gain:.2f} × as fast"))
+        told.append(mark(f"at most {report.gain:.2f} × as fast"))
     told.append(mark(f"{report.coexecuted_steps} of {report.steps} steps co-executed"))
     if report.fallbacks:
         told.append(mark(f"fallbacks: {report.fallbacks}"))

@@ -25,8 +25,10 @@ class Interval:
     title: str = ""
 
 
-def draw_timeline(rows: Sequence[tuple[str, Sequence[Interval]]], width: int = 1100) -> str:
-    """The rows under each other, and a legend of the kinds.
+def draw_timeline(
+    rows: Sequence[tuple[str, Sequence[Interval]]], width: int = 1100, idle: frozenset[str] = frozenset()
+) -> str:
+    """The rows under each other, and a legend of the kinds; those that are `idle` are drawn pale.
 
     >>> "2.000 ms" in draw_timeline([("python", [Interval(0.0, 0.002, "run")])])
     True
@@ -37,19 +39,19 @@ def draw_timeline(rows: Sequence[tuple[str, Sequence[Interval]]], width: int = 1
     begin, end = min(i.start for i in intervals), max(i.stop for i in intervals)
     label = max(svg.width_of(name) for name, _ in rows) + 2 * svg.MARGIN
     scale = (width - label - svg.MARGIN) / max(end - begin, 1e-9)
-    kinds = sorted({i.kind for i in intervals})
+    kinds = sorted({i.kind for i in intervals}, key=lambda kind: (kind in idle, kind))
     parts: list[str] = []
     for position, (name, row) in enumerate(rows):
         y = svg.MARGIN + position * (LANE_HEIGHT + LANE_GAP)
         parts.append(svg.text(svg.MARGIN, y + 16, name))
         for i in row:
             x, length = label + (i.start - begin) * scale, max((i.stop - i.start) * scale, 0.5)
-            lane = svg.box(x, y, length, LANE_HEIGHT, hue(kinds.index(i.kind)), solid=True)
+            lane = svg.box(x, y, length, LANE_HEIGHT, hue(kinds.index(i.kind)), solid=i.kind not in idle)
             parts.append(svg.titled(f"{i.title or i.kind}: {(i.stop - i.start) * 1e3:.3f} ms", [lane]))
     y = svg.MARGIN + len(rows) * (LANE_HEIGHT + LANE_GAP)
     x = label
     for position, kind in enumerate(kinds):
-        parts.append(svg.box(x, y, 12, 12, hue(position), solid=True))
+        parts.append(svg.box(x, y, 12, 12, hue(position), solid=kind not in idle))
         parts.append(svg.text(x + 16, y + 10, kind))
         x += svg.width_of(kind) + 34
     parts.append(svg.text(x + 20, y + 10, f"{(end - begin) * 1e3:.2f} ms in all", "d"))
