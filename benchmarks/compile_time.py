@@ -87,7 +87,7 @@ def _chain(statements: int) -> str:
     return "def f(float(M,N) X) -> (Y) {\n    " + "\n    ".join(lines()) + "\n}"
 
 
-def by_statements(counts: tuple[int, ...] = (4, 8, 16, 32, 64)) -> dict[str, Any]:
+def by_statements(counts: tuple[int, ...] = (4, 16, 64, 128, 256, 500)) -> dict[str, Any]:
     """For chains of so many statements: seconds in all, and in the stages that ask isl."""
     results = {}
     for statements in counts:
