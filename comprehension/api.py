@@ -372,6 +372,8 @@ class Comprehension:
             raise ComprehensionError(f'compile: target must be "cpu" or "cuda", not {target!r}')
         if math not in ("fast", "strict"):
             raise ComprehensionError(f'compile: math must be "fast" or "strict", not {math!r}')
+        if not isinstance(checked, bool):
+            raise ComprehensionError(f"compile: checked must be True or False, not {checked!r}")
         return ComprehensionRequest(
             name=self.name,
             text=self.text,
@@ -380,7 +382,7 @@ class Comprehension:
             target=target,
             options=options_of(options),
             math=math,
-            checked=bool(checked),
+            checked=checked,
             machine=host(),
             layouts=layouts,
             likely=_likely(specs, seen) if target == "cpu" else (),

@@ -55,3 +55,8 @@ class Broken:
 def test_an_interface_that_cannot_be_is_refused(answer: object) -> None:
     with pytest.raises(tc.ComprehensionError, match=r"^f: A: this .*Broken does not lend its memory: "):
         tc.define(TEXT).f(Broken(answer), B)
+
+
+def test_checked_is_yes_or_no() -> None:
+    with pytest.raises(tc.ComprehensionError, match="^compile: checked must be True or False, not 'no'$"):
+        tc.define(TEXT).f.compile(A, B, checked="no")  # type: ignore[arg-type]
