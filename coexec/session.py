@@ -428,6 +428,11 @@ class Session:
         self.phase = Phase.EAGER
 
     def _fail(self, error: Exception) -> None:
+        if isinstance(error, RecursionError | MemoryError):  # what the program has used up: no fault of the traces
+            self._tell(f"{type(error).__name__} while the step was recorded: the traces are forgotten")
+            self._start_again()
+            self._note_vain_step()
+            return
         logs.graphs.error("co-execution of %s ends", self.report.name, exc_info=error)
         self._give_up(f"internal error: {type(error).__name__}: {error}")
 

@@ -145,20 +145,24 @@ class PythonRunner(Validator, WholeCalls):
                 if self.recorder is not None:
                     return self.recorder.execute(op, inputs, attributes)
             at = self.at
-            if at.case is not None:
-                self.run.choose(at.case, at.children.index(node))
-                if node in at.rounds:
-                    self.posted -= at.rounds[node]
-            if node.unifies:
-                self.bind(self.unify(node, inputs, attributes) or {})
-                if node.shape_symbols:
-                    self.attributes[len(self.path)] = attributes
-            values = self._advance(node, inputs, attributes)
-            for slot, output in node.selects:
-                self.phis[slot] = output
-            if node.reads:
-                self.posted |= node.reads
-            return values
+            try:
+                if at.case is not None:
+                    self.run.choose(at.case, at.children.index(node))
+                    if node in at.rounds:
+                        self.posted -= at.rounds[node]
+                if node.unifies:
+                    self.bind(self.unify(node, inputs, attributes) or {})
+                    if node.shape_symbols:
+                        self.attributes[len(self.path)] = attributes
+                values = self._advance(node, inputs, attributes)
+                for slot, output in node.selects:
+                    self.phis[slot] = output
+                if node.reads:
+                    self.posted |= node.reads
+                return values
+            except BaseException:  # an interruption, or no stack left: the graph was told of it, and Python may go on
+                self.leave(f"interrupted in the middle of {op.name}")
+                raise
         finally:
             self.busy = self.recorder is not None
 
@@ -211,6 +215,9 @@ class PythonRunner(Validator, WholeCalls):
         self.busy = True
         try:
             return work(self, *arguments)
+        except BaseException:  # as in `execute`
+            self.leave("interrupted in the middle of a call")
+            raise
         finally:
             self.busy = self.recorder is not None
 
@@ -422,6 +429,9 @@ class PythonRunner(Validator, WholeCalls):
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""
         if self.recorder is None:
             self.left_at = perf_counter()
+            made = self.log.made
+            while made and made[-1].index >= len(self.path):
+                made.pop()  # of an operation that was interrupted: nobody has its outputs
             self._fill_live()
             self.reason = reason
             trace, externals = self._prefix()
@@ -455,7 +465,8 @@ class PythonRunner(Validator, WholeCalls):
     def _fill_live(self) -> None:
         """Has the graph go on to the last of what is alive and stop there; then all that is alive is filled."""
         with self.log.lock:
-            empty = [(value, promise) for value, promise in self.log.live() if value.array is None]
+            owed = [(value, promise) for value, promise in self.log.live() if promise.owner is not None]  # no handle
+            empty = [(value, promise) for value, promise in owed if value.array is None]
             wanted = [p.source.output for _, p in empty if self.made[p.source.number] is p]
             self._fill_all(empty, _nothing if self.finished else self.run.cancel(wanted))
 
@@ -508,9 +519,6 @@ class PythonRunner(Validator, WholeCalls):
 
         Returns what there is of its trace.
         """
-        made = self.log.made
-        while self.recorder is None and made and made[-1].index >= len(self.path):
-            made.pop()  # of an operation that was interrupted: nobody has its outputs
         trace = self.leave("interrupted").end()
         self._let_go()
         return trace

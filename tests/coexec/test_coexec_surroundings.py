@@ -181,6 +181,46 @@ def _looked_at(w: mt.Tensor) -> float:
     return float((w * 2.0 + mt.ones((3,))).sum())
 
 
+def _caught(i: int) -> Any:
+    """An operation at a fork; where it is interrupted, Python goes on with the other branch's."""
+    y = data(3, offset=i) * 2.0
+    interrupted = False
+    try:
+        a = y * 3.0 if i % 2 else y + 1.0
+    except KeyboardInterrupt:
+        interrupted = True
+        a = y + 1.0 if i % 2 else y * 3.0
+    return interrupted, a, a - 3.0
+
+
+@pytest.mark.parametrize("runner", ["native"], indirect=True)
+def test_an_interrupt_caught_within_the_step() -> None:
+    """The graph may have been told of the operation that did not come about."""
+
+    def prepared() -> Any:
+        step = coexec.coexecute(_caught)
+        for number in range(6):
+            step(number)
+            coexec.wait()
+        return step
+
+    _interrupt(prepared(), 10**9, 7)
+    points = 10**9 - _interrupt(prepared(), 10**9, 7)[0]
+    caught = 0
+    for at in range(1, points, max(1, points // (10 * PLACES))):
+        step = prepared()
+        _, result = _interrupt(step, at, 7)
+        if result is not None:
+            interrupted, a, b = settle(result)
+            y = data(3, offset=7).numpy() * 2.0
+            expected = y + 1.0 if interrupted else y * 3.0
+            assert_same([expected, expected - 3.0], [a, b], f"interrupted at point {at}")
+            caught += interrupted
+        for number in range(8, 10):
+            assert_same(observe(_caught, number).result, observe(step, number).result, f"after point {at}")
+    assert caught > 0
+
+
 def _count_points(phase: str) -> int:
     """Where a handler can come in while a step of that phase is under way."""
     _interrupt(_Training(phase).step, 10**9, 5)  # a first time fills caches
