@@ -53,7 +53,7 @@ def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean along `axis` (all if None); of integers in the default float."""
     axes = normalize_axes(axis, x.ndim)
     total = apply(ops.sum_, astype(x, to_float(x.dtype), copy=False), axis=axes, keepdims=keepdims)
-    return total / product(x.shape[a] for a in axes)
+    return total / product([x.shape[a] for a in axes])
 
 
 def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:

@@ -161,7 +161,7 @@ class Tensor(Methods):
     def _scalar(self, what: str) -> Any:
         if self.size != 1:
             raise ShapeError(f"{what} of a tensor with shape {self.shape} is ambiguous: it needs one element")
-        return read(self.value).reshape(())[()]
+        return read(self.value).item()
 
     def __bool__(self) -> bool:
         return bool(self._scalar("the truth value"))

@@ -183,8 +183,7 @@ class PythonRunner(Validator, WholeCalls):
     def look(self, value: Value) -> None:
         """Python looks at a value: waits for the graph if this step made it, and Python does not have it by itself."""
         self.looks += 1
-        promise = origin(value, self.log)
-        if promise is None or self._compute(value, promise):
+        if value.array is not None or (promise := origin(value, self.log)) is None or self._compute(value, promise):
             return
         source = promise.source
         if source in self.posted and self.made[source.number] is promise:
@@ -262,7 +261,10 @@ class PythonRunner(Validator, WholeCalls):
         """Fills a value whose contents Python has without the graph; whether they are there now."""
         if value.array is not None:
             return True
-        if not is_from_outside(self.path[promise.index].trace):
+        node = self.path[promise.index]
+        if node.outside is None:
+            node.outside = is_from_outside(node.trace)
+        if not node.outside:
             return False
         array = self._computed(promise)
         if array is None:
@@ -362,6 +364,9 @@ class PythonRunner(Validator, WholeCalls):
             if type(x) is Value and x.owned and x.array is not None:
                 self.sent[slot] = x
                 self.run.feed(slot, x.array)
+            elif type(x) is Value and type(x.pending) is Promise and x.pending.handle is not None and x.array is None:
+                self.sent[slot] = x  # what an earlier step will deliver
+                self.run.feed(slot, x.pending.handle)
             else:
                 self._send(slot, x)
         except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
@@ -373,11 +378,6 @@ class PythonRunner(Validator, WholeCalls):
         if not isinstance(x, Value):
             self.sent[slot] = x
             self.run.feed(slot, x)
-            return
-        promise = x.pending
-        if x.array is None and isinstance(promise, Promise) and promise.handle is not None:
-            self.sent[slot] = x
-            self.run.feed(slot, promise.handle)
             return
         self._wait(x)
         sent = x.snapshot()

@@ -1,8 +1,9 @@
 """The walk: what the Python side compares each operation with while it runs ahead of the graph.
 
 In: made by `build` together with the SymbolicGraph, node for node.  Out: followed by `python_runner`.
-Invariant: immutable once built, but for `WalkNode.macros`; a graph that grows gets a new walk.  Everything that can
-be computed before the step is: validation is comparisons of identities, one of attributes, and few others.
+Invariant: immutable once built, but for what a `WalkNode` learns (`macros`, `outside`); a graph that grows gets a new
+walk.  Everything that can be computed before the step is: validation is comparisons of identities, one of attributes,
+and few others.
 """
 
 from __future__ import annotations
@@ -106,13 +107,13 @@ class WalkNode:
     `plain`: its one output, of known shape, where a valid operation needs nothing but a promise for it.
     `simple`: the same where `fits` and equal attributes are all that makes it valid.
     `macros`: what `coexec.python_side.macros` has learned of calls that begin behind it.
+    `outside`: whether Python has its output without the graph (`coexec.traces.outside`), once that was asked.
     """
 
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "macros",
-        "number",
-        "only", "op", "others", "outputs", "plain", "reads", "rounds", "selects", "sends", "shape_symbols", "simple",
-        "sources", "symbolic", "trace", "typed", "unifies",
+        "number", "only", "op", "others", "outputs", "outside", "plain", "reads", "rounds", "selects", "sends",
+        "shape_symbols", "simple", "sources", "symbolic", "trace", "typed", "unifies",
     )  # fmt: skip
 
     def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
@@ -144,6 +145,7 @@ class WalkNode:
         self.reads: frozenset[WalkOutput] = frozenset()
         self.selects: tuple[tuple[int, WalkOutput], ...] = ()
         self.macros: Any = None
+        self.outside: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
