@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import comprehension as tc
+from comprehension.api import AnyRank
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
 from minitensor.creation import zeros
@@ -39,7 +40,8 @@ def operator(text: str, grad: str | Operator | None = None) -> Operator:
     needs of the parameters `X`, the outputs `Y` and their gradients `d_Y`, and returns `d_X` for each parameter
     that has a gradient.  Types are those of the texts: nothing is converted.
 
-    Raises ComprehensionError for a text with faults, OperatorError for a gradient that does not fit its operator.
+    Raises ComprehensionError for a text with faults, OperatorError for a gradient that does not fit its operator and
+    for a text with `...`: an operation has one number of dimensions.
 
     >>> import minitensor as mt
     >>> square = mt.operator(
@@ -61,6 +63,11 @@ class Operator:
         module = tc.define(text)
         self.function = module[module.defs[-1]]
         self.name = self.function.name
+        if isinstance(self.function, AnyRank):
+            raise OperatorError(
+                f"operator {self.name}: '...' leaves the number of dimensions open, and an operation has one: write the"
+                " dimensions out, one text for each number of them"
+            )
         self.grad = grad
         self._rules = TextRules(self.function)
         self._parameters = self.function.definition.parameters

@@ -177,6 +177,12 @@ def test_gradients_that_the_text_does_not_give_are_refused_when_asked_for() -> N
     [
         ("def f(float(N) X) -> (Y) { Y(i) = Z(i) }", None, tc.ComprehensionError, "Z"),
         ("def f(float(N) X) -> (Y) { Y(i) += X(i) }", None, OperatorError, "Y accumulates .* with !"),
+        (
+            "def f(float(...) X) -> (Y) { Y(...) = X(...) }",
+            None,
+            OperatorError,
+            "'...' leaves .* write the dimensions out",
+        ),
         (CUBE, "def g(double(N) Z) -> (d_X) { d_X(i) = Z(i) }", OperatorError, "g takes 'Z'; it may be X, Y or d_Y"),
         (CUBE, "def g(double(N) X) -> (d_Z) { d_Z(i) = X(i) }", OperatorError, "g returns 'd_Z'; it may be d_X"),
         (CUBE, "def g(float(N) X) -> (d_X) { d_X(i) = X(i) }", OperatorError, "X as float32 of rank 1, .* float64"),
