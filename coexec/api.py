@@ -6,14 +6,16 @@ Invariant: the wrapper adds no behaviour of its own: arguments, results, excepti
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from coexec.config import NUMERICS, check_choice, config
-from coexec.errors import NotAStep
+from coexec.errors import CoexecError, NotAStep
 from coexec.graph_side.reference_runner import compile_reference
 from coexec.graph_side.runner_protocol import GraphCompiler
 from coexec.reports.report import Report, merge_reports
@@ -27,9 +29,9 @@ R = TypeVar("R")
 
 
 class _Inside(threading.local):
-    """Whether this thread is inside a step, in whatever phase: what it calls there is part of it."""
+    """The step that this thread is inside of, in whatever phase: what it calls there is part of it."""
 
-    step = False
+    step: Any = None
 
 
 _inside = _Inside()
@@ -50,15 +52,15 @@ class Step(Generic[P, R]):
         self._sessions = [self._new_session()]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if _inside.step:
+        if _inside.step is not None:
             return self._function(*args, **kwargs)
         session = self._free_session()
-        _inside.step = True
+        _inside.step = self
         try:
             result: R = session.call(self._function, args, kwargs)
             return result
         finally:
-            _inside.step = False
+            _inside.step = None
             session.busy.release()
 
     def _new_session(self) -> Session:
@@ -76,8 +78,25 @@ class Step(Generic[P, R]):
         return session
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """A method: one wrapper, with its traces and graph, serves all instances."""
-        return self if instance is None else BoundStep(self, instance)
+        """A method: one wrapper, with its traces and graph, serves all instances.
+
+        What does not bind as an attribute of a class (a partial, a bound or static method) does not here.
+        """
+        binds = hasattr(type(self._function), "__get__") and not isinstance(self._function, _UNBINDING)
+        return BoundStep(self, instance) if binds and instance is not None else self
+
+    def __copy__(self) -> Step[P, R]:
+        return self  # as a function is its own copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Step[P, R]:
+        function = copy.deepcopy(self._function, memo)
+        return self if function is self._function else Step(function, self._numerics)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickled as what it wraps: a function by its name, anything else by its contents."""
+        if isinstance(self._function, types.FunctionType):
+            return self._name
+        return Step, (self._function, self._numerics)
 
     def __repr__(self) -> str:
         return f"<co-executed {self._name}, {self.report().steps} steps>"
@@ -89,7 +108,12 @@ class Step(Generic[P, R]):
         return merge_reports([session.report.snapshot() for session in self._sessions])
 
     def reset(self) -> None:
-        """Forgets all traces and graphs, and starts the report again; waits for calls under way."""
+        """Forgets all traces and graphs, and starts the report again; waits for calls under way.
+
+        Raises CoexecError within the step itself, which cannot be waited for.
+        """
+        if _inside.step is self:
+            raise CoexecError(f"{self._name} is under way: reset() it between its calls")
         with self._growing:
             for session in self._sessions:
                 with session.busy:
@@ -100,6 +124,9 @@ class Step(Generic[P, R]):
     def session(self) -> Session:
         """The state machine (the first, where calls overlapped), for `explain`, drawings and tests."""
         return self._sessions[0]
+
+
+_UNBINDING = (types.MethodType, staticmethod)
 
 
 class BoundStep:
@@ -116,6 +143,15 @@ class BoundStep:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__wrapped__, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, vars(self.__wrapped__)["__name__"])
+
+    def __copy__(self) -> BoundStep:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BoundStep:
+        return BoundStep(self.__wrapped__, copy.deepcopy(self.__self__, memo))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundStep):
