@@ -73,7 +73,8 @@ class MappingOptions:
     private: bool = True
 
     def __post_init__(self) -> None:
-        if self.fusion not in ("max", "min", "preserve"):
+        fusion: object = self.fusion
+        if not isinstance(fusion, str) or fusion not in ("max", "min", "preserve"):
             raise _refused("fusion", 'must be "max", "min" or "preserve"', self.fusion)
         for name in ("parallel", "shared", "private"):
             if not isinstance(getattr(self, name), bool):
@@ -83,7 +84,8 @@ class MappingOptions:
         object.__setattr__(self, "blocks", _sizes("blocks", self.blocks, 1, MAX_GRID, longest=3))
         if self.unroll is not None and not (_is_int(self.unroll) and 1 <= self.unroll <= MAX_UNROLL):
             raise _refused("unroll", f"must be an int from 1 to {MAX_UNROLL}", self.unroll)
-        if not (self.vectorize is None or isinstance(self.vectorize, bool) or self.vectorize in VECTOR_LANES):
+        lanes = self.vectorize
+        if not (lanes is None or isinstance(lanes, bool) or (_is_int(lanes) and lanes in VECTOR_LANES)):
             raise _refused("vectorize", f"must be True, False or one of {VECTOR_LANES}", self.vectorize)
         self._check_block()
 
@@ -124,7 +126,8 @@ def options_of(options: MappingOptions | str | None) -> MappingOptions:
         return PRESETS["default"]
     if isinstance(options, MappingOptions):
         return options
-    if options in PRESETS:
-        return PRESETS[options]
+    given: object = options
+    if isinstance(given, str) and given in PRESETS:
+        return PRESETS[given]
     known = ", ".join(repr(name) for name in PRESETS)
     raise ComprehensionError(f"options: expected a MappingOptions or one of {known}, found {options!r}")

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from comprehension.lang.bounds import Ranges
 from comprehension.lang.forms import Environment, from_expr
-from comprehension.lang.linear import Atom, Linear, number, quotient
+from comprehension.lang.linear import Atom, Linear, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Binary, Expr, Name, Select, Unary
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
 MAX_CASES = 64  # disjuncts of a guard
+MAX_NARROWED = 8  # of them for which ranges are narrowed one by one
 
 Row = tuple[tuple[tuple[str, int], ...], int]  # sum(coefficient * unknown) + constant >= 0
 Case = list[Linear]  # forms that are all >= 0
@@ -44,6 +45,35 @@ def never(
     for condition, value in guards:
         cases = _both(cases, cases_of(condition, value, where, known))
     return all(infeasible([*domain, *case, *forms]) for case in cases)
+
+
+def ranges_under(guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[Ranges]:
+    """Ranges of which one holds every point of `ranges` at which all `guards` hold: narrowed by what bounds an index.
+
+    Where that takes more than `MAX_NARROWED`, they are the ranges themselves.
+    """
+    cases: list[Case] = [[]]
+    for condition, value in guards:
+        cases = _both(cases, cases_of(condition, value, where, {}))
+    if len(cases) > MAX_NARROWED:
+        return [ranges]
+    return [_narrowed(case, ranges, where) for case in cases]
+
+
+def _narrowed(case: Case, ranges: Ranges, where: Environment) -> Ranges:
+    """The ranges with the bounds that forms of one index, of coefficient 1 or -1, and of sizes give."""
+    found = dict(ranges)
+    for form in case:
+        inside = [name for name in ranges if name in form.names]
+        if len(inside) != 1:
+            continue
+        (name,) = inside
+        index, (lower, upper) = where.names[name], found[name]
+        assert index is not None, "indices are forms"
+        for rest, is_lower in ((index - form, True), (form + index, False)):
+            if name not in rest.names:  # index >= rest, or index <= rest
+                found[name] = (largest((lower, rest)), upper) if is_lower else (lower, smallest((upper, rest + 1)))
+    return found
 
 
 def is_affine(guard: Guard, where: Environment) -> bool:

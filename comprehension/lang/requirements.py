@@ -14,7 +14,7 @@ from comprehension.lang.forms import Environment
 from comprehension.lang.linear import Linear, is_nonnegative, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
-from comprehension.lang.prove import holds
+from comprehension.lang.prove import holds, ranges_under
 from comprehension.lang.solve import Constraint
 from comprehension.lang.tree import Binary, Expr, Span
 from comprehension.lang.types import ScalarType
@@ -66,12 +66,15 @@ class Requirements:
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
         """Asks for an access to stay in bounds wherever its guards hold."""
-        worst = least(constraint.form, ranges)
-        if self.is_known(worst) or holds(constraint.form, ranges, constraint.guards, where, self.facts):
+        if self.is_known(least(constraint.form, ranges)):
             return
-        concerned = _concerned(constraint.form.names, ranges)
-        extents = dict.fromkeys(greatest(ranges[name][1] - ranges[name][0], ranges) for name in concerned)
-        self.require(worst, _out_of_bounds(constraint, ranges), constraint.span, list(extents))
+        if holds(constraint.form, ranges, constraint.guards, where, self.facts):
+            return
+        for narrowed in ranges_under(constraint.guards, ranges, where):
+            worst = least(constraint.form, narrowed)
+            concerned = _concerned(constraint.form.names, narrowed)
+            extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
+            self.require(worst, _out_of_bounds(constraint, narrowed), constraint.span, list(extents))
 
 
 def at_least_zero(form: Linear) -> Expr:
