@@ -89,7 +89,8 @@ def lower_module(name: str, text: str) -> ir.Module:
 
 
 class _Lowering:
-    """One function.  Names that are assigned once are values, others places on the stack, which LLVM removes."""
+    """One function.  Names that are assigned once and read within that block are values, others places on the stack,
+    which LLVM removes: a tile may be made under one guard and written under another that says the same."""
 
     def __init__(self, module: ir.Module, definition: ast.FunctionDef) -> None:
         self.definition = definition
@@ -103,13 +104,8 @@ class _Lowering:
         found = zip(PARAMETERS, given, self.function.args, strict=True)
         self.names: dict[str, Typed] = {parameter: Typed(type_, value) for parameter, type_, value in found}
         self.places: dict[str, tuple[types.Type, ir.Value]] = {}
-        self.assigned = Counter(
-            target.id
-            for node in ast.walk(definition)
-            if isinstance(node, ast.Assign)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        )
+        times = Counter(_assigned(definition.body))
+        self.values = {name for name, count in times.items() if count == 1} - _free(definition.body)
 
     def run(self) -> None:
         first = self.builder.block
@@ -148,7 +144,7 @@ class _Lowering:
                 raise _unknown(node)
 
     def assign(self, name: str, found: Typed) -> None:
-        if self.assigned[name] == 1:
+        if name in self.values:
             self.names[name] = found
             return
         if name not in self.places:
@@ -332,6 +328,36 @@ class _Lowering:
             raise _unknown(node)
         signature, generate = TYPED[simd.convert][0](None, source, types.NumberClass(kind))
         return Typed(kind, generate(_Context, self.builder, signature, [found.value, None]))
+
+
+def _free(statements: Sequence[ast.stmt]) -> set[str]:
+    """Names that a block reads without having them from itself: from outside, or from under a guard within it.
+
+    What a loop leaves behind is not among them: it is nothing where the loop makes no round.
+    """
+    free: set[str] = set()
+    bound: set[str] = set()
+    for statement in statements:
+        match statement:
+            case ast.For(target=ast.Name(id=name), iter=bounds, body=body):
+                free |= (_read(bounds) | _free(body) - {name}) - bound
+                bound.update(_assigned(body))
+            case ast.If(test=test, body=body):
+                free |= (_read(test) | _free(body)) - bound
+            case _:
+                free |= _read(statement) - bound
+                bound.update(_assigned([statement]))
+    return free
+
+
+def _read(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+
+
+def _assigned(statements: Sequence[ast.stmt]) -> Iterator[str]:
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def _as(kind: types.Type, found: Typed) -> ir.Value:

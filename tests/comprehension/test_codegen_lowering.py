@@ -49,6 +49,14 @@ def test_a_name_from_inside_a_loop_has_no_value_outside() -> None:
         lower_module("m", module("for i in range(lo, hi):", "    inner = i", "return inner"))
 
 
+def test_a_name_from_under_a_guard_has_its_value_under_the_same_guard_again() -> None:
+    lines = ["    if n == lo:", "        made = n * 3", "    if n == lo:", "        total = total + made"]
+    text = module("total = 0", "for n in range(lo, hi):", *lines, "return total")
+    loaded = load_object("m", emit_kernel("m", text, host()), ["f"])
+    nothing = np.zeros(1, np.int64).ctypes.data
+    assert STAGE(loaded.addresses["f"])(nothing, nothing, nothing, 5, 9) == 15
+
+
 @pytest.mark.parametrize(
     "expression",
     [
