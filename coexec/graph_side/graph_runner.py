@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from coexec.clusters.placement import Placement
 from coexec.errors import CoexecError, GraphFailed
-from coexec.graph.symbolic import Case, Feed, Fetch, Goto, Output, ScalarValue, SymbolicGraph
+from coexec.graph.symbolic import Feed, Output, ScalarValue, SymbolicGraph, count_arrivals
 from coexec.graph_side import channel
 from coexec.graph_side.buffers import Shape
 from coexec.graph_side.channel import AnyThread
@@ -73,7 +72,7 @@ class NativeRun:
         self._fed: dict[int, Any] = {}  # what the step reads from, kept until it has ended
         self._before: NativeRun | None = None  # the unfinished run whose results it reads
         self._sizes: dict[str, int] = {}
-        self._chosen: list[tuple[int, int]] = []
+        self._chosen: list[int] = []  # targets, in the order of the cases
         self._sent = [0] * len(self._plan.choices)
         self._number = 0  # in the thread's order; 0 while not published
         self._times = _NO_TIMES
@@ -119,14 +118,14 @@ class NativeRun:
             self.thread.wait_word(words, choice.sent + 1, sent - choice.ring + 1)
         view[choice.sent + 2 + sent % choice.ring] = target
         self._sent[case] = sent + 1
-        self._chosen.append((case, target))
+        self._chosen.append(target)
         self.thread.write(words, choice.sent, sent + 1)
 
     def fetch(self, output: Output) -> Array:
         if self._number == 0:
             self.publish()
         plan, frame = self._plan, self._frame
-        arrival = self._compiled.arrivals(output, self._chosen) if plan.program.loops else 1
+        arrival = count_arrivals(self._compiled.graph, output, self._chosen) if plan.program.loops else 1
         post = plan.posts[output]
         if frame.view[post] < arrival:
             self.thread.wait_word(frame.words, post, arrival)
@@ -362,22 +361,6 @@ class NativeGraph:
         """Frames and buffers go with the last handle and run that refer to them."""
         self._frames.clear()
         self._last = None
-
-    def arrivals(self, output: Output, chosen: Sequence[tuple[int, int]]) -> int:
-        """How many times the path has come to a fetch of `output`, by the choices so far (in graphs with loops)."""
-        words = deque(chosen)
-        count, number = 0, 0
-        blocks = self.graph.blocks
-        while True:
-            block = blocks[number]
-            count += sum(isinstance(item, Fetch) and item.source == output for item in block.items)
-            match block.terminator:
-                case Goto(target):
-                    number = target
-                case Case(_, targets) if words:
-                    number = targets[words.popleft()[1]]
-                case _:
-                    return count
 
     def describe_error(self, kernel: int, code: int) -> GraphFailed:
         """The exception for a stage's nonzero code."""
