@@ -114,7 +114,7 @@ def _of_probability_form(p: Expr, target: Expr, dtype: DType) -> Expr:
 def _of_probability_composition(p: Any, target: Any) -> Any:
     if not isinstance(p, Tensor):  # a number
         return (target - 1) * float(_log_of(1 - p)) - target * float(_log_of(p))
-    return (target - 1) * apply(maximum, apply(log, 1 - p), _LEAST_LOG) - target * apply(
+    return (target - 1) * apply(maximum, apply(log, 1.0 - p), _LEAST_LOG) - target * apply(
         maximum, apply(log, p), _LEAST_LOG
     )
 
@@ -127,7 +127,7 @@ def _slope_of_probability(g: Tensor, p: Tensor, target: Any, _: Tensor) -> Tenso
 def _slope_of_target(g: Tensor, p: Any, target: Tensor, _: Tensor) -> Tensor:
     if not isinstance(p, Tensor):
         return g * (float(_log_of(1 - p)) - float(_log_of(p)))
-    return g * (apply(maximum, apply(log, 1 - p), _LEAST_LOG) - apply(maximum, apply(log, p), _LEAST_LOG))
+    return g * (apply(maximum, apply(log, 1.0 - p), _LEAST_LOG) - apply(maximum, apply(log, p), _LEAST_LOG))
 
 
 binary_cross_entropy = binary(

@@ -59,7 +59,7 @@ def test_check_shows_the_place_of_an_error(bad: str) -> None:
     done = run("check", bad)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        f"{bad}:3:10: error: unexpected character '['",
+        f"{bad}:3:10: error: unexpected character '['; subscripts stand in ( )",
         "  B(i) = [red]A(i)[/red]",
         "         ^",
     ]

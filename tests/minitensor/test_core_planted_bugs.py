@@ -27,7 +27,7 @@ import test_tensor
 import minitensor as mt
 from minitensor import autograd, dispatch, functional, indexing, value
 from minitensor.data import loader
-from minitensor.nn import layers, module
+from minitensor.nn import module, normalisation
 from minitensor.ops import slicing
 from minitensor.optim import adam, optimizer, sgd
 from minitensor.tape import Leaf
@@ -259,7 +259,7 @@ def dropout_does_not_scale(patch: Patch) -> None:
 
 
 def running_variance_is_biased(patch: Patch) -> None:
-    right = layers.BatchNorm2d.forward
+    right = normalisation.BatchNorm2d.forward
 
     def forward(self: Any, x: Any) -> Any:
         before = self.running_var.detach()
@@ -269,7 +269,7 @@ def running_variance_is_biased(patch: Patch) -> None:
             self.running_var[...] = before + (self.running_var - before) * ((count - 1) / count)
         return result
 
-    patch.setattr(layers.BatchNorm2d, "forward", forward)
+    patch.setattr(normalisation.BatchNorm2d, "forward", forward)
 
 
 def eval_stops_at_the_first_level(patch: Patch) -> None:
