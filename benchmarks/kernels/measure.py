@@ -6,9 +6,9 @@ them all, and ratios are taken within rounds; a process that is not timed is sto
 threads that spin between calls take nothing from the others.
 
 Before the rounds all are silent for SETTLE_SECONDS.  What the case before and the comparison have freed is given back
-by a virtual machine's kernel for some seconds (free page reporting: a pass every two seconds), and its host empties
-translation buffers for it.  Kernels that wait for memory took twice their time meanwhile (sums, softmax: 9.0 and 4.5
-for 4.3 and 2.1 ms), kernels far from the limit hardly longer.
+by a virtual machine's kernel for some seconds (free page reporting: a pass every two seconds).  Kernels that wait for
+memory took twice their time in these seconds (sums, softmax: 9.0 and 4.5 for 4.3 and 2.1 ms), most likely because of
+what that does to translation buffers; kernels far from the limit hardly longer.
 """
 
 from __future__ import annotations
