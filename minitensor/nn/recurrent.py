@@ -163,16 +163,17 @@ class GRUCell(_Cell):
 class _Recurrence(Module):
     """Layers of a recurrence over sequences, in one direction or both."""
 
+    _gates = 1
+
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        gates: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, is {num_layers}")
@@ -181,7 +182,7 @@ class _Recurrence(Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self._suffixes = ("", "_reverse") if bidirectional else ("",)
-        rows = gates * hidden_size
+        rows = self._gates * hidden_size
         for layer in range(num_layers):
             columns = input_size if layer == 0 else hidden_size * len(self._suffixes)
             for suffix in self._suffixes:
@@ -261,7 +262,7 @@ class RNN(_Recurrence):
         bidirectional: bool = False,
     ) -> None:
         self._step = _plain_step(nonlinearity)
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gates=1)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rows, (h,) = self._run(x, None if state is None else (state,), 1, self._step)
@@ -277,17 +278,7 @@ class LSTM(_Recurrence):
     ((2, 5, 4), (2, 2, 4), (2, 2, 4))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gates=4)
+    _gates = 4
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         rows, (h, c) = self._run(x, state, 2, _lstm_step)
@@ -303,17 +294,7 @@ class GRU(_Recurrence):
     ((5, 2, 4), (1, 2, 4))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gates=3)
+    _gates = 3
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         rows, (h,) = self._run(x, None if state is None else (state,), 1, _gru_step)

@@ -14,7 +14,7 @@ import coexec
 import minitensor as mt
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import GraphThread
-from coexec.graph_side.graph_runner import QUEUED, RUNNING, NativeGraph
+from coexec.graph_side.graph_runner import QUEUED, RUNNING, NativeGraph, NativeRun
 from coexec.graph_side.plan import STATE, STOPPED_AT
 from coexec.python_side import replay
 
@@ -97,13 +97,19 @@ def test_a_step_that_was_never_begun_leaves_nothing() -> None:
     assert all(remains(output) is None for output in outputs_of(graph))
 
 
-def test_outputs_of_loops_are_not_given() -> None:
+def in_its_loop() -> tuple[NativeGraph, NativeRun, Output, Output]:
+    """A graph with a loop, a run that has made one round, what stands before the loop and what the round made."""
     symbolic, start, x, _ = looping()
     graph = compile_by_hand(symbolic)
     run = graph.start()
     run.feed(0, np.ones(5, F32))
     run.choose(0, 0)
     run.fetch(x)
+    return graph, run, start, x
+
+
+def test_outputs_of_loops_are_not_given() -> None:
+    _, run, start, x = in_its_loop()
     remains = run.cancel([start])
     assert remains(x) is None
     before = remains(start)  # its place may have gone to the loop's
@@ -112,12 +118,7 @@ def test_outputs_of_loops_are_not_given() -> None:
 
 @pytest.mark.parametrize("cores", [1], indirect=True)
 def test_what_a_loop_wrote_over_is_not_given_when_the_graph_stands_at_its_head() -> None:
-    symbolic, start, x, _ = looping()
-    graph = compile_by_hand(symbolic)
-    run = graph.start()
-    run.feed(0, np.ones(5, F32))
-    run.choose(0, 0)
-    run.fetch(x)
+    graph, run, start, _ = in_its_loop()
     run.thread.leave(run._frame.words)  # on to where the next round is chosen
     ((head, _),) = graph.plan.program.loops
     assert run._frame.view[STOPPED_AT] == head
