@@ -58,7 +58,7 @@ def generate(kernel: ir.Kernel, machine: Machine | None = None, checked: bool = 
     """
     messages: list[str] = []
     functions = [_stage(kernel, stage, machine, checked, messages) for stage in kernel.stages]
-    firsts = [stage for stage in kernel.stages if stage.version == 0]  # other versions read the same
+    firsts = [stage for stage in kernel.stages if not stage.is_alternative]  # alternatives read the same
     scan = [node for stage in firsts for node in scan_of(kernel, stage)] if checked else []
     if scan:
         functions.insert(0, _check_stage(kernel, scan, messages))

@@ -353,9 +353,9 @@ class Stage:
     With `parallel` the worker runs `body` for `variable` = lower + i * step, i in [lo, hi) of
     [0, ceil((upper - lower) / step)), `grain` of them at least per chunk.  Without it, once.
     On CUDA, `threads` of a block and `blocks` of the grid, x first, at most; empty: as many as there is work for.
-    `beyond` is another body that launches of large sizes run; `when` says of one of several versions of a stage, of
-    which the first has number 0, when it runs (made from proved kernels, just before they are printed).  `given`: what
-    sizes are where `when` holds, for those that it compares with a number.
+    `beyond` is another body that launches of large sizes run; `when` says of one of several versions of a stage when it
+    runs, `is_alternative` that it is not the first of them (made from proved kernels, just before they are printed).
+    `given`: what sizes are where `when` holds, for those that it compares with a number.
     """
 
     name: str
@@ -366,7 +366,7 @@ class Stage:
     blocks: tuple[int, ...] = ()
     beyond: Beyond | None = None
     when: Condition | None = None
-    version: int = 0
+    is_alternative: bool = False
     given: tuple[tuple[str, int], ...] = ()
 
 

@@ -36,10 +36,16 @@ def _parts(stage: ir.Stage) -> tuple[ir.Stage, ...]:
     if stage.beyond is None:
         return (stage,)
     large, usual = stage.beyond.condition, negated(stage.beyond.condition)
-    name, version = f"{stage.name}_large", stage.version + 1
     return (
         replace(stage, beyond=None, when=_both(stage.when, usual)),
-        replace(stage, name=name, body=stage.beyond.body, beyond=None, when=_both(stage.when, large), version=version),
+        replace(
+            stage,
+            name=f"{stage.name}_large",
+            body=stage.beyond.body,
+            beyond=None,
+            when=_both(stage.when, large),
+            is_alternative=True,
+        ),
     )
 
 
@@ -101,13 +107,13 @@ def at_settled_sizes(kernel: ir.Kernel, sizes: Mapping[str, int]) -> ir.Kernel:
     if not sizes:
         return kernel
     exactly = _exactly(sizes)
-    first = [stage for stage in kernel.stages if stage.version == 0]
+    first = [stage for stage in kernel.stages if not stage.is_alternative]
     stages = [replace(stage, when=_both(stage.when, exactly), given=tuple(sizes.items())) for stage in first]
     others = [
-        replace(stage, name=f"{stage.name}_open", when=_both(stage.when, negated(exactly)), version=4)
+        replace(stage, name=f"{stage.name}_open", when=_both(stage.when, negated(exactly)), is_alternative=True)
         for stage in first
     ]
-    return replace(kernel, stages=(*stages, *others, *(stage for stage in kernel.stages if stage.version != 0)))
+    return replace(kernel, stages=(*stages, *others, *(stage for stage in kernel.stages if stage.is_alternative)))
 
 
 def _exactly(sizes: Mapping[str, int]) -> ir.Condition:
@@ -125,7 +131,7 @@ def chosen_at_launch(choice: Choice) -> ir.Kernel:
         stages=(
             *(replace(stage, when=choice.condition) for stage in near.stages),
             *(
-                replace(stage, name=f"{stage.name}_far", when=negated(choice.condition), version=stage.version + 2)
+                replace(stage, name=f"{stage.name}_far", when=negated(choice.condition), is_alternative=True)
                 for stage in far.stages
             ),
         ),
