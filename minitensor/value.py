@@ -137,10 +137,11 @@ class Value:
 def filled(value: Value) -> Array:
     """The array of a value, waiting for it if it is pending.  Not a read: operations use it."""
     if value.array is None:
-        if value.pending is None:
+        promise = value.pending  # read once: another thread or a signal handler may fill the value, and takes it away
+        if promise is not None:
+            promise.fill(value)
+        if value.array is None:
             raise RuntimeError(f"{value!r} is empty and nobody has promised to fill it")
-        value.pending.fill(value)
-        assert value.array is not None, f"{value.pending!r} did not fill {value!r}"
     return value.array
 
 

@@ -364,9 +364,14 @@ class PythonRunner(Validator, WholeCalls):
             if type(x) is Value and x.owned and x.array is not None:
                 self.sent[slot] = x
                 self.run.feed(slot, x.array)
-            elif type(x) is Value and type(x.pending) is Promise and x.pending.handle is not None and x.array is None:
+            elif (
+                type(x) is Value
+                and type(promise := x.pending) is Promise  # read once: whoever fills the value takes it away
+                and (handle := promise.handle) is not None
+                and x.array is None
+            ):
                 self.sent[slot] = x  # what an earlier step will deliver
-                self.run.feed(slot, x.pending.handle)
+                self.run.feed(slot, handle)
             else:
                 self._send(slot, x)
         except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
@@ -387,9 +392,10 @@ class PythonRunner(Validator, WholeCalls):
 
     def _wait(self, value: Value) -> None:
         """A value that another step still owes (one of another thread's)."""
-        if value.array is None and value.pending is not None:
+        promise = value.pending
+        if value.array is None and promise is not None:
             begin = perf_counter()
-            value.pending.fill(value)
+            promise.fill(value)
             self.stalls.append((begin, perf_counter(), "a value that another step makes"))
 
     def _fetch(self, value: Value, source: WalkOutput) -> None:

@@ -196,8 +196,9 @@ class Recorder:
         """The step has ended: notes what is alive and lets go of everything else."""
         for value, promise in self.log.live():
             self.trace.kept.append(Produced(promise.index, promise.output))
-            promise.settle(None)
-            value.pending = None
+            if promise.owner is not None:  # else it has its handle: an interrupt came when the graph was to hand over
+                promise.settle(None)
+                value.pending = None
         self.externals.clear()
         self.root = None  # the frame holds this recorder: no cycle may outlive the call
         return self.trace
