@@ -22,6 +22,7 @@ from benchmarks.kernels.cases import CASES, chosen
 from benchmarks.kernels.formulations import SIDES
 from benchmarks.kernels.measure import Side, measure
 from benchmarks.kernels.summary import COLUMNS, goals, line, markdown, read
+from benchmarks.quiet import Cores
 from benchmarks.timing import RESULTS, machine
 
 ROOT = Path(__file__).parents[2]
@@ -71,13 +72,14 @@ def _run(
     usable = os.sched_getaffinity(0)
     cpus = sorted(usable)[-threads:]
     os.sched_setaffinity(0, cpus)  # the limits are measured where the sides run
+    cores = Cores(cpus)
     sides = [Side(name, threads, cpus) for name in names]
     start = time.perf_counter()
     try:
         about = {side.name: side.ask("about") for side in sides}
         for case in cases:
             if case.name not in rows:
-                rows[case.name] = measure(case, sides, columns, threads, seconds, rounds)
+                rows[case.name] = measure(case, sides, columns, cores, seconds, rounds)
                 if kept:
                     kept.add(case.name, rows[case.name])
             click.echo(line(case.name, rows[case.name]))

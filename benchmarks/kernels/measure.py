@@ -31,6 +31,7 @@ import numpy as np
 from benchmarks.kernels.case import Case
 from benchmarks.kernels.limit import limit_of
 from benchmarks.kernels.serve import MARK
+from benchmarks.quiet import Cores
 
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
@@ -119,6 +120,7 @@ class _Row:
         self.counts: dict[str, dict[str, int]] = {}
         self.samples: dict[str, dict[str, list[float]]] = {}
         self.failed: dict[str, str] = {}
+        self.disturbed = self.taken = 0
         self.round_seconds = 0.0
 
     def prepare(self, side: Side, case: Case, folder: Path) -> bool:
@@ -138,9 +140,13 @@ class _Row:
         for column, count in self.counts.get(side.name, {}).items():
             if side.name not in self.failed:
                 try:
-                    self.samples[side.name][column].append(side.ask("sample", column, count))
+                    seconds, quiet = side.ask("sample", column, count)
                 except SideFailed as error:
                     self.failed[side.name] = str(error)
+                    continue
+                self.samples[side.name][column].append(seconds)
+                self.disturbed += not quiet
+                self.taken += 1
 
     def finished(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -151,9 +157,14 @@ class _Row:
 
 
 def measure(
-    case: Case, sides: Sequence[Side], columns: Sequence[str], threads: int, seconds: float, rounds: int | None
+    case: Case,
+    sides: Sequence[Side],
+    columns: Sequence[str],
+    cores: Cores,
+    seconds: float,
+    rounds: int | None,
 ) -> dict[str, Any]:
-    """One row: the limit's seconds, and seconds a call by side, column and round.
+    """One row: the limit's seconds, seconds a call by side, column and round, and the share of disturbed samples.
 
     `seconds`: about how long the rounds may take; `rounds` overrides the number that follows from it.
     """
@@ -174,7 +185,8 @@ def measure(
             _drop(sides)
         else:
             _visits(row, case, order, drawing, folder, rounds or MOST_ROUNDS)
-    return {"limit": limit_of(case, moved, threads), "sides": row.finished()}
+    disturbed = round(row.disturbed / max(row.taken, 1), 3)
+    return {"limit": limit_of(case, moved, cores), "sides": row.finished(), "disturbed": disturbed}
 
 
 def _visits(row: _Row, case: Case, order: list[Side], drawing: random.Random, folder: Path, rounds: int) -> None:

@@ -5,7 +5,7 @@ In: lines on standard input.  Out: one line for each, marked, on standard output
 | line | |
 |---|---|
 | `prepare NAME FOLDER` | draws, compiles, compares with the exact results in FOLDER; answers with the columns it has |
-| `sample COLUMN COUNT` | seconds a call over so many calls; short ones after one that wakes the threads |
+| `sample COLUMN COUNT` | seconds a call over so many calls, and whether the cores were quiet before and after |
 | `drop` | frees the case |
 | `about` | versions, and what threads there are |
 
@@ -27,7 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quiet import Cores
+
 MARK = "answer: "
+PATIENCE_SECONDS = 0.3  # for a sample that nobody disturbs
+WOKEN_SECONDS = 0.02  # calls shorter than this are timed after one that wakes the threads
 
 
 def _die_with_parent() -> None:
@@ -56,26 +60,37 @@ def _about(side: str) -> dict[str, Any]:
 class _Served:
     """The case at hand."""
 
-    def __init__(self, side: str, name: str, folder: Path) -> None:
+    def __init__(self, side: str, name: str, folder: Path, cores: Cores) -> None:
         from benchmarks.kernels.cases import CASES
         from benchmarks.kernels.formulations import prepare
 
         (case,) = (case for case in CASES if case.name == name)
-        self.what, self.folder = f"{name}, {side}", folder
+        self.what, self.folder, self._cores = f"{name}, {side}", folder, cores
         self.calls = prepare(side, case)
+        self._estimates: dict[str, float] = {}
 
     def columns(self) -> dict[str, float]:
         """Each column with a first estimate of seconds a call."""
         self._compare("fresh")
-        found = {"fresh": self._estimate("fresh")}
+        self._estimates["fresh"] = self._estimate("fresh")
         if self.calls.into is not None:
             self._compare("into")
-            found["into"] = self._estimate("into")
-        return found
+            self._estimates["into"] = self._estimate("into")
+        return self._estimates
 
-    def sample(self, column: str, count: int) -> float:
+    def sample(self, column: str, count: int) -> tuple[float, bool]:
+        """Seconds a call; taken again where the probe before or after says disturbed, as long as there is time."""
+        stop = time.perf_counter() + PATIENCE_SECONDS
+        while True:
+            before = self._cores.wait(stop)
+            seconds = self._timed(column, count)
+            quiet = before and self._cores.quiet()
+            if quiet or time.perf_counter() >= stop:
+                return seconds, quiet
+
+    def _timed(self, column: str, count: int) -> float:
         call = getattr(self.calls, column)
-        if count > 1:
+        if count > 1 or self._estimates.get(column, 0.0) < WOKEN_SECONDS:
             call()
         start = time.perf_counter()
         for _ in range(count):
@@ -83,7 +98,7 @@ class _Served:
         return (time.perf_counter() - start) / count
 
     def _estimate(self, column: str) -> float:
-        return min(self.sample(column, 1) for _ in range(3))
+        return min(self._timed(column, 1) for _ in range(3))
 
     def _compare(self, column: str) -> None:
         from benchmarks.kernels.bounded import check
@@ -97,9 +112,10 @@ class _Served:
 
 
 def main() -> None:
-    side, threads = sys.argv[1], int(sys.argv[2])
-    os.sched_setaffinity(0, [int(cpu) for cpu in sys.argv[3].split(",")])
+    side, threads, cpus = sys.argv[1], int(sys.argv[2]), [int(cpu) for cpu in sys.argv[3].split(",")]
+    os.sched_setaffinity(0, cpus)
     _die_with_parent()
+    cores = Cores(cpus)
     _limit_threads(side, threads)
     served: _Served | None = None
     for line in sys.stdin:
@@ -107,7 +123,7 @@ def main() -> None:
         answer: Any = None
         try:
             if verb == "prepare":
-                served = _Served(side, arguments[0], Path(arguments[1]))
+                served = _Served(side, arguments[0], Path(arguments[1]), cores)
                 answer = served.columns()
             elif verb == "sample":
                 assert served is not None

@@ -182,6 +182,8 @@ def line(name: str, row: Row) -> str:
         ratio = faster_than(row, peer, column) if peer else None
         if ratio:
             parts.append(f"{column}: {ratio} × {peer}")
+    if row.get("disturbed"):
+        parts.append(f"taken although the cores were disturbed: {row['disturbed']:.0%} of the samples")
     return "\n    ".join(parts)
 
 
