@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,11 @@ _REPEATS = 5  # the shortest counts: an interrupt is not a neighbour
 _DISTURBED = 1.3  # times the shortest probe so far; a busy neighbour costs 1.6 and more
 _CALIBRATION_SECONDS = 0.5
 _NAP_SECONDS = 0.002
+
+
+def usable() -> list[int]:
+    """The CPUs that this thread may use; one that stands for all where the system does not tell (not Linux)."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
 class Cores:
@@ -58,6 +63,19 @@ class Cores:
         while not (found := self.quiet()) and time.perf_counter() < until:
             time.sleep(_NAP_SECONDS)
         return found
+
+    def undisturbed(self, timed: Callable[[], float], patience: float) -> tuple[float, bool]:
+        """What `timed` answers, and whether all were quiet before and after.
+
+        Called again where they were not, until `patience` seconds are over (once, where a call takes longer).
+        """
+        stop = time.perf_counter() + patience
+        while True:
+            before = self.wait(stop)
+            seconds = timed()
+            quiet = before and self.quiet()
+            if quiet or time.perf_counter() >= stop:
+                return seconds, quiet
 
     def _probe(self, cpu: int) -> bool:
         taken = min(self._once() for _ in range(_REPEATS))

@@ -15,11 +15,15 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quiet import Cores, usable
+
 RESULTS = Path(__file__).parent / "results"
 _SAMPLE_SECONDS = 0.002  # one timed sample repeats a fast call until about this long
+_PATIENCE_SECONDS = 0.3  # for a sample that nobody disturbs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class Timings:
 
 
 def time_sides(sides: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: int = 3) -> Timings:
-    """Runs all sides `rounds` times in turn."""
+    """Runs all sides `rounds` times in turn, and short samples again where somebody disturbed them (`Cores`)."""
+    cores = Cores(usable())
     repeats = {}
     for name, side in sides.items():
         for _ in range(warmup):
@@ -54,12 +59,17 @@ def time_sides(sides: Mapping[str, Callable[[], object]], rounds: int = 30, warm
     for _ in range(rounds):
         draw.shuffle(order)
         for name in order:
-            side, count = sides[name], repeats[name]
-            start = time.perf_counter()
-            for _ in range(count):
-                side()
-            samples[name].append((time.perf_counter() - start) / count)
+            seconds, _ = cores.undisturbed(partial(_sample, sides[name], repeats[name]), _PATIENCE_SECONDS)
+            samples[name].append(seconds)
     return Timings(samples)
+
+
+def _sample(side: Callable[[], object], count: int) -> float:
+    """Seconds a call."""
+    start = time.perf_counter()
+    for _ in range(count):
+        side()
+    return (time.perf_counter() - start) / count
 
 
 def machine() -> dict[str, Any]:

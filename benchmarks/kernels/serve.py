@@ -80,13 +80,7 @@ class _Served:
 
     def sample(self, column: str, count: int) -> tuple[float, bool]:
         """Seconds a call; taken again where the probe before or after says disturbed, as long as there is time."""
-        stop = time.perf_counter() + PATIENCE_SECONDS
-        while True:
-            before = self._cores.wait(stop)
-            seconds = self._timed(column, count)
-            quiet = before and self._cores.quiet()
-            if quiet or time.perf_counter() >= stop:
-                return seconds, quiet
+        return self._cores.undisturbed(lambda: self._timed(column, count), PATIENCE_SECONDS)
 
     def _timed(self, column: str, count: int) -> float:
         call = getattr(self.calls, column)

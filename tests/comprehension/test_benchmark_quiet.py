@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks import quiet
-from benchmarks.quiet import Cores
+from benchmarks.quiet import Cores, usable
 
 
 class Clock:
@@ -37,7 +37,7 @@ def cores_with(monkeypatch: pytest.MonkeyPatch, sums: list[float]) -> tuple[Core
     monkeypatch.setattr(quiet, "time", clock)
     monkeypatch.setattr(quiet, "_REPEATS", 1)
     monkeypatch.setattr(Cores, "_once", once)
-    cores = Cores(sorted(os.sched_getaffinity(0))[:1])
+    cores = Cores(usable()[:1])
     calibrated = True
     return cores, clock
 
@@ -64,8 +64,21 @@ def test_waiting_ends_when_it_is_quiet_or_time_is_up(monkeypatch: pytest.MonkeyP
 
 
 def test_all_cpus_are_probed_and_given_back() -> None:
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus = usable()
     cores = Cores(cpus)
     cores.quiet()
     assert cores.count == len(cpus)
     assert os.sched_getaffinity(0) == set(cpus)
+
+
+def test_a_disturbed_sample_is_taken_again_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, clock = cores_with(monkeypatch, [1e-3, 2e-3, 1e-3, 1e-3])  # quiet, disturbed after it; quiet, quiet
+    answers = iter([5.0, 4.0])
+    assert cores.undisturbed(lambda: next(answers), patience=1.0) == (4.0, True)
+    cores, clock = cores_with(monkeypatch, [1e-3, 2e-3])
+
+    def long() -> float:
+        clock.now += 3.0
+        return 7.0
+
+    assert cores.undisturbed(long, patience=1.0) == (7.0, False)
