@@ -23,11 +23,11 @@ import numpy as np
 
 import minitensor as mt
 from benchmarks.timing import save
-from coexec import session as rules
+from coexec import patience as rules
 from coexec.config import config
 from coexec.graph.symbolic import Output, ScalarValue, SymbolicGraph
 from coexec.graph_side.runner_protocol import Array, CompiledGraph, Handle, RunTimes
-from coexec.session import Session
+from coexec.session import FUTILE_LIMIT, Session
 
 PROGRAMS, STEPS = 2000, 200
 DEEPEST = 3
@@ -143,7 +143,7 @@ class IdealMerger:
     needed: int = 1
     futile: int = 0
     vain: int = 0
-    patience: int = rules.PATIENCE
+    patience: int = rules.TRIES
     rest: int = rules.FIRST_REST
     resting: int = 0
 
@@ -161,18 +161,18 @@ class IdealMerger:
                 return
         elif not news:
             self.coexecuted += 1
-            self.futile, self.vain, self.patience, self.rest = 0, 0, rules.PATIENCE, rules.FIRST_REST
+            self.futile, self.vain, self.patience, self.rest = 0, 0, rules.TRIES, rules.FIRST_REST
             return
         else:
             self.fallbacks += 1
             self.futile += 1
-            if self.futile >= rules.FUTILE_LIMIT:
+            if self.futile >= FUTILE_LIMIT:
                 self.futile, self.quiet, self.needed, self.tracing = 0, 0, min(2 * self.needed, 8), True
         self.vain += 1
         if self.vain >= self.patience:
             self.vain, self.quiet, self.futile, self.tracing = 0, 0, 0, True
             self.resting, self.rest = self.rest, min(2 * self.rest, rules.LONGEST_REST)
-            self.patience = rules.PATIENCE // 4
+            self.patience = rules.TRIES // 4
 
 
 @dataclass(frozen=True, slots=True)

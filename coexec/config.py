@@ -38,23 +38,28 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 
 
 class Config:
-    """The process-wide switches (`coexec.config`).
+    """The process-wide switches (`coexec.config`); assign to them at any time.
 
-    >>> from coexec import config
-    >>> config.mode in MODES
-    True
+    Raises ConfigError for a value that cannot be right.
+
+    >>> Config("eager", "native", None)
+    Config(mode='eager', runner='native', dump=None, log=())
     """
 
-    __slots__ = ("_log", "_mode", "_runner", "dump")
+    __slots__ = ("_dump", "_log", "_mode", "_runner")
 
-    def __init__(self, mode: str, runner: str, dump: Path | None, log: tuple[str, ...] = ()) -> None:
+    def __init__(self, mode: str, runner: str, dump: Path | str | None, log: tuple[str, ...] = ()) -> None:
         self.mode = mode
         self.runner = runner
         self.dump = dump
         self.log = log
 
+    def __repr__(self) -> str:
+        return f"Config(mode={self.mode!r}, runner={self.runner!r}, dump={self.dump!r}, log={self.log!r})"
+
     @property
     def mode(self) -> str:
+        """`COEXEC_MODE`: "coexec", "trace", "eager" or "lazy"."""
         return self._mode
 
     @mode.setter
@@ -63,6 +68,7 @@ class Config:
 
     @property
     def runner(self) -> str:
+        """`COEXEC_RUNNER`: "native", or "reference" (graphs interpreted by eager rules)."""
         return self._runner
 
     @runner.setter
@@ -70,8 +76,19 @@ class Config:
         self._runner = check_choice("COEXEC_RUNNER", value, RUNNERS)
 
     @property
+    def dump(self) -> Path | None:
+        """`COEXEC_DUMP`: the folder for what was made of each step; None for nowhere.  A string will do."""
+        return self._dump
+
+    @dump.setter
+    def dump(self, folder: Path | str | None) -> None:
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise ConfigError(f"COEXEC_DUMP is a folder or None, found {folder!r}")
+        self._dump = None if folder is None else Path(folder).expanduser()
+
+    @property
     def log(self) -> tuple[str, ...]:
-        """The topics that are logged."""
+        """`COEXEC_LOG`: the topics that are logged."""
         return self._log
 
     @log.setter
@@ -85,7 +102,7 @@ def _from_environment() -> Config:
     return Config(
         mode=os.environ.get("COEXEC_MODE", "coexec"),
         runner=os.environ.get("COEXEC_RUNNER", "native"),
-        dump=Path(dump) if dump else None,
+        dump=dump or None,
         log=logs.topics_in(os.environ.get("COEXEC_LOG", "")),
     )
 

@@ -27,10 +27,12 @@ from coexec import logs
 from coexec.build import Program
 from coexec.config import config
 from coexec.graph_side.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
+from coexec.patience import Patience
 from coexec.python_side.python_runner import Outcome, PythonRunner
 from coexec.rebuild import Rebuilt, rebuild
+from coexec.reports.accounting import GraphTimes, account_coexecuted, account_step
 from coexec.reports.dump import dump
-from coexec.reports.report import Event, Report, StepKind
+from coexec.reports.report import Event, Report
 from coexec.traces.follow import make_recorder
 from coexec.traces.loops import MOST_UNROLLED
 from coexec.traces.merge import merge
@@ -41,12 +43,6 @@ from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
 MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
-PATIENCE = 16  # steps in a row, traced or fallen back, before recording rests; a quarter of it after a rest
-FIRST_REST, LONGEST_REST = 16, 4096  # steps; each rest is at least twice as long as the one before
-LATER_REST = 4 * FIRST_REST  # from here on also long enough for what was recorded in vain before it to be
-MOST_LOST = 0.05  # of the program's time at most
-LEAST_WAIT = 5e-5  # seconds: a step that finds the graph ready has begun by then
-RUNS_COUNTED = 8  # of the graph, whose times are counted together; whoever asks for the report counts the rest
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -73,12 +69,12 @@ class Session:
         self.numerics = numerics
         self._compiler = compiler
         self.busy = threading.Lock()
-        self._counting = threading.Lock()
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
         self._many_sizes = False  # more than a graph of numbers can hold
+        self._patience = Patience()
+        self._graph_times = GraphTimes()
         self._forget()
-        self._start_over()
         sessions.add(self)
 
     def _forget(
@@ -97,15 +93,7 @@ class Session:
         self._quiet = 0
         self._quiet_needed = 1
         self._futile = 0
-        self._runs: list[tuple[int, GraphRun]] = []  # number of the step, run: those whose times are not counted yet
-
-    def _start_over(self) -> None:
-        """There is reason for hope: a step was co-executed, or nothing is known yet."""
-        self._in_vain = 0  # steps since then that were recorded
-        self._vain_s = self._began = 0.0  # and the time they took; when the step under way began
-        self._patience = PATIENCE
-        self._rest = FIRST_REST
-        self._resting = 0  # steps left of the rest under way
+        self._graph_times.forget()
 
     @property
     def phase(self) -> Phase:
@@ -124,7 +112,7 @@ class Session:
         self._close()
         self._many_sizes = False
         self._forget()
-        self._start_over()
+        self._patience.start_over()
         self.report = Report(self.report.name)
 
     # --- one call ----------------------------------------------------------------------------------------
@@ -137,15 +125,13 @@ class Session:
         if self._changing:  # an interrupt came while traces or graph were being changed
             self._start_again()
         self._enter()
-        self._began = perf_counter()
+        self._patience.begin(perf_counter())
         if self.phase is Phase.TRACE:
             return self._trace(function, args, kwargs)
         if self.phase is Phase.COEXECUTE:
             return self._coexecute(function, args, kwargs)
-        if self.phase is Phase.RESTING:
-            self._resting -= 1
-            if self._resting <= 0:
-                self.phase = Phase.TRACE
+        if self.phase is Phase.RESTING and self._patience.wake():
+            self.phase = Phase.TRACE
         return self._eager(function, args, kwargs)
 
     def _eager(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -154,7 +140,7 @@ class Session:
         try:
             return function(*args, **kwargs)
         finally:
-            self._took("eager", begin, perf_counter())
+            account_step(self.report, "eager", begin, perf_counter())
 
     def _enter(self) -> None:
         """Takes the next graph into use if it is ready."""
@@ -183,7 +169,7 @@ class Session:
             self.report.traced_steps += 1
             now = perf_counter()
             self.report.python_run_s += now - begin
-            self._took("traced", begin, now)
+            account_step(self.report, "traced", begin, now)
         self._learn(recorder.end(), before)
         return result
 
@@ -205,7 +191,8 @@ class Session:
                 raise
             finally:
                 local.observer = None
-                self._account(runner, begin, started)
+                account_coexecuted(self.report, runner, self.compiled, begin, started, perf_counter())
+                self._graph_times.count_some(self.report)
             self._conclude(runner.end())
             return result
         except Exception:
@@ -219,7 +206,7 @@ class Session:
     def _start(self, root: FrameType) -> PythonRunner:
         assert self.program is not None and self.compiled is not None
         run = self.compiled.start(lazy=config.mode == "lazy")
-        self._runs.append((self.report.steps, run))
+        self._graph_times.add(self.report.steps, run)
         return self.make_runner(self.program, run, root)
 
     # --- what a step teaches -----------------------------------------------------------------------------
@@ -266,22 +253,15 @@ class Session:
 
     def _note_vain_step(self) -> None:
         """One more step was recorded; after so many of them, recording rests."""
-        self._in_vain += 1
-        self._vain_s += perf_counter() - self._began
-        if self._in_vain >= self._patience and config.mode != "trace":
-            self._tell(f"{self._in_vain} steps in a row brought something new or left most to Python")
+        if self._patience.lose(perf_counter()) and config.mode != "trace":
+            self._tell(f"{self._patience.in_vain} steps in a row brought something new or left most to Python")
             self._take_rest()
 
     def _take_rest(self) -> None:
         """Eager steps for a while, longer each time."""
-        eager_s = self.report.median_s("eager")
-        if self._rest >= LATER_REST and eager_s:
-            self._rest = min(max(self._rest, int(self._vain_s / (MOST_LOST * eager_s))), LONGEST_REST)
-        self._tell(f"nothing is recorded for {self._rest} steps")
-        self._in_vain, self._vain_s, self._quiet, self._futile = 0, 0.0, 0, 0
-        self._patience = PATIENCE // 4
-        self._resting = self._rest
-        self._rest = min(2 * self._rest, LONGEST_REST)
+        steps = self._patience.take_rest(self.report.median_s("eager"))
+        self._tell(f"nothing is recorded for {steps} steps")
+        self._quiet, self._futile = 0, 0
         self.phase = Phase.RESTING
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -291,7 +271,7 @@ class Session:
             report.coexecuted_steps += 1
             self._futile = 0
             if outcome.pays:
-                self._start_over()
+                self._patience.start_over()
             else:
                 self._note_vain_step()
         else:
@@ -354,7 +334,7 @@ class Session:
         restless = {place for place, times in traces.restless.items() if times > MOST_VARIANTS}
         if traces.numbers and restless:
             self._many_sizes = True
-            self._in_vain, self._vain_s = 0, 0.0  # another way, so reason for hope
+            self._patience.hope()
             self._tell(f"{_names(restless)}: more than {MOST_VARIANTS} sizes or attributes; sizes are symbols now")
             return set(), False
         if traces.rigid and not self._many_sizes:
@@ -436,58 +416,9 @@ class Session:
         logs.graphs.error("co-execution of %s ends", self.report.name, exc_info=error)
         self._give_up(f"internal error: {type(error).__name__}: {error}")
 
-    def _account(self, runner: PythonRunner, begin: float, started: float) -> None:
-        now = perf_counter()
-        report = self.report
-        step, stalls = report.steps, runner.stalls
-        stalled = 0.0
-        if started - begin > LEAST_WAIT:
-            stalls.insert(0, (begin, started, "the graph to end the step before"))
-        for start, end, what in stalls:
-            stalled += end - start
-            report.waits[what] = report.waits.get(what, 0.0) + end - start
-            report.add_event(Event(step, "python", "stall", start, end, what))
-        report.python_run_s += now - begin - stalled
-        report.python_stall_s += stalled
-        report.whole_calls += runner.whole_calls
-        if self.compiled is not None:
-            operations = report.operations + len(runner.left_to_python)
-            report.coverage = self.compiled.compiled_nodes / operations if operations else 0.0
-        if runner.left_to_python:
-            self._tell_left_to_python(runner)
-        self._took("co-executed" if runner.reason is None else "fell back", begin, now)
-        if runner.reason is not None:
-            report.add_event(Event(step, "python", "fallback", runner.left_at, runner.left_at, runner.reason))
-        if len(self._runs) >= RUNS_COUNTED:
-            self.count_graph_times()
-
-    def _tell_left_to_python(self, runner: PythonRunner) -> None:
-        for name, because in runner.left_to_python:
-            if name not in self.report.left_to_python:
-                logs.fallbacks.info("%s: left to Python: %s: %s", self.report.name, name, because)
-            self.report.left_to_python[name] = because
-
-    def _took(self, kind: StepKind, begin: float, end: float) -> None:
-        """Takes down how long a step took Python."""
-        self.report.add_step(kind, end - begin)
-        self.report.add_event(Event(self.report.steps, "python", kind, begin, end))
-
     def count_graph_times(self) -> None:
-        """Adds what the graph's thread has spent since the last time to the report; any thread may ask."""
-        with self._counting:
-            under_way = []
-            looked_at = list(self._runs)  # meanwhile a step may begin
-            for step, run in looked_at:
-                times = run.times()
-                if times.end:
-                    self.report.add_event(Event(step, "graph", "graph", times.begin, times.end, waiting_s=times.stall))
-                    self.report.graph_run_s += times.run
-                    self.report.graph_stall_s += times.stall
-                else:
-                    under_way.append((step, run))
-            self._runs[: len(looked_at)] = under_way[
-                -2:
-            ]  # the graph is at most two steps behind; one cancelled in time never began
+        """Brings the report's times of the graph up to date; any thread may ask."""
+        self._graph_times.count(self.report)
 
     def wait(self) -> None:
         """Waits until the graph asked for, if any, is compiled."""

@@ -17,10 +17,10 @@ from comprehension.config import config as config
 from comprehension.config import statistics as statistics
 
 if TYPE_CHECKING:
-    from comprehension.api import Comprehension as Comprehension
-    from comprehension.api import IndexRange as IndexRange
     from comprehension.api import Module as Module
     from comprehension.api import define as define
+    from comprehension.comprehension import Comprehension as Comprehension
+    from comprehension.comprehension import IndexRange as IndexRange
     from comprehension.errors import ComprehensionError as ComprehensionError
     from comprehension.errors import ComprehensionWarning as ComprehensionWarning
     from comprehension.errors import IllegalSchedule as IllegalSchedule
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "define": "comprehension.api",
     "Module": "comprehension.api",
-    "Comprehension": "comprehension.api",
+    "Comprehension": "comprehension.comprehension",
     "Kernel": "comprehension.jit.kernel",
-    "IndexRange": "comprehension.api",
+    "IndexRange": "comprehension.comprehension",
     "Spec": "comprehension.lang.types",
     "ScalarType": "comprehension.lang.types",
     "MappingOptions": "comprehension.options",

@@ -16,8 +16,9 @@ from typing import IO, Any
 import click
 from rich.console import Console
 
-from comprehension.api import Comprehension, Module, define
+from comprehension.api import Module, define
 from comprehension.bench.measure import measure
+from comprehension.comprehension import Comprehension
 from comprehension.config import MAX_THREADS, config
 from comprehension.errors import ComprehensionError, ComprehensionWarning
 from comprehension.explain import Explanation

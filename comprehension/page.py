@@ -13,7 +13,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from comprehension.api import Comprehension, Module
+from comprehension.api import Module
+from comprehension.comprehension import Comprehension
 from comprehension.drawing.graph import Arrow, Box, draw_graph
 from comprehension.drawing.html import folded, fragment, mark, scroll
 from comprehension.drawing.svg import printable, safe

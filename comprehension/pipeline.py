@@ -19,13 +19,10 @@ from comprehension.errors import IllegalSchedule
 from comprehension.explain import CERTIFICATE, REPORT, write_dump
 from comprehension.jit.report import report_of
 from comprehension.jit.request import ComprehensionRequest, Target, key_of
-from comprehension.kernel.certificate import joined
 from comprehension.kernel.printer import to_text as kernel_text
-from comprehension.kernel.versions import choice_of
 from comprehension.lang.loop_printer import loops_text
 from comprehension.options import MappingOptions
 from comprehension.poly.looptree.apply import follow
-from comprehension.poly.typical import typical_sizes
 from comprehension.scheduling.steps import parse_steps
 from comprehension.stages import (
     Compilation,
@@ -42,6 +39,7 @@ from comprehension.stages import (
     find_order,
     infer_ranges,
     join_loops,
+    join_plans,
     joined_text,
     locality_text,
     map_to_threads,
@@ -164,11 +162,9 @@ def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
     if not other.certificate:
         why = f"a plan for typical sizes: {_not_proved(other)}"
         return (why, *_plan_for_all(compilation)) if compilation.tree.assumed else (why,)
-    seen, typical = (typical_sizes(each.program) for each in (compilation, other))
-    compilation.choice = choice_of(compilation.kernel, other.kernel, seen, typical, compilation.tree.assumed)
+    join_plans(compilation, other)
     if compilation.choice is None:
         return ()
-    compilation._certificate = joined([compilation.certificate, other.certificate])
     likely = ", ".join(f"{name} = {size}" for name, size in compilation.likely)
     for file in (SCHEDULE, KERNEL_IR):
         texts = [each.files[file].decode() for each in (compilation, other)]

@@ -23,7 +23,7 @@ from comprehension.jit.request import ComprehensionRequest
 from comprehension.kernel import ir
 from comprehension.kernel.boxes import ask_for_boxes
 from comprehension.kernel.build import build_kernel
-from comprehension.kernel.certificate import Certificate
+from comprehension.kernel.certificate import Certificate, joined
 from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.large_sizes import place_at_launch
@@ -32,7 +32,7 @@ from comprehension.kernel.lookups import ask_for_rows
 from comprehension.kernel.strands import ask_for_strands
 from comprehension.kernel.unroll import unroll
 from comprehension.kernel.verify import verify_kernel
-from comprehension.kernel.versions import Choice, at_settled_sizes, chosen_at_launch, separate
+from comprehension.kernel.versions import Choice, at_settled_sizes, choice_of, chosen_at_launch, separate
 from comprehension.kernel.windows import fold_windows
 from comprehension.lang.check import check
 from comprehension.lang.collapse import collapse
@@ -223,6 +223,14 @@ def prove(c: Compilation) -> None:
     """The certificate of the kernel as it stands: that of its mapping, where nothing has changed since."""
     if c.proved != c.kernel:
         c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
+
+
+def join_plans(c: Compilation, other: Compilation) -> None:
+    """The choice between two plans at launch, where the other one is the better for typical sizes; both are proved."""
+    seen, typical = (typical_sizes(each.program) for each in (c, other))
+    c.choice = choice_of(c.kernel, other.kernel, seen, typical, c.tree.assumed)
+    if c.choice is not None:
+        c._certificate = joined([c.certificate, other.certificate])
 
 
 def draw(c: Compilation) -> None:

@@ -1,7 +1,8 @@
-"""Writes docs/functions.md: every public function and class of minitensor, and every record of an operation.
+"""Writes docs/functions.md (minitensor: functions, classes, records of operations) and docs/reference.md (the names of
+comprehension, coexec and the testing tools, with the methods and attributes of their classes).
 
-In: the modules' `__all__` and docstrings, `REGISTRY`.  Out: a Markdown page.  Run by `make refresh-docs`; a test holds
-the page against what this gives, so that it cannot go out of date.
+In: the modules' `__all__` and docstrings, `REGISTRY`.  Out: Markdown pages.  Run by `make refresh-docs`; a test holds
+the pages against what this gives, so that they cannot go out of date.
 Invariant: nothing is said here that does not stand in the code.
 """
 
@@ -9,14 +10,24 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import coexec
+import coexec.reports.explanation
+import coexec.testing
+import comprehension as tc
+import comprehension.explain
+import comprehension.jit.report
+import comprehension.kernel.certificate
+import comprehension.testing
 import minitensor as mt
 from minitensor.ops.opdef import REGISTRY, OpDef
 
 PAGE = Path(__file__).parent / "functions.md"
+REFERENCE = Path(__file__).parent / "reference.md"
 HEAD = """# All functions of minitensor
 
 Made from the docstrings by `docs/listing.py` (`make refresh-docs`). How they are used: [minitensor](minitensor.md).
@@ -36,9 +47,102 @@ ROOMS: tuple[tuple[str, str, ModuleType], ...] = (
     ("Saving", "mt.io", mt.io),
 )
 
+REFERENCE_HEAD = """# Names of comprehension and coexec
+
+What the two packages offer, with the methods and attributes of their classes, and the testing tools of all three. Made
+from the docstrings by `docs/listing.py` (`make refresh-docs`); `help(tc.Comprehension.compile)` shows a docstring
+whole. The functions of minitensor are [a list of their own](functions.md); settings have [a page](settings.md).
+"""
+_REFERENCE: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
+    ("comprehension: define and call", "tc", (tc.define, tc.Module, tc.Comprehension, tc.IndexRange, tc.Spec)),
+    ("comprehension: what is made of a text", "tc", (tc.Kernel, tc.MappingOptions, tc.Schedule)),
+    (
+        "comprehension: what a kernel says of itself",
+        "",
+        (
+            comprehension.kernel.certificate.Certificate,
+            comprehension.jit.report.Report,
+            comprehension.explain.Explanation,
+        ),
+    ),
+    ("comprehension: counts", "", (type(tc.statistics),)),
+    (
+        "comprehension: errors",
+        "tc",
+        (tc.ComprehensionError, tc.IllegalSchedule, tc.CompilationError, tc.ComprehensionWarning),
+    ),
+    ("coexec", "coexec", (coexec.coexecute, coexec.explain, coexec.wait, coexec.watch, coexec.Step)),
+    ("coexec: what a step says of itself", "", (coexec.Report, coexec.reports.explanation.Explanation)),
+    ("coexec: errors", "coexec", (coexec.CoexecError, coexec.NotAStep, coexec.ConfigError, coexec.CompilationFailed)),
+    ("Testing: functions of tensors", "mt.testing", tuple(getattr(mt.testing, name) for name in mt.testing.__all__)),
+    ("Testing: steps", "coexec.testing", tuple(getattr(coexec.testing, name) for name in coexec.testing.__all__)),
+    (
+        "Testing: comprehensions",
+        "comprehension.testing",
+        tuple(getattr(comprehension.testing, name) for name in comprehension.testing.__all__),
+    ),
+)  # fmt: skip
+
+_INTERNAL = {"launcher", "from_json", "to_json", "add_reason", "add_event", "add_step", "session"}  # of these classes
+
+
+def reference() -> str:
+    """The page of the two packages' names."""
+    parts = [REFERENCE_HEAD]
+    for title, prefix, values in _REFERENCE:
+        rows = [row for value in values for row in _rows(prefix, value)]
+        parts.append("\n".join([f"## {title}", "", "| | |", "|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _rows(prefix: str, value: Any) -> list[str]:
+    """A row for a function; for a class one for itself and one for each thing that it offers."""
+    prefix += "." if prefix else ""
+    if inspect.isfunction(value):
+        return [f"| `{prefix}{value.__name__}{_parameters(value)}` | {summary(value)} |"]
+    if not inspect.isclass(value):  # a type alias
+        return []
+    rows = [f"| **`{prefix}{value.__name__}`** | {summary(value)} |"]
+    if is_dataclass(value):
+        told = [f"`{f.name}`" + ("" if f.default is MISSING else f" = {f.default!r}") for f in fields(value)]
+        shown = [text for text in told if not text.startswith("`_")]
+        rows.append(f"| fields | {', '.join(shown)} |")
+    for name, member in vars(value).items():
+        if name in _INTERNAL or (name.startswith("_") and not (name == "__call__" and member.__doc__)):
+            continue
+        member = getattr(member, "__func__", member)
+        if isinstance(member, property) and member.__doc__:
+            rows.append(f"| `.{name}` | {summary(member)} |")
+        elif inspect.isfunction(member) and member.__doc__:
+            shown_name = "" if name == "__call__" else f".{name}"
+            rows.append(f"| `{shown_name}{_parameters(member)}` | {summary(member)} |")
+    return rows
+
+
+def _parameters(function: Any) -> str:
+    """The signature without annotations and `self`."""
+    signature = inspect.signature(function)
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty, default=_shown(parameter.default))
+        for name, parameter in signature.parameters.items()
+        if name not in ("self", "cls")
+    ]
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)).replace("|", "\\|")
+
+
+class _Dots:
+    """A default that has no short name."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _shown(default: Any) -> Any:
+    return _Dots() if " at 0x" in repr(default) else default
+
 
 def page() -> str:
-    """The whole page."""
+    """The page of minitensor's functions."""
     parts = [HEAD]
     for title, prefix, module in ROOMS:
         rows = [f"| `{prefix}.{name}` | {summary(value)} |" for name, value in public(module)]
@@ -66,7 +170,7 @@ def summary(value: Any) -> str:
     """The first sentence of the docstring, for a cell of a table; a function without one is its method's."""
     own = value.__doc__ or getattr(mt.random.Generator, value.__name__).__doc__
     if not own:
-        raise ValueError(f"{value.__module__}.{value.__qualname__} has no docstring")
+        raise ValueError(f"{value!r} has no docstring")
     text = inspect.cleandoc(own)
     paragraph = " ".join(text.split("\n\n")[0].split())
     sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0]
@@ -103,3 +207,4 @@ def _gradient(op: OpDef) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    REFERENCE.write_text(reference(), encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import comprehension as tc
-from comprehension.api import AnyRank
+from comprehension.any_rank import AnyRank
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
 from minitensor.creation import zeros

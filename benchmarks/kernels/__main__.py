@@ -1,6 +1,7 @@
 """`python -m benchmarks.kernels`: measures the table, or a part of it, on one or more threads.
 
-In: options.  Out: lines on the terminal; of the whole table also benchmarks/results/kernels-THREADS.json.
+In: options.  Out: lines on the terminal; of the whole table also benchmarks/results/kernels-THREADS.json, and its
+picture.
 Invariant: a run that was ended goes on where it stopped (rows are kept after each case), as long as neither the
 packages nor the benchmark changed in between.
 """
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.kernels.case import Case
 from benchmarks.kernels.cases import CASES, chosen
 from benchmarks.kernels.formulations import SIDES
 from benchmarks.kernels.measure import Side, measure
+from benchmarks.kernels.picture import picture
 from benchmarks.kernels.summary import COLUMNS, goals, line, markdown, read
 from benchmarks.quiet import Cores
 from benchmarks.timing import RESULTS, machine
@@ -50,12 +52,17 @@ class _Kept:
 
 
 def _save(threads: int, rows: dict[str, Any], about: dict[str, Any]) -> Path:
-    """One line a case: diffs of two runs can be read."""
+    """One line a case: diffs of two runs can be read.  Beside it the picture."""
     path = RESULTS / f"kernels-{threads}.json"
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
     head = json.dumps({"threads": threads, "sides": about}, indent=1)[1:-1].strip("\n")
     path.write_text(f'{{\n "machine": {json.dumps(machine())},\n{head},\n "results": {{\n{lines}\n }}\n}}\n')
+    _draw(threads, rows)
     return path
+
+
+def _draw(threads: int, rows: Mapping[str, Any]) -> None:
+    (RESULTS / f"kernels-{threads}.svg").write_text(picture(rows, threads), encoding="utf-8")
 
 
 def _run(
@@ -110,7 +117,7 @@ def _has_two_fmas(rows: dict[str, Any]) -> bool:
 @click.option("--seconds", type=float, default=9.0, show_default=True, help="of sampling per case, about")
 @click.option("--rounds", type=int, help="instead of the number that follows from --seconds")
 @click.option("--list", "listed", is_flag=True, help="print the cases' names and texts")
-@click.option("--summary", is_flag=True, help="print goals and tables of the saved results")
+@click.option("--summary", is_flag=True, help="print goals and tables of the saved results, draw them")
 def main(
     threads: tuple[int, ...], cases: tuple[str, ...], sides: tuple[str, ...], columns: tuple[str, ...],
     seconds: float, rounds: int | None, listed: bool, summary: bool,
@@ -123,6 +130,7 @@ def main(
     for count in threads:
         if summary:
             rows = read((RESULTS / f"kernels-{count}.json").read_text())
+            _draw(count, rows)
             click.echo(f"{goals(rows, _has_two_fmas(dict(rows)))}\n\n{markdown(rows)}")
         else:
             _run(chosen(cases), sides, columns, count, seconds, rounds)

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from comprehension.api import Comprehension
 from comprehension.bench.limits import Bits, copy_bandwidth, fma_peak
 from comprehension.bench.numpy_side import NotDirect, numpy_function
+from comprehension.comprehension import Comprehension
 from comprehension.config import config
 from comprehension.jit.kernel import Kernel
 from comprehension.jit.report import Report

@@ -3,8 +3,8 @@
 from minitensor.optim import lr_scheduler
 from minitensor.optim.adagrad import Adagrad
 from minitensor.optim.adam import Adam, AdamW
-from minitensor.optim.optimizer import Optimizer
+from minitensor.optim.optimizer import Optimizer, ParamGroup
 from minitensor.optim.rmsprop import RMSprop
 from minitensor.optim.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "ParamGroup", "RMSprop", "lr_scheduler"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minitensor.elementwise import sqrt
@@ -25,18 +25,20 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         lr: float = 1e-2,
         *,
         lr_decay: float = 0.0,
         weight_decay: float = 0.0,
         eps: float = 1e-10,
     ) -> None:
-        super().__init__(params, lr)
-        check_number("lr_decay", lr_decay, 0.0, float("inf"))
-        check_number("weight_decay", weight_decay, 0.0, float("inf"))
-        check_number("eps", eps, 0.0, float("inf"))
         self.lr_decay, self.weight_decay, self.eps = lr_decay, weight_decay, eps
+        super().__init__(params, lr)
+
+    def check(self) -> None:
+        super().check()
+        for name in ("lr_decay", "weight_decay", "eps"):
+            check_number(name, getattr(self, name), 0.0, float("inf"))
 
     def hyperparameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("lr", "lr_decay", "weight_decay", "eps")}

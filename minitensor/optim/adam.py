@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import sqrt
 from typing import Any
 
@@ -29,21 +29,24 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         *,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        check_number("betas[0]", betas[0], 0.0, 1.0)
-        check_number("betas[1]", betas[1], 0.0, 1.0)
-        check_number("eps", eps, 0.0, float("inf"))
-        check_number("weight_decay", weight_decay, 0.0, float("inf"))
         self.betas = betas
         self.eps = eps
         self.weight_decay = weight_decay
+        super().__init__(params, lr)
+
+    def check(self) -> None:
+        super().check()
+        check_number("betas[0]", self.betas[0], 0.0, 1.0)
+        check_number("betas[1]", self.betas[1], 0.0, 1.0)
+        check_number("eps", self.eps, 0.0, float("inf"))
+        check_number("weight_decay", self.weight_decay, 0.0, float("inf"))
 
     def hyperparameters(self) -> dict[str, Any]:
         return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
@@ -84,7 +87,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

@@ -1,6 +1,7 @@
 """Learning-rate schedules: plain objects that set an optimiser's `lr`, one `step()` at a time.
 
-Invariant: a schedule acts on nothing but `optimizer.lr`, a Python number: a co-executed step needs no new graph for it.
+Invariant: a schedule acts on nothing but the `lr` of the optimiser's groups, Python numbers: a co-executed step needs
+no new graph for it.  Each group goes on from its own rate.
 """
 
 from __future__ import annotations
@@ -24,29 +25,35 @@ class LambdaLR:
 
     def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
         self.optimizer = optimizer
-        self.base = optimizer.lr
+        self.bases: list[float] = [group["lr"] for group in optimizer.param_groups]
         self.factor = factor
         self.count = 0
-        optimizer.lr = self.rate(0)
+        self._set()
 
-    def rate(self, count: int) -> float:
-        """The learning rate after so many calls of `step()`."""
-        return self.base * self.factor(count)
+    def rate(self, count: int, base: float | None = None) -> float:
+        """The learning rate after so many calls of `step()`, of a group that began with `base` (None: of the first)."""
+        return (self.bases[0] if base is None else base) * self.factor(count)
 
     def step(self) -> None:
         self.count += 1
-        self.optimizer.lr = self.rate(self.count)
+        self._set()
+
+    def _set(self) -> None:
+        for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
+            group["lr"] = self.rate(self.count, base)
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers that a checkpoint keeps."""
-        return {"base": self.base, "count": self.count}
+        return {"bases": list(self.bases), "count": self.count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues where `state_dict` gave the state; sets the optimiser's `lr`."""
-        if set(state_dict) != {"base", "count"}:
-            raise ValueError(f"a schedule's state has the entries 'base' and 'count', not {sorted(state_dict)}")
-        self.base, self.count = state_dict["base"], state_dict["count"]
-        self.optimizer.lr = self.rate(self.count)
+        if set(state_dict) != {"bases", "count"}:
+            raise ValueError(f"a schedule's state has the entries 'bases' and 'count', not {sorted(state_dict)}")
+        if len(state_dict["bases"]) != len(self.bases):
+            raise ValueError(f"the state is of {len(state_dict['bases'])} groups, the optimiser has {len(self.bases)}")
+        self.bases, self.count = list(state_dict["bases"]), state_dict["count"]
+        self._set()
 
 
 class StepLR(LambdaLR):
@@ -102,8 +109,8 @@ class CosineAnnealingLR(LambdaLR):
         self.eta_min = eta_min
         super().__init__(optimizer, lambda count: _half_cosine(min(count, t_max) / t_max))
 
-    def rate(self, count: int) -> float:
-        return self.eta_min + (self.base - self.eta_min) * self.factor(count)
+    def rate(self, count: int, base: float | None = None) -> float:
+        return self.eta_min + ((self.bases[0] if base is None else base) - self.eta_min) * self.factor(count)
 
 
 class CosineAnnealingWarmRestarts(LambdaLR):
@@ -127,8 +134,8 @@ class CosineAnnealingWarmRestarts(LambdaLR):
 
         super().__init__(optimizer, factor)
 
-    def rate(self, count: int) -> float:
-        return self.eta_min + (self.base - self.eta_min) * self.factor(count)
+    def rate(self, count: int, base: float | None = None) -> float:
+        return self.eta_min + ((self.bases[0] if base is None else base) - self.eta_min) * self.factor(count)
 
 
 class OneCycleLR(LambdaLR):
@@ -213,7 +220,8 @@ class ReduceLROnPlateau:
         if self._resting:
             self._resting, self._bad = self._resting - 1, 0
         if self._bad > self.patience:
-            self.optimizer.lr = max(self.optimizer.lr * self.factor, self.min_lr)
+            for group in self.optimizer.param_groups:
+                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
             self._resting, self._bad = self.cooldown, 0
 
     def state_dict(self) -> dict[str, Any]:

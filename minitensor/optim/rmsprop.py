@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minitensor.elementwise import sqrt
@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -34,13 +34,15 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        check_number("alpha", alpha, 0.0, 1.0)
-        check_number("eps", eps, 0.0, float("inf"))
-        check_number("weight_decay", weight_decay, 0.0, float("inf"))
-        check_number("momentum", momentum, 0.0, float("inf"))
         self.alpha, self.eps = alpha, eps
         self.weight_decay, self.momentum = weight_decay, momentum
+        super().__init__(params, lr)
+
+    def check(self) -> None:
+        super().check()
+        check_number("alpha", self.alpha, 0.0, 1.0)
+        for name in ("eps", "weight_decay", "momentum"):
+            check_number(name, getattr(self, name), 0.0, float("inf"))
 
     def hyperparameters(self) -> dict[str, Any]:
         names = ("lr", "alpha", "eps", "weight_decay", "momentum")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minitensor.ops.update import sgd_momentum_update, sgd_update
@@ -26,21 +26,24 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         lr: float,
         momentum: float = 0.0,
         *,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        check_number("momentum", momentum, 0.0, float("inf"))
-        check_number("weight_decay", weight_decay, 0.0, float("inf"))
-        if nesterov and momentum == 0.0:
-            raise ValueError("nesterov needs a momentum above 0")
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
+        super().__init__(params, lr)
+
+    def check(self) -> None:
+        super().check()
+        check_number("momentum", self.momentum, 0.0, float("inf"))
+        check_number("weight_decay", self.weight_decay, 0.0, float("inf"))
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov needs a momentum above 0")
 
     def hyperparameters(self) -> dict[str, Any]:
         return {

@@ -194,6 +194,23 @@ def test_calls_are_taken_at_once(optimizer: str, loss: str) -> None:
     assert report.whole_calls >= 2 * (report.coexecuted_steps - 2 * sizes), report
 
 
+def test_each_group_of_parameters_is_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups with hyperparameters of their own, each with a rate that is another one in each step."""
+
+    def grouped(params: list[mt.Tensor]) -> Optimizer:
+        return SGD([{"params": params[:2]}, {"params": params[2:], "lr": 2**-6, "momentum": 0.25}], lr=2**-7)
+
+    class Scheduled(Training):
+        def __call__(self, i: int) -> Any:
+            for group in self.optimizer.param_groups:
+                group["lr"] *= 0.5 if i % 2 else 2.0
+            return super().__call__(i)
+
+    monkeypatch.setitem(OPTIMIZERS, "grouped", grouped)
+    report = assert_equivalent(lambda: Scheduled("grouped", {}), steps=12, coexecuted=8)
+    assert report.whole_calls >= 3 * (report.coexecuted_steps - 2), report
+
+
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
 def test_what_differs_is_noticed(optimizer: str, event: str) -> None:

@@ -13,7 +13,7 @@ import coexec
 import minitensor as mt
 from coexec import rebuild
 from coexec.build import Program, build
-from coexec.session import FIRST_REST, LONGEST_REST, PATIENCE
+from coexec.patience import FIRST_REST, LONGEST_REST, TRIES
 from coexec.testing import assert_equivalent
 from coexec.traces.trace_graph import TraceGraph
 
@@ -47,11 +47,11 @@ def test_recording_rests_at_intervals_that_double_at_least_where_nothing_repeats
 ) -> None:
     """The third rest and later ones are as long as what was recorded in vain is dear."""
     monkeypatch.setattr(coexec.config, "runner", "reference")
-    monkeypatch.setattr("coexec.session.MOST_LOST", most_lost)
+    monkeypatch.setattr("coexec.patience.MOST_LOST", most_lost)
     steps = 10 * FIRST_REST
     report = assert_equivalent(restless_until(steps), steps=steps, coexecuted=0)
     assert report.phase == "resting"
-    assert report.traced_steps <= PATIENCE + 3 * PATIENCE // 4
+    assert report.traced_steps <= TRIES + 3 * TRIES // 4
     told = [int(reason.split()[-2]) for reason in report.reasons if "nothing is recorded" in reason]
     assert told == expected
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from comprehension.api import symbolic
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
+from comprehension.jit.specialise import symbolic
 from comprehension.kernel.printer import to_text
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import Role

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import comprehension as tc
-from comprehension.api import specs_of
 from comprehension.config import config, statistics
+from comprehension.jit.arguments import specs_of
 from comprehension.jit.load import ALLOWED_SYMBOLS
 from comprehension.jit.objects import undefined_symbols
 from comprehension.jit.report import Report
@@ -292,7 +292,8 @@ def test_compile_async_runs_behind() -> None:
 DETERMINISM = """
 import hashlib, sys
 import comprehension as tc
-from comprehension.api import specs_of, symbolic
+from comprehension.jit.arguments import specs_of
+from comprehension.jit.specialise import symbolic
 from comprehension.pipeline import STAGES
 from comprehension.stages import Compilation
 from test_end_to_end import TEXTS, inputs_of
