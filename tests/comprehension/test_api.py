@@ -322,7 +322,7 @@ def test_a_text_whose_kernel_is_cached_is_not_analysed_again(fresh_client, monke
     def never(*_: object) -> None:
         raise AssertionError("ranges were inferred although the kernel is in the cache")
 
-    monkeypatch.setattr(api, "infer", never)
+    monkeypatch.setattr("comprehension.comprehension.infer", never)
     monkeypatch.setattr(api, "analyse", never)
     again = tc.define(text).f.compile(*specs)
     assert again is not kernel and again.source == kernel.source

@@ -22,7 +22,6 @@ def test_it_has_every_public_name_of_comprehension_and_coexec() -> None:
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
     for prefix, module in (("tc", comprehension), ("coexec", coexec)):
         for name in module.__all__:
-            value = getattr(module, name)
             elsewhere = name in ("config", "statistics", "ScalarType", "MalformedGraph")
             assert elsewhere or f"`{prefix}.{name}" in page or f"**`{name}`**" in page, name
 
