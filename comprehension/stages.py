@@ -26,6 +26,7 @@ from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate, joined
 from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
+from comprehension.kernel.interleave import interleave_steps
 from comprehension.kernel.large_sizes import place_at_launch
 from comprehension.kernel.locality import place_accesses
 from comprehension.kernel.lookups import ask_for_rows
@@ -195,13 +196,14 @@ def mind_caches(c: Compilation) -> None:
 
 def regroup_reductions(c: Compilation) -> None:
     """Reductions whose order is free: long ones in blocks, and in chunks that workers share; extrema of sliding windows
-    from those of smaller ones.
+    from those of smaller ones; several steps in a vector where lanes are few.
     """
     if c.request.math == "fast":
         divided = divide_reductions(c.kernel, typical_sizes(c.program))
         folded = fold_windows(divided.kernel)
-        c._kernel = folded.kernel
-        c._tree = replace(c.tree, steps=(*c.tree.steps, *divided.notes, *folded.notes))
+        woven = interleave_steps(folded.kernel, c.request.machine)
+        c._kernel = woven.kernel
+        c._tree = replace(c.tree, steps=(*c.tree.steps, *divided.notes, *folded.notes, *woven.notes))
 
 
 def split_tiles(c: Compilation) -> None:

@@ -10,7 +10,7 @@ Invariant: the text is made from the IR alone; names of the user reach it only t
 | `checks`, `liveness`, `subscript` | what must be checked; which blends can be left out; offsets as polynomials |
 | `function`, `names`, `abi` | the function being printed, its names, the order of its arguments |
 | `simd` | what generated text imports: memory, tiles, arithmetic as numba intrinsics |
-| `tile`, `lanes`, `memory`, `region`, `transpose`, `fold`, `arithmetic` | the types and LLVM code behind `simd` |
+| `tile`, `lanes`, `memory`, `region`, `cycle`, `transpose`, `fold`, `arithmetic` | the types and code behind `simd` |
 | `vecmath`, `elementary`, `trigonometric`, `special`, `words` | the builtins |
 | `symbols` | the C functions that an object may call |
 | `cuda` | CUDA: a kernel for each stage, its parameters, its grid and blocks; `generate_cuda` |

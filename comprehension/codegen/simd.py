@@ -17,6 +17,7 @@ from comprehension.codegen.arithmetic import (
     minimum,
     select,
 )
+from comprehension.codegen.cycle import load_cycle, sum_neighbours
 from comprehension.codegen.fold import (
     keep,
     max_lanes,
@@ -63,6 +64,7 @@ __all__ = [
     "half",
     "keep",
     "load",
+    "load_cycle",
     "load_where",
     "logical_not",
     "max_lanes",
@@ -88,6 +90,7 @@ __all__ = [
     "store",
     "stream",
     "sum_lanes",
+    "sum_neighbours",
     "sum_rows",
     "tile",
     "tile_part",

@@ -18,7 +18,16 @@ import numpy as np
 
 from comprehension.codegen.function import NUMPY, CodegenError, Expr, Function, varying
 from comprehension.codegen.index_text import index_text
-from comprehension.codegen.subscript import offset_of, simplified, step_along, strides_of, substitute, variables
+from comprehension.codegen.subscript import (
+    expression_of,
+    offset_of,
+    polynomial,
+    simplified,
+    step_along,
+    strides_of,
+    substitute,
+    variables,
+)
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType
@@ -173,6 +182,8 @@ class Printer:
         return self._rounded(varying(f"(-{operand.text})", operand), dtype)
 
     def _binary(self, value: ir.BinaryOp) -> Expr:
+        if value.op == "+" and (added := self._neighbours(value)) is not None:
+            return added
         left, right = self.value(value.left), self.value(value.right)
         operand_type = value.left.dtype
         match value.op:
@@ -312,6 +323,8 @@ class Printer:
         suffix = "_where" if guard.text else ""
         regular = self.steps(offset)
         if regular is None:
+            if not guard.text and (cycle := self._cycle(offset)) is not None:
+                return self._call_of_cycle(name, *cycle)
             found = self.index(offset)
             text = f"{self.function.use('gather' + suffix)}({', '.join([*arguments, found.text])})"
             return varying(text, found, guard)
@@ -324,6 +337,26 @@ class Printer:
             start = f"{self.function.use('afresh')}({start})"
         text = f"{self.function.use('load' + suffix)}({', '.join([*arguments, start, by_rows, by_lanes])})"
         return Expr(text, by_rows != "0" or guard.by_rows, by_lanes != "0" or guard.by_lanes)
+
+    def _cycle(self, offset: ir.IntExpr) -> tuple[tuple[ir.IntExpr, ir.IntExpr], int] | None:
+        """(first element, step along rows) and the length of a cycle that the lanes go round in memory."""
+        assert self.tile is not None
+        lanes, terms = self.tile.node.lanes, polynomial(offset)
+        for monomial, factor in terms.items():
+            match monomial:
+                case (ir.IntOp("%", ir.Var(name), ir.Int(length)),) if name == lanes.variable and factor == 1:
+                    rest = self.steps(expression_of({m: f for m, f in terms.items() if m != monomial}))
+                    whole = lanes.start == ir.Int(0) and lanes.limit is None and length in (2, 4, 8)
+                    if rest is None or rest[2] != ir.Int(0) or not whole or lanes.extent % length:
+                        return None
+                    return rest[:2], length
+        return None
+
+    def _call_of_cycle(self, name: str, place: tuple[ir.IntExpr, ir.IntExpr], length: int) -> Expr:
+        assert self.tile is not None
+        start, by_rows = (self.index(part).text for part in place)
+        text = f"{self.function.use('load_cycle')}({self.tile.region}, {name}, {start}, {by_rows}, {length})"
+        return Expr(text, by_rows != "0", True)
 
     def _ask_ahead(self, place: str, load: ir.Load) -> None:
         assert self.tile is not None
@@ -381,6 +414,20 @@ class Printer:
             function.presets.append(f"{target.text} = {zero}")
         return target
 
+    def _neighbours(self, value: ir.BinaryOp) -> Expr | None:
+        """The sum, by halves, of all elements of a register tile that belong to a lane: 4 l, 4 l + 1, ... + 3."""
+        loads = _halves(value)
+        if self.tile is None or loads is None or len({(load.buffer, load.subscripts[:-1]) for load in loads}) > 1:
+            return None
+        buffer, lane = self.function.kernel.buffer(loads[0].buffer), ir.Var(self.tile.lanes)
+        first = ir.IntOp("*", lane, ir.Int(len(loads)))
+        wanted = [simplified(ir.IntOp("+", first, ir.Int(number))) for number in range(len(loads))]
+        if buffer.space is not ir.Space.REGISTER or [simplified(load.subscripts[-1]) for load in loads] != wanted:
+            return None
+        whole = self.register_value(buffer, (*loads[0].subscripts[:-1], lane))
+        text = f"{self.function.use('sum_neighbours')}({self.tile.region}, {whole.text}, {len(loads)})"
+        return Expr(text, whole.by_rows, True)
+
     def register(self, buffer: ir.Buffer, subscripts: tuple[ir.IntExpr, ...]) -> Expr:
         """The variable that holds a register buffer (or one plane of it, where a subscript is constant)."""
         axes, planes = set(), []
@@ -409,6 +456,19 @@ class Printer:
             if simplified(ir.IntOp("-", subscript, ir.IntOp("-", ir.Var(axis), start))) == ir.Int(0):
                 return axis
         return None
+
+
+def _halves(value: ir.Value) -> list[ir.Load] | None:
+    """The loads that are added by halves, as many on one side as on the other; None where it is no such sum."""
+    match value:
+        case ir.Load():
+            return [value]
+        case ir.BinaryOp(op="+", left=left, right=right):
+            first, second = _halves(left), _halves(right)
+            alike = first is not None and second is not None and len(first) == len(second)
+            return [*first, *second] if first is not None and second is not None and alike else None
+        case _:
+            return None
 
 
 def _is_power_of_two(value: ir.Value) -> bool:

@@ -81,6 +81,7 @@ class _Touch:
     general: ir.Load | ir.Store
     tile: ir.Tile
     beside: tuple[int, int] = (0, 1)
+    cycle: int = 1  # of those beside are the lanes of a tile, which go round in so many elements
 
     @property
     def buffer(self) -> str:
@@ -98,6 +99,10 @@ class _Touch:
         """The steps of the loops and axes inside of the loop at a place, and of the accesses beside this one."""
         within = [*self.around.loops[place + 1 :], *self.around.axes]
         return [*((self.around.step(self.offset, name), often) for name, often in within), self.beside]
+
+    def points(self, place: int) -> int:
+        """How often the access is made inside of the loop at a place, with those beside it."""
+        return prod(often or 1 for _, often in self.inside(place)) // (self.cycle if self.beside[1] > 1 else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class _Asker:
         busiest: dict[int, int] = {}  # points of a loop's tiles, of that which has most
         for touch in touches:
             for place, node in enumerate(touch.around.nodes):
-                busiest[node] = max(busiest.get(node, 0), prod(often or 1 for _, often in touch.inside(place)))
+                busiest[node] = max(busiest.get(node, 0), touch.points(place))
         for touch in touches:
             if touch.buffer not in found and (box := self._box(touch, busiest)) is not None:
                 found[touch.buffer] = box
@@ -170,11 +175,11 @@ class _Asker:
         extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
         if len(extents) < len(buffer.shape) or prod(extents) * buffer.dtype.bits // 8 <= self.machine.l2_bytes:
             return None
-        offset = around.from_starts(offset_of(buffer, access))
+        offset, beside = _without_cycle(around.from_starts(offset_of(buffer, access)))
         known = {ir.Var(name) for name, _ in around.all()}
         if any(term not in known for term, _ in offset.terms):
             return None
-        return _Touch(around, offset, general, tile)
+        return _Touch(around, offset, general, tile, beside, beside[1])
 
     def _box(self, touch: _Touch, busiest: Mapping[int, int]) -> _Box | None:
         """The box of the innermost loop that leaves one behind for another, and takes long enough."""
@@ -186,7 +191,7 @@ class _Asker:
             if elements is None:
                 continue
             # what is read must be read again, or take little of the time: what others read would come as late
-            points, most = prod(often or 1 for _, often in touch.inside(place)), busiest[around.nodes[place]]
+            points, most = touch.points(place), busiest[around.nodes[place]]
             work = most if touch.is_write or most >= COMPUTED * elements else points
             step = around.step(offset, name)
             if elements - RAGGED <= step <= elements + elements // LEFT_OUT:
@@ -246,6 +251,15 @@ class _Asker:
             number = ir.IntOp("+", ir.IntOp("*", number, _trips(loop)), along)
         at = ir.IntOp("+", box.first, ir.IntOp("*", ir.Int(piece), number))
         return chain[-1][0], ir.Ask(box.buffer, simplify(at), piece)
+
+
+def _without_cycle(offset: Linear) -> tuple[Linear, tuple[int, int]]:
+    """An offset without elements that lanes go round in (`kernel.interleave`); how far apart how many of them are."""
+    for term, factor in offset.terms:
+        match term:
+            case ir.IntOp("%", ir.Var(), ir.Int(count)):
+                return offset.plus(Linear(0, ((term, factor),)), -1), (factor, count)
+    return offset, (0, 1)
 
 
 def _trips(loop: ir.Loop) -> ir.IntExpr:

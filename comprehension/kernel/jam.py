@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import rewrite
-from comprehension.kernel.simplify import simplify, varies_with
+from comprehension.kernel.simplify import linear, simplify, varies_with
 from comprehension.kernel.unroll import iteration, last_multiple, trips_of
 from comprehension.kernel.walk import accesses_in
 
@@ -45,11 +45,10 @@ def jam(loop: ir.Loop, copies: int, buffers: Mapping[str, ir.Buffer], name_of: C
     """`copies` iterations of a loop in one body; `name_of` gives a name that is free for a buffer."""
     trips, touched = trips_of(loop), dict.fromkeys(access.buffer for access in accesses_in(loop.body))
     local = [buffers[name] for name in touched if name in buffers]
-    stored = {access.buffer for access in accesses_in(loop.body) if isinstance(access, ir.Store)}
     if trips is not None and trips < 2:
         return None
-    if any(b.space is not ir.Space.REGISTER and b.name in stored for b in local):
-        return None  # what is packed in the loop is one iteration's
+    if any(b.space is not ir.Space.REGISTER and _is_of_one_iteration(b.name, loop) for b in local):
+        return None
     copies = copies if trips is None else min(copies, trips)
     rest = 1 if trips is None else trips % copies
     end = last_multiple(loop, copies)
@@ -93,6 +92,18 @@ class _Jammer:
             return replace(access, buffer=names.get(access.buffer, access.buffer))
 
         return rewrite(moved, (ir.Load, ir.Store), change)
+
+
+def _is_of_one_iteration(buffer: str, loop: ir.Loop) -> bool:
+    """Whether what the loop writes there is in the way of its next iteration (what is packed in it): not where all
+    accesses have the loop's variable, or a constant more, as the same subscript.
+    """
+    accesses = [access for access in accesses_in(loop.body) if access.buffer == buffer]
+    if not any(isinstance(access, ir.Store) for access in accesses):
+        return False
+    places = [{linear(subscript) for subscript in axis} for axis in zip(*(a.subscripts for a in accesses), strict=True)]
+    own = ((ir.Var(loop.variable), 1),)
+    return not any(len(found) == 1 and next(iter(found)).terms == own for found in places)
 
 
 def _head(node: ir.Loop | ir.If) -> object:

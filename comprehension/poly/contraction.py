@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from comprehension.kernel.interleave import FEWEST_STEPS, STEPS, rows_of
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
 from comprehension.machine import Machine
@@ -33,6 +34,7 @@ from comprehension.poly.tile_cost import (
     STREAMS,
     TILE,
     TileCost,
+    is_product,
 )
 from comprehension.poly.tile_jam import Candidates, is_alone, registers_of
 from comprehension.poly.tile_plan import Jam, Operand, TilePlan
@@ -70,6 +72,7 @@ class _Shape:
     jam: Jam | None = None
     pack_rows: Operand | None = None
     pack_lanes: Operand | None = None
+    interleaved: bool = False  # several steps of the reduction stand side by side in a vector
 
     @property
     def packed(self) -> frozenset[int]:
@@ -188,9 +191,14 @@ class ContractionModel:
         fits = (
             (most, min(most, self._most_apart(vectors))) if jam is None and self._are_apart(name, choice) else (most,)
         )
-        even = {-(-count // -(-count // rows)) for rows in fits if rows > 0}
-        dividing = [rows for rows in range(max(1, most // 3), most + 1) if count % rows == 0]
-        return sorted({*even, *dividing[-1:]} - {1}) or [most]
+        interleaves = jam is None and self.reorders and self._is_narrow(name, choice, lanes)
+        few = (min(most, rows_of(self.machine)),) if interleaves else ()
+        even = {-(-count // -(-count // rows)) for rows in (*fits, *few) if rows > 0}
+        dividing = [
+            max((rows for rows in range(max(1, each // 3), each + 1) if count % rows == 0), default=1)
+            for each in (most, *few)
+        ]
+        return sorted({*even, *dividing} - {1}) or [most]
 
     def _most_apart(self, vectors: int) -> int:
         """Rows whose elements may all be in registers at once, besides the accumulators; of one vector none need be."""
@@ -217,7 +225,11 @@ class ContractionModel:
         lengths = [self.extents.known(name, d) for d in reduced]
         candidates = Candidates(name, self.patterns.of(name)[1:-1], reduced, lengths, free)
         others = [m for m in nest.members if m is not choice.rows and m is not choice.lanes]
-        yield from candidates.of(others, [self._count(m) for m in others])
+        counts = [self._count(m) for m in others]
+        found = list(candidates.of(others, counts))
+        if self._count(choice.lanes) <= self.machine.lanes(self._bits(name)):
+            found += candidates.sharing(others, counts, (choice.by_rows, choice.by_lanes))
+        yield from dict.fromkeys(found)
 
     def _registers(self, name: str, choice: _Choice) -> int:
         """Vector registers for accumulators and for the lanes of an operand; an update of more has more to hold."""
@@ -235,7 +247,30 @@ class ContractionModel:
         if crowded and self._are_apart(shape.name, shape.choice):
             rows = [each for each in rows if each is not None]
         lanes = self._packs(shape, shape.choice.lanes, shape.choice.by_lanes)
-        return [replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes]
+        packed = (replace(shape, pack_rows=row, pack_lanes=lane) for row in rows for lane in lanes)
+        return [replace(each, interleaved=self._is_interleaved(each)) for each in packed]
+
+    def _is_narrow(self, name: str, choice: _Choice, lanes: int) -> bool:
+        """Whether all lanes of the loop are one whole vector."""
+        count, dim = self._count(choice.lanes), choice.lanes.dim(name)
+        return count == lanes == self.machine.lanes(self._bits(name)) and self.extents.is_static(name, dim)
+
+    def _is_interleaved(self, shape: _Shape) -> bool:
+        """Whether steps of the reduction are put side by side in a vector: `kernel.interleave` does it where it can."""
+        name, statement = shape.name, self.scop.statement(shape.name)
+        reads = self.patterns.of(name)[1:-1]
+        if not self.reorders or shape.jam is not None or shape.pack_rows is not None or shape.pack_lanes is None:
+            return False
+        if len(shape.reduced) != 1 or len(reads) != 2 or not is_product(statement.source.value):
+            return False
+        steps = self.extents.extent(name, shape.reduced[0]) if self.extents.is_static(name, shape.reduced[0]) else 0
+        infos = [self.scop.program.tensor(each.tensor) for each in (statement.write, *reads)]
+        if steps < FEWEST_STEPS or steps % STEPS or len({info.dtype for info in infos}) > 1 or self._bits(name) < 32:
+            return False
+        along = all(r.strides[shape.reduced[0]] == 1 for r in shape.choice.by_rows)
+        dense = all(info.layout is None for info in infos)
+        few = shape.row_extent <= rows_of(self.machine)
+        return few and along and dense and self._is_narrow(name, shape.choice, shape.lane_extent)
 
     def _packs(self, shape: _Shape, member: Member, reads: Sequence[AccessPattern]) -> list[Operand | None]:
         """What may be done with an operand: left in place, or packed into panels.
@@ -300,7 +335,7 @@ class ContractionModel:
 
     def _cut(self, shape: _Shape, around: _Around) -> Iterator[_Around]:
         """The same loops with the reduction in blocks, whose panels stay in the second or in the first cache."""
-        if not shape.reduced or not self._may_be_cut(shape):
+        if not shape.reduced or shape.interleaved or not self._may_be_cut(shape):
             return
         counts = [max(1, self.extents.extent(shape.name, d)) for d in shape.reduced]
         for lanes, loops in self._orders(shape):
@@ -428,6 +463,7 @@ class ContractionModel:
             inner = prod(self.extents.extent(name, d) for d in self._reduced_dims(name, shape.nest))
             if name == shape.name:
                 total += replace(cost, copies=copies).step() * inner + copies * 2 * (blocks - 1) * cost.store()
+                total += cost.ending()
             else:
                 total += copies * cost.step() * inner
             if self.scop.statement(name).role is not ScopRole.INIT and not self._stays(name, shape.nest):
@@ -556,6 +592,7 @@ class ContractionModel:
             packed,
             self._innermost(name, shape),
             None if shape.jam is None else shape.jam.member.dim(name),
+            interleaved=shape.interleaved and name == shape.name,
         )
 
     def _innermost(self, name: str, shape: _Shape) -> int | None:
@@ -589,6 +626,8 @@ class ContractionModel:
         packed = [o.tensor for o in (shape.pack_rows, shape.pack_lanes) if o is not None]
         cut = f"{dims[shape.reduced[0]]} in blocks of {around.reduced_block}, " if around.reduced_block else ""
         beside = "panels of all lanes first, " if around.rows_first else ""
+        if shape.interleaved:
+            beside += f"{STEPS} steps of {dims[shape.reduced[0]]} in a vector, "
         if shape.jam is not None:
             jammed, along = (dims[d] for d in (shape.jam.member.dim(shape.name), shape.jam.along))
             beside += f"{shape.jam.copies} of {jammed} side by side, {along} innermost, "

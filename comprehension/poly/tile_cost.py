@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
 
+from comprehension.kernel.interleave import STEPS
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
 from comprehension.machine import Machine
@@ -47,6 +48,7 @@ PAGE, WAYS = 4096, 8  # addresses this far apart share a set of the first cache,
 CONFLICT = 1.0  # an element whose line others have pushed out
 PAGES = 48  # that the first table of addresses holds beside what else there is
 WALK = 2.0  # a step that needs a page beyond those
+ADDED = 7.0  # the parts of a vector of accumulators, where steps stand side by side: permutations
 COPIED = 0.5  # an element packed from contiguous memory to contiguous memory
 TURNED, RUN = 0.7, 50.0  # an element that is transposed on the way, and the beginning of a run of them
 
@@ -82,6 +84,7 @@ class TileCost:
     innermost: int | None = None
     beside: int | None = None
     copies: int = 1
+    interleaved: bool = False  # several steps stand side by side in a vector (`kernel.interleave`)
 
     def step(self) -> float:
         """Cycles of one instance of the statement for the whole tile, and for those beside it."""
@@ -92,9 +95,14 @@ class TileCost:
         reads = iter(self.patterns.of(self.statement)[1:])
         values = [self._value(expr, reads) for expr in (*(let.value for let in source.lets), source.value)]
         arithmetic, loads = self.copies * sum(v.cycles for v in values), sum(v.loads for v in values)
-        if statement.role is ScopRole.UPDATE and not _is_product(source.value):  # a product joins the sum
+        if statement.role is ScopRole.UPDATE and not is_product(source.value):  # a product joins the sum
             arithmetic += self.copies * self._operation(by_rows=True, by_lanes=True)
-        return max(arithmetic, loads, LATENCY if statement.role is ScopRole.UPDATE else 1.0)  # they run side by side
+        waits = LATENCY / self._steps_at_once if statement.role is ScopRole.UPDATE else 1.0
+        return max(arithmetic, loads, waits)  # they run side by side
+
+    def ending(self) -> float:
+        """Cycles of adding up what several steps in a vector leave."""
+        return ADDED * self.rows if self.interleaved else 0.0
 
     def store(self) -> float:
         """Cycles of writing the tile to memory, or of reading it."""
@@ -191,7 +199,7 @@ class TileCost:
         if by_lanes:
             loads = self._memory(read, GATHERED) if by_rows else self._lane_load(read)
         else:
-            loads = self._load_cycles * self._elements(read) if by_rows else ASIDE
+            loads = self._load_cycles * self._elements(read) / self._steps_at_once if by_rows else ASIDE
         return Varying(0.0, by_rows, by_lanes, times * loads)
 
     def _elements(self, read: AccessPattern) -> float:
@@ -241,6 +249,10 @@ class TileCost:
         return each * self.rows * self.lanes
 
     @property
+    def _steps_at_once(self) -> int:
+        return STEPS if self.interleaved else 1
+
+    @property
     def _load_cycles(self) -> float:
         return LOAD if self.machine.vector_bits >= 8 * LINE_BYTES else HALF_LOAD
 
@@ -256,5 +268,5 @@ class TileCost:
         return ASIDE * (self._vectors if by_lanes else self.rows if by_rows else 1.0)
 
 
-def _is_product(expr: tree.Expr) -> bool:
+def is_product(expr: tree.Expr) -> bool:
     return isinstance(expr, tree.Binary) and expr.op == "*"

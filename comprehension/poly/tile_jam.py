@@ -3,7 +3,8 @@
 In: an update, its operands, the loops around its tile.  Out: `Jam`s that come into question.
 Invariant: found from subscripts alone.  A loop is worth it where an operand stays while it moves (a weight serves
 several image rows) and another one moves with it as with an index of the reduction (what one row reads, its neighbour
-has read before).
+has read before).  Or where lanes are too few for a wide tile, and what rows read stays: each of its elements, which
+takes as long to read as a vector does, then serves the lanes of several iterations, as it would those of a wide tile.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from comprehension.poly.nest import Member, Nest
 from comprehension.poly.tile_plan import Jam
 
 COPIES = (2, 3, 4)
+SHARING = (3, 4, 5, 6)  # of tiles a vector wide: as many vectors as a wide tile has
 LONGEST = 8  # iterations of a loop that LLVM unrolls, so that neighbours' elements are read once
 
 
@@ -38,6 +40,18 @@ class Candidates:
             along = self._along(member)
             if member.coincident and along is not None:
                 yield from (Jam(member, copies, self.statement, along) for copies in COPIES if copies <= count)
+
+    def sharing(
+        self, members: Sequence[Member], counts: Sequence[int], sides: tuple[Sequence[AccessPattern], ...]
+    ) -> Iterator[Jam]:
+        """Jams of loops that move what lanes read and leave what rows read (`sides`: rows, lanes) where it is."""
+        by_rows, by_lanes = sides
+        for member, count in zip(members, counts, strict=True):
+            dim = member.dim(self.statement)
+            shared = not any(read.depends_on(dim) for read in by_rows)
+            if self.reduced and member.coincident and shared and all(read.depends_on(dim) for read in by_lanes):
+                along = self.reduced[-1]  # none left over, which would be that much more to compile and to prove
+                yield from (Jam(member, copies, self.statement, along) for copies in SHARING if count % copies == 0)
 
     def _along(self, member: Member) -> int | None:
         """The index that moves an operand as the loop does, where another operand stays."""

@@ -120,6 +120,40 @@ def test_an_iteration_in_the_wrong_registers_is_refused() -> None:
         assert not certify(scop, None, wrong)
 
 
+@pytest.mark.usefixtures("always")
+@settings(max_examples=5)
+@given(a=st.sampled_from([4, 5, 6, 8, 9]), d=st.integers(2, 9), e=st.integers(2, 4), k=st.integers(4, 6))
+def test_iterations_that_share_what_rows_read_are_right_and_proved(a: int, d: int, e: int, k: int) -> None:
+    """Lanes too few for a wide tile: elements of W serve several a; what they make is handed on in scratch."""
+    text = """def f(float(B,A,K,E) X, float(D,K) W, float(C,D) V) -> (O) {
+        T(b,a,d,e) +=! X(b,a,k,e) * W(d,k)
+        O(b,a,c,e) +=! T(b,a,d,e) * V(c,d)
+    }"""
+    given = tuple(Spec(shape, ScalarType.FLOAT32) for shape in ((2, a, k, e), (d, k), (5, d)))
+    scop = build_scop(infer(load(text)["f"], given, "static"))
+    tree = schedule(scop, find_dependences(scop), machine=replace(MACHINE, l2_bytes=256))
+    kernel = split_edges(build_kernel(scop, tree, "fast"))
+    assert any("of a side by side, k innermost" in step for step in tree.steps)
+    assert certify(scop, None, kernel)
+    generator = np.random.default_rng(a * d * e)
+    inputs = {n: generator.integers(-2, 3, s.shape).astype(np.float32) for n, s in zip("XWV", given, strict=True)}
+    np.testing.assert_array_equal(interpret(kernel, inputs, {})["O"], run(scop.program, inputs)["O"])
+
+
+def test_what_iterations_keep_apart_in_scratch_may_stand_side_by_side() -> None:
+    box = ir.Buffer("box", ScalarType.FLOAT32, (ir.Int(5), ir.Int(9)), ir.Space.SCRATCH)
+    zero = ir.Const(0.0, ScalarType.FLOAT32)
+    for first, alone in ((ir.Var("h"), True), (ir.Int(0), False), (ir.IntOp("*", ir.Int(2), ir.Var("h")), False)):
+        loop = ir.Loop("h", ir.Int(0), ir.Int(5), (ir.Store("box", (first, ir.Int(0)), zero),))
+        assert (jam(loop, 2, {"box": box}, str) is not None) == alone
+    stores = []
+    for back in (0, 1):
+        before = ir.IntOp("-", ir.Var("h"), ir.Int(back))
+        read = ir.Load("box", (before, ir.Int(0)), ScalarType.FLOAT32)
+        stores.append(ir.Store("box", (ir.Var("h"), ir.Int(back)), read))
+    assert jam(ir.Loop("h", ir.Int(1), ir.Int(5), tuple(stores)), 2, {"box": box}, str) is None
+
+
 @settings(max_examples=4)
 @given(c=st.integers(2, 3), h=st.integers(2, 9), w=st.integers(8, 21), k=st.integers(2, 3))
 def test_lanes_side_by_side_are_right_and_proved(c: int, h: int, w: int, k: int) -> None:
