@@ -144,6 +144,9 @@ class BoundStep:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__wrapped__, name)
 
+    def __repr__(self) -> str:
+        return f"{repr(self.__wrapped__)[:-1]}, of {self.__self__!r}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (self.__self__, vars(self.__wrapped__)["__name__"])
 

@@ -50,7 +50,7 @@ def _in_words(event: Event) -> Event:
     return event._replace(detail=told, waiting_s=None)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """What happened so far in the outermost calls of one step function.
 
@@ -186,6 +186,10 @@ class Report:
         if self.coexecuted_steps and self.graph_stall_s > NOTABLE * graph:
             told.append(f"the graph waits {self.graph_stall_s / graph:.0%} of its time for Python")
         return told
+
+    def __repr__(self) -> str:
+        counts = f"{self.coexecuted_steps} of {self.steps} steps co-executed, {self.fallbacks} fallbacks"
+        return f"<report of {self.name}: {self.phase}, {counts}>"
 
     def __str__(self) -> str:
         rows = self.rows()

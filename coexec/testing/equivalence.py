@@ -18,7 +18,7 @@ from coexec.api import Step, coexecute
 from coexec.config import config
 from coexec.reports.report import Report
 from coexec.session import wait
-from coexec.testing.comparison import Compare, assert_same, within
+from coexec.testing.comparison import Compare, NotEquivalent, assert_same, within
 from coexec.testing.observation import MakeStep, Observation, Snapshot, call, program_state, seed_all, settle
 from coexec.testing.rounding import Rounding, observing
 from coexec.testing.switches import switched
@@ -26,6 +26,7 @@ from minitensor import random as tensor_random
 
 Trouble = Callable[[Step[..., Any], int], AbstractContextManager[object]]  # (step, number): around one call
 TOLD = ("exception", "printed", "random state")  # what is shown beside values
+_SHARED = "the first step runs eagerly on both sides, so they began differently: make() has to make all state anew"
 Around = Callable[[int], AbstractContextManager[object]]
 Wrap = Callable[[Callable[[int], Any]], Step[..., Any]]
 
@@ -104,9 +105,14 @@ def assert_equivalent(
         seed_all(seed)
         step = wrap(make())
         around = partial(trouble, step) if trouble is not None else _no_trouble
-        for number, seen in enumerate(run(step, steps, lag, seed, around)):
-            judge.take(number, seen)
-        judge.close()
+        try:
+            for number, seen in enumerate(run(step, steps, lag, seed, around)):
+                judge.take(number, seen)
+            judge.close()
+        except NotEquivalent as found:
+            if found.what.startswith("step 0,"):
+                found.note = f"{found.note} {_SHARED}".strip()
+            raise
     report = step.report()
     check_counts(report, steps // 2 if coexecuted is None else coexecuted, fallbacks, graphs)
     return report

@@ -1,7 +1,7 @@
 """A compiled def, the machine's limit and NumPy, timed in one run.
 
-In: a comprehension, specs of its inputs, settings.  Out: a `Measured`, which prints as a table.
-Invariant: sides are timed in turn, on the same random inputs, into memory held already where a side can; whatever
+In: a comprehension, inputs or their specs, settings.  Out: a `Measured`, which prints as a table.
+Invariant: sides are timed in turn, on the same inputs, into memory held already where a side can; whatever
 NumPy computes is compared with our result before any clock runs.
 """
 
@@ -19,6 +19,8 @@ from comprehension.bench.limits import Bits, copy_bandwidth, fma_peak
 from comprehension.bench.numpy_side import NotDirect, numpy_function
 from comprehension.comprehension import Comprehension
 from comprehension.config import config
+from comprehension.errors import ComprehensionError
+from comprehension.jit.arguments import specs_of
 from comprehension.jit.kernel import Kernel
 from comprehension.jit.report import Report
 from comprehension.lang.loops import Role
@@ -73,24 +75,31 @@ class Measured:
 
 def measure(
     comprehension: Comprehension,
-    specs: Sequence[Spec],
+    inputs: Sequence[Any],
     options: MappingOptions | str | None = None,
     math: str = "fast",
     seconds: float = 1.0,
 ) -> Measured:
-    """Times a def on random inputs of static `specs` for about `seconds`, with `config.threads` threads.
+    """Times a def on `inputs` for about `seconds`, with `config.threads` threads.
+
+    Args:
+        inputs: arrays and numbers as in a call; random ones are drawn for what is a `Spec` (of static sizes).
 
     Raises ComprehensionError where the def cannot be compiled or run on such inputs.
     """
+    if not isinstance(comprehension, Comprehension):
+        raise ComprehensionError(f"measure: takes a comprehension such as module.f, not {comprehension!r:.60}")
+    specs = specs_of(comprehension.definition, inputs)
     kernel = comprehension.compile(*specs, options=options, math=math)  # type: ignore[arg-type]
-    inputs = [sample(spec) for spec in specs]
+    inputs = [sample(given) if isinstance(given, Spec) else given for given in inputs]
     found = kernel(*inputs, out=_accumulators(comprehension, specs))
     sides: dict[str, Callable[[], object]] = {OURS: lambda: kernel(*inputs, out=found)}
     reason, difference = None, None
     try:
         theirs = numpy_side(comprehension, specs)
-        difference = _difference(found, theirs(*inputs))
-        sides[NUMPY] = lambda: theirs(*inputs)
+        arrays = [np.asarray(given)[()] for given in inputs]
+        difference = _difference(found, theirs(*arrays))
+        sides[NUMPY] = lambda: theirs(*arrays)
     except NotDirect as refused:
         reason = str(refused)
     timed = _in_turn(sides, seconds)

@@ -158,7 +158,8 @@ def scalar_of(value: Any, dtype: ScalarType, name: str) -> np.ndarray[Any, Any]:
         if found.ndim != 0:
             raise ComprehensionError(f"{name}: expected a scalar of {dtype}, found an array of shape {found.shape}")
         if found.dtype != dtype.numpy:
-            raise ComprehensionError(f"{name}: expected {dtype}, found {found.dtype}")
+            advice = "a Python number is converted, an array's is not"
+            raise ComprehensionError(f"{name}: expected {dtype}, found {found.dtype} ({advice})")
         return found.reshape(1)
     if isinstance(value, bool):
         allowed = dtype is ScalarType.BOOL

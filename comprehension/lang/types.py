@@ -6,11 +6,14 @@ Invariant: `promote` is commutative and associative on the types that the langua
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+
+from comprehension.errors import ComprehensionError
 
 
 class ScalarType(StrEnum):
@@ -104,11 +107,26 @@ class Spec:
 
     >>> Spec((4, 3), "float32").dtype
     <ScalarType.FLOAT32: 'float32'>
+
+    Raises ComprehensionError for what is no shape, and for a type that the language does not have.
     """
 
     shape: tuple[int | str, ...]
     dtype: ScalarType
 
-    def __init__(self, shape: tuple[int | str, ...], dtype: Any) -> None:
-        object.__setattr__(self, "shape", tuple(shape))
-        object.__setattr__(self, "dtype", dtype if isinstance(dtype, ScalarType) else ScalarType.of(dtype))
+    def __init__(self, shape: Iterable[int | str], dtype: Any) -> None:
+        if type(shape) is not tuple:
+            if isinstance(shape, str) or not isinstance(shape, Iterable):
+                raise ComprehensionError(f"Spec: a shape is a tuple of ints and names, not {shape!r:.60}")
+            shape = tuple(shape)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dtype", dtype if isinstance(dtype, ScalarType) else _scalar_type(dtype))
+
+
+def _scalar_type(dtype: Any) -> ScalarType:
+    if isinstance(dtype, str) and dtype == "float":
+        raise ComprehensionError('Spec: "float" is float32 in a text and float64 in NumPy; say "float32" or "float64"')
+    try:
+        return ScalarType.of(dtype)
+    except (KeyError, TypeError, ValueError):
+        raise ComprehensionError(f"Spec: no type {dtype!r:.60}; there are {', '.join(ScalarType)}") from None

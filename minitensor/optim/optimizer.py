@@ -137,6 +137,12 @@ class Optimizer:
         groups = self._groups or (self._group({"params": self.params}, self.state),)
         self._set_groups([*groups, self._group(group)])
 
+    def __repr__(self) -> str:
+        if self._groups:
+            return "\n  ".join([f"{type(self).__name__}(", *map(repr, self.param_groups)]) + "\n)"
+        shown = (f"{name}={value!r}" for name, value in self.hyperparameters().items())
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def zero_grad(self) -> None:
         """Sets every parameter's `.grad` to None."""
         for param in self.params:

@@ -164,3 +164,17 @@ def test_classes_made_with_the_step_and_arrays_of_objects() -> None:
     assert_equivalent(make, steps=3, coexecuted=0)
     with pytest.raises(NotEquivalent, match=r"step 3, result\[1\]\[1\]"):
         assert_equivalent(make, steps=4, coexecuted=0)
+
+
+def test_state_that_make_shares_between_the_runs_is_said_to_be_that() -> None:
+    shared = [0]
+
+    def make() -> Callable[[int], Any]:
+        def step(i: int) -> Any:
+            shared[0] += 1
+            return mt.ones((2,)) * float(shared[0])
+
+        return step
+
+    with pytest.raises(NotEquivalent, match=r"(?s)step 0.*has to make all state anew"):
+        assert_equivalent(make, steps=4)

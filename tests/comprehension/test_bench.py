@@ -109,6 +109,15 @@ def test_measured_prints_a_table() -> None:
     assert lines[0].startswith("f(float32[16, 16], float32[16, 16])") and lines[-2].startswith("limit")
 
 
+def test_arrays_are_measured_as_they_are() -> None:
+    f = tc.define("def f(float(N) A, int32(M) I, float s) -> (B) { B(i) = s * A(I(i)) }").f
+    table, at = np.arange(5, dtype=np.float32), np.array([4, 0], np.int32)  # drawn numbers would be other ones
+    measured = measure(f, (table, at, 2.0), seconds=0.01)
+    assert str(measured).startswith("f(float32[5], int32[2], float32[])")
+    with pytest.raises(tc.ComprehensionError, match="takes a comprehension"):
+        measure(f.compile(table, at, 2.0), (table, at, 2.0))  # type: ignore[arg-type]
+
+
 @pytest.mark.filterwarnings("ignore::comprehension.ComprehensionWarning")
 def test_measured_without_numpy_says_why() -> None:
     f = tc.define(INDIRECT["accumulates"][0]).f

@@ -16,6 +16,7 @@ from comprehension.jit.arguments import specs_of
 from comprehension.jit.load import ALLOWED_SYMBOLS
 from comprehension.jit.objects import undefined_symbols
 from comprehension.jit.report import Report
+from comprehension.jit.specialise import PLAIN, Settings, request_for
 
 MATMUL = "def matmul(float(M,K) A, float(K,N) B) -> (C) { C(m,n) +=! A(m,k) * B(k,n) }"
 
@@ -293,7 +294,7 @@ DETERMINISM = """
 import hashlib, sys
 import comprehension as tc
 from comprehension.jit.arguments import specs_of
-from comprehension.jit.specialise import symbolic
+from comprehension.jit.specialise import PLAIN, request_for, symbolic
 from comprehension.pipeline import STAGES
 from comprehension.stages import Compilation
 from test_end_to_end import TEXTS, inputs_of
@@ -303,7 +304,7 @@ for name in ("matmul", "softmax", "convolution", "moments"):
         specs = specs_of(function.definition, inputs_of(name))
         if sizes == "symbolic":
             specs = symbolic(function.definition, specs)
-        request = function._request(specs, "cpu", None, "fast", True)
+        request = request_for(function.definition, function.text, specs, PLAIN)
         c = Compilation(request, request.options)
         for stage in STAGES["cpu"]:
             if stage.name == "describe":
@@ -353,7 +354,7 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
 
     monkeypatch.setattr(stages, "certify", doubtful)
     function = tc.define(MATMUL).matmul
-    request = function._request(specs_of(function.definition, inputs_of("matmul")), "cpu", None, "fast", True)
+    request = request_for(function.definition, function.text, specs_of(function.definition, inputs_of("matmul")), PLAIN)
     files = pipeline.compile_comprehension(request)
     assert Certificate.from_json(files["certificate.json"].decode())
     assert len(calls) == 3 and b"tile" not in files["70-kernel.py"]
@@ -382,7 +383,9 @@ def test_a_mapping_to_threads_that_cannot_be_proved_gives_way_to_a_simpler_sched
         return mapped
 
     function = tc.define(MATMUL).matmul
-    request = function._request(specs_of(function.definition, inputs_of("matmul")), "cuda", None, "fast", True)
+    request = request_for(
+        function.definition, function.text, specs_of(function.definition, inputs_of("matmul")), Settings("cuda")
+    )
     monkeypatch.setattr(stages, "map_to_gpu", refusing(2))
     files = pipeline.compile_comprehension(request)
     assert b"cuda.threadIdx" in files["70-kernel.py"]

@@ -244,3 +244,10 @@ def test_an_optimiser_that_sets_its_numbers_late_says_so_when_it_gets_groups() -
     assert Late(_pair()).hyperparameters() == {"lr": 0.1, "decay": 0.5}
     with pytest.raises(TypeError, match="before super"):
         Late([{"params": _pair()}])
+
+
+def test_optimisers_show_their_hyperparameters() -> None:
+    first, second = _pair()
+    assert repr(RMSprop([first])) == "RMSprop(lr=0.01, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0)"
+    shown = repr(SGD([{"params": first}, {"params": second, "lr": 0.5}], 0.1)).splitlines()
+    assert shown[0] == "SGD(" and shown[2].startswith("  {'params': 1 tensors of 1 numbers, 'lr': 0.5, ")

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, linear, simplify, simplify_condition
 from comprehension.kernel.tiles import upper_bound
 from comprehension.lang import tree as lang
 from comprehension.lang.printer import to_text
+from comprehension.lang.scalars import identity
 from comprehension.poly import isl
 from comprehension.poly.ast import condition_of, generate_ast, int_expr, iterator_names
 from comprehension.poly.parameters import integer_of, parameters_of
@@ -38,7 +41,6 @@ from comprehension.poly.schedule_tree import (
 from comprehension.poly.scop import Scop, ScopRole
 
 INDENT = "    "
-_IDENTITIES = {"+": "0", "*": "1", "min": "inf", "max": "-inf"}
 
 
 def pseudo_code(scop: Scop, tree: ScheduleTree) -> str:
@@ -137,7 +139,12 @@ class _Printer:
         indices = dict(zip(statement.dims, point, strict=True))
         target = self._element(source.target, [self._at(s, indices) for s in source.subscripts])
         if statement.role is ScopRole.INIT:
-            return f"{name}: {target} = {_IDENTITIES[source.reduction or '+']}"
+            start = identity(source.reduction or "+", self.scop.program.tensor(source.target).dtype)
+            return (
+                f"{name}: {target} = {float(start):g}"
+                if isinstance(start, np.floating)
+                else f"{name}: {target} = {start}"
+            )
         lets = ", ".join(f"{let.name} = {to_text(self._at(let.value, indices))}" for let in source.lets)
         text = f"{name}: {target} {source.reduction or ''}= {to_text(self._at(source.value, indices))}"
         return f"{text} where {lets}" if lets else text
