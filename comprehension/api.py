@@ -18,9 +18,8 @@ from comprehension.jit.request import Sizes
 from comprehension.lang import tree
 from comprehension.lang.check import check
 from comprehension.lang.expressions import propose
-from comprehension.lang.frontend import analyse
+from comprehension.lang.frontend import analyse, read
 from comprehension.lang.leading import at_rank, has_leading, uses_leading
-from comprehension.lang.parser import parse
 from comprehension.lang.printer import to_text
 
 
@@ -42,7 +41,7 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     if sizes not in ("static", "symbolic"):
         raise ComprehensionError(f'define: sizes must be "static" or "symbolic", not {sizes!r}')
     if isinstance(text, str):
-        program, source = parse(text), text
+        program, source = read(text), text
     elif isinstance(text, tree.Program):
         program, source = text, None
     else:

@@ -22,6 +22,7 @@ from comprehension.jit.arrays import Array
 from comprehension.jit.cache import Artifact
 from comprehension.jit.expression import evaluate
 from comprehension.jit.kernel import Kernel
+from comprehension.jit.places import placed
 from comprehension.jit.quick import Quick, error_of
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
 from comprehension.jit.specialise import PLAIN, Settings, identity_of, request_for, sizes_of, symbolic
@@ -84,11 +85,14 @@ class Comprehension:
         """
         call = self._quick.call
         found = call(*inputs, out)
-        if found is None:
-            return self._call_slowly(inputs, out)
-        if type(found) is bytes:
-            raise error_of(call, found)
-        return found
+        try:
+            if found is None:
+                return self._call_slowly(inputs, out)
+            if type(found) is bytes:
+                raise error_of(call, found)
+            return found
+        except ComprehensionError as error:
+            raise self._placed(error, inputs) from error.__cause__
 
     def _call_slowly(self, inputs: tuple[Any, ...], out: Any) -> Any:
         """Finds or compiles the kernel; lets later calls with arguments like these go straight to it."""
@@ -164,6 +168,12 @@ class Comprehension:
     def reference(self, *inputs: Any, out: Any = None) -> Any:
         """What the text says, interpreted element by element: slow, and no compiler is involved."""
         arguments = take_arguments(self.definition, inputs)
+        try:
+            return self._interpreted(arguments, out)
+        except ComprehensionError as error:
+            raise self._placed(error, inputs) from error.__cause__
+
+    def _interpreted(self, arguments: Arguments, out: Any) -> Any:
         program = infer(self.definition, arguments.specs)
         arrays, scalars = self._split(arguments)
         outputs = [t for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
@@ -197,11 +207,11 @@ class Comprehension:
             if _value(precondition.condition, known) == 0:
                 place = Diagnostic.at(f"{self.name}: {precondition.message}", precondition.span, self.definition.text)
                 raise ComprehensionError([place])
-        found = tuple(
-            _spec(f"{self.name}: {tensor.name}", tensor, known)
-            for tensor in program.tensors
-            if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)
-        )
+        outputs = [tensor for tensor in program.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
+        try:
+            found = tuple(_spec(f"{self.name}: {tensor.name}", tensor, known) for tensor in outputs)
+        except ComprehensionError as error:
+            raise placed(error, self.definition, lambda: program) from None
         return found[0] if len(found) == 1 else found
 
     @property
@@ -244,6 +254,16 @@ class Comprehension:
 
     # --- making kernels ---------------------------------------------------------------------------------------
 
+    def _placed(self, error: ComprehensionError, inputs: Sequence[Any]) -> ComprehensionError:
+        """An error of a call at its place in the text."""
+
+        def program() -> LoopProgram:
+            specs = specs_of(self.definition, inputs)
+            specs = symbolic(self.definition, specs) if self.sizes == "symbolic" else specs
+            return infer(self.definition, specs, sizes_of(specs))
+
+        return placed(error, self.definition, program)
+
     def _program(self, inputs: Sequence[Any]) -> LoopProgram:
         specs = specs_of(self.definition, inputs)
         return infer(self.definition, specs, sizes_of(specs))
@@ -282,7 +302,7 @@ class Comprehension:
         with self._lock:
             known = self._kernels.get(identity)
             if known is None:
-                known = Kernel(request, artifact, self._parameters)
+                known = Kernel(request, artifact, self._parameters, self.definition)
                 self._remember(self._kernels, identity, known)
             return known
 
@@ -306,7 +326,7 @@ class Comprehension:
 def _spec(name: str, tensor: TensorInfo, known: dict[str, Any]) -> Spec:
     """The spec of a tensor; an extent that is not `known` is its text."""
     shape = [_value(dim, known) for dim in tensor.shape]
-    check_shape(name, [int(extent) for extent in shape if extent is not None], tensor.dtype)
+    check_shape(name, [int(extent) for extent in shape if extent is not None], tensor.dtype, tensor.name)
     pairs = zip(tensor.shape, shape, strict=True)
     return Spec(tuple(text_of_tree(dim) if extent is None else int(extent) for dim, extent in pairs), tensor.dtype)
 

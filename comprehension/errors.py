@@ -7,6 +7,7 @@ Invariant: `errors` is in the order of the text, and `line`, `column`, `source_l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ MAX_MESSAGE = 4_000  # characters of str(error)
 _MAX_LINE = 160  # a longer source line is cut around the caret
 _MAX_TEXT = 600  # a longer single message is cut
 _CUT = "..."
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Diagnostic:
 class ComprehensionError(Exception):
     """The root of all that the package raises.
 
-    `ComprehensionError("message")` has no place; `ComprehensionError(diagnostics)` has those of its parts.
+    `ComprehensionError("message")` has no place; `ComprehensionError(diagnostics)` has those of its parts.  `about`
+    says what an error without a place concerns, for those who know the text (`jit.places`).
 
     >>> error = ComprehensionError([Diagnostic("undefined name 'B'", 1, 8, "O(i) = B(i)")])
     >>> print(error)
@@ -58,9 +61,16 @@ class ComprehensionError(Exception):
     (1, 8)
     """
 
-    def __init__(self, errors: str | Sequence[Diagnostic] = "") -> None:
+    def __init__(self, errors: str | Sequence[Diagnostic] = "", *, about: object = None) -> None:
         self.errors: tuple[Diagnostic, ...] = (Diagnostic(errors),) if isinstance(errors, str) else tuple(errors)
+        self.about = about
         super().__init__(errors)
+
+    def at(self, span: Span | None, text: str | None) -> ComprehensionError:
+        """This error at a place of `text`; itself where it has one already, or there is none."""
+        if type(self) is not ComprehensionError or len(self.errors) != 1 or self.line is not None or span is None:
+            return self
+        return ComprehensionError([Diagnostic.at(self.errors[0].message, span, text)])
 
     @property
     def line(self) -> int | None:
@@ -146,8 +156,12 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def _with_caret(line: str, column: int) -> str:
-    """The line and, under it, a caret; tabs are kept before the caret so that both stay aligned."""
+    """The line and, under it, a caret; tabs are kept before the caret so that both stay aligned.
+
+    Half a surrogate pair, which no terminal takes, is shown as the replacement character.
+    """
     at = column - 1
+    line = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", line)
     before = after = ""
     if len(line) > _MAX_LINE:
         start = max(0, min(at - _MAX_LINE // 2, len(line) - _MAX_LINE))

@@ -36,7 +36,7 @@ from comprehension.kernel.verify import verify_kernel
 from comprehension.kernel.versions import Choice, at_settled_sizes, choice_of, chosen_at_launch, separate
 from comprehension.kernel.windows import fold_windows
 from comprehension.lang.check import check
-from comprehension.lang.collapse import collapse
+from comprehension.lang.collapse import axis_as_written, collapse
 from comprehension.lang.loop_printer import loops_text
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.parser import parse
@@ -254,7 +254,10 @@ def print_cpu(c: Compilation) -> None:
 def describe_cpu(c: Compilation) -> None:
     """What a launch must know."""
     g = c.generated
-    manifest = manifest_of(c.kernel, c.program, c.request.target, g.entries, g.scratch_bytes, g.errors)
+    errors = g.errors
+    if c.loops is not c.program:
+        errors = tuple(replace(e, axis=axis_as_written(c.program, e.tensor, e.axis)) for e in errors)
+    manifest = manifest_of(c.kernel, c.program, c.request.target, g.entries, g.scratch_bytes, errors)
     c.files[MANIFEST] = manifest.to_json().encode()
 
 

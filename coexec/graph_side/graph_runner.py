@@ -366,7 +366,7 @@ class NativeGraph:
         """The exception for a stage's nonzero code."""
         cluster = self.plan.program.kernels[kernel]
         errors = cluster.manifest.errors
-        message = errors[code - 1] if 0 < code <= len(errors) else f"the kernel returned code {code}"
+        message = str(errors[code - 1]) if 0 < code <= len(errors) else f"the kernel returned code {code}"
         if code == UNFIT:
             message = "not for these sizes: " + "; ".join(text for _, text in cluster.manifest.preconditions)
         places = ", ".join(dict.fromkeys(self._place(output) for output in cluster.lowered.outputs))

@@ -75,26 +75,26 @@ def _print_tile_check(printer: Printer, check: Check) -> None:
     outside = varying(
         f"({condition.text} & (({subscript.text} < 0) | ({subscript.text} >= {extent})))", condition, subscript
     )
-    worst = _worst(printer, Expr(outside.text, outside.by_rows, outside.by_lanes), subscript, region)
-    with function.block(f"if {worst} != -(1 << 62):"):
-        _fail(function, check, worst, extent)
+    is_outside = Expr(outside.text, outside.by_rows, outside.by_lanes)
+    with function.block(f"if {_largest(printer, is_outside, '1', '0', region)} > 0:"):
+        _fail(function, check, _largest(printer, is_outside, subscript.text, "-(1 << 62) - (1 << 62)", region), extent)
 
 
-def _worst(printer: Printer, outside: Expr, subscript: Expr, region: str) -> str:
-    """The largest subscript among the active points outside; -(1 << 62) if there is none."""
+def _largest(printer: Printer, outside: Expr, there: str, elsewhere: str, region: str) -> str:
+    """The largest of what is `there` at the active points outside, and `elsewhere` at the others."""
     function = printer.function
-    text = f"{function.use('select')}({outside.text}, {subscript.text}, -(1 << 62))"
+    text = f"{function.use('select')}({outside.text}, {there}, {elsewhere})"
     if outside.by_rows:
         text = f"{function.use('max_rows')}({region}, {text})"
     if outside.by_lanes:
         text = f"{function.use('max_lanes')}({region}, {text})"
-    name = function.scope.fresh("worst")
+    name = function.scope.fresh("outside")
     function.line(f"{name} = {text}")
     return name
 
 
 def _fail(function: Function, check: Check, seen: str, extent: str) -> None:
-    code = function.message(check.message) + 1
+    code = function.failure(check.outside) + 1
     record = function.scope.fresh("record")
     slot = len(slot_names(function.kernel))
     function.line(f"{record} = {function.use('buffer')}(buffers, {slot}, np.int64)")

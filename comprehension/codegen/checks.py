@@ -16,17 +16,18 @@ from typing import assert_never
 
 from comprehension.codegen.subscript import variables
 from comprehension.kernel import ir
+from comprehension.kernel.outside import Outside
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang.types import ScalarType
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """0 <= subscript < extent wherever all guards hold; `message` says which access it is."""
+    """0 <= subscript < extent wherever all guards hold; `outside` says which access it is."""
 
     subscript: ir.IntExpr
     extent: ir.IntExpr
-    message: str
+    outside: Outside
     guards: tuple[ir.Value, ...] = ()
 
 
@@ -168,7 +169,8 @@ def checks_of(kernel: ir.Kernel, statement: ir.Define | ir.Store) -> list[Check]
             if check not in found:
                 found.append(check)
         if statement.instance is not None:
-            found = [replace(c, message=f"{statement.instance.statement}: {c.message}") for c in found]
+            name = statement.instance.statement
+            found = [replace(c, outside=replace(c.outside, statement=name)) for c in found]
     return found
 
 
@@ -181,7 +183,8 @@ def _of_access(
         for node in values:
             yield from _of_value(kernel, node.value, guards)
         if values:
-            yield Check(subscript, extent, f"subscript {axis} of {name} is out of range", guards)
+            unsigned = isinstance(subscript, ir.FromValue) and subscript.value.dtype is ScalarType.UINT64
+            yield Check(subscript, extent, Outside(name, axis, unsigned=unsigned), guards)
 
 
 def _of_value(kernel: ir.Kernel, value: ir.Value, guards: tuple[ir.Value, ...]) -> Iterator[Check]:

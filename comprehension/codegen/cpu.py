@@ -26,6 +26,7 @@ from comprehension.codegen.value_text import SPREADS, Printer, TileContext
 from comprehension.kernel import ir
 from comprehension.kernel.given import at_given_sizes
 from comprehension.kernel.occupied import is_occupied
+from comprehension.kernel.outside import Outside
 from comprehension.kernel.size_text import text_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class GeneratedSource:
     entries: tuple[str, ...]
     scratch_bytes: int | str
     checks: int = 0
-    errors: tuple[str, ...] = ()
+    errors: tuple[Outside, ...] = ()
 
 
 def generate(kernel: ir.Kernel, machine: Machine | None = None, checked: bool = True) -> GeneratedSource:
@@ -56,19 +57,19 @@ def generate(kernel: ir.Kernel, machine: Machine | None = None, checked: bool = 
     first, others where they are used.
     Raises CodegenError for a kernel that only another target can run (barriers, shared memory).
     """
-    messages: list[str] = []
-    functions = [_stage(kernel, stage, machine, checked, messages) for stage in kernel.stages]
+    failures: list[Outside] = []
+    functions = [_stage(kernel, stage, machine, checked, failures) for stage in kernel.stages]
     firsts = [stage for stage in kernel.stages if not stage.is_alternative]  # alternatives read the same
     scan = [node for stage in firsts for node in scan_of(kernel, stage)] if checked else []
     if scan:
-        functions.insert(0, _check_stage(kernel, scan, messages))
+        functions.insert(0, _check_stage(kernel, scan, failures))
     sizes = [_scratch_offsets(function)[""] for function, _ in functions]
     return GeneratedSource(
         text=_module([function for function, _ in functions]),
         entries=tuple(name for _, name in functions),
         scratch_bytes=_largest(sizes),
         checks=1 if scan else 0,
-        errors=tuple(messages),
+        errors=tuple(failures),
     )
 
 
@@ -91,11 +92,11 @@ def entry_name(kernel: ir.Kernel, stage: ir.Stage) -> str:
 
 
 def _stage(
-    kernel: ir.Kernel, stage: ir.Stage, machine: Machine | None, checked: bool, messages: list[str]
+    kernel: ir.Kernel, stage: ir.Stage, machine: Machine | None, checked: bool, failures: list[Outside]
 ) -> tuple[Function, str]:
     name = entry_name(kernel, stage)
     kernel, stage = at_given_sizes(kernel, stage)
-    function = _new_function(kernel, name, checked, messages)
+    function = _new_function(kernel, name, checked, failures)
     function.overwritable = overwritable(kernel, stage.body)
     if machine is not None:
         function.vector_bits, function.vector_registers = machine.vector_bits, machine.vector_registers
@@ -108,19 +109,19 @@ def _stage(
     return function, name
 
 
-def _check_stage(kernel: ir.Kernel, scan: Sequence[ScanNode], messages: list[str]) -> tuple[Function, str]:
+def _check_stage(kernel: ir.Kernel, scan: Sequence[ScanNode], failures: list[Outside]) -> tuple[Function, str]:
     """The stage that looks at the values of index tensors before anything is written."""
     name = identifier(f"{kernel.name}_check")
     while any(name == entry_name(kernel, stage) for stage in kernel.stages):
         name += "_"
-    function = _new_function(kernel, name, True, messages)
+    function = _new_function(kernel, name, True, failures)
     print_scan(function, scan)
     _finish(function, name)
     return function, name
 
 
-def _new_function(kernel: ir.Kernel, name: str, checked: bool, messages: list[str]) -> Function:
-    function = Function(kernel, Scope(frozenset({name})), messages=messages, checked=checked)
+def _new_function(kernel: ir.Kernel, name: str, checked: bool, failures: list[Outside]) -> Function:
+    function = Function(kernel, Scope(frozenset({name})), failures=failures, checked=checked)
     for buffer in kernel.buffers:  # first, so that tensors keep the user's names
         function.scope.name(buffer.name, "register" if buffer.space is ir.Space.REGISTER else "buffer")
     return function

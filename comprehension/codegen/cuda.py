@@ -22,6 +22,7 @@ from comprehension.codegen.function import CodegenError
 from comprehension.codegen.names import identifier
 from comprehension.codegen.subscript import elements_of, simplified, variables
 from comprehension.kernel import ir
+from comprehension.kernel.outside import Outside
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.size_text import text_of
 from comprehension.kernel.walk import accesses_in
@@ -71,7 +72,7 @@ class CudaEntry:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedCuda:
-    """Python text and its kernels in the order in which they run; `errors` are the messages of their checks.
+    """Python text and its kernels in the order in which they run; `errors` are what their checks find.
 
     The first `checks` kernels look at indirect subscripts before anything is written.  A kernel that finds a report
     in `errors` does nothing.
@@ -80,7 +81,7 @@ class GeneratedCuda:
     text: str
     entries: tuple[CudaEntry, ...]
     checks: int = 0
-    errors: tuple[str, ...] = ()
+    errors: tuple[Outside, ...] = ()
 
 
 def generate_cuda(kernel: ir.Kernel, checked: bool = True, shared: bool = True) -> GeneratedCuda:
@@ -90,12 +91,12 @@ def generate_cuda(kernel: ir.Kernel, checked: bool = True, shared: bool = True) 
     others where they are used.  With `shared`, what the threads of a block share is kept in shared memory.
     Raises CodegenError for stages that are not mapped.
     """
-    messages: list[str] = []
-    stages = [_Function(kernel, stage.name, messages, checked, shared) for stage in kernel.stages]
+    failures: list[Outside] = []
+    stages = [_Function(kernel, stage.name, failures, checked, shared) for stage in kernel.stages]
     for function, stage in zip(stages, kernel.stages, strict=True):
         function.print_stage(stage)
     scans = [scan for stage in kernel.stages if (scan := scan_of(kernel, stage))] if checked else []
-    checks = [_Function(kernel, f"check{number}", messages, checked, shared) for number in range(len(scans))]
+    checks = [_Function(kernel, f"check{number}", failures, checked, shared) for number in range(len(scans))]
     for function, scan in zip(checks, scans, strict=True):
         function.print_scan(scan)
     functions = [*checks, *stages]
@@ -108,15 +109,15 @@ def generate_cuda(kernel: ir.Kernel, checked: bool = True, shared: bool = True) 
     if names:
         head += f"from comprehension.codegen.cuda_functions import {', '.join(names)}\n"
     text = head + "".join("\n\n" + "\n".join(function.source.lines) + "\n" for function in functions)
-    return GeneratedCuda(text, tuple(f.entry for f in functions), len(checks), tuple(messages))
+    return GeneratedCuda(text, tuple(f.entry for f in functions), len(checks), tuple(failures))
 
 
 class _Function:
     """One kernel function: printed by `print_stage` or `print_scan`, then finished."""
 
-    def __init__(self, kernel: ir.Kernel, name: str, messages: list[str], checked: bool, shared: bool) -> None:
+    def __init__(self, kernel: ir.Kernel, name: str, failures: list[Outside], checked: bool, shared: bool) -> None:
         self.kernel = kernel
-        self.source = Source(kernel, identifier(f"{kernel.name}_{name}"), messages, checked)
+        self.source = Source(kernel, identifier(f"{kernel.name}_{name}"), failures, checked)
         self.shared_left = SHARED_BYTES if shared else 0
         self.scratch: list[Parameter] = []
         self.threads, self.blocks = _ALONE, _ALONE

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from comprehension.codegen.abi import dim_names
 from comprehension.codegen.names import Scope
 from comprehension.kernel import ir
+from comprehension.kernel.outside import Outside
 from comprehension.lang.types import ScalarType
 
 _RESERVED = frozenset({"point", "points", "rest", "cuda", "libm", "minimum", "maximum", "errors"})
@@ -27,7 +28,7 @@ class Source:
 
     kernel: ir.Kernel
     function: str
-    messages: list[str]  # of the checks of all functions
+    failures: list[Outside]  # of the checks of all functions
     checked: bool
     lines: list[str] = field(default_factory=list)
     indent: int = 1
@@ -81,9 +82,9 @@ class Source:
             return text if dtypes[name] is ScalarType.INT64 else f"{self.use('int64')}({text})"
         return self.name("size" if name in dim_names(self.kernel) else "loop", name)
 
-    def message(self, text: str) -> int:
-        """The code of an error message: 1 + its number."""
+    def failure(self, outside: Outside) -> int:
+        """The code of what a check finds: 1 + its number."""
         self.reports = True
-        if text not in self.messages:
-            self.messages.append(text)
-        return self.messages.index(text) + 1
+        if outside not in self.failures:
+            self.failures.append(outside)
+        return self.failures.index(outside) + 1

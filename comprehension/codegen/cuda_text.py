@@ -158,6 +158,6 @@ def _guarded_check(source: Source, check: Check, guards: Sequence[ir.Value]) -> 
     source.line(f"{found} = {values.integer(check.subscript)}")
     extent, wide = values.integer(check.extent), source.use("int64")
     with source.block(f"if {found} < 0 or {found} >= {extent}:"):
-        code = source.message(check.message)
+        code = source.failure(check.outside)
         source.line(f"{source.use('report')}(errors, {wide}({code}), {wide}({found}), {wide}({extent}))")
         source.line("return")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from comprehension.codegen.abi import dim_names, slot_names
 from comprehension.codegen.names import Scope
 from comprehension.kernel import ir
+from comprehension.kernel.outside import Outside
 from comprehension.lang.types import ScalarType
 
 NUMPY = {member: f"np.{member.numpy.name}" for member in ScalarType} | {ScalarType.BOOL: "np.bool_"}
@@ -56,7 +57,7 @@ class Function:
     used_scalars: dict[str, None] = field(default_factory=dict)
     locals: dict[str, Expr] = field(default_factory=dict)
     definitions: dict[str, ir.Value] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
+    failures: list[Outside] = field(default_factory=list)
     checked: bool = True
     loops: list[ir.Loop] = field(default_factory=list)  # around the line at hand, outermost first
     vector_bits: int = 512
@@ -82,11 +83,11 @@ class Function:
         self.locals, self.definitions = outer
         self.indent -= 1
 
-    def message(self, text: str) -> int:
-        """The number of an error message, the same for all functions of the kernel."""
-        if text not in self.messages:
-            self.messages.append(text)
-        return self.messages.index(text)
+    def failure(self, outside: Outside) -> int:
+        """The number of what a check finds, the same for all functions of the kernel."""
+        if outside not in self.failures:
+            self.failures.append(outside)
+        return self.failures.index(outside)
 
     def use(self, name: str) -> str:
         """Imports an intrinsic of `simd`."""

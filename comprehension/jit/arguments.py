@@ -57,13 +57,16 @@ def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
     families: list[Family] = []
     for param, value in zip(definition.parameters, inputs, strict=True):
         label = f"{definition.name}: {param.name}"
-        if is_scalar(param):
-            assert param.type is not None
-            views.append(scalar_of(value, param.type.scalar, label))
-        else:
-            view, family = view_of(value, label)
-            views.append(view)
-            families.append(family)
+        assert param.type is not None, "inputs have their types"
+        try:
+            if is_scalar(param):
+                views.append(scalar_of(value, param.type.scalar, label))
+            else:
+                view, family = view_of(value, label)
+                views.append(view)
+                families.append(family)
+        except ComprehensionError as error:
+            raise error.at(param.type.span, definition.text) from error.__cause__
     specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, views, strict=True))
     check_specs(definition, specs)
     return Arguments(tuple(views), specs, one_family(families))
@@ -71,20 +74,25 @@ def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
 
 def spec_of(definition: CheckedDef, param: tree.Param, value: Any) -> Spec:
     """The spec of an array, a Spec, or (for a scalar parameter) a number."""
-    label = f"{definition.name}: {param.name}"
     if isinstance(value, Spec):
         return value
-    if is_scalar(param):
-        assert param.type is not None
+    assert param.type is not None, "inputs have their types"
+    try:
+        return _spec_of(f"{definition.name}: {param.name}", param.type, value)
+    except ComprehensionError as error:
+        raise error.at(param.type.span, definition.text) from error.__cause__
+
+
+def _spec_of(label: str, kind: tree.TensorType, value: Any) -> Spec:
+    if not kind.dims:
         is_taken = isinstance(value, np.ndarray) and value.shape == (1,)  # by `take_arguments`
-        scalar = value if is_taken else scalar_of(value, param.type.scalar, label)
+        scalar = value if is_taken else scalar_of(value, kind.scalar, label)
         return Spec((), ScalarType.of(scalar.dtype))
     view = view_of(value, label)[0]
     try:
         return Spec(view.shape, ScalarType.of(view.dtype))
     except KeyError:
-        wanted = param.type.scalar if param.type is not None else "a type of the language"
-        raise ComprehensionError(f"{label}: expected {wanted}, found {view.dtype}") from None
+        raise ComprehensionError(f"{label}: expected {kind.scalar}, found {view.dtype}") from None
 
 
 def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:

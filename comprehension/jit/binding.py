@@ -99,7 +99,7 @@ class Bindings:
         environment |= {s.name: a.item() for s, a in zip(self._inputs, arrays, strict=True) if s.kind == "scalar"}
         for condition, message in self._manifest.preconditions:
             if not evaluate(condition, environment):
-                raise ComprehensionError(f"{self._manifest.name}: {message}{_listed(environment)}")
+                raise ComprehensionError(f"{self._manifest.name}: {message}{_listed(environment)}", about=message)
         binding = self._evaluate(environment)
         if not self.scalars_matter:
             if len(self._known) >= MAX_BINDINGS:
@@ -116,13 +116,15 @@ class Bindings:
             label = f"{self._manifest.name}: {slot.name}"
             if len(shape) != len(slot.shape):
                 raise ComprehensionError(
-                    f"{label}: expected {len(slot.shape)} dimensions, found {len(shape)}: shape {shape}"
+                    f"{label}: expected {len(slot.shape)} dimensions, found {len(shape)}: shape {shape}",
+                    about=slot.name,
                 )
             for axis, (wanted, found) in enumerate(zip(slot.shape, shape, strict=True)):
                 size = self._sizes.get(wanted) if isinstance(wanted, str) else None
                 if size is not None and sizes.setdefault(size, found) != found:
                     raise ComprehensionError(
-                        f"{label}: {size} is {found} here (dimension {axis}) and {sizes[size]} in an earlier input"
+                        f"{label}: {size} is {found} here (dimension {axis}) and {sizes[size]} in an earlier input",
+                        about=slot.name,
                     )
         return sizes
 
@@ -135,7 +137,8 @@ class Bindings:
                 advice = "" if self._manifest.sizes else "; compile one for these sizes, or a symbolic one"
                 raise ComprehensionError(
                     f"{self._manifest.name}: {slot.name}: this kernel was compiled for shape {expected},"
-                    f" found {shape}{advice}"
+                    f" found {shape}{advice}",
+                    about=slot.name,
                 )
 
     def _names_a_scalar(self) -> bool:
@@ -158,7 +161,7 @@ class Bindings:
             if slot.kind == "workspace":
                 offsets.append(size)
                 shape = _shape(slot, environment)
-                check_shape(f"{manifest.name}: temporary {slot.name}", shape, ScalarType(slot.dtype))
+                check_shape(f"{manifest.name}: temporary {slot.name}", shape, ScalarType(slot.dtype), slot.name)
                 elements = prod(max(0, extent) for extent in shape)
                 size += rounded(elements * ScalarType(slot.dtype).numpy.itemsize)
         scratch = int(evaluate(manifest.scratch_bytes, environment))
@@ -177,8 +180,8 @@ class Bindings:
     def _output(self, slot: BufferSlot, environment: Environment) -> OutputPlan:
         shape = _shape(slot, environment)
         if any(extent < 0 for extent in shape):
-            raise ComprehensionError(f"{self._manifest.name}: {slot.name} would have shape {shape}")
-        check_shape(f"{self._manifest.name}: {slot.name}", shape, ScalarType(slot.dtype))
+            raise ComprehensionError(f"{self._manifest.name}: {slot.name} would have shape {shape}", about=slot.name)
+        check_shape(f"{self._manifest.name}: {slot.name}", shape, ScalarType(slot.dtype), slot.name)
         return OutputPlan(shape, ScalarType(slot.dtype).numpy, slot.reads_initial)
 
     def _row(self, stage: StageEntry, environment: Environment, scratch: int) -> list[int]:

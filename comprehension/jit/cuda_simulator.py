@@ -85,7 +85,7 @@ class CudaSimulator:
             raise SimulationError(answer.header["error"])
         code, seen, extent = answer.header["report"]
         if code:
-            raise ComprehensionError(f"{generated.errors[code - 1]}: {seen}, where 0 to {extent - 1} are allowed")
+            raise ComprehensionError(generated.errors[code - 1].seen(seen, extent))
         return {name: _unpacked(data) for name, data in answer.files.items()}
 
 

@@ -13,6 +13,7 @@ from math import prod
 
 from comprehension.jit.manifest import BufferSlot, Manifest, SlotKind, StageEntry
 from comprehension.kernel import ir
+from comprehension.kernel.outside import Outside
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import simplify
 from comprehension.kernel.size_text import text_of, text_of_tree
@@ -38,7 +39,7 @@ def manifest_of(
     target: str,
     entries: Sequence[str],
     scratch_bytes: int | str,
-    errors: Sequence[str] = (),
+    errors: Sequence[Outside] = (),
 ) -> Manifest:
     """The manifest of a generated kernel; `entries` are the functions of its stages, in order.
 

@@ -82,7 +82,7 @@ class Exported:
     @property
     def errors(self) -> tuple[str, ...]:
         """What each positive result says."""
-        return (*self.manifest.errors, *(message for _, message in self.manifest.preconditions))
+        return (*map(str, self.manifest.errors), *(message for _, message in self.manifest.preconditions))
 
 
 def export(manifest: Manifest, data: bytes, parameters: Sequence[str], machine: str, folder: Path) -> Path:

@@ -23,10 +23,13 @@ from comprehension.jit.failure import note_fallback
 from comprehension.jit.launch import Launcher
 from comprehension.jit.load import load_object
 from comprehension.jit.manifest import Manifest
+from comprehension.jit.places import placed
 from comprehension.jit.report import Report
 from comprehension.jit.request import ComprehensionRequest, key_of
 from comprehension.jit.runner import Runner
 from comprehension.kernel.certificate import Certificate
+from comprehension.lang.checked import CheckedDef
+from comprehension.lang.ranges import infer
 from comprehension.layout import Layouts
 
 OBJECT = "kernel.o"
@@ -39,8 +42,16 @@ class Kernel:
     `manifest` and `addresses` (of the stages, by symbol) are what native plans need to call it.
     """
 
-    def __init__(self, request: ComprehensionRequest, artifact: Artifact, parameters: Sequence[str]) -> None:
+    def __init__(
+        self,
+        request: ComprehensionRequest,
+        artifact: Artifact,
+        parameters: Sequence[str],
+        definition: CheckedDef | None = None,
+    ) -> None:
+        """`definition` has the text as its author wrote it, for the carets of messages."""
         self.request = request
+        self.definition = definition
         self.name = request.name
         self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
         self._artifact = artifact
@@ -59,7 +70,17 @@ class Kernel:
 
     def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Runs the kernel; arguments of other specs than it was made for are refused."""
-        return (self._launcher or self.launcher)(inputs, out)
+        launcher = self._launcher or self.launcher
+        try:
+            return launcher(inputs, out)
+        except ComprehensionError as error:
+            raise self._placed(error) from error.__cause__
+
+    def _placed(self, error: ComprehensionError) -> ComprehensionError:
+        definition, request = self.definition, self.request
+        if definition is None:
+            return error
+        return placed(error, definition, lambda: infer(definition, request.specs, request.sizes))
 
     def _variant(self, layouts: Layouts) -> Runner:
         """The same kernel for arguments of other layouts."""

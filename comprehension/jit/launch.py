@@ -183,17 +183,26 @@ class Launcher:
         name = self.manifest.name
         if len(inputs) != len(self._inputs):
             names = ", ".join(slot.name for slot in self._inputs)
-            raise ComprehensionError(f"{name}: expected {len(self._inputs)} arguments ({names}), found {len(inputs)}")
+            concerned = self._inputs[min(len(inputs), len(self._inputs) - 1)].name if self._inputs else None
+            raise ComprehensionError(
+                f"{name}: expected {len(self._inputs)} arguments ({names}), found {len(inputs)}", about=concerned
+            )
         arrays: list[Array] = []
         families: list[Family] = []
         for slot, dtype, value in zip(self._inputs, self._dtypes, inputs, strict=True):
             label = f"{name}: {slot.name}"
-            if slot.kind == "scalar":
-                arrays.append(scalar_of(value, ScalarType(slot.dtype), label))
-                continue
-            view, family = view_of(value, label)
+            try:
+                if slot.kind == "scalar":
+                    arrays.append(scalar_of(value, ScalarType(slot.dtype), label))
+                    continue
+                view, family = view_of(value, label)
+            except ComprehensionError as error:
+                error.about = slot.name
+                raise
             if view.dtype != dtype:
-                raise ComprehensionError(f"{label}: expected {dtype}, found {view.dtype} (arrays are never converted)")
+                raise ComprehensionError(
+                    f"{label}: expected {dtype}, found {view.dtype} (arrays are never converted)", about=slot.name
+                )
             families.append(family)
             arrays.append(view)
         return arrays, one_family(families)
@@ -205,7 +214,8 @@ class Launcher:
             if slot.accumulates:
                 raise ComprehensionError(
                     f"{self.manifest.name}: {slot.name} accumulates into the caller's array: pass it as out=, or"
-                    " write the reduction with ! to start from its identity"
+                    " write the reduction with ! to start from its identity",
+                    about=slot.name,
                 )
         try:
             return [
@@ -214,7 +224,8 @@ class Launcher:
             ]
         except (MemoryError, ValueError) as reason:
             shapes = ", ".join(str(plan.shape) for plan in binding.outputs)
-            raise ComprehensionError(f"{self.manifest.name}: no memory for outputs of shape {shapes}") from reason
+            message = f"{self.manifest.name}: no memory for outputs of shape {shapes}"
+            raise ComprehensionError(message, about=self._outputs[0].name) from reason
 
     def _quick_targets(
         self, binding: Binding, out: Any, arrays: Sequence[Array], sources: Sequence[int], family: Family

@@ -21,6 +21,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from comprehension.kernel.outside import Outside
 from comprehension.layout import Layout, layout_from_data
 
 SlotKind = Literal["input", "output", "workspace", "scalar"]
@@ -65,7 +66,7 @@ class Manifest:
     stages: tuple[StageEntry, ...]
     scratch_bytes: int | str
     preconditions: tuple[tuple[str, str], ...]  # (Python text over sizes and scalars, message)
-    errors: tuple[str, ...]  # messages of the nonzero returns
+    errors: tuple[Outside, ...]  # what the nonzero returns say
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -81,7 +82,7 @@ class Manifest:
             stages=tuple(StageEntry(**s) for s in raw["stages"]),
             scratch_bytes=raw["scratch_bytes"],
             preconditions=tuple((a, b) for a, b in raw["preconditions"]),
-            errors=tuple(raw["errors"]),
+            errors=tuple(Outside(**e) for e in raw["errors"]),
         )
 
 

@@ -126,4 +126,5 @@ class Runner:
         name, errors = self.manifest.name, self.manifest.errors
         if not 0 < code <= len(errors):
             return ComprehensionError(f"{name}: the kernel returned code {code}, which its manifest does not know")
-        return ComprehensionError(f"{name}: {errors[code - 1]}: {record[2]}, where 0 to {record[3] - 1} are allowed")
+        outside = errors[code - 1]
+        return ComprehensionError(f"{name}: {outside.seen(record[2], record[3])}", about=outside)

@@ -37,14 +37,20 @@ def take_targets(
     values = out if isinstance(out, tuple) else (out,)
     if len(values) != len(results):
         raise ComprehensionError(f"{name}: out= has {len(values)} arrays, the results are {len(results)}")
-    targets = [
-        _target(name, result, value, family, bool(inputs)) for result, value in zip(results, values, strict=True)
-    ]
+    targets = []
+    for result, value in zip(results, values, strict=True):
+        try:
+            targets.append(_target(name, result, value, family, bool(inputs)))
+        except ComprehensionError as error:
+            error.about = result.name
+            raise
     taken = list(inputs)
     for result, target in zip(results, targets, strict=True):
         for other, array in taken:
             if overlap(target, array):
-                raise ComprehensionError(f"{name}: out={result.name} overlaps {other}; pass a copy of one")
+                raise ComprehensionError(
+                    f"{name}: out={result.name} overlaps {other}; pass a copy of one", about=result.name
+                )
         check_writable(name, result.name, target)
         taken.append((result.name, target))
     return targets
@@ -53,9 +59,9 @@ def take_targets(
 def check_writable(name: str, result: str, target: Array) -> None:
     """Refuses what no kernel of def `name` can write `result` into, whatever its shape and type."""
     if not target.flags.writeable:
-        raise ComprehensionError(f"{name}: out={result} is read-only")
+        raise ComprehensionError(f"{name}: out={result} is read-only", about=result)
     if overlaps_itself(target):
-        raise ComprehensionError(f"{name}: out={result} overlaps itself")
+        raise ComprehensionError(f"{name}: out={result} overlaps itself", about=result)
 
 
 def _target(name: str, result: Wanted, value: Any, family: Family, has_inputs: bool) -> Array:

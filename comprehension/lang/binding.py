@@ -14,6 +14,7 @@ from comprehension.errors import ComprehensionError
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Linear, number, variable
+from comprehension.lang.tree import TensorType
 from comprehension.lang.types import Spec
 
 
@@ -41,9 +42,11 @@ def check_count(checked: CheckedDef, given: int) -> None:
     expected = len(checked.parameters)
     if given != expected:
         names = ", ".join(param.name for param in checked.parameters)
-        raise ComprehensionError(
+        error = ComprehensionError(
             f"{checked.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {given}"
         )
+        spans = [param.type.span if param.type is not None else param.span for param in checked.parameters]
+        raise error.at(spans[min(given, expected - 1)] if spans else None, checked.text)
 
 
 def check_specs(checked: CheckedDef, specs: Sequence[Spec]) -> None:
@@ -51,19 +54,22 @@ def check_specs(checked: CheckedDef, specs: Sequence[Spec]) -> None:
     check_count(checked, len(specs))
     sizes: dict[str, tuple[int | str, str]] = {}
     for param, spec in zip(checked.parameters, specs, strict=True):
-        label = f"{checked.name}: {param.name}"
-        kind = param.type
-        assert kind is not None, "inputs have their types"
-        if spec.dtype is not kind.scalar:
-            raise ComprehensionError(
-                f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)"
-            )
-        if len(kind.dims) != len(spec.shape):
-            raise ComprehensionError(
-                f"{label}: expected {len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
-            )
-        for axis, (dim, found) in enumerate(zip(kind.dims, spec.shape, strict=True)):
-            _check_dim(label, f"dimension {axis} of {param.name}", axis, dim, found, sizes)
+        assert param.type is not None, "inputs have their types"
+        try:
+            _check_spec(f"{checked.name}: {param.name}", param.name, param.type, spec, sizes)
+        except ComprehensionError as error:
+            raise error.at(param.type.span, checked.text) from None
+
+
+def _check_spec(label: str, name: str, kind: TensorType, spec: Spec, sizes: dict[str, tuple[int | str, str]]) -> None:
+    if spec.dtype is not kind.scalar:
+        raise ComprehensionError(f"{label}: expected {kind.scalar}, found {spec.dtype} (arrays are never converted)")
+    if len(kind.dims) != len(spec.shape):
+        raise ComprehensionError(
+            f"{label}: expected {len(kind.dims)} dimensions, found {len(spec.shape)}: shape {spec.shape}"
+        )
+    for axis, (dim, found) in enumerate(zip(kind.dims, spec.shape, strict=True)):
+        _check_dim(label, f"dimension {axis} of {name}", axis, dim, found, sizes)
 
 
 def _check_dim(

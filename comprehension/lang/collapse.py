@@ -36,6 +36,12 @@ def collapse(program: LoopProgram) -> LoopProgram:
     return replace(program, tensors=tuple(_joined_tensor(t, axes) for t in program.tensors), statements=statements)
 
 
+def axis_as_written(program: LoopProgram, tensor: str, axis: int) -> int:
+    """Which axis of a tensor of `program` has become, or begins, that axis of `collapse(program)`."""
+    axes = _axes_to_join(program)
+    return [a for a in range(len(program.tensor(tensor).shape)) if (tensor, a - 1) not in axes][axis]
+
+
 def _axes_to_join(program: LoopProgram) -> set[Axes]:
     """The largest set of axes that can all be joined with their next ones."""
     axes = {(t.name, a) for t in program.tensors if t.layout is None for a in range(len(t.shape) - 1)}

@@ -7,27 +7,73 @@ refused when they are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from comprehension.errors import ComprehensionError, Diagnostic
 from comprehension.lang.check import check
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.expressions import Fault
 from comprehension.lang.leading import at_rank, check_leading, has_leading, uses_leading
-from comprehension.lang.parser import parse
+from comprehension.lang.parser import parse, parse_without
 from comprehension.lang.ranges import infer
-from comprehension.lang.tree import Call, Def, Program
+from comprehension.lang.tree import Access, Call, Def, Program
 
 SHOWN_LEADING = 1  # dimensions that `...` is where no call says how many
 
 
 def load(source: str) -> dict[str, CheckedDef]:
-    """The checked defs of a text: `parse`, then `analyse`.
+    """The checked defs of a text: `read`, then `analyse`.
 
     >>> list(load("def f(float(N) A) -> (B) { B(i) = 2 * A(i) }"))
     ['f']
     """
-    return analyse(parse(source), source)
+    return analyse(read(source), source)
+
+
+def read(source: str) -> Program:
+    """The tree of a text.
+
+    Raises ComprehensionError for faults of syntax, and for all faults of the other defs with them.
+
+    >>> read("def f(float(N) A) -> (B) { B(i) = A(i } def g(float(N) A) -> (B) { B(i) = A(j) }")
+    Traceback (most recent call last):
+    comprehension.errors.ComprehensionError: 1:39: expected ')' or ',' or an operator but found '}'
+    def f(float(N) A) -> (B) { B(i) = A(i } def g(float(N) A) -> (B) { B(i) = A(j) }
+                                          ^
+    1:77: reduction variable 'j' without a reduction; use +=! or another one
+    def f(float(N) A) -> (B) { B(i) = A(i } def g(float(N) A) -> (B) { B(i) = A(j) }
+                                                                                ^
+    """
+    try:
+        return parse(source)
+    except ComprehensionError as error:
+        faults = [*error.errors, *_faults_beside(source, error)]
+        raise ComprehensionError(sorted(faults, key=lambda e: (e.line or 0, e.column or 0))) from None
+
+
+def _faults_beside(source: str, error: ComprehensionError) -> Sequence[Diagnostic]:
+    """What is wrong with the defs that have no fault of syntax and call none that has."""
+    try:
+        rest, broken = parse_without(source, error.errors)
+    except ComprehensionError:  # a limit on the whole text
+        return ()
+    kept: list[Def] = []
+    for definition in rest.defs:
+        if broken.isdisjoint(_mentioned(definition)):
+            kept.append(definition)
+        else:
+            broken = broken | {definition.name}
+    try:
+        analyse(Program(tuple(kept)), source)
+    except ComprehensionError as others:
+        return others.errors
+    return ()
+
+
+def _mentioned(definition: Def) -> set[str]:
+    """What a def may call: `T = f(...)` is a call only where `f` is a def of the text."""
+    values = [statement.value for statement in definition.statements]
+    return _calls(definition) | {value.tensor for value in values if isinstance(value, Access)}
 
 
 def analyse(program: Program, text: str | None = None) -> dict[str, CheckedDef]:

@@ -40,8 +40,10 @@ def is_too_large(statement: Statement) -> bool:
     return bool(level)
 
 
-def check_shape(name: str, shape: Sequence[int], dtype: ScalarType) -> None:
+def check_shape(name: str, shape: Sequence[int], dtype: ScalarType, tensor: str | None = None) -> None:
     """Refuses what no array of the language can be: scalar parameters may ask for it at a call.
+
+    `name` is for the message, `tensor` for its place in the text.
 
     >>> check_shape("f: B", (1 << 31,), ScalarType.FLOAT32)
     Traceback (most recent call last):
@@ -49,6 +51,6 @@ def check_shape(name: str, shape: Sequence[int], dtype: ScalarType) -> None:
     """
     longest, size = max(shape, default=0), math.prod(shape) * dtype.bits // 8
     if longest > MAX_INT:
-        raise ComprehensionError(f"{name} would have a dimension of {longest}; sizes are below 2**31")
+        raise ComprehensionError(f"{name} would have a dimension of {longest}; sizes are below 2**31", about=tensor)
     if size > MAX_BYTES:
-        raise ComprehensionError(f"{name} would take {size} bytes; the limit is {MAX_BYTES}")
+        raise ComprehensionError(f"{name} would take {size} bytes; the limit is {MAX_BYTES}", about=tensor)

@@ -11,9 +11,11 @@ statement; everywhere else it is an `Access`.  A minus before a number stays a `
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import re
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from typing import Any, cast
@@ -52,6 +54,7 @@ _FLOAT32_LIMIT = (
 )
 MAX_SYNTAX_ERRORS = 20  # of one text: one a def
 _COMMENT_OR_DEFINITION = re.compile(r"#[^\n]*|\bdef\s+[A-Za-z_]\w*\s*\(", re.ASCII)
+_DEFINED = re.compile(r"\bdef\s+([A-Za-z_]\w*)", re.ASCII)
 _TYPES = {member.value: member for member in ScalarType} | {
     "float": ScalarType.FLOAT32,
     "double": ScalarType.FLOAT64,
@@ -95,15 +98,41 @@ def parse(text: str) -> Program:
     return program
 
 
+def parse_without(text: str, faults: Sequence[Diagnostic]) -> tuple[Program, set[str]]:
+    """The tree of the defs in which no fault of syntax lies, and the names of the others.
+
+    Raises ComprehensionError where no def is left, or the rest is no text either.
+    """
+    starts = [match.start() for match in _definitions(text)]
+    lines = [0, *(match.end() for match in re.finditer("\n", text))]
+    names: set[str] = set()
+    for fault in faults:
+        place = lines[(fault.line or 1) - 1] + (fault.column or 1) - 1
+        number = bisect.bisect_left(starts, place)  # a def that does not end is missed where the next one begins
+        start, end = [0, *starts, len(text)][number : number + 2]
+        names |= {found.group(1) for found in _DEFINED.finditer(text, start, end)}
+        text = text[:start] + _blank(text[start:end]) + text[end:]
+    return parse(text), names
+
+
 def _from(text: str, start: int) -> str:
     """The text from a place on, with every place as it was."""
-    return re.sub(r"[^\n]", " ", text[:start]) + text[start:] if start else text
+    return _blank(text[:start]) + text[start:] if start else text
+
+
+def _blank(text: str) -> str:
+    """Space of the same lines."""
+    return re.sub(r"[^\n]", " ", text)
 
 
 def _next_definition(text: str, after: int | None) -> int | None:
     """Where the next def begins, for the faults behind a first one."""
-    found = (m for m in _COMMENT_OR_DEFINITION.finditer(text, after or len(text)) if m.group().startswith("def"))
-    return next((match.start() for match in found), None)
+    return next((match.start() for match in _definitions(text, after or len(text))), None)
+
+
+def _definitions(text: str, start: int = 0) -> Iterator[re.Match[str]]:
+    """Where a def seems to begin, outside of comments."""
+    return (m for m in _COMMENT_OR_DEFINITION.finditer(text, start) if m.group().startswith("def"))
 
 
 @functools.cache

@@ -4,7 +4,8 @@ In: a form, the ranges of the indices in it, the guards around an access, facts 
 Out: True where it is proved; False says nothing.
 Method: the negation together with domain, guards and facts is infeasible, by Fourier-Motzkin elimination over the
 rationals with integer tightening (Schrijver 1986, section 12.2); quotients and remainders by constants become
-unknowns of their own; what is not affine is left out, which only makes a proof harder.
+unknowns of their own, as do minima and maxima, which are one of their arguments, case by case; what is not affine is
+left out, which only makes a proof harder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from comprehension.lang.tree import Binary, Expr, Name, Select, Unary
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
 MAX_CASES = 64  # disjuncts of a guard
+MAX_CHOICES = 16  # ways to choose which argument each minimum and maximum is
 MAX_NARROWED = 8  # of them for which ranges are narrowed one by one
 
 Row = tuple[tuple[tuple[str, int], ...], int]  # sum(coefficient * unknown) + constant >= 0
@@ -165,21 +167,43 @@ def _either(first: list[Case], second: list[Case]) -> list[Case]:
 
 
 def infeasible(forms: Sequence[Linear]) -> bool:
-    """Whether it is proved that no integers make all forms non-negative at once."""
+    """Whether it is proved that no integers make all forms non-negative at once.
+
+    >>> from comprehension.lang.linear import largest, variable
+    >>> i, n = variable("i", size=False), variable("N")
+    >>> infeasible([n - 1 - i, largest([i - 2, number(0)]) - n, n - 1])  # i < N and max(i - 2, 0) >= N
+    True
+    """
+    system, extremes = _system(forms)
+    if _eliminate(system):
+        return True
+    choices: list[tuple[Linear, ...]] = [()]
+    for extreme in extremes:
+        if len(choices) * len(extreme.args) > MAX_CHOICES:
+            break
+        choices = [(*chosen, attained) for chosen in choices for attained in _attained(extreme)]
+    return len(choices) > 1 and all(_eliminate(_system([*forms, *chosen])[0]) for chosen in choices)
+
+
+def _system(forms: Sequence[Linear]) -> tuple[dict[Row, None], list[Atom]]:
+    """The forms and what holds of the atoms in them as rows; the minima and maxima among the atoms."""
     system: dict[Row, None] = {}
-    seen: set[Atom] = set()
+    seen: dict[Atom, None] = {}
     waiting = list(forms)
     while waiting:
         form = waiting.pop()
         for atom, _ in form.terms:
             if atom not in seen:
-                seen.add(atom)
+                seen[atom] = None
                 waiting += _meaning(atom)
-        row = _row({atom.key: c for atom, c in form.terms}, form.constant)
-        if not row[0] and row[1] < 0:
-            return True
-        system[row] = None
-    return _eliminate(system)
+        system[_row({atom.key: c for atom, c in form.terms}, form.constant)] = None
+    return system, [atom for atom in seen if atom.op in ("min", "max")]
+
+
+def _attained(extreme: Atom) -> list[Linear]:
+    """Forms of which one is not negative, beside what `_meaning` says: the extreme is one of its arguments."""
+    this = Linear(((extreme, 1),), 0)
+    return [this - arg if extreme.op == "min" else arg - this for arg in extreme.args]
 
 
 def _meaning(atom: Atom) -> list[Linear]:

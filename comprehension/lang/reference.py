@@ -95,7 +95,8 @@ class _Machine:
         if given is None:
             if tensor.role is Role.ACCUMULATED and accumulates(self.program, tensor.name):
                 raise ComprehensionError(
-                    f"{self.program.name}: '{tensor.name}' accumulates into the caller's buffer; pass it by out="
+                    f"{self.program.name}: '{tensor.name}' accumulates into the caller's buffer; pass it by out=",
+                    about=tensor.name,
                 )
             return self.fresh(tensor, shape)
         assert given.shape == shape and given.dtype == tensor.dtype.numpy, f"{tensor.name} fits"
@@ -104,11 +105,11 @@ class _Machine:
     def fresh(self, tensor: TensorInfo, shape: tuple[int, ...]) -> Array:
         """Zeros, or a ComprehensionError where a scalar parameter asks for what cannot be."""
         name = f"{self.program.name}: {tensor.name}"
-        check_shape(name, shape, tensor.dtype)
+        check_shape(name, shape, tensor.dtype, tensor.name)
         try:
             return np.zeros(shape, tensor.dtype.numpy)
         except MemoryError:
-            raise ComprehensionError(f"{name}: no memory for an array of shape {shape}") from None
+            raise ComprehensionError(f"{name}: no memory for an array of shape {shape}", about=tensor.name) from None
 
     def run(self, statement: LoopStatement) -> None:
         self.lets = {let.name: let.value for let in statement.lets}

@@ -6,6 +6,7 @@ Invariant: `promote` is commutative and associative on the types that the langua
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -105,22 +106,39 @@ class Spec:
 
     A dimension is an int (elements) or, for symbolic compilation, a size's name.
 
+    Raises ComprehensionError for a type that the language does not have, and for what is no dimension.
+
     >>> Spec((4, 3), "float32").dtype
     <ScalarType.FLOAT32: 'float32'>
-
-    Raises ComprehensionError for what is no shape, and for a type that the language does not have.
+    >>> Spec((4, -3), "float32")
+    Traceback (most recent call last):
+    ...
+    comprehension.errors.ComprehensionError: Spec: dimension 1 is -3; a size is at least 0
     """
 
     shape: tuple[int | str, ...]
     dtype: ScalarType
 
     def __init__(self, shape: Iterable[int | str], dtype: Any) -> None:
-        if type(shape) is not tuple:
-            if isinstance(shape, str) or not isinstance(shape, Iterable):
-                raise ComprehensionError(f"Spec: a shape is a tuple of ints and names, not {shape!r:.60}")
-            shape = tuple(shape)
-        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "shape", _dimensions(shape))
         object.__setattr__(self, "dtype", dtype if isinstance(dtype, ScalarType) else _scalar_type(dtype))
+
+
+def _dimensions(shape: Iterable[int | str]) -> tuple[int | str, ...]:
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise ComprehensionError(f"Spec: a shape is a tuple of ints and names, not {shape!r:.60}")
+    return tuple(dim if type(dim) is int and dim >= 0 else _dimension(axis, dim) for axis, dim in enumerate(shape))
+
+
+def _dimension(axis: int, dim: Any) -> int | str:
+    if isinstance(dim, str):
+        return dim
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise ComprehensionError(f"Spec: dimension {axis} is {dim!r:.60}; it must be an int, or the name of a size")
+    size = operator.index(dim)
+    if size < 0:
+        raise ComprehensionError(f"Spec: dimension {axis} is {size}; a size is at least 0")
+    return size
 
 
 def _scalar_type(dtype: Any) -> ScalarType:
@@ -128,5 +146,5 @@ def _scalar_type(dtype: Any) -> ScalarType:
         raise ComprehensionError('Spec: "float" is float32 in a text and float64 in NumPy; say "float32" or "float64"')
     try:
         return ScalarType.of(dtype)
-    except (KeyError, TypeError, ValueError):
+    except Exception:  # whatever NumPy says of what names no type
         raise ComprehensionError(f"Spec: no type {dtype!r:.60}; there are {', '.join(ScalarType)}") from None

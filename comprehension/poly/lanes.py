@@ -104,7 +104,10 @@ class LaneModel:
         )
 
     def _is_sum_of_its_own(self, name: str, nest: Nest) -> bool:
-        if self.scop.statement(name).role is not ScopRole.UPDATE:
+        statement = self.scop.statement(name)
+        if (
+            statement.role is not ScopRole.UPDATE or not statement.write.exact
+        ):  # a place that a tensor names has no copy
             return False
         write = self.patterns.of(name)[0]
         invariant = all(not write.depends_on(m.dim(name)) for m in nest.members)

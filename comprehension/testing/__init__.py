@@ -3,7 +3,8 @@
 Needs the extra `dev` (Hypothesis).
 """
 
-from comprehension.testing.examples import Example, Regime, examples
+from comprehension.testing.draft import Regime
+from comprehension.testing.examples import Example, examples
 from comprehension.testing.grammar import broken_texts, expressions, statements, texts, trees
 from comprehension.testing.views import broadcasts, empty_views, views
 

@@ -1,6 +1,7 @@
 """Runnable examples: a text that passes all checks, and inputs that fit.
 
-In: Hypothesis' draws.  Out: `Example`s.
+In: Hypothesis' draws.  Out: `Example`s over the whole language: all types, temporaries, scans, triangles, partial,
+scattered and indirect writes, guarded and indirect reads, lets, `exists`, calls of other defs.
 Invariant: an example reads nothing out of bounds and nothing unwritten, for its sizes; in the regime `integers` every
 order of evaluation gives the same bits; `floats` are compared within an error bound; `specials` have NaN, infinities
 and signed zeros among the inputs (reference equivalence-testing).
@@ -8,273 +9,308 @@ and signed zeros among the inputs (reference equivalence-testing).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import prod
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from comprehension.lang.types import ScalarType
+from comprehension.lang.types import ScalarType as T
+from comprehension.testing.draft import INTEGERS, Draft, Regime, Statement, Tensor, Value, access, largest
+from comprehension.testing.values import TYPES, Values
 from comprehension.testing.views import broadcasts
-
-Regime = Literal["integers", "floats", "specials"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A text with one def `f` that passes all checks, and its inputs in the order of the parameters."""
+    """A text whose last def `f` passes all checks, and f's inputs in the order of the parameters.
+
+    `exact`: with `math="strict"` (in the regime `integers` always) whoever runs it gets the same bits; otherwise
+    builtins are called whose last bits are their implementation's.
+    """
 
     text: str
     inputs: tuple[Any, ...]
     regime: Regime
+    exact: bool = True
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{np.asarray(i).dtype}{list(np.shape(i))}" for i in self.inputs)
         return f"Example({self.regime}, inputs {shapes})\n{self.text}"
 
 
-@dataclass(slots=True)
-class _Tensor:
-    name: str
-    shape: tuple[int, ...]
-    dtype: ScalarType
-
-
 @st.composite
 def examples(draw: st.DrawFn, regimes: Sequence[Regime] = ("integers", "floats", "specials")) -> Example:
-    """Runnable programs: elementwise chains, reductions, windows, triangles, scans, partial writes, temporaries."""
-    builder = _ExampleBuilder(draw, draw(st.sampled_from(tuple(regimes))))
-    for number in range(draw(st.integers(1, 4))):
-        builder.statement(number)
-    return builder.finish()
+    """Runnable programs: elementwise chains, reductions, windows, scans, partial and indirect writes, calls, ...
 
-
-_DTYPES = (ScalarType.FLOAT32,) * 4 + (ScalarType.FLOAT64, ScalarType.INT32)
-_EXACT = 2.0**22  # integers in float32 stay exact well beyond this
-_SMOOTH = (
-    "tanh({})",
-    "exp(-fabs({}))",
-    "sqrt(fabs({}))",
-    "erf({})",
-    "sin({})",
-    "log(1.0 + {0} * {0})",
-    "1.0 / (1.0 + exp(-{}))",
-)
-
-
-class _ExampleBuilder:
-    """The text of a def, statement by statement, with the tensors that exist so far.
-
-    `size[t]` bounds the absolute values in a tensor, so that the `integers` regime stays exact.
+    >>> import hypothesis
+    >>> @hypothesis.settings(max_examples=3, database=None)
+    ... @hypothesis.given(examples(regimes=["integers"]))
+    ... def check(example):
+    ...     assert example.text.startswith("def ") and "def f(" in example.text
+    >>> check()
     """
+    builder = _Builder(draw, Draft("f", draw(st.sampled_from(tuple(regimes))), draw(st.booleans())))
+    for number in range(draw(st.integers(1, 4))):
+        builder.statement(f"T{number}")
+    return builder.example()
 
-    def __init__(self, draw: st.DrawFn, regime: Regime) -> None:
+
+class _Builder:
+    """The statements of a def, one after the other; `defs` are the texts of those that it calls."""
+
+    def __init__(self, draw: st.DrawFn, draft: Draft) -> None:
         self.draw = draw
-        self.dtype = draw(st.sampled_from(_DTYPES))
-        self.regime: Regime = "integers" if self.dtype.is_integer else regime
-        self.named = draw(st.booleans())
-        self.inputs: list[_Tensor] = []
-        self.computed: list[_Tensor] = []
-        self.size: dict[str, float] = {}
-        self.lines: list[str] = []
+        self.draft = draft
+        self.defs: list[str] = []
 
-    # --- statements ------------------------------------------------------------
+    def statement(self, target: str) -> None:
+        kinds = [self.map, self.map, self.reduce, self.reduce, self.triangle, self.scan, self.scatter, self.histogram]
+        if any(tensor.shape and tensor.below is None for tensor in self.draft.readable):
+            kinds.append(self.call)
+        if self.draft.computed and not self.draft.named:
+            kinds += [self.part, self.update]
+        self.draw(st.sampled_from(kinds))(target)
+        self.draft.hidden = ""
 
-    def statement(self, number: int) -> None:
-        kinds = ["map", "map", "reduce", "reduce", "triangle", "scan"]
-        if self.computed and not self.named:
-            kinds += ["part", "update"]
-        getattr(self, f"add_{self.draw(st.sampled_from(kinds))}")(f"T{number}")
+    # --- parts of statements ----------------------------------------------------------------------------------------
 
-    def left(self, least: int = 0) -> dict[str, int]:
-        """Left indices and how many values each takes."""
-        extents = self.draw(st.lists(st.sampled_from((1, 2, 3, 3, 5)), min_size=least, max_size=3))
-        return dict(zip("ijk", extents, strict=False))
+    def dtype(self) -> T:
+        return self.draw(st.sampled_from(TYPES))
 
-    def add_map(self, target: str) -> None:
-        indices = self.left()
-        text, size = self.value(indices)
-        self.write(target, indices, "=", text, size, self.anchor(indices))
+    def extents(self, names: str, least: int = 0) -> dict[str, int]:
+        """Indices and how many values each takes."""
+        drawn = self.draw(st.lists(st.sampled_from((1, 2, 3, 3, 5)), min_size=least, max_size=len(names)))
+        return dict(zip(names, drawn, strict=False))
 
-    def add_reduce(self, target: str) -> None:
-        left = self.left()
-        over = dict(zip("rs", self.draw(st.lists(st.sampled_from((1, 2, 4, 5)), min_size=1, max_size=2)), strict=False))
-        indices = {**left, **over}
-        text, size = self.value(indices)
-        count = float(np.prod(list(over.values())))
-        kinds = ["min=!", "max=!"] + (["+=!"] if size * count < _EXACT else [])
-        op = self.draw(st.sampled_from(kinds))
-        self.write(target, left, op, text, size * count if op == "+=!" else size, self.anchor(indices))
+    def begin(self, indices: dict[str, int], ranged: bool = True) -> tuple[Statement, Values]:
+        """A statement over these indices, each from 0 on if they are `ranged` here."""
+        statement = Statement(indices)
+        if ranged:
+            statement.ranges = self.ranges(indices)
+        return statement, Values(self.draw, self.draft, statement)
 
-    def add_triangle(self, target: str) -> None:
-        left = self.left(1)
-        text, size = self.value({**left, "r": left["i"]})
-        self.write(target, left, "max=!", text, size, [*self.anchor(left), "r in 0:i + 1"])
+    def ranges(self, indices: dict[str, int]) -> list[str]:
+        """A range for each index, or an access that gives it one."""
+        return [f"{name} in 0:{self.draft.dim(extent)}" for name, extent in indices.items()]
 
-    def add_scan(self, target: str) -> None:
-        left = self.left(1)
+    def line(self, target: str, subscripts: Sequence[str], op: str, value: Value, statement: Statement) -> None:
+        self.draft.lines.append(f"{access(target, subscripts)} {op} {value.text}{statement.clauses()}")
+
+    def reduction(self, value: Value, count: int, starts: bool) -> tuple[str, Value]:
+        """A reduction of `count` values of a type that is no bool, and what it makes of them; `starts`: with `!`."""
+        dtype, total = value.dtype, value.bound * count
+        ops = ["max", "min"]
+        if self.draft.holds(dtype, total):
+            ops += ["+", "+"]
+        if dtype.is_integer or (value.bound <= 2 and self.draft.holds(dtype, 2.0**count)):
+            ops.append("*")
+        op = self.draw(st.sampled_from(ops))
+        bound = {"+": total, "*": max(1.0, value.bound) ** count}.get(op, value.bound)
+        exact = value.exact if op in ("min", "max") else self.draft.rounded(dtype, value)
+        made = Value(value.text, dtype, largest(dtype) if dtype.is_integer else bound, exact)
+        return (f"{op}=!" if starts else f"{op}="), made
+
+    def number_type(self) -> T:
+        """A type that can be reduced."""
+        return self.draw(st.sampled_from([t for t in TYPES if t is not T.BOOL]))
+
+    def zeros(self, target: str, shape: tuple[int, ...], dtype: T) -> None:
+        """The first statement of a tensor that later ones write in part."""
+        indices = dict(zip("ijk", shape, strict=False))
+        clauses = ", ".join(f"{name} in 0:{extent}" for name, extent in indices.items())
+        where = f" where {clauses}" if clauses else ""
+        self.draft.lines.append(f"{access(target, indices)} = {dtype}(0){where}")
+        self.draft.compute(Tensor(target, shape, dtype, 0))
+
+    # --- statements -------------------------------------------------------------------------------------------------
+
+    def map(self, target: str) -> None:
+        """An element of the result for each point; without a range where an access gives it."""
+        indices = self.extents("ijk")
+        inferred = bool(indices) and self.draw(st.integers(0, 3)) == 3
+        statement, values = self.begin(indices, ranged=not inferred)
+        dtype = self.dtype()
+        if inferred:
+            value = values.read(list(indices), tuple(indices.values()), dtype)
+            exactly = values._input(tuple(indices.values()), self.dtype())
+            statement.ranges = [f"exists {access(exactly.name, indices)}"]
+        else:
+            value = values.of(dtype)
+        self.line(target, list(indices), "=", value, statement)
+        self.draft.compute(Tensor(target, tuple(indices.values()), dtype, value.bound, value.exact))
+
+    def reduce(self, target: str) -> None:
+        left, over = self.extents("ijk"), self.extents("rs", least=1)
+        statement, values = self.begin({**left, **over})
+        op, value = self.reduction(values.of(self.number_type()), prod(over.values()), starts=True)
+        self.line(target, list(left), op, value, statement)
+        self.draft.compute(Tensor(target, tuple(left.values()), value.dtype, value.bound, value.exact))
+
+    def triangle(self, target: str) -> None:
+        """A reduction whose range depends on a left index."""
+        left = self.extents("ijk", least=1)
+        extent = left["i"]
+        forms = ("0:i + 1", f"i:{extent}", f"max(0, i - 1):min(i + 2, {extent})", f"i / 2:{extent}", "i * 0:i")
+        statement, values = self.begin({**left, "r": extent}, ranged=False)
+        statement.ranges = [*self.ranges(left), f"r in {self.draw(st.sampled_from(forms))}"]
+        op, value = self.reduction(values.of(self.number_type()), extent, starts=True)
+        if value.dtype.is_float and op in ("max=!", "min=!"):
+            value = Value(value.text, value.dtype, float("inf"), value.exact)  # of no values it is infinite
+        self.line(target, list(left), op, value, statement)
+        bound = value.bound if self.draft.holds(value.dtype, value.bound) else float("inf")
+        self.draft.compute(Tensor(target, tuple(left.values()), value.dtype, bound, value.exact))
+
+    def scan(self, target: str) -> None:
+        """Each row from the row before it."""
+        left, dtype = self.extents("ijk", least=1), self.number_type()
         rest = {name: extent for name, extent in left.items() if name != "i"}
-        first, size = self.value(rest)
-        subscripts = ", ".join(["0", *rest])
-        self.lines.append(f"{target}({subscripts}) = {self.typed(first)}{_where(self.anchor(rest))}")
-        text, more = self.value(left)
+        statement, values = self.begin(rest)
+        first = values.of(dtype)
+        self.line(target, ["0", *rest], "=", first, statement)
+        statement, values = self.begin(left, ranged=False)
+        statement.ranges = [f"i in 1:{self.draft.dim(left['i'])}", *self.ranges(rest)]
+        value = values.of(dtype)
         previous = f"{target}({', '.join(['i - 1', *rest])})"
-        clauses = [f"i in 1:{self.dim(left['i'])}", *self.anchor(rest)]
-        self.lines.append(f"{target}({', '.join(left)}) = max({previous}, {self.typed(text)}){_where(clauses)}")
-        self.add(target, tuple(left.values()), max(size, more))
+        bound, exact = max(first.bound, value.bound), first.exact and value.exact
+        total = first.bound + left["i"] * value.bound
+        if self.draft.holds(dtype, total) and self.draw(st.booleans()):
+            text, bound, exact = f"{previous} + {value.text}", total, exact and self.draft.rounded(dtype)
+        else:
+            text = f"{self.draw(st.sampled_from(('max', 'min')))}({previous}, {value.text})"
+        self.line(target, list(left), "=", Value(text, dtype, bound), statement)
+        bound = largest(dtype) if dtype.is_integer else bound
+        self.draft.compute(Tensor(target, tuple(left.values()), dtype, bound, exact))
 
-    def add_part(self, target: str) -> None:
+    def part(self, target: str) -> None:
         """Overwrites a part of a tensor that has been computed."""
-        tensor = self.draw(st.sampled_from(self.computed))
+        tensor = self.draw(st.sampled_from(self.draft.computed))
         indices, clauses = {}, []
         for name, extent in zip("ijk", tensor.shape, strict=False):
             lower = self.draw(st.integers(0, extent - 1))
             upper = self.draw(st.integers(lower, extent))
             indices[name] = upper
             clauses.append(f"{name} in {lower}:{upper}")
-        text, size = self.value(indices)
-        self.lines.append(f"{_access(tensor.name, indices)} = {self.typed(text)}{_where(clauses)}")
-        self.size[tensor.name] = max(self.size[tensor.name], size)
+        self.draft.rewrite(tensor.name)
+        statement, values = self.begin({n: max(1, e) for n, e in indices.items()}, ranged=False)
+        statement.ranges = clauses
+        value = values.of(tensor.dtype)
+        self.line(tensor.name, list(indices), "=", value, statement)
+        self.draft.widen(tensor.name, value.bound, value.exact)
 
-    def add_update(self, target: str) -> None:
-        """Combines into a tensor that has been computed."""
-        tensor = self.draw(st.sampled_from(self.computed))
+    def update(self, target: str) -> None:
+        """Combines into a tensor that has been computed, perhaps over another index."""
+        tensor = self.draw(st.sampled_from(self.draft.computed))
+        if tensor.dtype is T.BOOL:
+            return self.part(target)
+        over = self.extents("r")
         indices = dict(zip("ijk", tensor.shape, strict=False))
-        text, size = self.value(indices)
-        total = self.size[tensor.name] + size
-        op = "+=" if total < _EXACT else "max="
-        self.lines.append(f"{_access(tensor.name, indices)} {op} {self.typed(text)}{_where(self.anchor(indices))}")
-        self.size[tensor.name] = total
+        self.draft.rewrite(tensor.name)
+        statement, values = self.begin({**indices, **over})
+        drawn = values.of(tensor.dtype)
+        known = Value(drawn.text, drawn.dtype, max(drawn.bound, tensor.bound), drawn.exact and tensor.exact)
+        op, value = self.reduction(known, prod(over.values()) + 1, starts=False)
+        self.line(tensor.name, list(indices), op, value, statement)
+        self.draft.widen(tensor.name, value.bound, value.exact)
+        return None
 
-    def write(self, target: str, left: dict[str, int], op: str, text: str, size: float, clauses: list[str]) -> None:
-        self.lines.append(f"{_access(target, left)} {op} {self.typed(text)}{_where(clauses)}")
-        self.add(target, tuple(left.values()), size)
-
-    def add(self, name: str, shape: tuple[int, ...], size: float) -> None:
-        self.computed.append(_Tensor(name, shape, self.dtype))
-        self.size[name] = size
-
-    def anchor(self, indices: dict[str, int]) -> list[str]:
-        return [f"{name} in 0:{self.dim(extent)}" for name, extent in indices.items()]
-
-    def dim(self, extent: int) -> str:
-        """A size as the text calls it: a name for each value that a dimension of an input has."""
-        known = any(extent in tensor.shape for tensor in self.inputs)
-        return f"N{extent}" if self.named and known else str(extent)
-
-    # --- expressions ------------------------------------------------------------
-
-    def typed(self, text: str) -> str:
-        """The value in the example's one type: indices and literals are int32 or float32."""
-        return f"{self.dtype}({text})"
-
-    def value(self, indices: dict[str, int], depth: int = 0) -> tuple[str, float]:
-        """An expression and a bound on its absolute value."""
-        kinds = (
-            ["read", "read", "number"]
-            if depth >= 3
-            else ["read", "read", "number", "index", "sum", "product", "choice", "extreme"]
-        )
-        if self.regime != "integers" and depth < 3:
-            kinds += ["smooth", "smooth"]
-        kind = self.draw(st.sampled_from(kinds))
-        if kind == "read":
-            return self.read(indices)
-        if kind == "number":
-            number = self.draw(st.integers(0, 3))
-            return (str(number) if self.dtype.is_integer else f"{number}.0"), float(number)
-        if kind == "index" and indices:
-            name = self.draw(st.sampled_from(sorted(indices)))
-            return name, float(indices[name])
-        if kind == "smooth":
-            inner, _ = self.value(indices, depth + 1)
-            return "(" + self.draw(st.sampled_from(_SMOOTH)).format(f"({self.typed(inner)})") + ")", 1e3
-        return self.pair(kind, indices, depth)
-
-    def pair(self, kind: str, indices: dict[str, int], depth: int) -> tuple[str, float]:
-        (a, m), (b, n) = self.value(indices, depth + 1), self.value(indices, depth + 1)
-        if kind == "product" and m * n < _EXACT:
-            return f"({a} * {b})", m * n
-        if kind == "choice" and indices:
-            name = self.draw(st.sampled_from(sorted(indices)))
-            bound = self.draw(st.integers(0, indices[name]))
-            op = self.draw(st.sampled_from(("<", ">=", "==")))
-            return f"({name} {op} {bound} ? {a} : {b})", max(m, n)
-        if kind == "extreme":
-            return f"{self.draw(st.sampled_from(('min', 'max')))}({a}, {b})", max(m, n)
-        return (f"({a} {self.draw(st.sampled_from('+-'))} {b})", m + n) if m + n < _EXACT else (a, m)
-
-    def read(self, indices: dict[str, int]) -> tuple[str, float]:
-        """An access: to a tensor that is large enough, or to a new input of the size that it takes."""
-        parts = [self.subscript(indices) for _ in range(self.draw(st.integers(0, 3)))]
-        needed = tuple(extent for _, extent in parts)
-        fitting = [
-            tensor
-            for tensor in (*self.inputs, *self.computed)
-            if len(tensor.shape) == len(needed) and all(a >= b for a, b in zip(tensor.shape, needed, strict=True))
-        ]
-        reuse: bool = bool(fitting) and self.draw(st.booleans())
-        if reuse:
-            tensor = self.draw(st.sampled_from(fitting))
+    def scatter(self, target: str) -> None:
+        """Writes through expressions: each element once, or combined."""
+        indices = self.extents("ij", least=1)
+        extent = indices["i"]
+        if "j" in indices:
+            second = indices["j"]
+            places = {f"i * {second} + j": (extent * second,), "j, i": (second, extent)}
+            combining = {"i + j": (extent + second - 1,), "min(i, j)": (min(extent, second),)}
         else:
-            tensor = _Tensor(f"In{len(self.inputs)}", needed, self.dtype)
-            self.inputs.append(tensor)
-            self.size[tensor.name] = 2.0
-        return _access(tensor.name, [text for text, _ in parts]), self.size[tensor.name]
+            places = {
+                f"{extent - 1} - i": (extent,),
+                "2 * i + 1": (2 * extent,),
+                "i / 2, i % 2": ((extent + 1) // 2, 2),
+                "i, i % 2": (extent, 2),
+                "i / 2 * 2 + 1 - i % 2": (extent + extent % 2,),
+            }
+            combining = {"i / 2": ((extent + 1) // 2,), "i % 3": (min(3, extent),)}
+        combines = self.draw(st.booleans())
+        subscripts, shape = self.draw(st.sampled_from(sorted({**places, **(combining if combines else {})}.items())))
+        dtype = self.number_type() if combines else self.dtype()
+        self.zeros(target, shape, dtype)
+        self.draft.rewrite(target)
+        statement, values = self.begin(indices, ranged=False)
+        statement.ranges = [f"{name} in 0:{extent}" for name, extent in indices.items()]
+        op, value = "=", values.of(dtype)
+        if combines:
+            op, value = self.reduction(value, prod(indices.values()) + 1, starts=False)
+        self.line(target, [subscripts], op, value, statement)
+        self.draft.widen(target, value.bound, value.exact)
 
-    def subscript(self, indices: dict[str, int]) -> tuple[str, int]:
-        """A subscript that is never negative, and one past its largest value."""
-        if not indices:
-            constant = self.draw(st.integers(0, 2))
-            return str(constant), constant + 1
-        name = self.draw(st.sampled_from(sorted(indices)))
-        extent = indices[name]
-        other = self.draw(st.sampled_from(sorted(indices)))
-        forms = {
-            "plain": (name, extent),
-            "shifted": (f"{name} + 1", extent + 1),
-            "scaled": (f"2 * {name} + 1", 2 * extent),
-            "reversed": (f"{extent - 1} - {name}", extent),
-            "window": (f"{name} + {other}", extent + indices[other] - 1),
-            "halved": (f"{name} / 2", (extent + 1) // 2),
-            "wrapped": (f"{name} % 2", min(2, extent)),
-        }
-        return forms[self.draw(st.sampled_from(("plain", "plain", "plain", *forms)))]
+    def histogram(self, target: str) -> None:
+        """Combines at places that an input names, perhaps over another index and beside a row of plain ones."""
+        at, row, over = self.extents("p", least=1), self.extents("i"), self.extents("r")
+        dtype, bins = self.number_type(), self.draw(st.integers(1, 5))
+        self.zeros(target, (bins, *row.values()), dtype)
+        self.draft.rewrite(target)
+        statement, values = self.begin({**at, **row, **over})
+        place, _ = values.place("p", at["p"], bins)
+        op, value = self.reduction(values.of(dtype), prod(at.values()) * prod(over.values()) + 1, starts=False)
+        self.line(target, [place, *row], op, value, statement)
+        self.draft.widen(target, value.bound, value.exact)
 
-    # --- the example ------------------------------------------------------------
+    def call(self, target: str) -> None:
+        """A def with a statement or two, and its call on whole tensors."""
+        name = f"g{len(self.defs)}"
+        given = self.draw(st.sampled_from([t for t in self.draft.readable if t.shape and t.below is None]))
+        inner = _Builder(self.draw, Draft(name, self.draft.regime, self.draft.named))
+        inner.draft.inputs.append(Tensor("X", given.shape, given.dtype, given.bound, given.exact))
+        makers = [inner.map, inner.reduce, inner.scan, inner.scatter, inner.histogram]
+        for number in range(self.draw(st.integers(1, 2))):
+            self.draw(st.sampled_from(makers))(f"Y{number}")
+            inner.draft.hidden = ""
+        result = inner.draft.computed[-1]
+        arguments = [given.name]
+        for tensor in inner.draft.inputs[1:]:
+            arguments.append(f"In{len(self.draft.inputs)}")
+            self.draft.inputs.append(
+                Tensor(arguments[-1], tensor.shape, tensor.dtype, tensor.bound, tensor.exact, tensor.below)
+            )
+        self.defs.append(inner.draft.text([result.name]))
+        self.draft.lines.append(f"{target} = {name}({', '.join(arguments)})")
+        self.draft.approximate |= inner.draft.approximate
+        self.draft.compute(Tensor(target, result.shape, result.dtype, result.bound, result.exact))
 
-    def finish(self) -> Example:
-        also = [tensor.name for tensor in self.computed[:-1] if self.draw(st.integers(0, 2)) == 0]
-        outputs = dict.fromkeys([*also, self.computed[-1].name])
-        parameters = ", ".join(f"{self.dtype}{self.dims(tensor)} {tensor.name}" for tensor in self.inputs)
-        body = "".join(f"    {line}\n" for line in self.lines)
-        text = f"def f({parameters}) -> ({', '.join(outputs)}) {{\n{body}}}\n"
-        return Example(text, tuple(self.array(tensor) for tensor in self.inputs), self.regime)
+    # --- the example ------------------------------------------------------------------------------------------------
 
-    def dims(self, tensor: _Tensor) -> str:
-        if not tensor.shape:
-            return ""
-        return f"({', '.join(f'N{extent}' if self.named else str(extent) for extent in tensor.shape)})"
+    def example(self) -> Example:
+        *others, last = self.draft.computed
+        also = [tensor.name for tensor in others if self.draw(st.integers(0, 2)) == 0]
+        text = "".join(self.defs) + self.draft.text([*also, last.name])
+        arrays = tuple(self.array(tensor) for tensor in self.draft.inputs)
+        regime = self.draft.regime
+        return Example(text, arrays, regime, regime == "integers" or not self.draft.approximate)
 
-    def array(self, tensor: _Tensor) -> Any:
+    def array(self, tensor: Tensor) -> Any:
         """An input's value: a number for a scalar parameter, an array of any strides otherwise."""
         random = np.random.default_rng(self.draw(st.integers(0, 2**16)))
-        values = random.integers(-2, 3, tensor.shape).astype(tensor.dtype.numpy)
-        if self.regime != "integers":
-            values = random.normal(size=tensor.shape).astype(tensor.dtype.numpy)
+        values = self.contents(random, tensor)
         if not tensor.shape:
             return values[()].item()
-        if self.regime == "specials":
-            special = random.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 0.0]), tensor.shape)
-            values = np.where(random.random(tensor.shape) < 0.2, special, values).astype(tensor.dtype.numpy)
         return values if self.draw(st.booleans()) else self.draw(broadcasts(values))
 
-
-def _access(name: str, subscripts: Iterable[str]) -> str:
-    inner = ", ".join(subscripts)
-    return f"{name}({inner})" if inner else name
-
-
-def _where(clauses: list[str]) -> str:
-    return f" where {', '.join(clauses)}" if clauses else ""
+    def contents(self, random: np.random.Generator, tensor: Tensor) -> Any:
+        shape, dtype = tensor.shape, tensor.dtype
+        if tensor.below is not None:
+            return random.integers(0, tensor.below, shape).astype(dtype.numpy)
+        if dtype is T.BOOL:
+            return random.integers(0, 2, shape).astype(bool)
+        if dtype in INTEGERS and tensor.bound == largest(dtype):
+            limits = np.iinfo(dtype.numpy)
+            return random.integers(limits.min, limits.max, shape, dtype.numpy, endpoint=True)
+        if dtype.is_integer or self.draft.regime == "integers":
+            return random.integers(0 if not (dtype.is_float or dtype.is_signed) else -2, 3, shape).astype(dtype.numpy)
+        values = random.normal(size=shape).astype(dtype.numpy)
+        if self.draft.regime == "specials" and shape:
+            special = random.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 0.0]), shape)
+            values = np.where(random.random(shape) < 0.2, special, values).astype(dtype.numpy)
+        return values

@@ -233,6 +233,15 @@ MANY = {
         "def h(float(N) A) -> (B) { B(i) = <<}>>\ndef k() -> (B) { B = <<3000000000>> }",
         ["but found '->'", "expected an expression", "beyond int32"],
     ),
+    "of syntax, and of meaning in the other defs": (
+        "def g(float(N) X) -> (Y) { Y(i) = X(i)<<)>> }\n"
+        "def f(float(N) A) -> (B) { B(i) = <<sine(A(i))>> }\n"
+        "def h(float(N) A) -> (B) { B = g(A) }\n"
+        "def j(float(N) A) -> (B) { B = h(A) }\n"
+        "def k(float(N) A) -> (B) { B(i) = A(i)\n"
+        "<<def>> l(float(N) A) -> (B) { B(i) = <<A(i, i)>> }",
+        ["found ')'", "did you mean 'sin'?", "but found 'def'", "wrong number of dimensions"],
+    ),
     "in a header and a statement": (
         "def f(<<A>>, float(N) <<N>>) -> (B) { B(i) = A(i) + <<C(i)>> }",
         ["must have its type", "already defined", "undefined tensor or function 'C'"],

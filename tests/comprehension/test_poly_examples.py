@@ -35,7 +35,7 @@ OPTIONS = st.builds(
 def program_of(example: Example) -> tuple[LoopProgram, dict[str, Any], dict[str, Any]]:
     """The loop program of an example, its arrays and its scalars by name."""
     tree = parse(example.text)
-    parameters = tree.defs[0].inputs
+    parameters = tree.defs[-1].inputs
     assert all(parameter.type is not None for parameter in parameters)
     types = [parameter.type.scalar for parameter in parameters if parameter.type is not None]
     specs = [Spec(np.shape(value), dtype) for value, dtype in zip(example.inputs, types, strict=True)]

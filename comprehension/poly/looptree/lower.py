@@ -181,7 +181,7 @@ class _Lowering:
         if last.lanes is None or len(last.body) != 1 or not isinstance(name := last.body[0], str):
             return None
         statement = self.scop.statement(name)
-        if statement.role is not ScopRole.UPDATE:
+        if statement.role is not ScopRole.UPDATE or not statement.write.exact:
             return None
         outside = [(other, same_value(other, name, name)) for other in inside[:-1]]
         carried = False
