@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
 from types import TracebackType
 from typing import Any
@@ -299,9 +299,3 @@ def _disconnect(tensor: Tensor, own: set[int], keep: bool) -> Tensor:
     if tensor.node is None or (keep and any(leaf.order not in own for leaf in _leaves(tensor.node))):
         return tensor
     return Tensor(tensor.value)
-
-
-def clear_gradients(tensors: Iterable[Tensor]) -> None:
-    """Sets `.grad` to None."""
-    for tensor in tensors:
-        tensor.grad = None

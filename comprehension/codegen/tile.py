@@ -74,9 +74,6 @@ class TileType(NumbaType):
         scalar = element_type(self.dtype)
         return ir.VectorType(scalar, self.chunk) if self.by_lanes else scalar
 
-    def with_dtype(self, dtype: types.Type) -> TileType:
-        return TileType(dtype, self.rows, self.lanes, self.by_rows, self.by_lanes)
-
 
 def tile_or_scalar(dtype: types.Type, rows: int, lanes: int, by_rows: bool, by_lanes: bool) -> types.Type:
     """The type of values of `dtype` that vary along the axes told."""

@@ -129,8 +129,3 @@ def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -
             if layout is not None and len(layout) == definition.tensor(name).rank:
                 found.append((name, layout))
     return tuple(sorted(found))
-
-
-def is_input(value: Any) -> bool:
-    """Whether a value can stand for an input at all: an array, a Spec or a number."""
-    return isinstance(value, (Spec, bool, int, float)) or is_array(value)

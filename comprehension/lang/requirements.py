@@ -104,8 +104,3 @@ def _out_of_bounds(constraint: Constraint, ranges: Ranges) -> str:
         return f"{place}: the subscript goes down to {least(constraint.subscript, ranges)}"
     top = greatest(constraint.subscript, ranges)
     return f"{place}: the subscript goes up to {top}, but the size is {constraint.extent}"
-
-
-def negative_range(name: str, lower: Linear, upper: Linear, because: str) -> str:
-    """What to say of a range whose extent is negative."""
-    return f"empty range: '{name}' runs from {lower} to {upper}, which is negative (from {because})"

@@ -79,11 +79,6 @@ class Dependences:
         """Everything: the order of reductions is kept too."""
         return isl.union_map(self.parameters, (e.relation for e in self.edges))
 
-    @property
-    def relaxed(self) -> isl.UnionMap:
-        """Everything but the order inside declared reductions."""
-        return isl.union_map(self.parameters, (e.relation for e in self.edges if not e.is_reduction))
-
     def between(self, source: str, sink: str) -> tuple[Dependence, ...]:
         return self._between.get((source, sink), ())
 

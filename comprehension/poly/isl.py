@@ -216,8 +216,3 @@ def _joined(parts: list[Result], join: Callable[[Result, Result], Result]) -> Re
         pairs = [join(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2)]
         parts = pairs + parts[len(pairs) * 2 :]
     return parts[0]
-
-
-def sample_pair(relation: UnionMap) -> str:
-    """One pair of the relation in isl's notation, for messages."""
-    return str(relation.wrap().sample_point()) if not relation.is_empty() else "none"

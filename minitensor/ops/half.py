@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from comprehension.lang.check import check
 from comprehension.lang.tree import Access, Binary, Cast, Def, Expr, Name, Program, Statement, Unary
 from comprehension.lang.types import ScalarType
 
@@ -22,6 +21,8 @@ HALF, SINGLE = ScalarType.FLOAT16, ScalarType.FLOAT32
 
 def accumulate_in_float32(definition: Def) -> Def:
     """The def with its initialised float16 sums and products accumulated in float32."""
+    from comprehension.lang.check import check  # a tenth of the time to import minitensor, for float16 alone
+
     typed = check(Program((definition,)))[definition.name].statements
     written = [statement.target for statement in definition.statements]
     statements: list[Statement] = []

@@ -27,7 +27,6 @@ _UNIT = {"asin", "acos", "atanh"}
 _ABOVE_ONE = {"acosh"}
 _PROBABILITY = {"binary_cross_entropy"}
 _STEPS = {"round", "floor", "ceil", "trunc"}
-_BOOL_OK = {"logical_and", "logical_or", "logical_xor", "logical_not", "equal", "not_equal", "identity", "any", "all"}
 _INTEGER_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift"} | {
     "bitwise_invert"
 }
