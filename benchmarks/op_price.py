@@ -1,10 +1,11 @@
 """What one operation costs beyond its own work: eagerly, recorded, and validated, at call depths 4 and 10.
 
 In: a step of `OPERATIONS` additions of two small tensors.  Out: `benchmarks/results/op_price.json`, microseconds.
-The operation's own work is NumPy's addition of the same arrays, timed in the same rounds.  Recorded: every step is a
-trace.  Validated: every step is co-executed; the time is that of Python's side, which does not wait for the graph
-(nothing is read).  Feed and fetch: steps that give 40 tensors or read 40 values, against steps of the same operations
-that do neither.
+The operation's own work is NumPy's addition of the same arrays; eager is what a tensor's addition takes beyond it.
+Recorded: every step is a trace.  Validated: every step is co-executed; the time is that of Python's side, which does
+not wait for the graph (nothing is read).  Both with entering and leaving the step, beyond eager's whole price.  Feed and
+fetch: steps that give 40 tensors or read 40 values, against steps of the same operations that do neither.  All sides
+in turn, one step each in every round, medians.  Runs for some 15 seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import save, time_sides
+from benchmarks.timing import save
 from coexec import coexecute
 from coexec.config import config
 
@@ -60,36 +61,40 @@ def _numpy_chain(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Callable[[
     return run
 
 
-def _median_step(step: Callable[[], object], rounds: int = 60) -> float:
-    samples = []
+def _medians(sides: dict[str, tuple[str, Callable[[], object]]], rounds: int = 200) -> dict[str, float]:
+    """Seconds a call of each side (mode of co-execution, step): in every round one call of each."""
+    samples: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        start = time.perf_counter()
-        step()
-        samples.append(time.perf_counter() - start)
-        time.sleep(0.001)  # the graph's thread ends its step: the next one starts at once
-    return statistics.median(samples)
+        for name, (mode, step) in sides.items():
+            config.mode = mode
+            start = time.perf_counter()
+            step()
+            samples[name].append(time.perf_counter() - start)
+            time.sleep(0.001)  # the graph's thread ends its step: the next one starts at once
+    config.mode = "coexec"
+    return {name: statistics.median(times) for name, times in samples.items()}
 
 
 def prices(depth: int) -> dict[str, float]:
-    """Microseconds per operation beyond NumPy's own."""
+    """Microseconds per operation: see the module."""
     x, y = (mt.asarray(np.ones((4, 4), np.float32) * n) for n in (1, 2))
-    own = _numpy_chain(x.numpy(), y.numpy())
-    timings = time_sides({"own": own, "eager": lambda: _chain(x, y, depth)})
-    base = timings.median("own")
-    figures = {"own work": base, "eager": timings.median("eager") - base}
-    config.mode = "trace"
-    traced = coexecute(lambda: _chain(x, y, depth))
-    traced()
-    figures["recorded"] = _median_step(traced) - timings.median("eager")
-    config.mode = "coexec"
-    validated = coexecute(lambda: _chain(x, y, depth))
+    traced, validated = (coexecute(lambda: _chain(x, y, depth)) for _ in range(2))
     for _ in range(5):
         validated()
         coexec.wait()
-    before = validated.report().coexecuted_steps
-    figures["validated"] = _median_step(validated)
-    assert validated.report().coexecuted_steps > before, validated.report()
-    return {name: seconds / OPERATIONS * 1e6 for name, seconds in figures.items()}
+    before = validated.report()
+    medians = _medians(
+        {
+            "own work": ("eager", _numpy_chain(x.numpy(), y.numpy())),
+            "eager": ("eager", lambda: _chain(x, y, depth)),
+            "recorded": ("trace", traced),
+            "validated": ("coexec", validated),
+        }
+    )
+    after = validated.report()
+    assert after.coexecuted_steps - before.coexecuted_steps == after.steps - before.steps, after
+    beyond = {"own work": 0.0, "eager": medians["own work"], "recorded": medians["eager"], "validated": medians["eager"]}
+    return {name: (seconds - beyond[name]) / OPERATIONS * 1e6 for name, seconds in medians.items()}
 
 
 def feed_and_fetch() -> dict[str, float]:
@@ -160,7 +165,7 @@ def feed_and_fetch() -> dict[str, float]:
         for _ in range(5):
             step()
             coexec.wait()
-    figures = {name: _median_step(step) for name, step in steps.items()}
+    figures = _medians({name: ("coexec", step) for name, step in steps.items()})
     return {
         f"{count} feeds, each": (figures["feeds"] - figures["plain"]) / count * 1e6,
         f"{count} reads of what is there, each": (figures["late reads"] - figures["gathered"]) / count * 1e6,

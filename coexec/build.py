@@ -210,9 +210,10 @@ class _Builder:
             self._fill_flow(node, walk_node, nodes, outputs)
             self._fill_inputs(node, walk_node, outputs)
             if _is_plain(walk_node):
-                walk_node.plain = walk_node.outputs[0]
-                if walk_node.fits_all and not walk_node.typed:
-                    walk_node.simple = walk_node.plain
+                if not walk_node.sends:
+                    walk_node.plain = walk_node.outputs[0]
+                if not walk_node.others:
+                    walk_node.simple = walk_node.outputs[0]
         return Walk(
             self.traces,
             nodes[self.traces.start],
@@ -319,9 +320,10 @@ class _Builder:
 
 
 def _is_plain(node: WalkNode) -> bool:
+    """Whether a valid operation needs its feeds and a promise for its one output, and nothing else."""
     if node.op is None or node.op.may_raise or len(node.outputs) != 1 or node.outputs[0].shape is None:
         return False
-    return not (node.selects or node.reads or node.unifies or node.sends)
+    return not (node.selects or node.reads or node.unifies)
 
 
 def _place_fetches(nodes: Iterable[TraceNode]) -> dict[TraceNode, list[TraceOutput]]:

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _SCALARS = frozenset((float, int, bool, complex))
+_NO_PARENTS = (None, None)
 _ndarray = np.ndarray
 
 
@@ -79,7 +80,10 @@ def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
     eager = op.eager
 
     def method(self: Any, other: Any) -> Tensor:
-        if type(other) is Tensor and other.node is None and self.node is None and local.observer is None:
+        observer = local.observer
+        if observer is not None:
+            return _observed_pair(observer, op, self, other)
+        if type(other) is Tensor and other.node is None and self.node is None:
             left, right = self.value.array, other.value.array
             if left is not None and right is not None:
                 try:
@@ -89,8 +93,7 @@ def operator_of(op: OpDef) -> Callable[[Any, Any], Tensor]:
                 if type(result) is not _ndarray or result.base is not None:
                     result = _settle(result, (self, other))
                 return Tensor(Value(result))
-        observer = local.observer
-        return apply(op, self, other) if observer is None else _observed(observer, op, (self, other), {})[0]
+        return apply(op, self, other)
 
     return method
 
@@ -142,6 +145,26 @@ def _observed(observer: Observer, op: OpDef, inputs: tuple[Any, ...], attributes
         if not borrowed:  # `_record`, for the price of its two lists
             return (Tensor(value, Node(op, operands, tuple(parents), values, attributes)),)
     return _tensors(op, inputs, values, attributes)
+
+
+def _observed_pair(observer: Observer, op: OpDef, left: Tensor, right: Any) -> Tensor:
+    """`_observed` for an operator between two tensors: without its lists, at a third of their price."""
+    if not isinstance(right, Tensor):
+        return _observed(observer, op, (left, right), {})[0]
+    operands, parents = (left.value, right.value), (left.node, right.node)
+    attributes: dict[str, Any] = {}
+    try:
+        values = observer.execute(op, operands, attributes)
+    except MinitensorError:
+        raise
+    except Exception as error:
+        explain_failure(error, op, (left, right), attributes)
+    value = values[0]
+    if parents == _NO_PARENTS or not (local.grad_enabled and op.vjp is not None and value.dtype.kind in "fc"):
+        return Tensor(value)
+    if operands[0].owned and operands[1].owned:
+        return Tensor(value, Node(op, operands, parents, values, attributes))
+    return _tensors(op, (left, right), values, attributes)[0]
 
 
 def run_eager(op: OpDef, contents: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:

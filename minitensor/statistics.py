@@ -52,8 +52,8 @@ def _accumulated(op: OpDef, x: Tensor, axis: Axis, dtype: Any, keepdims: bool) -
 def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean along `axis` (all if None); of integers in the default float."""
     axes = normalize_axes(axis, x.ndim)
-    total = apply(ops.sum_, astype(x, to_float(x.dtype), copy=False), axis=axes, keepdims=keepdims)
-    return total / product([x.shape[a] for a in axes])
+    floats = x if x.dtype.kind in "fc" else astype(x, to_float(x.dtype))
+    return apply(ops.sum_, floats, axis=axes, keepdims=keepdims) / product([x.shape[a] for a in axes])
 
 
 def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:

@@ -139,6 +139,19 @@ class GraphThread(Channel):
         if sleeping_on and sleeping_on == frame.address + 8 * word:
             self._functions.wake(self.control.address)
 
+    def write_all(self, frame: Words, values: list[tuple[int, int]]) -> None:
+        """Sends several words of a frame, each (word, value), and looks once whether the loop sleeps on one of them."""
+        if not IS_ORDERED:
+            for word, value in values:
+                self.write(frame, word, value)
+            return
+        view = frame.view
+        for word, value in values:
+            view[word] = value
+        sleeping_on = self._view[SLEEPING]
+        if sleeping_on and any(sleeping_on == frame.address + 8 * word for word, _ in values):
+            self._functions.wake(self.control.address)
+
     def cancel(self, frame: Words, limit: int = 0) -> None:
         """Asks a published frame to stop before instruction `limit`, or where it has to wait; 0: at its next one."""
         self._functions.cancel(self.control.address, frame.address, limit)
@@ -179,6 +192,12 @@ class SameThread(Channel):
     def write(self, frame: Words, word: int, value: int) -> None:
         """Sends a word of a frame."""
         frame.view[word] = value
+
+    def write_all(self, frame: Words, values: list[tuple[int, int]]) -> None:
+        """Sends several words of a frame, each (word, value)."""
+        view = frame.view
+        for word, value in values:
+            view[word] = value
 
     def cancel(self, frame: Words, limit: int = 0) -> None:
         """Has a published frame go on to instruction `limit`, or to where it would have to wait, and end there."""

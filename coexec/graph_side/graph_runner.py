@@ -99,16 +99,24 @@ class NativeRun:
             for scalar in plan.scalars[slot]:
                 self.thread.write(frame.words, scalar.slot, frame.put_scalar(scalar, value))
             return
+        self.thread.write(frame.words, word, self._take_feed(slot, value))
+
+    def feed_all(self, values: Sequence[tuple[int, Array | Handle]]) -> None:
+        words, take = self._plan.feeds, self._take_feed
+        self.thread.write_all(self._frame.words, [(words[slot], take(slot, value)) for slot, value in values])
+
+    def _take_feed(self, slot: int, value: Any) -> int:
+        """Keeps a tensor's contents for the step; their address."""
         if type(value) is NativeHandle:
             if value.run is not None and value.run is not self._before:
                 self._depend_on(value.run)
-            address = value.address
-        else:
-            array: Array = value if type(value) is np.ndarray else np.asarray(value.wait())  # type: ignore[union-attr]
-            value = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
-            address = address_of(value)
-        self._fed[slot] = value
-        self.thread.write(frame.words, word, address)
+            self._fed[slot] = value
+            return value.address
+        array: Array = value if type(value) is np.ndarray else np.asarray(value.wait())
+        if not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array).reshape(array.shape)
+        self._fed[slot] = array
+        return address_of(array)
 
     def choose(self, case: int, target: int) -> None:
         choice, sent = self._plan.choices[case], self._sent[case]

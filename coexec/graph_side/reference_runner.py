@@ -93,6 +93,10 @@ class ReferenceRun:
             self._feeds[slot] = value
             self._changed.notify_all()
 
+    def feed_all(self, values: Sequence[tuple[int, Array | Handle]]) -> None:
+        for slot, value in values:
+            self.feed(slot, value)
+
     def choose(self, case: int, target: int) -> None:
         with self._changed:
             self._words.setdefault(case, deque()).append(target)

@@ -69,6 +69,9 @@ class GraphRun(Protocol):
         A scalar goes to a feed with `scalar` set.
         """
 
+    def feed_all(self, values: Sequence[tuple[int, Array | Handle]]) -> None:
+        """The same for several tensors, each (slot, contents)."""
+
     def choose(self, case: int, target: int) -> None:
         """Sends a choice word: an index into the targets of that case.  Never blocks."""
 

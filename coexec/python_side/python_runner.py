@@ -12,33 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from time import perf_counter
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from coexec.graph.symbolic import Dim, Output, ScalarValue
+from coexec.graph.symbolic import Output
 from coexec.graph_side.runner_protocol import Array, GraphRun
 from coexec.location import callers_frame, location, users_line
 from coexec.python_side import macros
+from coexec.python_side.exchange import Exchange
 from coexec.python_side.mismatch import describe_expected
 from coexec.python_side.replay import Key, OpLog, replay
 from coexec.python_side.segment import Draft
-from coexec.python_side.validate import Validator
-from coexec.python_side.walk import ExpectSame, Walk, WalkNode, WalkOutput
+from coexec.python_side.walk import ExpectFeed, Walk, WalkNode, WalkOutput
 from coexec.traces.follow import make_recorder
 from coexec.traces.opaque import operands_of, values_to_check, why_opaque
-from coexec.traces.outside import is_from_outside
 from coexec.traces.promise import Promise, empty_value, make_promise, origin
 from coexec.traces.record import Produced, Recorder, Trace
 from coexec.traces.trace_graph import TraceFeed
 from minitensor.dispatch import explain_failure, run_eager
-from minitensor.ops.opdef import OpDef, TensorSpec
-from minitensor.value import Value, WholeCalls, filled, local
+from minitensor.ops.opdef import OpDef
+from minitensor.value import Value, WholeCalls, local
 
-LEAST_STALL = 5e-6  # seconds: what is there is had in less, and a wait for the graph takes longer
 new_value = Value.__new__
 Remains = Callable[[Output], Array | None]  # what a cancelled run still has
 
@@ -47,14 +44,9 @@ def _nothing(_: Output) -> None:
     return None
 
 
-def _contents(x: Any) -> Any:
-    return x.array if isinstance(x, Value) else x
-
-
-@lru_cache(256)
-def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array of this shape and dtype that takes no memory."""
-    return np.broadcast_to(np.zeros((), dtype), shape)
+def _blank_for(x: Any) -> Any:
+    """In a value's place an array of its shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Value) else x
 
 
 def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
@@ -66,7 +58,7 @@ def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[st
         return
     try:
         with np.errstate(all="ignore"):
-            op.eager(*[_blank(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs], **attributes)
+            op.eager(*map(_blank_for, inputs), **attributes)
     except Exception:
         run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
 
@@ -83,7 +75,7 @@ class Outcome:
     pays: bool = False
 
 
-class PythonRunner(Validator, WholeCalls):
+class PythonRunner(Exchange, WholeCalls):
     """The observer of a co-executed step.
 
     Args:
@@ -91,17 +83,11 @@ class PythonRunner(Validator, WholeCalls):
     """
 
     __slots__ = (
-        "attributes", "busy", "draft", "finished", "left_at", "left_to_python", "looks", "posted", "reads", "reason",
-        "recorder", "run", "sent", "shapes", "stalls", "whole_calls",
+        "busy", "draft", "finished", "left_at", "left_to_python", "looks", "reads", "reason", "recorder", "whole_calls",
     )  # fmt: skip
 
     def __init__(self, walk: Walk, run: GraphRun, root: FrameType) -> None:
-        super().__init__(walk, root)
-        self.run = run
-        self.attributes: dict[int, dict[str, Any]] = {}  # by operation, where the graph's hold symbols
-        self.sent: list[Any] = [None] * len(walk.feeds)  # what `bound` has, as it was sent: borrowed memory copied
-        self.shapes: dict[tuple[Dim, ...], tuple[int, ...]] = {}  # of this step, by the dimensions of the graph
-        self.posted: set[WalkOutput] = set()  # what the graph delivers at a point passed already
+        super().__init__(walk, run, root)
         self.finished = False  # the graph may go on to its end by itself
         self.reads: list[tuple[int, Produced]] = []  # reads that the graph does not deliver
         self.looks = 0  # how often Python has asked for contents
@@ -112,7 +98,6 @@ class PythonRunner(Validator, WholeCalls):
         self.reason: str | None = None
         self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
         self.left_at = 0.0  # when, if the step left the graph
-        self.stalls: list[tuple[float, float, str]] = []  # when Python waited for the graph: begin, end, what for
         self.log.fill_pending = self._fill
 
     # --- the observer ------------------------------------------------------------------------------------
@@ -124,16 +109,18 @@ class PythonRunner(Validator, WholeCalls):
         self.busy = True
         try:
             node = self.at.only
-            if node is not None and node.op is op and node.simple is not None:  # `matches`, for the price of its call
-                try:
-                    if (
+            if node is not None and node.op is op and (simple := node.simple) is not None:
+                try:  # `matches`, for the price of its call
+                    fits = (
                         len(inputs) == node.inputs
                         and attributes == node.attributes
+                        and ((types := node.types) is None or tuple(map(type, attributes.values())) == types)
                         and node.fits(self.made, self.bound, inputs)
-                    ):
-                        return (self._promise_next(node, node.simple),)
+                    )
                 except AttributeError:  # a number, where the graph has a tensor
-                    pass
+                    fits = False
+                if fits and (not node.feeds or self._feed_fresh(node.feeds, inputs)):
+                    return (self._promise_next(node, simple),)
             if node is None or not self.matches(node, op, inputs, attributes):
                 node = self.choose(op, inputs, attributes)
                 if node is None:
@@ -183,11 +170,14 @@ class PythonRunner(Validator, WholeCalls):
     def look(self, value: Value) -> None:
         """Python looks at a value: waits for the graph if this step made it, and Python does not have it by itself."""
         self.looks += 1
-        if value.array is not None or (promise := origin(value, self.log)) is None or self._compute(value, promise):
+        promise = value.pending
+        if value.array is not None or type(promise) is not Promise or promise.owner is not self.log:
+            return
+        if self.path[promise.index].outside is not False and self.compute(value, promise):
             return
         source = promise.source
         if source in self.posted and self.made[source.number] is promise:
-            self._fetch(value, source)
+            self.fetch(value, source)
         else:
             self.reads.append((len(self.path), Produced(promise.index, promise.output)))
             promise.fill(value)
@@ -224,13 +214,6 @@ class PythonRunner(Validator, WholeCalls):
         """Whether so many operations may be taken at once; `testing` says no where it has planned something."""
         return True
 
-    def is_at_hand(self, value: Value) -> bool:
-        """Whether the contents are there, or will come from the graph."""
-        promise = origin(value, self.log)
-        if promise is None or value.array is not None:
-            return True
-        return promise.source in self.posted and self.made[promise.source.number] is promise
-
     # --- advancing ---------------------------------------------------------------------------------------
 
     def _check_contents(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
@@ -242,61 +225,33 @@ class PythonRunner(Validator, WholeCalls):
         for value in checked:
             self.look(value)
         self.looks = looks  # Python did not ask
-        blanks = [
-            _blank(x.shape, x.dtype) if isinstance(x, Value) and x not in checked else _contents(x) for x in inputs
-        ]
+        operands: list[Any] = [x.array if x in checked else x for x in inputs]
         try:
-            if op.check is not None:
-                try:
-                    op.check(*blanks, **attributes)
-                    return
-                except Exception:  # the rule itself says it in its own words
-                    op.eager(*blanks, **attributes)
-                    raise
-            op.eager(*blanks, **attributes)
+            if op.check is None:
+                op.eager(*map(_blank_for, operands), **attributes)
+                return
+            try:
+                op.check(*operands, **attributes)
+            except Exception:  # the rule itself says it in its own words
+                op.eager(*map(_blank_for, operands), **attributes)
+                raise
         except Exception as error:
             explain_failure(error, op, inputs, attributes)
 
-    def _compute(self, value: Value, promise: Promise) -> bool:
-        """Fills a value whose contents Python has without the graph; whether they are there now."""
-        if value.array is not None:
-            return True
-        node = self.path[promise.index]
-        if node.outside is None:
-            node.outside = is_from_outside(node.trace)
-        if not node.outside:
+    def _feed_fresh(self, feeds: tuple[ExpectFeed, ...], inputs: tuple[Any, ...]) -> bool:
+        """Feeds what an operation is the first to use; False, and nothing has changed, where it cannot be fed."""
+        fresh = self.fresh(feeds, inputs)
+        if fresh is None:
             return False
-        array = self._computed(promise)
-        if array is None:
-            return False
-        with self.log.lock:
-            if value.array is None:
-                value.array = array
+        try:
+            if len(fresh) == 1:
+                self.feed(*fresh[0])
+            elif fresh:
+                self.feed_all(fresh)
+        except BaseException:  # as in `execute`
+            self.leave("interrupted in the middle of a feed")
+            raise
         return True
-
-    def _computed(self, promise: Promise) -> Array | None:
-        """What an operation makes of operands from outside; None where a further round of a loop replaced one."""
-        node = self.path[promise.index]
-        assert node.op is not None
-        operands: list[Any] = [None] * node.inputs
-        for position, number in node.sources:
-            source = self.made[number]
-            if type(source) is not Promise or source.index > promise.index:
-                return None
-            operand = self._computed(source)
-            if operand is None:
-                return None
-            operands[position] = operand
-        for position, slot in [*node.fed, *[(e.position, e.slot) for e in node.feeds]]:
-            operands[position] = filled(self.sent[slot])
-        for position, constant in node.constants:
-            operands[position] = constant
-        for expected in node.others:
-            operands[expected.position] = (
-                operands[expected.other] if isinstance(expected, ExpectSame) else self.sent[expected.slot]
-            )
-        attributes = self.attributes.get(promise.index, node.attributes)
-        return np.asarray(node.op.eager(*operands, **attributes))
 
     def _advance(self, node: WalkNode, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """The operation is valid: feeds what the graph lacks, and promises the outputs."""
@@ -308,7 +263,7 @@ class PythonRunner(Validator, WholeCalls):
         index = len(self.path)
         values = []
         for i, output in enumerate(node.outputs):
-            value = empty_value(self._concrete(node, i, inputs, attributes), output.dtype)
+            value = empty_value(self.concrete(node, i, inputs, attributes), output.dtype)
             self.made[output.number] = make_promise(value, self.log, index, i, output)
             values.append(value)
         self.path.append(node)
@@ -327,91 +282,6 @@ class PythonRunner(Validator, WholeCalls):
         path.append(node)
         self.at = node
         return value
-
-    def bind(self, fresh: dict[str, int]) -> None:
-        """Symbols get their values, for both sides."""
-        for name, extent in fresh.items():
-            self.symbols[name] = extent
-            self.run.bind(self.walk.symbols[name], extent)
-
-    def _concrete(
-        self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
-    ) -> tuple[int, ...]:
-        """The shape of an output that may have symbols; symbols met here first are bound."""
-        if (shape := node.outputs[index].shape) is not None:
-            return shape
-        dims = node.outputs[index].dims
-        if (shape := self.shapes.get(dims)) is not None:
-            return shape
-        unknown = {d for d in dims if isinstance(d, str) and d not in self.symbols}
-        if unknown:
-            assert node.op is not None
-            operands = [TensorSpec(x.shape, x.dtype) if isinstance(x, Value) else x for x in inputs]
-            inferred = node.op.infer(*operands, **attributes)
-            spec = inferred[index] if isinstance(inferred, tuple) else inferred
-            extents = zip(dims, spec.shape, strict=True)
-            self.bind({d: int(extent) for d, extent in extents if isinstance(d, str) and d in unknown})
-        shape = self.shapes[dims] = tuple([self.symbols[d] if isinstance(d, str) else d for d in dims])
-        return shape
-
-    def feed(self, slot: int, x: Value | ScalarValue) -> None:
-        """Sends a feed: a number, an array nobody writes to, or the handle of what an earlier step will deliver.
-
-        Of borrowed memory the copy is what is bound: used again later in the step, it may have other contents.
-        """
-        self.bound[slot] = x
-        try:
-            if type(x) is Value and x.owned and x.array is not None:
-                self.sent[slot] = x
-                self.run.feed(slot, x.array)
-            elif (
-                type(x) is Value
-                and type(promise := x.pending) is Promise  # read once: whoever fills the value takes it away
-                and (handle := promise.handle) is not None
-                and x.array is None
-            ):
-                self.sent[slot] = x  # what an earlier step will deliver
-                self.run.feed(slot, handle)
-            else:
-                self._send(slot, x)
-        except Exception as error:  # the step that owes the value failed: this one's graph would wait for ever
-            self.bound[slot] = None
-            self.leave(f"a feed failed ({type(error).__name__}: {error}) at {users_line()}")
-            raise
-
-    def _send(self, slot: int, x: Value | ScalarValue) -> None:
-        if not isinstance(x, Value):
-            self.sent[slot] = x
-            self.run.feed(slot, x)
-            return
-        self._wait(x)
-        sent = x.snapshot()
-        assert sent.array is not None
-        self.sent[slot] = self.bound[slot] = sent
-        self.run.feed(slot, sent.array)
-
-    def _wait(self, value: Value) -> None:
-        """A value that another step still owes (one of another thread's)."""
-        promise = value.pending
-        if value.array is None and promise is not None:
-            begin = perf_counter()
-            promise.fill(value)
-            self.stalls.append((begin, perf_counter(), "a value that another step makes"))
-
-    def _fetch(self, value: Value, source: WalkOutput) -> None:
-        begin = perf_counter()
-        try:
-            array: Array = self.run.fetch(source.output)
-        except Exception as error:
-            self.leave(f"the graph failed ({type(error).__name__}: {error}) at {users_line()}")
-            return
-        finally:
-            end = perf_counter()
-            if end - begin > LEAST_STALL:
-                self.stalls.append((begin, end, source.told))
-        with self.log.lock:
-            if value.array is None:
-                value.array = array
 
     # --- leaving the graph -------------------------------------------------------------------------------
 

@@ -49,18 +49,20 @@ class Check:
 class Segment:
     """The operations of one call, as nodes of the walk, and what must hold of the call's arguments.
 
-    `fits`: for arguments that the step made or has fed, and for numbers that do not vary.  `feeds`, `numbers`: for
-    the others, (argument, what is expected).  `computed`: numbers that the call's rules make of sizes, which stand
-    behind the arguments.  `kept`: (operation, output, shape) of what is left of the call; `order`: see `Form.result`.
-    `binds`: symbols that the call has bound.  `attributes`: by operation, where the graph's hold symbols.
-    `location`: of the call, where that of an operation decided.
+    `fits`: for arguments that the step made or has fed, and for numbers that do not vary.  For the others: `feeds`, at
+    the arguments' positions, and `numbers` (argument, what is expected); `same`: arguments that are one feed.
+    `computed`: numbers that the call's rules make of sizes, which stand behind the arguments.  `kept`: (operation,
+    output, shape) of what is left of the call; `order`: see `Form.result`.  `binds`: symbols that the call has bound.
+    `attributes`: by operation, where the graph's hold symbols.  `location`: of the call, where that of an operation
+    decided.
     """
 
     nodes: tuple[WalkNode, ...]
     choices: tuple[tuple[int, int], ...]  # (case, target)
     fits: Matcher
-    feeds: tuple[tuple[int, ExpectFeed], ...]
+    feeds: tuple[ExpectFeed, ...]
     numbers: tuple[tuple[int, ExpectScalar], ...]
+    same: tuple[tuple[int, int], ...]
     sends: tuple[tuple[int, int], ...]  # (argument, slot) of all these
     checks: tuple[Check, ...]
     kept: tuple[tuple[int, int, tuple[int, ...]], ...]
@@ -80,9 +82,11 @@ class Segment:
                 return False
         except AttributeError:  # a number, where a tensor is expected
             return False
-        for position, feed in self.feeds:
-            x = arguments[position]
-            if not runner.can_feed(feed, x) or not x.owned:
+        fresh = runner.fresh(self.feeds, arguments)
+        if fresh is None or not all([x.owned for _, x in fresh]):
+            return False
+        for one, other in self.same:
+            if arguments[one] is not arguments[other]:
                 return False
         if self.location is not None and location(callers_frame(), runner.root) != self.location:
             return False
@@ -96,9 +100,10 @@ class Segment:
                 return None
         runner.bind(self.binds)
         try:
-            for position, slot in self.sends:
-                if runner.bound[slot] is None:
-                    runner.feed(slot, arguments[position])
+            bound = runner.bound
+            fresh = [(slot, arguments[position]) for position, slot in self.sends if bound[slot] is None]
+            if fresh:
+                runner.feed_all(fresh)
         except Exception:  # the runner has left the graph: the operation that needs the value will raise it
             return None
         for case, target in self.choices:
@@ -221,7 +226,7 @@ class Draft:
         sent = {expected.slot: expected for node in nodes for expected in node.feeds}
         varying = {e.slot: e for node in nodes for e in node.others if isinstance(e, ExpectScalar)}
         fixed: list[tuple[Kind, int, Any]] = []
-        feeds: list[tuple[int, ExpectFeed]] = []
+        feeds: list[ExpectFeed] = []
         numbers: list[tuple[int, ExpectScalar]] = []
         for position, x in enumerate(self.arguments):
             if not isinstance(x, Value):
@@ -240,12 +245,14 @@ class Draft:
                 slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
                 fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
                 fresh_here = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
-                feeds += [(position, replace(feed, shape=x.shape)) for feed in fresh_here]
+                feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh_here]
         known = {e.slot for _, e in numbers} if not self.form.numbers_vary else varying.keys()
         computed = [(runner.bound[slot], e) for slot, e in varying.items() if slot not in known]
         numbers += [(len(self.arguments) + i, e) for i, (_, e) in enumerate(computed)]
         fresh = {slot for node in nodes for slot, _ in node.sends if self.bound[slot] is None}
-        sends = [*[(position, e.slot) for position, e in feeds], *[(position, e.slot) for position, e in numbers]]
+        first: dict[int, int] = {}  # by slot
+        same = [(first.setdefault(e.slot, e.position), e.position) for e in feeds]
+        sends = [*[(position, slot) for slot, position in first.items()], *[(p, e.slot) for p, e in numbers]]
         if fresh != {slot for _, slot in sends if self.bound[slot] is None}:
             return None  # something is fed that is no argument
         made = {number: position for kind, position, number in fixed if kind == "source"}
@@ -259,6 +266,7 @@ class Draft:
             make_matcher(fixed),
             tuple(feeds),
             tuple(numbers),
+            tuple([(one, other) for one, other in same if one != other]),
             tuple(sends),
             checks,
             kept,

@@ -58,7 +58,7 @@ class Validator:
         """Whether the operation is `node`; changes nothing."""
         if op is not node.op or len(inputs) != node.inputs:
             return False
-        if (attributes != node.attributes or node.typed) and not self._same_attributes(node, attributes):
+        if (attributes != node.attributes or node.types) and not self._same_attributes(node, attributes):
             return False
         try:
             if not node.fits(self.made, self.bound, inputs):

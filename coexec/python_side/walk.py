@@ -105,7 +105,8 @@ class WalkNode:
     `symbolic`: inputs whose dimensions are compared with symbols; empty where all shapes follow from the producers.
     `rounds`: where the node ends loops: what a further round from that first operation replaces.
     `plain`: its one output, of known shape, where a valid operation needs nothing but a promise for it.
-    `simple`: the same where `fits` and equal attributes are all that makes it valid.
+    `simple`: the same where `fits`, equal attributes of `types` (None: where none is a number) and `feeds` are all that
+    makes it valid, and it may have feeds.
     `macros`: what `coexec.python_side.macros` has learned of calls that begin behind it.
     `outside`: whether Python has its output without the graph (`coexec.traces.outside`), once that was asked.
     """
@@ -113,7 +114,7 @@ class WalkNode:
     __slots__ = (
         "attributes", "case", "children", "constants", "ends", "fed", "feeds", "fits", "fits_all", "inputs", "macros",
         "number", "only", "op", "others", "outputs", "outside", "plain", "reads", "rounds", "selects", "sends",
-        "shape_symbols", "simple", "sources", "symbolic", "trace", "typed", "unifies",
+        "shape_symbols", "simple", "sources", "symbolic", "trace", "types", "unifies",
     )  # fmt: skip
 
     def __init__(self, trace: TraceNode, outputs: tuple[WalkOutput, ...]) -> None:
@@ -121,7 +122,8 @@ class WalkNode:
         self.number = trace.number
         self.op: OpDef | None = trace.op
         self.attributes = trace.attributes
-        self.typed = any(isinstance(v, bool | int | float) for v in trace.attributes.values())
+        has_numbers = any(isinstance(v, bool | int | float | complex) for v in trace.attributes.values())
+        self.types = tuple(map(type, trace.attributes.values())) if has_numbers else None  # 1 is not True
         self.outputs = outputs
         self.inputs = len(trace.inputs)
         self.sources: tuple[tuple[int, int], ...] = ()
