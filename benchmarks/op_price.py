@@ -3,9 +3,9 @@
 In: a step of `OPERATIONS` additions of two small tensors.  Out: `benchmarks/results/op_price.json`, microseconds.
 The operation's own work is NumPy's addition of the same arrays; eager is what a tensor's addition takes beyond it.
 Recorded: every step is a trace.  Validated: every step is co-executed; the time is that of Python's side, which does
-not wait for the graph (nothing is read).  Both with entering and leaving the step, beyond eager's whole price.  Feed and
-fetch: steps that give 40 tensors or read 40 values, against steps of the same operations that do neither.  All sides
-in turn, one step each in every round, medians.  Runs for some 15 seconds.
+not wait for the graph (nothing is read).  Both with entering and leaving the step, beyond eager's whole price.  Feed
+and fetch: steps that give 40 tensors or read 40 values, against steps of the same operations that do neither.  All
+sides in turn, one step each in every round, medians.  Runs for some 15 seconds.
 """
 
 from __future__ import annotations
@@ -93,7 +93,12 @@ def prices(depth: int) -> dict[str, float]:
     )
     after = validated.report()
     assert after.coexecuted_steps - before.coexecuted_steps == after.steps - before.steps, after
-    beyond = {"own work": 0.0, "eager": medians["own work"], "recorded": medians["eager"], "validated": medians["eager"]}
+    beyond = {
+        "own work": 0.0,
+        "eager": medians["own work"],
+        "recorded": medians["eager"],
+        "validated": medians["eager"],
+    }
     return {name: (seconds - beyond[name]) / OPERATIONS * 1e6 for name, seconds in medians.items()}
 
 

@@ -22,6 +22,7 @@ from comprehension.jit.memory import allocate
 Array = np.ndarray[Any, np.dtype[Any]]
 MOST_WAITING = 4  # buffers of one output kept for later steps: one in use, one being written, two to spare
 MOST_FILLINGS = 64  # tuples of sizes remembered
+_references = sys.getrefcount
 _UNHELD = 2  # references that `_FreshBuffers.take` itself makes
 _PAGE = 64
 
@@ -41,7 +42,7 @@ class FreshBuffers:
         if (shape is not self._shape and shape != self._shape) or (dtype is not self._dtype and dtype != self._dtype):
             self._buffers, self._shape, self._dtype = [], shape, dtype
         for buffer in self._buffers:
-            if sys.getrefcount(buffer[0]) == _UNHELD:
+            if _references(buffer[0]) == _UNHELD:
                 return buffer
         array = allocate(shape, dtype)
         array.flags.writeable = False  # to Python; the graph writes it by its address
@@ -110,6 +111,7 @@ class Frame:
         self._typed: dict[np.dtype[Any], Array] = {dtype: self.words.array.view(dtype) for dtype in dtypes}
         self._image = plan.template.copy()
         self._image[plan.within[:, 0]] = self.words.address + 8 * plan.within[:, 1]
+        self._image_view: memoryview[int] = memoryview(self._image)  # type: ignore[arg-type]
         self._static = memory.filling(0, {})
         self._write(0, self._static, self._image)
         self._held_always = self.held
@@ -117,7 +119,7 @@ class Frame:
     def reset(self) -> None:
         """Makes the frame ready for a step: all that no symbol decides is in place."""
         self.held = []
-        self.words.array[:] = self._image
+        self.view[:] = self._image_view  # NumPy takes a microsecond and more to come to the same copy
         self._take_buffers(self._static)
 
     def release(self) -> None:

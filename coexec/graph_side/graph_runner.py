@@ -20,7 +20,7 @@ from coexec.errors import CoexecError, GraphFailed
 from coexec.graph.symbolic import Feed, Output, ScalarValue, SymbolicGraph, count_arrivals
 from coexec.graph_side import channel
 from coexec.graph_side.buffers import Shape
-from coexec.graph_side.channel import AnyThread
+from coexec.graph_side.channel import ENDED, IDLE, QUEUED, RUNNING, AnyThread
 from coexec.graph_side.frame import Array, Frame, Memory
 from coexec.graph_side.plan import ERROR, ERROR_AT, FINISHED, STALLED, STARTED, STATE, UNFIT, Plan
 from coexec.graph_side.remains import Remains
@@ -30,7 +30,6 @@ from comprehension.jit.arrays import address_of
 
 _NO_TIMES = RunTimes()
 RUN_AHEAD = 1  # unfinished steps before the one that starts
-IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3  # states of a frame
 
 
 class NativeHandle:
@@ -102,8 +101,16 @@ class NativeRun:
         self.thread.write(frame.words, word, self._take_feed(slot, value))
 
     def feed_all(self, values: Sequence[tuple[int, Array | Handle]]) -> None:
-        words, take = self._plan.feeds, self._take_feed
-        self.thread.write_all(self._frame.words, [(words[slot], take(slot, value)) for slot, value in values])
+        words, fed, before = self._plan.feeds, self._fed, self._before
+        written = []
+        for slot, value in values:
+            if type(value) is NativeHandle and (value.run is None or value.run is before):  # most are what a step left
+                fed[slot] = value
+                written.append((words[slot], value.address))
+            else:
+                written.append((words[slot], self._take_feed(slot, value)))
+                before = self._before
+        self.thread.write_all(self._frame.words, written)
 
     def _take_feed(self, slot: int, value: Any) -> int:
         """Keeps a tensor's contents for the step; their address."""

@@ -99,13 +99,21 @@ class Exchange(Validator):
 
     def feed_all(self, fresh: Sequence[tuple[int, Any]]) -> None:
         """The same for several feeds, each (slot, value): the graph is told once."""
+        bound, sent = self.bound, self.sent
         together: list[tuple[int, Array | Handle]] = []
         for slot, x in fresh:
-            if type(x) is Value and (contents := _as_it_is(x)) is not None:
-                self.bound[slot] = self.sent[slot] = x
-                together.append((slot, contents))
-            else:
+            contents: Any = None
+            if type(x) is Value:  # `_as_it_is`, written out
+                if (contents := x.array) is None:
+                    promise = x.pending
+                    contents = promise.handle if type(promise) is Promise else None
+                elif not x.owned:
+                    contents = None
+            if contents is None:
                 self.feed(slot, x)
+            else:
+                bound[slot] = sent[slot] = x
+                together.append((slot, contents))
         try:
             self.run.feed_all(together)
         except Exception as error:  # as above
@@ -126,12 +134,12 @@ class Exchange(Validator):
             if (known := bound[slot]) is not None:
                 if x is not known:
                     return None
-            elif type(x) is not Value or x.dtype != feed.dtype or x.shape != feed.shape:
+                continue
+            if type(x) is not Value or x.dtype != feed.dtype or x.shape != feed.shape:
                 return None
-            elif type(promise := x.pending) is Promise and promise.owner is log:
+            if type(promise := x.pending) is Promise and promise.owner is log:
                 return None
-            else:
-                found.append((slot, x))
+            found.append((slot, x))
         return found
 
     def _send(self, slot: int, x: Value | ScalarValue) -> None:

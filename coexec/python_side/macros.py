@@ -18,18 +18,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from operator import is_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coexec.graph.keys import same_attributes
 from coexec.python_side.segment import Arguments, Draft, Form, Segment, promise_of
-from coexec.python_side.tape_match import Row, TapeMatcher, make_tape_matcher, match_rows
+from coexec.python_side.tape_match import (
+    KINDS,
+    LeavesMatcher,
+    Row,
+    TapeMatcher,
+    make_leaves_matcher,
+    make_tape_matcher,
+    match_leaves,
+    match_rows,
+)
+from coexec.python_side.update_match import Pattern, UpdateMatcher, make_update_matcher, match_updates
 from minitensor.dispatch import local, rebind
 from minitensor.methods import are_as_written
 from minitensor.nn import Parameter
 from minitensor.optim import Optimizer
-from minitensor.optim.optimizer import State
 from minitensor.tape import Leaf, Node, Part
 from minitensor.tensor import Tensor
 from minitensor.value import Value
@@ -44,13 +52,12 @@ WORTH_WRITING = 3  # calls of one form from which on its matcher is written out
 MOST_TRIES = 16  # calls at one place that were looked at to learn from since something learned was of use
 Key = tuple[tuple[tuple[str, int], ...], tuple[Any, ...]]  # symbols with their values, numbers
 _OUR_RULES = "minitensor.ops."
-_KINDS = frozenset((Tensor, Parameter))
 _IMMUTABLE = frozenset((bool, int, float, tuple))  # of hyperparameters
 
 
 def _is_known(x: Any) -> bool:
     """Whether this is a tensor whose operators are minitensor's."""
-    return type(x) in _KINDS
+    return type(x) in KINDS
 
 
 def _are_classes_as_written() -> bool:
@@ -65,8 +72,8 @@ class BackwardForm:
     """
 
     __slots__ = (
-        "_compared", "_count", "_matcher", "_matches", "gradient", "has_sizes", "leaves", "numbers_vary", "passed",
-        "rows", "targets",
+        "_compared", "_count", "_leaves_matcher", "_matcher", "_matches", "gradient", "has_sizes", "leaves",
+        "numbers_vary", "passed", "rows", "targets",
     )  # fmt: skip
 
     def __init__(self, root: Any, gradient: Tensor | None, runner: PythonRunner) -> None:
@@ -95,6 +102,7 @@ class BackwardForm:
             self.leaves.append((numbers[leaf.order], target is not None, has_gradient))
         self._matches = 0
         self._matcher: TapeMatcher = partial(match_rows, self.rows, [i for i, _, _ in self.leaves])
+        self._leaves_matcher: LeavesMatcher = partial(match_leaves, [row[1:] for row in self.leaves])
 
     def _add(self, entry: Any, parents: tuple[int, ...], runner: PythonRunner) -> None:
         """Raises NotLearned for what is not an operation of this step with a rule of this project."""
@@ -123,11 +131,14 @@ class BackwardForm:
         if found is None:
             return None
         arguments, leaves = found
-        if not self._match_leaves(leaves, arguments):
+        targets = self._leaves_matcher(leaves, arguments)
+        if targets is None:
             return None
+        self.targets = targets
         self._matches += 1
         if self._matches == WORTH_WRITING:
             self._matcher = make_tape_matcher(self.rows, [i for i, _, _ in self.leaves])
+            self._leaves_matcher = make_leaves_matcher([row[1:] for row in self.leaves])
         if (gradient is None) != (self.gradient is None):
             return None
         if gradient is not None:
@@ -136,29 +147,10 @@ class BackwardForm:
             arguments.append(gradient.value)
         return arguments
 
-    def _match_leaves(self, leaves: list[Any], arguments: Arguments) -> bool:
-        """Whether the leaves come in the same order, live, and have gradients where they had; sets `targets`."""
-        self.targets = targets = []
-        before = inf
-        for leaf, (_, alive, has_gradient) in zip(leaves, self.leaves, strict=True):
-            target = leaf.tensor()
-            if leaf.order >= before or (target is not None) != alive:
-                return False
-            before = leaf.order
-            if alive:
-                gradient = target.grad
-                if type(target) not in _KINDS or (gradient is not None) != has_gradient:
-                    return False
-                targets.append(target)
-                if has_gradient:
-                    if type(gradient) not in _KINDS:
-                        return False
-                    arguments.append(gradient.value)
-        return len({id(target) for target in targets}) == len(targets)
-
     def key(self, runner: PythonRunner, arguments: Arguments) -> Key:
         """Sizes and numbers, of which rules may make others."""
-        return tuple(runner.symbols.items()), tuple([arguments[i] for i in self._compared])
+        sizes = tuple(runner.symbols.items()) if runner.symbols else ()
+        return sizes, tuple([arguments[i] for i in self._compared])
 
     def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
         """The gradients, and of each living leaf which of them is its own."""
@@ -192,7 +184,9 @@ class UpdateForm:
     gradient.
     """
 
-    __slots__ = ("_optimizer", "form", "has_sizes", "kind", "numbers_vary", "passed", "patterns")
+    __slots__ = (
+        "_matcher", "_matches", "_optimizer", "form", "has_sizes", "kind", "numbers_vary", "passed", "patterns",
+    )  # fmt: skip
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.numbers_vary = True
@@ -203,42 +197,29 @@ class UpdateForm:
         self.form = optimizer.form()
         if not all(type(x) in _IMMUTABLE for x in self.form):  # it may be changed in place
             raise NotLearned
-        self.patterns: list[tuple[tuple[str, ...], tuple[str, ...]] | None] = []
+        self.patterns: list[Pattern] = []
         for param, state in zip(optimizer.params, optimizer.state, strict=True):
             tensors = tuple([name for name, x in state.items() if isinstance(x, Tensor)])
             plain = tuple([name for name in state if name not in tensors])
             self.patterns.append(None if param.grad is None else (tensors, plain))
+        self._matches = 0
+        self._matcher: UpdateMatcher = partial(match_updates, self.patterns)
 
     def match(self, optimizer: Optimizer) -> Arguments | None:
-        """As `BackwardForm.match`."""
-        counts = {len(optimizer.params), len(optimizer.state), len(self.patterns)}
-        if type(optimizer) is not self.kind or not optimizer.is_plain or len(counts) != 1:
+        """As `BackwardForm.match`, for an optimiser that `is_plain`."""
+        count = len(self.patterns)
+        if type(optimizer) is not self.kind or len(optimizer.params) != count or len(optimizer.state) != count:
             return None
         form = optimizer.form()
         if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):
             return None
-        first: State | None = None
-        arguments: Arguments = []
-        for param, state, pattern in zip(optimizer.params, optimizer.state, self.patterns, strict=True):
-            grad = param.grad
-            if pattern is None or grad is None:
-                if (pattern is None) != (grad is None):
-                    return None
-                continue
-            tensors, plain = pattern
-            if len(state) != len(tensors) + len(plain) or type(param) not in _KINDS or type(grad) not in _KINDS:
-                return None
-            arguments += (param.value, grad.value)
-            for name in tensors:
-                x = state.get(name)
-                if type(x) is not Tensor:
-                    return None
-                arguments.append(x.value)
-            first = state if first is None else first
-            if plain and any(type(state.get(name)) is not int or state[name] != first[name] for name in plain):
-                return None
-        if first is None:
+        found = self._matcher(optimizer.params, optimizer.state)
+        if found is None:
             return None
+        self._matches += 1
+        if self._matches == WORTH_WRITING:
+            self._matcher = make_update_matcher(self.patterns)
+        arguments, first = found
         try:
             arguments += optimizer.numbers(first)
         except Exception:  # the update itself will raise it

@@ -82,12 +82,13 @@ class Segment:
                 return False
         except AttributeError:  # a number, where a tensor is expected
             return False
-        fresh = runner.fresh(self.feeds, arguments)
-        if fresh is None or not all([x.owned for _, x in fresh]):
-            return False
-        for one, other in self.same:
-            if arguments[one] is not arguments[other]:
+        if self.feeds:
+            fresh = runner.fresh(self.feeds, arguments)
+            if fresh is None or not all(x.owned for _, x in fresh):
                 return False
+            for one, other in self.same:
+                if arguments[one] is not arguments[other]:
+                    return False
         if self.location is not None and location(callers_frame(), runner.root) != self.location:
             return False
         return all(runner.can_send(scalar, arguments[position]) for position, scalar in self.numbers)

@@ -17,6 +17,7 @@ from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
 from minitensor.errors import TensorIndexError
 from minitensor.ops import comprehend as c
+from minitensor.ops.bounds import all_within
 from minitensor.ops.families import cast_operand
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import Dim, Shape, broadcast
@@ -53,7 +54,7 @@ def check_indices(x: Sequence[int], indices: Sequence[Any], axes: tuple[int, ...
     """Raises TensorIndexError for an index outside its dimension."""
     for axis, index in zip(axes, indices, strict=True):
         extent = x[axis]
-        if index.size and not (-extent <= index.min() and index.max() < extent):
+        if not all_within(index, -extent, extent):
             wrong = index[(index < -extent) | (index >= extent)].flat[0]
             raise TensorIndexError(f"index {wrong} is out of bounds for axis {axis} with {extent} elements")
 

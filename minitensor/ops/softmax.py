@@ -17,6 +17,7 @@ from minitensor.dispatch import apply
 from minitensor.errors import DTypeError, TensorIndexError
 from minitensor.ops import comprehend as c
 from minitensor.ops.analytic import exp, log
+from minitensor.ops.bounds import all_within
 from minitensor.ops.creation import arange
 from minitensor.ops.elementwise import equal
 from minitensor.ops.indexing import take_along_axis
@@ -206,20 +207,9 @@ log_softmax = register(
 
 def check_labels(x: Any, target: Any, *, axis: int) -> None:
     """Raises TensorIndexError for a label that is no class."""
-    if target.size and not _are_all_below(x.shape[axis], target):
+    if not all_within(target, 0, x.shape[axis]):
         wrong = target[(target < 0) | (target >= x.shape[axis])].flat[0]
         raise TensorIndexError(f"label {wrong} is none of the classes 0 ... {x.shape[axis] - 1}")
-
-
-def _are_all_below(count: int, target: Any) -> bool:
-    """Whether all labels are 0 ... count - 1: one look at each, for read as unsigned a negative one is large."""
-    unsigned = _UNSIGNED[target.dtype.itemsize]
-    if 2 * count > 1 << (8 * target.dtype.itemsize):  # a negative one may be as large as a class
-        return bool(target.min() >= 0 and target.max() < count)
-    return bool(np.maximum.reduce(target.view(unsigned), axis=None) < count)
-
-
-_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
 def _check_shapes(x: Any, target: Any, axis: int) -> None:

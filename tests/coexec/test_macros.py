@@ -20,7 +20,8 @@ import minitensor as mt
 from coexec.build import Program
 from coexec.graph_side.runner_protocol import GraphRun
 from coexec.python_side.python_runner import PythonRunner
-from coexec.python_side.tape_match import make_tape_matcher, match_rows
+from coexec.python_side.tape_match import make_leaves_matcher, make_tape_matcher, match_leaves, match_rows
+from coexec.python_side.update_match import make_update_matcher, match_updates
 from coexec.testing import LeaveEverywhere, assert_equivalent
 from minitensor import functional as F
 from minitensor.optim import SGD, Adam, AdamW, Optimizer
@@ -304,6 +305,52 @@ def test_at_once_is_operation_by_operation(optimizer: str, loss: str, events: di
     assert received[:2] == expected[:2]
 
 
+def same_parts(found: Any, expected: Any) -> bool:
+    """Whether two matchers say the same: both no, or lists of the very same objects."""
+    if found is None or expected is None:
+        return found is expected
+    return len(found) == len(expected) and all(map(is_, found, expected))
+
+
+@pytest.mark.parametrize("event", ["accumulate", "none", "new leaf"])
+def test_leaves_and_updates_written_out_are_those_of_the_loops(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On parameters and states that have the form and on those that do not."""
+    answers: set[tuple[str, bool]] = set()
+
+    def both_leaves(rows: Any) -> Any:
+        written = make_leaves_matcher(rows)
+
+        def match(leaves: Any, arguments: Any) -> Any:
+            known = list(arguments)
+            found, expected = written(leaves, arguments), match_leaves(rows, leaves, known)
+            answers.add(("leaves", found is None))
+            assert same_parts(found, expected)
+            assert found is None or same_parts(arguments, known)
+            return found
+
+        return match
+
+    def both_updates(patterns: Any) -> Any:
+        written = make_update_matcher(patterns)
+
+        def match(params: Any, states: Any) -> Any:
+            found, expected = written(params, states), match_updates(patterns, params, states)
+            answers.add(("update", found is None))
+            assert (found is None) == (expected is None)
+            if found is not None and expected is not None:
+                assert same_parts(found[0], expected[0]) and found[1] is expected[1]
+            return found
+
+        return match
+
+    monkeypatch.setattr("coexec.python_side.macros.make_leaves_matcher", both_leaves)
+    monkeypatch.setattr("coexec.python_side.macros.make_update_matcher", both_updates)
+    monkeypatch.setattr("coexec.python_side.macros.WORTH_WRITING", 1)
+    for optimizer in ("nesterov", "adamw"):
+        paths_of(Watched, partial(Training, optimizer, dict.fromkeys((5, 9, 11, 14), event)), 17)
+    assert {("leaves", False), ("update", False)} < answers
+
+
 @pytest.mark.parametrize("loss", ["squares", "shared", "several outputs", "schedule"])
 def test_a_matcher_written_out_says_what_the_loop_says(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On tapes that have the form and on those that do not."""
@@ -337,11 +384,11 @@ def operands_are_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def gradients_there_already_are_replaced(patch: pytest.MonkeyPatch) -> None:
-    def targets(self: Any, leaves: list[Any], arguments: list[Any]) -> bool:
-        self.targets = [leaf.tensor() for leaf in leaves]
-        return True
+    def targets(rows: Any, leaves: list[Any], arguments: list[Any]) -> list[Any]:
+        return [leaf.tensor() for leaf in leaves]
 
-    patch.setattr("coexec.python_side.macros.BackwardForm._match_leaves", targets)
+    patch.setattr("coexec.python_side.macros.match_leaves", targets)
+    patch.setattr("coexec.python_side.macros.make_leaves_matcher", lambda rows: partial(targets, rows))
 
 
 def parents_are_not_compared(patch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from handmade import compile_by_hand, on_cores
 import coexec
 import minitensor as mt
 from coexec.graph.symbolic import Output
-from coexec.graph_side.channel import GraphThread
-from coexec.graph_side.graph_runner import QUEUED, RUNNING, NativeGraph, NativeRun
+from coexec.graph_side.channel import QUEUED, RUNNING, GraphThread
+from coexec.graph_side.graph_runner import NativeGraph, NativeRun
 from coexec.graph_side.plan import STATE, STOPPED_AT
 from coexec.python_side import replay
 
