@@ -2,7 +2,8 @@
 
 In: typed expressions of a LoopStatement and the statement instance's point (an IntExpr per index).
 Out: `Value`s whose loads carry the access numbers of the Scop; `Define`s for lets.
-Invariant: accesses are met in the order of `poly.scop.reads_in_order`, which numbers them.
+Invariant: accesses are met in the order of `poly.scop.reads_in_order`, which numbers them.  A let that is an integer of
+indices is exact where it stands in a subscript, and wraps in its type where it is a value.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ class ValueBuilder:
     place: Place = in_memory
     contract: bool = False  # a * b + c may become one fused operation
     next_access: int = 1
+    suffix: str = ""  # of the names of lets
     defines: list[ir.Define] = field(default_factory=list)
     locals: dict[str, ir.Local] = field(default_factory=dict)
+    wrapping: dict[str, ir.Define | tree.Expr] = field(default_factory=dict)  # lets of indices: as values, once used
 
     def statement(self, suffix: str) -> tuple[tuple[ir.IntExpr, ...], ir.Value]:
         """The target's subscripts and the value to store (without the reduction); fills `defines`."""
+        self.suffix = suffix
         for let in self.source.lets:
             self.define_let(let, f"{let.name}{suffix}")
         subscripts = tuple(self.integer(s) for s in self.source.subscripts)
@@ -52,7 +56,10 @@ class ValueBuilder:
         assert dtype is not None
         if dtype.is_integer and dtype.bits >= 32 and not self._reads_memory(let.value):
             # an index: substituted, so that subscripts stay affine
+            is_plain = self._is_index(let.value)
             self.names[let.name] = self.integer(let.value)
+            if not is_plain:
+                self.wrapping[let.name] = let.value
             return
         self.defines.append(ir.Define(name, self.value(let.value)))
         self.locals[let.name] = ir.Local(name, dtype)
@@ -165,7 +172,7 @@ class ValueBuilder:
         """Sums, differences and multiples of indices and sizes: computed as one integer."""
         match expr:
             case tree.Name(id=name):
-                return name in self.names or name in self.program.sizes
+                return (name in self.names and name not in self.wrapping) or name in self.program.sizes
             case tree.Number(value=value):
                 return isinstance(value, int)
             case tree.Unary(op="-", operand=operand, dtype=ScalarType.INT32):
@@ -181,9 +188,19 @@ class ValueBuilder:
     def _name(self, name: str, dtype: ScalarType) -> ir.Value:
         if name in self.locals:
             return self.locals[name]
+        if name in self.wrapping:
+            return self._wrapped(name, dtype)
         if any(scalar.name == name for scalar in self.program.scalars):
             return ir.ScalarArg(name, dtype)
         return ir.IndexValue(simplify(self.names.get(name, ir.Var(name)), self.ranges), dtype)
+
+    def _wrapped(self, name: str, dtype: ScalarType) -> ir.Value:
+        """A let of indices as a value, named where it is first used as one."""
+        known = self.wrapping[name]
+        if not isinstance(known, ir.Define):
+            known = self.wrapping[name] = ir.Define(f"{name}{self.suffix}", self.value(known))
+            self.defines.append(known)
+        return ir.Local(known.name, dtype)
 
     def _binary(self, op: tree.BinaryOp, left: ir.Value, right: ir.Value, dtype: ScalarType) -> ir.Value:
         if op == "+" and self.contract and dtype.is_float:

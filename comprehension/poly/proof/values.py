@@ -210,11 +210,29 @@ class _Matcher:
     # --- indices ------------------------------------------------------------------------------------------
 
     def _same_index(self, value: ir.Value, expr: tree.Expr) -> bool | None:
-        """Whether two affine integers are equal at every point; None where one of them is not affine."""
+        """Whether two affine integers are equal at every point; None where one of them is not affine.
+
+        An `IndexValue` is computed exactly and wraps once, at its end: it is no quotient, say, of what wraps before.
+        """
         if expr.dtype is None or not expr.dtype.is_integer:
+            return None
+        if isinstance(value, ir.IndexValue) and not self._wraps_once(expr, expr.dtype):
             return None
         found, meant = self.action.scope.number(value), function_of(expr, self.where)
         return None if found is None or meant is None else self._equal(found, meant)
+
+    def _wraps_once(self, expr: tree.Expr, dtype: ScalarType) -> bool:
+        """Whether wrapping at the end gives what wrapping after each operation does: sums and products of one type."""
+        match self._opened_expr(expr):
+            case tree.Name() | tree.Number() | tree.SizeOf():
+                return True
+            case tree.Cast(operand=operand):
+                return isinstance(self._opened_expr(operand), tree.Name | tree.Number | tree.SizeOf)
+            case tree.Unary(op="-", operand=operand, dtype=own):
+                return own is dtype and self._wraps_once(operand, dtype)
+            case tree.Binary(op="+" | "-" | "*", left=left, right=right, dtype=own):
+                return own is dtype and self._wraps_once(left, dtype) and self._wraps_once(right, dtype)
+        return False
 
     def _equal(self, found: isl.PwAff, meant: isl.PwAff) -> bool:
         expected = self.points.apply_range(isl.Map.from_pw_aff(meant))
