@@ -28,8 +28,11 @@ Shape = int | Sequence[int]
 
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
-    """A shape as a tuple of ints.  Raises ShapeError for a negative extent."""
-    result = tuple(index(n) for n in shape) if isinstance(shape, Sequence | tuple) else (index(shape),)
+    """A shape as a tuple of ints.  Raises ShapeError for a negative extent, DTypeError for what is no int."""
+    try:
+        result = tuple(index(n) for n in shape) if isinstance(shape, Sequence | tuple) else (index(shape),)
+    except TypeError:
+        raise DTypeError(f"a shape is an int or several, not {shape!r:.60}") from None
     if any(n < 0 for n in result):
         raise ShapeError(f"a shape has no negative extents: {result}")
     return result

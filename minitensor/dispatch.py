@@ -274,4 +274,6 @@ def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attrib
                 )
                 text = f"{op.name} does not take {kinds}; astype() makes another dtype of a tensor"
             raise ours(f"{op.name}({', '.join(shown)}): {text}") from error
+    if isinstance(error, AttributeError) and not any(isinstance(x, Tensor | Value) for x in inputs):
+        raise DTypeError(f"{op.name} takes a tensor, not {', '.join(shown)}: asarray() makes one") from error
     raise error

@@ -78,6 +78,11 @@ def _power(x: Any, exponent: Any) -> Tensor:
     return apply(analytic.power, x, exponent)
 
 
+# What a tensor is compared with elementwise; anything else, such as None, is another object.  Lists are refused by
+# `apply`: for Python they would never be equal, where NumPy looks at their elements.
+_COMPARED = (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)
+
+
 class Methods:
     """What every tensor can do."""
 
@@ -101,10 +106,10 @@ class Methods:
     __lt__, __le__, __gt__, __ge__ = (operator_of(op) for op in (el.less, el.less_equal, el.greater, el.greater_equal))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(el.equal, self, other)
+        return apply(el.equal, self, other) if isinstance(other, _COMPARED) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(el.not_equal, self, other)
+        return apply(el.not_equal, self, other) if isinstance(other, _COMPARED) else NotImplemented
 
     def __neg__(self) -> Tensor:
         return apply(el.negative, self)

@@ -246,7 +246,7 @@ def test_schedules_go_on_where_they_were_saved() -> None:
         schedule.step()
     resumed.load_state_dict(schedule.state_dict())
     assert other.lr == one.lr > 0.0
-    with pytest.raises(ValueError, match="'base' and 'count'"):
+    with pytest.raises(ValueError, match="'bases' and 'count'"):
         resumed.load_state_dict({"count": 3})
 
 

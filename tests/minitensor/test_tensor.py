@@ -8,6 +8,7 @@ import operator
 import pickle
 import re
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,3 +225,25 @@ def test_errors_of_numpy_are_put_into_our_words() -> None:
     with pytest.raises(ValueError, match=r"einsum: 'j' is 3 in one operand and 4 in 'jk' of \(4, 5\)"):
         mt.einsum("ij,jk->ik", mt.ones((2, 3)), mt.ones((4, 5)))
     assert mt.einsum("i,i", mt.zeros(0), mt.zeros(0)).item() == 0.0
+
+
+def test_a_tensor_equals_no_other_object_and_is_compared_elementwise_with_numbers() -> None:
+    x = mt.ones(2)
+    assert (x == None) is False and (x != None) is True  # noqa: E711
+    assert x not in (None, "auto") and x != "auto"
+    assert (x == 1).tolist() == (x == np.ones(2)).tolist() == [True, True]
+    with pytest.raises(mt.errors.DTypeError, match="not list"):
+        _ = x == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mt.exp(2.0), r"exp takes a tensor, not 2.0: asarray\(\) makes one"),
+        (lambda: mt.zeros(2.5), "a shape is an int or several, not 2.5"),
+        (lambda: mt.ones((2, "3")), "a shape is an int or several"),
+    ],
+)
+def test_what_is_no_tensor_or_shape_is_told_so(call: Any, words: str) -> None:
+    with pytest.raises(mt.errors.DTypeError, match=words):
+        call()
