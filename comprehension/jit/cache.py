@@ -62,9 +62,12 @@ class Cache:
         self._limit = limit
         self._stores = 0
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder()
         except OSError as reason:
             raise CacheRefused(f"cache folder {root}: {reason.strerror or reason}; set COMPREHENSION_CACHE") from reason
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_private(self.folder)
 
     def load(self, key: str) -> Artifact | None:
@@ -75,7 +78,7 @@ class Cache:
             return None
         try:
             artifact = _read_entry(entry, key)
-        except (_Rejected, OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        except (_Rejected, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as reason:
             if _identity(entry) == before:  # else another process evicted or replaced it while we read
                 missing = reason.filename if isinstance(reason, FileNotFoundError) else None
                 self._reject(entry, f"it lacks {Path(missing).name}" if missing else str(reason))
@@ -87,6 +90,7 @@ class Cache:
     def store(self, key: str, artifact: Artifact) -> None:
         """Puts an artifact in; if another process was faster, its entry stays.  Disk errors are logged only."""
         try:
+            self._make_folder()  # again, where somebody emptied the user's cache folder
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))  # 0700
             try:
                 _write_entry(fresh, key, artifact)
@@ -97,11 +101,10 @@ class Cache:
                     raise
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
-        except OSError as reason:
+            if self._stores % STORES_BETWEEN_SWEEPS == 0:
+                self.evict()
+        except (OSError, CacheRefused) as reason:
             log.warning("cache: entry %s was not stored: %s", key[:12], reason)
-            return
-        if self._stores % STORES_BETWEEN_SWEEPS == 0:
-            self.evict()
         self._stores += 1
 
     def evict(self) -> int:
@@ -147,14 +150,19 @@ class Cache:
         self._remove(entry)
 
     def _remove(self, entry: Path) -> None:
-        """Takes an entry out in one step, so that no reader meets a half of it."""
+        """Takes an entry out in one step, so that no reader meets a half of it.
+
+        Nothing is made on the way: a disk without room for one more folder can be cleared.
+        """
+        doomed = self.folder / f".old-{os.urandom(8).hex()}"
         try:
-            doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(entry, doomed / "entry")
-            shutil.rmtree(doomed, ignore_errors=True)
+            os.rename(entry, doomed)
+        except FileNotFoundError:
+            return  # another process was faster
         except OSError as reason:
             log.warning("cache: entry %s could not be removed: %s", entry.name[:12], reason)
+        else:
+            _delete(doomed)
 
     def _sweep(self) -> None:
         """Removes what processes that died left behind."""
@@ -162,7 +170,7 @@ class Cache:
             if found.name.startswith((".new-", ".old-")):
                 with contextlib.suppress(OSError):
                     if time.time() - found.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
-                        shutil.rmtree(found.path, ignore_errors=True)
+                        _delete(Path(found.path))
 
 
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY}  # another process stored the entry
@@ -253,6 +261,15 @@ def _read_file(path: Path) -> bytes:
 def _check_name(name: str) -> None:
     if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name or name == INDEX:
         raise _Rejected(f"it names a file {name!r}")
+
+
+def _delete(path: Path) -> None:
+    """Deletes a folder, or what stands in the place of one; what a link points to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -32,6 +32,7 @@ from comprehension.jit.cache import Artifact, Cache, CacheRefused, default_root
 from comprehension.jit.failure import (
     CompilationError,
     CompilerDied,
+    CompilerKilled,
     ProgramEnded,
     TimeLimitExceeded,
     log,
@@ -55,6 +56,8 @@ HAS_ALARM = hasattr(signal, "setitimer")
 PATIENCE = (
     10.0  # times the limit that an answer is waited for: on a crowded machine its processor time may take so long
 )
+LAST_WORDS = 5.0  # seconds that a process has to end by itself after it stopped talking sense
+_KILLED = {-int(getattr(signal, name)) for name in ("SIGKILL", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 _THEIRS: Mapping[str, type[ComprehensionError]] = {
     "ComprehensionError": ComprehensionError,
 }
@@ -68,20 +71,29 @@ class CompilerProcess:
             raise CompilationError(
                 "cannot start the compiler process: sys.executable is not set (config.in_process works)"
             )
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "comprehension.jit.compiler"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=_environment(os.environ),
-        )
+        self._stderr = _place_for_text()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "comprehension.jit.compiler"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if self._stderr is None else self._stderr,
+                env=_environment(os.environ),
+            )
+        except OSError as reason:  # no memory, no further process allowed, no descriptors
+            if self._stderr is not None:
+                self._stderr.close()
+            raise CompilationError(f"cannot start the compiler process: {reason} (config.in_process works)") from reason
         self.bytes = 0
         statistics.processes_started += 1
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def ask(self, request: Request, seconds: float) -> Message:
         """One request and its answer.  Raises TimeLimitExceeded or CompilerDied; the process is unusable then."""
@@ -108,7 +120,7 @@ class CompilerProcess:
         if response is not None:
             self.bytes = int(response.header["bytes"])
             return response
-        code = self._process.wait()
+        code = self._end()
         statistics.processes_lost += 1
         if expired.is_set() or (HAS_ALARM and code == -signal.SIGPROF):
             spent = "of processor time" if not expired.is_set() else f"(no answer within {patience:g} s)"
@@ -118,14 +130,26 @@ class CompilerProcess:
             )
         details = self.stderr()
         last = details.strip().rpartition("\n")[2]
-        raise CompilerDied(
+        kind = CompilerKilled if code in _KILLED else CompilerDied
+        raise kind(
             f"the compiler process ended (exit code {code}) while it compiled {request.name!r}"
             + (f"; its last words: {last[:300]}" if last else ""),
             details=details,
         )
 
+    def _end(self) -> int | None:
+        """The exit code of a process whose pipes are broken; None where it went on regardless and had to be killed."""
+        try:
+            return self._process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return None
+
     def stderr(self) -> str:
         """The end of what the process wrote to its standard error."""
+        if self._stderr is None:
+            return ""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - 10_000))
         return self._stderr.read().decode(errors="replace")
@@ -140,7 +164,8 @@ class CompilerProcess:
                 except OSError:  # unsent bytes of a pipe whose reader died
                     log.debug("compiler process %s: its pipe was broken", self.pid)
         self._process.wait()
-        self._stderr.close()
+        if self._stderr is not None:
+            self._stderr.close()
 
 
 class Client:
@@ -249,7 +274,17 @@ class Client:
             from comprehension.jit.compiler import answer
 
             return answer(Message(request.header()))
-        if self._process is not None and self._process.bytes > config.compiler_bytes:
+        try:
+            return self._ask_process(request)
+        except CompilerKilled as error:
+            # Not by what it compiled, as far as anybody knows; and a new one has the most memory that there is.
+            note_fallback("compiler killed", f"{error}.  It is asked once more")
+            return self._ask_process(request)
+
+    def _ask_process(self, request: Request) -> Message:
+        if self._process is not None and (
+            self._process.bytes > config.compiler_bytes or not self._process.is_alive  # killed since its last answer
+        ):
             self._process.close()
             self._process = None
         if self._process is None:
@@ -361,6 +396,14 @@ def _forget_after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 atexit.register(close)
+
+
+def _place_for_text() -> IO[bytes] | None:
+    """A file without a name; None where there is no room for one: what is written is lost then, nothing else."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return None
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

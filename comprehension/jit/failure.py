@@ -30,6 +30,10 @@ class CompilerDied(CompilationError):
     """The compiler process ended in the middle of a compilation."""
 
 
+class CompilerKilled(CompilerDied):
+    """Somebody ended the compiler process: a user, or a system short of memory."""
+
+
 class TimeLimitExceeded(CompilationError):
     """The compilation took more than `config.compile_seconds` of processor time, or hung; its process was killed."""
 

@@ -55,6 +55,8 @@ def _is_same(first: ir.Node, second: ir.If, ranges: Ranges) -> bool:
     """Whether two branches, one after the other, together do what the second one does whatever its condition."""
     if not isinstance(first, ir.If) or negated(first.condition) != second.condition:
         return False
+    if any(nodes_of(first.condition, ir.FromValue)):
+        return False  # what the first branch writes must not decide whether the second one runs
     known = set(_parts(first.condition))
     bound = {loop.variable for loop in nodes_of(second.body, ir.Loop)}  # inside, where the condition knows nothing
     limits = {limit_of(axis) for axis in nodes_of(second.body, ir.Axis) if axis.limit is not None}

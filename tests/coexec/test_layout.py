@@ -14,19 +14,26 @@ from coexec.graph_side.layout import MOST_WASTE, Expressions, GroupLayout
 from coexec.graph_side.plan import Filling, Plan
 from comprehension.config import config
 
+Extents = tuple[str | int, ...]
 
-def plan_over(sizes: tuple[str, ...]) -> Plan:
-    """Places of several sizes with lives that overlap and that do not; some kept, some in arenas."""
+
+def plan_over(first: Extents, second: Extents) -> Plan:
+    """Places of two shapes with lives that overlap and that do not; some kept, some in arenas."""
     g = GraphBuilder()
-    a, b = g.feed((sizes[0], 3)), g.feed((sizes[-1], sizes[0]))
+    a, b = g.feed(first), g.feed(second)
     x, y = g.op("negative", a), g.op("negative", b)
     for _ in range(3):
         x, y = g.op("add", x, x), g.op("multiply", y, g.op("negative", y))
     g.fetch(g.op("add", x, a))
-    return compile_by_hand(g.graph(kept=(g.op("add", y, b),), symbols=tuple(dict.fromkeys(sizes)))).plan
+    symbols = tuple(dict.fromkeys(extent for extent in first + second if isinstance(extent, str)))
+    return compile_by_hand(g.graph(kept=(g.op("add", y, b),), symbols=symbols)).plan
 
 
-PLANS = {"one symbol": plan_over(("n",)), "two symbols": plan_over(("n", "m"))}
+PLANS = {
+    "one symbol": plan_over(("n", 3), ("n", "n")),
+    "two symbols": plan_over(("n", 3), ("m", "n")),
+    "large in turns": plan_over(("n", "n", "m"), ("n", "m", "m")),  # in one arena
+}
 extents = st.integers(0, 60)
 
 
@@ -39,20 +46,25 @@ def test_a_filling_is_the_references_but_for_where_places_lie(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "threads", threads)
         patch.setattr(config, "parallel_ns", 10)
-        layouts = [GroupLayout(plan, group) for group in plan.groups]
-        largest = [0] * len(layouts)
-        for n, m in drawn:
-            sizes = {"n": n, "m": m}
-            for number, (layout, group) in enumerate(zip(layouts, plan.groups, strict=True)):
-                found, expected = layout.fill(sizes), plan.fill(group, sizes)
-                assert dict(zip(found.words, found.values, strict=True)) == dict(
-                    zip(expected.words, expected.values, strict=True)
-                )
-                assert (found.owned, found.scratch_bytes) == (expected.owned, expected.scratch_bytes)
-                assert _sizes(found) == _sizes(expected)
-                largest[number] = max(largest[number], expected.arena_bytes)
-                assert expected.arena_bytes <= found.arena_bytes <= MOST_WASTE * largest[number]
-                _check_apart(plan, found)
+        check_fillings(plan, drawn)
+
+
+def check_fillings(plan: Plan, drawn: list[tuple[int, int]]) -> None:
+    """One layout of each group, filled for these sizes in turn."""
+    layouts = [GroupLayout(plan, group) for group in plan.groups]
+    largest = [0] * len(layouts)
+    for n, m in drawn:
+        sizes = {"n": n, "m": m}
+        for number, (layout, group) in enumerate(zip(layouts, plan.groups, strict=True)):
+            found, expected = layout.fill(sizes), plan.fill(group, sizes)
+            assert dict(zip(found.words, found.values, strict=True)) == dict(
+                zip(expected.words, expected.values, strict=True)
+            )
+            assert (found.owned, found.scratch_bytes) == (expected.owned, expected.scratch_bytes)
+            assert _sizes(found) == _sizes(expected)
+            largest[number] = max(largest[number], expected.arena_bytes)
+            assert expected.arena_bytes <= found.arena_bytes <= MOST_WASTE * largest[number]
+            _check_apart(plan, found)
 
 
 def _sizes(filling: Filling) -> dict[int, tuple[int, tuple[int, ...]]]:

@@ -26,10 +26,10 @@ from texts import kernel_of
 
 import comprehension as tc
 from comprehension import pipeline, stages
-from comprehension.codegen import arithmetic, checks, elementary, fold
+from comprehension.codegen import arithmetic, checks, elementary, fold, lowering, words
 from comprehension.config import config
 from comprehension.jit import cache, client, describe, launch, targets, variants
-from comprehension.kernel import build, ir
+from comprehension.kernel import build, ir, versions
 from comprehension.kernel.certificate import Certificate
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram
@@ -90,7 +90,35 @@ def checks_let_the_extent_itself_pass(patch: Patch) -> None:
     change(patch, checks, "checks_of", wider)
 
 
+def names_keep_their_first_value(patch: Patch) -> None:
+    right = lowering._Lowering.assign
+
+    def assign(self: Any, name: str, found: Any) -> None:
+        if name not in self.places:
+            right(self, name, found)
+
+    patch.setattr(lowering._Lowering, "assign", assign)
+
+
+def loops_end_a_round_early(patch: Patch) -> None:
+    right = lowering._Lowering.loop
+
+    def early(self: Any, name: str, bounds: Any, body: Any) -> None:
+        start, stop, *step = bounds
+        nearer = self.builder.sub(lowering._as(stop.type, stop), lowering.ir.Constant(lowering.I64, 1))
+        right(self, name, [start, replace(stop, value=nearer), *step], body)
+
+    patch.setattr(lowering._Lowering, "loop", early)
+
+
+def a_round_of_random_words_is_left_out(patch: Patch) -> None:
+    patch.setattr(words, "ROUNDS", 9)
+
+
 CODE: list[Plant] = [
+    names_keep_their_first_value,
+    loops_end_a_round_early,
+    a_round_of_random_words_is_left_out,
     extremes_drop_nan,
     quotients_truncate,
     remainders_take_the_sign_of_the_dividend,
@@ -108,6 +136,9 @@ def f(float(N) X, int32(N) A, int32(N) B) -> (M, E, Q, R, W) {
   W(i) = uint8(A(i))
 }
 """
+
+
+WORDS = "def f(uint32(N) A, uint32(2) K) -> (w) { w(i) = philox(A(i), 1, 2, i, K(0), K(1)) }"
 
 
 def compile_here(text: str, *specs: Spec) -> tuple[LoopProgram, native_kernels.Native]:
@@ -133,6 +164,12 @@ def find_in_code() -> None:
     assert native.run() == 0
     np.testing.assert_array_equal(found["s"], table.sum(1))
 
+    program, native = compile_here(WORDS, Spec((19,), "uint32"), Spec((2,), "uint32"))
+    drawn = {"A": np.arange(19, dtype=np.uint32) * 0x9E3779B1, "K": np.array([7, 2**31 + 5], np.uint32)}
+    found = native.bind(drawn)
+    assert native.run() == 0
+    np.testing.assert_array_equal(found["w"], run(program, drawn)["w"])
+
     gather = "def f(float(N) T, int32(M) I) -> (O) { O(i) = T(I(i)) }"
     _, native = compile_here(gather, Spec((37,), "float32"), Spec((3,), "int32"))
     for last, refused in ((36, False), (37, True), (-1, True)):
@@ -142,6 +179,11 @@ def find_in_code() -> None:
 
 
 # --- requests and launches -------------------------------------------------------------------------------------
+
+
+def a_plan_for_the_sizes_seen_runs_at_all(patch: Patch) -> None:
+    """The numbers that were put into it are those of other launches, too."""
+    patch.setattr(versions, "_exactly", lambda sizes: ir.Compare("<=", ir.Int(0), ir.Int(1)))
 
 
 def _keys_without(**entry: Any) -> Plant:
@@ -193,6 +235,7 @@ def kernels_are_handed_out_whatever_the_certificate_says(patch: Patch) -> None:
 
 
 CALLS: list[Plant] = [
+    a_plan_for_the_sizes_seen_runs_at_all,
     _keys_without(specs=()),
     _keys_without(math="fast"),
     _keys_without(options=tc.MappingOptions()),
@@ -206,6 +249,7 @@ CALLS: list[Plant] = [
     kernels_are_handed_out_whatever_the_certificate_says,
 ]
 MULTIPLY_ADD = "def f(float(N) A, float(N) B, float(N) C) -> (D) { D(i) = A(i) * B(i) + C(i) }"
+WINDOWS = "def f(float(C,H) I, float(F,C,P) K) -> (O) { O(f,h) +=! I(c,h+p) * K(f,c,p) }"
 NEIGHBOURS = "def f(float(N) A, float(M) B) -> (C) { C(i) = A(i) + B(i + 1) where i in 0:N }"
 
 
@@ -229,6 +273,12 @@ def find_in_calls() -> None:
     assert "tile" not in f.compile(x, x, y, options=tc.MappingOptions(vectorize=False)).source
     with pytest.raises(tc.ComprehensionError, match="overlaps"):
         f(x, x, y, out=y)
+
+    windows, image = tc.define(WINDOWS, sizes="symbolic").f, np.arange(2 * 12, dtype=np.float32).reshape(2, 12)
+    for p in 3, 2, 4:  # planned for windows of 3
+        taps = np.arange(5 * 2 * p, dtype=np.float32).reshape(5, 2, p)
+        seen = np.lib.stride_tricks.sliding_window_view(image, p, 1)
+        np.testing.assert_array_equal(windows(image, taps), np.einsum("chp,fcp->fh", seen, taps))
 
     neighbours, line = tc.define(NEIGHBOURS, sizes="symbolic").f, np.arange(21, dtype=np.float32)
     np.testing.assert_array_equal(neighbours(x, line), x + line[1:])

@@ -4,6 +4,7 @@ Each room has a finder, made of the checks that belong to it:
 
 - language: the reference interpreter beside NumPy;
 - schedules and kernels: the certificate; and, as if there were none, KernelIR interpreted beside the reference;
+- tiles that ask ahead and iterations side by side: the certificate;
 - the certificate itself: changes of kernels that it must refuse.
 
 Nothing is compiled to machine code here (test_codegen_planted_bugs.py does that).
@@ -13,22 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import test_certificate
+import test_jam
+import test_kernel_choice
+import test_kernel_edges
+import test_kernel_strands
 import test_map_gpu
 from planted import Find, Patch, Plant, Room, assert_found, change, every_bug_of, every_finder_of
 from test_lang_reference import EXACT, call
 from texts import kernel_of, program_of
 
-from comprehension.kernel import build, ir, simplify
+from comprehension.kernel import build, choice, ir, jam, joined, simplify, strands
+from comprehension.kernel.edges import split_edges
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang import reference, solve, tree
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.reference import run
 from comprehension.poly import certificate, dependence, scheduler
+from comprehension.poly.scop import build_scop
 
 # --- language --------------------------------------------------------------------------------------------------
 
@@ -196,7 +204,71 @@ def find_by_results() -> None:
                 np.testing.assert_array_equal(found, expected[name])
 
 
+# --- tiles that ask ahead, and iterations side by side ----------------------------------------------------------
+
+
+def what_is_left_of_a_line_is_not_run(patch: Patch) -> None:
+    change(patch, strands, "_by_lines", lambda loops, *_: list(loops)[:1])
+
+
+def lines_begin_where_the_loop_does(patch: Patch) -> None:
+    """Each piece of a loop runs what the first one does."""
+
+    def first(loops: Any, loop: ir.Loop, *_: Any) -> list[ir.Loop]:
+        around, *others = loops
+        (piece,) = around.body
+        length = ir.IntOp("-", piece.upper, piece.lower)
+        begun = replace(piece, lower=loop.lower, upper=ir.IntOp("+", loop.lower, length))
+        return [replace(around, body=(begun,)), *others]
+
+    change(patch, strands, "_by_lines", first)
+
+
+def iterations_side_by_side_are_one_too_few(patch: Patch) -> None:
+    """The last one of each group is left out."""
+    nodes = jam._Jammer.nodes
+
+    def fewer(jammer: Any, body: Any, start: Any, iterations: range) -> Any:
+        return nodes(jammer, body, start, iterations[:-1] if len(iterations) > 1 else iterations)
+
+    patch.setattr(jam._Jammer, "nodes", fewer)
+
+
+def iterations_side_by_side_share_registers(patch: Patch) -> None:
+    right = jam._Jammer._copy
+    patch.setattr(jam._Jammer, "_copy", lambda jammer, node, start, number, _: right(jammer, node, start, number, 0))
+
+
+AHEAD: list[Plant] = [
+    what_is_left_of_a_line_is_not_run,
+    lines_begin_where_the_loop_does,
+    iterations_side_by_side_are_one_too_few,
+    iterations_side_by_side_share_registers,
+]
+
+
+def find_ahead() -> None:
+    """Large ones, so by the certificate alone."""
+    program = test_kernel_strands.product(32, 20, 265)
+    kernel, notes = test_kernel_strands.asking(program)
+    assert "asked for a tile ahead" in notes[0]
+    scop, jammed, steps = test_jam.built(test_jam.shapes(4, 2, 8, 26, 26, 3))
+    assert any("side by side" in step for step in steps)
+    for of, found in ((build_scop(program), kernel), (scop, jammed)):
+        proved = certificate.certify(of, None, split_edges(found))
+        assert proved, proved.text
+
+
 # --- the certificate -------------------------------------------------------------------------------------------
+
+
+def branches_are_read_as_the_first(patch: Patch) -> None:
+    """Whatever the second one does, if their conditions are opposites."""
+    patch.setattr(choice, "_merged", lambda then, otherwise, condition: then)
+
+
+def ragged_branches_are_read_as_whole_ones(patch: Patch) -> None:
+    patch.setattr(joined, "_is_same", lambda first, second, ranges: isinstance(first, ir.If))
 
 
 def _unchecked(step: str) -> Plant:
@@ -209,7 +281,11 @@ def _unchecked(step: str) -> Plant:
 
 STEPS = "instances", "values", "addresses", "combinations", "bounds", "parallel", "barriers", "order", "family"
 """Without `check_shapes`: `check_values` demands all of it too, so that nothing wrong is accepted without it."""
-PROOFS = [_unchecked(f"check_{step}") for step in STEPS]
+PROOFS = [
+    *[_unchecked(f"check_{step}") for step in STEPS],
+    branches_are_read_as_the_first,
+    ragged_branches_are_read_as_whole_ones,
+]
 
 
 def find_in_proofs() -> None:
@@ -217,6 +293,10 @@ def find_in_proofs() -> None:
         test_certificate.test_mutations_are_refused(make, sizes, what, of)
     test_certificate.test_strict_accepts_packing_and_refuses_split_reductions()
     test_certificate.test_strict_keeps_the_order_of_reductions()
+    for side, what in product((0, 1), ("value", "element", "extent", "condition")):
+        test_kernel_edges.test_branches_that_differ_in_more_than_masks_stay_two(side, what)
+    for other in test_kernel_choice.DIFFERENT:
+        test_kernel_choice.test_branches_that_differ_in_more_than_values_stay(other)
     test_map_gpu.test_a_loop_that_carries_a_dependence_is_divided_by_nobody("thread.x")
     test_map_gpu.test_every_barrier_is_needed_for_the_proof("softmax", (4,))
 
@@ -228,6 +308,7 @@ ROOMS: list[Room] = [
     (find_in_language, LANGUAGE),
     (find_by_certificate, KERNELS),
     (find_by_results, KERNELS),
+    (find_ahead, AHEAD),
     (find_in_proofs, PROOFS),
 ]
 

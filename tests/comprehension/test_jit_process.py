@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from comprehension.config import config, statistics
 from comprehension.errors import ComprehensionError
 from comprehension.jit import client
 from comprehension.jit.failure import CompilationError, CompilerDied, ForbiddenSymbol, ProgramEnded, TimeLimitExceeded
+from comprehension.jit.load import load_object
 from comprehension.jit.protocol import MAGIC, Message, ProtocolError, read_message, write_message
 from comprehension.jit.request import SourceRequest, key_of, request_from_header
 from comprehension.machine import host
@@ -103,19 +106,102 @@ def test_code_that_needs_python_is_not_loaded(fresh_client) -> None:
         client.compile_source(raising, SIGNATURE)
 
 
-def test_process_killed_in_the_middle_of_a_compilation(fresh_client) -> None:
-    client.compile_source(TWICE.format(3), SIGNATURE)
+def kill_compiler(unlike: int | None = None) -> int:
+    """Kills the compiler process, once there is another one than `unlike`, while it compiles."""
+    assert wait_until(lambda: client.compiler_pid() not in (None, unlike))
     victim = client.compiler_pid()
     assert victim is not None
-    lost = statistics.processes_lost
-    future = client.submit(source(HANG + TWICE.format(0)))
     time.sleep(0.2)
     os.kill(victim, signal.SIGKILL)
+    return victim
+
+
+SLOW_ONCE = "import os, time\nif not os.path.exists({flag!r}):\n    open({flag!r}, 'w')\n    time.sleep(60)\n"
+
+
+def test_process_killed_in_the_middle_of_a_compilation_is_asked_once_more(fresh_client, tmp_path: Path) -> None:
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    lost, known = statistics.processes_lost, statistics.fallbacks["compiler killed"]
+    future = client.submit(source(SLOW_ONCE.format(flag=str(tmp_path / "flag")) + TWICE.format(7)))
+    assert wait_until((tmp_path / "flag").exists)
+    kill_compiler()
+    assert call(load_object("test", future.result(timeout=60)[client.OBJECT], SIGNATURE), 1) == 9
+    assert statistics.processes_lost == lost + 1
+    assert statistics.fallbacks["compiler killed"] == known + 1
+
+
+def test_process_killed_twice_in_the_middle_of_a_compilation(fresh_client) -> None:
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    lost = statistics.processes_lost
+    future = client.submit(source(HANG + TWICE.format(0)))
+    first = kill_compiler()
+    second = kill_compiler(unlike=first)
     with pytest.raises(CompilerDied, match=r"exit code -9\) while it compiled 'test'"):
         future.result(timeout=20)
-    assert statistics.processes_lost == lost + 1
+    assert statistics.processes_lost == lost + 2
     assert call(client.compile_source(TWICE.format(4), SIGNATURE), 1) == 6
+    assert client.compiler_pid() not in (None, first, second)
+
+
+def test_process_killed_with_nothing_to_do_is_replaced_without_a_word(fresh_client) -> None:
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    victim, known = client.compiler_pid(), statistics.fallbacks.total()
+    assert victim is not None
+    process = client._client()._process
+    os.kill(victim, signal.SIGKILL)
+    assert process is not None and wait_until(lambda: not process.is_alive)  # all of its threads, that is
+    assert call(client.compile_source(TWICE.format(5), SIGNATURE), 1) == 7
     assert client.compiler_pid() not in (None, victim)
+    assert statistics.fallbacks.total() == known
+
+
+def test_process_that_breaks_by_itself_is_not_asked_again(fresh_client, asked: list[str]) -> None:
+    text = "import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n" + TWICE.format(0)
+    with pytest.raises(CompilerDied, match="exit code -6"):
+        client.compile_source(text, SIGNATURE)
+    assert asked.count(text) == 1
+    assert call(client.compile_source(TWICE.format(6), SIGNATURE), 1) == 8
+
+
+def test_process_that_closes_its_pipe_and_lives_on_is_ended(fresh_client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never answer, and its time limit is of processor time, which it does not spend."""
+    monkeypatch.setattr(client, "LAST_WORDS", 0.2)
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    victim = client.compiler_pid()
+    closes = "import os\nos.closerange(3, 99)\n"
+    with pytest.raises(CompilerDied):
+        client.submit(source(closes + HANG + TWICE.format(0))).result(timeout=20)
+    assert victim is not None and not alive(victim)
+    assert call(client.compile_source(TWICE.format(8), SIGNATURE), 1) == 10
+
+
+def test_what_memory_does_not_suffice_for_is_an_error_and_the_process_lives_on(fresh_client) -> None:
+    client.compile_source(TWICE.format(3), SIGNATURE)
+    process = client.compiler_pid()
+    with pytest.raises(CompilationError, match="MemoryError"):
+        client.compile_source("large = bytearray(1 << 36)\n" + TWICE.format(0), SIGNATURE)
+    assert call(client.compile_source(TWICE.format(9), SIGNATURE), 1) == 11
+    assert client.compiler_pid() == process
+
+
+def test_without_room_for_a_temporary_file_there_is_a_compiler_all_the_same(fresh_client, monkeypatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(client.tempfile, "TemporaryFile", full)
+    assert call(client.compile_source(TWICE.format(1), SIGNATURE), 1) == 3
+    with pytest.raises(CompilerDied, match="exit code 7"):
+        client.compile_source("import os\nos._exit(7)\n" + TWICE.format(0), SIGNATURE)
+
+
+def test_a_process_that_cannot_be_started_is_an_error_that_says_why(fresh_client, monkeypatch) -> None:
+    def none_left(*_arguments: object, **_options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch, pytest.raises(CompilationError, match=r"cannot start .*temporarily"):
+        patch.setattr(client.subprocess, "Popen", none_left)
+        client.compile_source(TWICE.format(2), SIGNATURE)
+    assert call(client.compile_source(TWICE.format(2), SIGNATURE), 1) == 4
 
 
 @pytest.mark.parametrize(

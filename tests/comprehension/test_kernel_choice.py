@@ -82,15 +82,18 @@ def test_the_choice_stands_where_the_branches_differ() -> None:
     assert tile.body == (replace(THEN, value=ir.SelectValue(condition, X, ir.Const(0.0, F32), F32)),)
 
 
+DIFFERENT = [
+    branches(THEN, replace(OTHERWISE, subscripts=(ir.Var("j"), ir.Var("i")))),
+    branches(THEN, replace(OTHERWISE, role=ir.StoreRole.COPY)),
+    branches(THEN, replace(OTHERWISE, value=ir.Const(0, T.INT32))),
+    branches(THEN, OTHERWISE, AT_DATA),
+    branches(THEN, OTHERWISE, ir.Compare("<", ir.Var("j"), ir.Int(5))),
+]
+
+
 @pytest.mark.parametrize(
     "kernel",
-    [
-        branches(THEN, replace(OTHERWISE, subscripts=(ir.Var("j"), ir.Var("i")))),
-        branches(THEN, replace(OTHERWISE, role=ir.StoreRole.COPY)),
-        branches(THEN, replace(OTHERWISE, value=ir.Const(0, T.INT32))),
-        branches(THEN, OTHERWISE, AT_DATA),
-        branches(THEN, OTHERWISE, ir.Compare("<", ir.Var("j"), ir.Int(5))),
-    ],
+    DIFFERENT,
     ids=["element", "role", "type", "decided by what is written", "hidden by a lane"],
 )
 def test_branches_that_differ_in_more_than_values_stay(kernel: ir.Kernel) -> None:

@@ -12,6 +12,7 @@ from test_poly_kernels import AVX512, PROGRAMS, SIZES, inputs_for
 from comprehension.codegen.liveness import overwritable
 from comprehension.kernel import ir
 from comprehension.kernel.build import build_kernel
+from comprehension.kernel.choice import negated
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.joined import join_edges
@@ -20,6 +21,7 @@ from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.ranges import infer
+from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.scheduler import schedule
@@ -113,6 +115,18 @@ def test_branches_that_differ_in_more_than_masks_stay_two(side: int, change: str
             other = rewrite(branch, ir.Int, lambda number: ir.Int(number.value + 1))
     broken = rewrite(split, ir.If, lambda each: other if each == branch else each)
     assert broken != split and join_edges(broken) == broken
+
+
+def test_branches_that_what_they_write_decides_stay_two() -> None:
+    """Y(0) = Y(0) + 6 where Y(0) < 5, and then where Y(0) >= 5: it is done twice if Y(0) is 0."""
+    data = ir.FromValue(ir.Load("Y", (ir.Int(0),), ScalarType.INT64))
+    value = ir.BinaryOp("+", data.value, ir.Const(6, ScalarType.INT64), ScalarType.INT64)
+    body = (ir.Tile(None, ir.Axis("j", ir.Int(0), 1), (ir.Store("Y", (ir.Int(0),), value),)),)
+    inside = ir.Compare("<", data, ir.Int(5))
+    for condition in inside, ir.Compare("<", ir.Var("i"), ir.Int(5)):
+        sides = ir.If(condition, body), ir.If(negated(condition), body)
+        kernel = ir.Kernel("f", (), (), (), (ir.Stage("s", (ir.Loop("i", ir.Int(0), ir.Int(9), sides),)),))
+        assert (join_edges(kernel) == kernel) == (condition is inside)
 
 
 def test_ragged_registers_are_not_blended_inside_of_a_reduction() -> None:
