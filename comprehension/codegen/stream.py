@@ -309,15 +309,16 @@ def settle(typing_context: Any) -> Any:
 @literal_intrinsic
 def ahead(typing_context: Any, region: Any, source: Any, offset: Any, row_stride: Any, distance: Any) -> Any:
     """Asks for the lines of a region with contiguous lanes, `distance` elements before they are read."""
-    far, rows = literal(distance), region.rows if literal(row_stride) != 0 else 1
+    known, rows = literal(distance), region.rows if literal(row_stride) != 0 else 1
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
-        _, base, start, row_step, _ = args
+        _, base, start, row_step, far = args
+        far = far if known is None else ir.Constant(I64, known)
         place = place_at(builder, start, row_stride, types.literal(1), (row_step, ir.Constant(I64, 1)))
         memory = Memory(builder, source, base)
         for row in range(rows):
             for lane in range(0, region.lanes, LINE // source.bytes):
-                memory.prefetch(memory.address(builder.add(place.of(row, lane), ir.Constant(I64, far))))
+                memory.prefetch(memory.address(builder.add(place.of(row, lane), far)))
         return context.get_dummy_value()
 
     steps = [count_type(row_stride), count_type(distance)]

@@ -58,8 +58,7 @@ class Mapper:
     decisions: dict[str, Decision] = field(default_factory=dict)
     copies: dict[str, CopyStatement] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
-    promoted: set[str] = field(default_factory=set)
-    homes: set[str] = field(default_factory=set)  # of these, what an outer loop keeps in scratch
+    homes: set[str] = field(default_factory=set)  # temporaries that loops around keep in local buffers
     packed: dict[str, int] = field(default_factory=dict)  # how many panels each tensor has
     tiled: dict[str, int] = field(default_factory=dict)  # how many register tiles
     _order_of_tensors: dict[str, int] = field(init=False)
@@ -129,8 +128,7 @@ class Mapper:
         outer = (*around, *nest.members)
         prefix = Prefix(node)
         promotions = [p for t in self._private(nest, outer) if (p := private_box(t, prefix, self.scop)) is not None]
-        self.promoted.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
-        self.homes.update(p.tensor for p in promotions)
+        self.homes.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
         return _up(node, depth)
 
@@ -256,7 +254,7 @@ class Mapper:
 
         What stays in scratch already is held in registers by tiles of several rows only: their accumulators.
         """
-        if not self.local_buffers or (tensor in self.promoted and not (in_rows and tensor in self.homes)):
+        if not self.local_buffers or (tensor in self.homes and not in_rows):
             return False
         own = [a for a in self.scop.accesses_to(tensor) if a.statement in names]
         return len(own) > 1 and any(a.is_write for a in own) and all(a.exact for a in own)
@@ -307,7 +305,7 @@ class Mapper:
             return []
         for tensor in self._touched(names):
             users = {a.statement for a in self.scop.accesses_to(tensor)}
-            if tensor in self.promoted or any(users <= own for own in inner):
+            if tensor in self.homes or any(users <= own for own in inner):
                 continue
             if is_private(tensor, outer, names, self.scop, self.model.lanes.dependences):
                 found.append(tensor)
@@ -317,7 +315,6 @@ class Mapper:
         if not promotions:
             return node
         names = [p.tensor for p in promotions]
-        self.promoted.update(names)
         self.steps.extend(f"{p.tensor} stays in {p.space.value} {p.buffer}{list(p.extents)}" for p in promotions)
         name = f"promote {', '.join(names)}"
         while name in self.decisions:  # a box around tiles, or another tile

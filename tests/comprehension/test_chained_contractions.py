@@ -91,3 +91,16 @@ def test_two_products_agree_with_the_reference(sizes: tuple[int, int, int, int, 
 def test_attention_agrees_with_the_reference(sizes: tuple[int, int, int, int], machine: Machine) -> None:
     program = attention(*sizes)
     assert_right(program, compile_program(program, machine=machine))
+
+
+def test_a_second_update_of_a_tensor_keeps_its_sums_in_registers_too() -> None:
+    """As taps of a dilated convolution do: each is a nest of its own, with a domain of its own."""
+    text = """def f(float(R,T) X, float(D,R) U, float(D,R) V) -> (Y) {
+        Y(d,t) +=! X(r,t) * U(d,r)
+        Y(d,t) += X(r,t-1) * V(d,r) where t in 1:T
+    }"""
+    program = program_of(text, (32, 200), (32, 32), (32, 32))
+    kernel = compile_program(program)
+    tiles = [b for b in kernel.buffers if b.promoted_from == "Y" and b.space is ir.Space.REGISTER]
+    assert len(tiles) == 2
+    assert_right(program, kernel)

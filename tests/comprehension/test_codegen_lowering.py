@@ -44,6 +44,17 @@ def test_what_no_printer_prints_is_refused(text: str, said: str) -> None:
         lower_module("m", text)
 
 
+def test_lines_are_asked_for_as_far_ahead_as_the_launch_says() -> None:
+    """A distance is a literal or an expression over sizes; the latter was once taken for 0."""
+
+    def code(offset: str, distance: str) -> bytes:
+        lines = ["x = buffer(buffers, 0, np.float32)", "n = dims[0]", "t = tile(1, 16)"]
+        return emit_kernel("m", module(*lines, f"ahead(t, x, {offset}, 0, {distance})", "return 0"), host())
+
+    assert code("lo", "n") == code("lo + n", "0") != code("lo", "0")
+    assert code("lo", "64") == code("lo + 64", "0") != code("lo", "0")
+
+
 def test_a_name_from_inside_a_loop_has_no_value_outside() -> None:
     with pytest.raises(Unknown, match="inner has no value here"):
         lower_module("m", module("for i in range(lo, hi):", "    inner = i", "return inner"))

@@ -1,8 +1,7 @@
 """Where a value comes from: the last write before each read, through any number of copies.
 
 In: accesses with times (of a kernel or of a Scop).  Out: for each read the write that it sees.
-Invariant: exact last writers (isl's flow analysis), not an approximation: a write that another one covers
-is no source.  Accesses that are not affine have no exact last writer and are refused.
+Invariant: exact last writers, not an approximation.  Accesses that are not affine have none and are refused.
 """
 
 from __future__ import annotations
@@ -16,36 +15,10 @@ from comprehension.poly.proof.extract import Access, Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
 from comprehension.poly.proof.meetings import mapping_of
 from comprehension.poly.proof.verdict import NotDecided
+from comprehension.poly.proof.writers import Memory, Sources, Timed, last_writers, sources_in
 from comprehension.poly.scop import Scop
 
 MAX_COPIES = 6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sources:
-    """`writers`: read -> writes whose value it sees; `initial`: read -> element that nobody wrote before."""
-
-    writers: isl.UnionMap
-    initial: isl.UnionMap
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Timed:
-    """One access under a name of its own: points named `relation`'s input tuple, at `time`."""
-
-    relation: isl.Map
-    time: isl.Map
-
-
-def last_writers(reads: Iterable[Timed], writes: Iterable[Timed], parameters: isl.Space) -> Sources:
-    """For each read the last write of the same element at an earlier time."""
-    reads, writes = list(reads), list(writes)
-    sinks = isl.union_map(parameters, (r.relation for r in reads))
-    sources = isl.union_map(parameters, (w.relation for w in writes))
-    times = isl.union_map(parameters, (a.time for a in (*reads, *writes)))
-    info = isl.UnionAccessInfo.from_sink(sinks).set_must_source(sources).set_schedule_map(times)
-    flow = info.compute_flow()
-    return Sources(flow.get_must_dependence().reverse(), flow.get_must_no_source())
 
 
 # --- kernels ----------------------------------------------------------------------------------------------
@@ -72,7 +45,7 @@ def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
             name = f"{action.name}r{number}"
             relation = cells(extraction, action, access).set_tuple_name(isl.dim_type.in_, name)
             time = access.time.set_tuple_name(isl.dim_type.in_, name)
-            sinks.append(Sink(name, Timed(relation, time), action, access))
+            sinks.append(Sink(name, Timed(relation, time, action.path), action, access))
     for buffer in sorted(buffers & extraction.outputs):
         sinks.append(_exit(extraction, extraction.buffer(buffer)))
     return sinks
@@ -102,12 +75,17 @@ def _whole_at_the_end(tensor: str, rank: int, times: isl.Space, first: int, cont
     return Timed(relation.set_tuple_name(isl.dim_type.in_, name), time.set_tuple_name(isl.dim_type.in_, name))
 
 
-def writes_of(extraction: Extraction, buffers: set[str]) -> list[Timed]:
-    return [
-        Timed(cells(extraction, action, action.write), action.time)
-        for action in _stores_touching(extraction, buffers)
-        if action.write is not None and action.write.buffer in buffers
-    ]
+def memories_of(extraction: Extraction, sinks: list[Sink], buffers: set[str]) -> list[Memory]:
+    """What these reads read, with all that writes there."""
+    found: dict[str, Memory] = {}
+    for sink in sinks:
+        found.setdefault(sink.timed.memory, Memory(extraction.context.get_space())).reads.append(sink.timed)
+    for action in _stores_touching(extraction, buffers):
+        if action.write is not None and action.write.buffer in buffers:
+            timed = Timed(cells(extraction, action, action.write), action.time, action.path)
+            if timed.memory in found:
+                found[timed.memory].writes.append(timed)
+    return [found[name] for name in sorted(found)]
 
 
 def _stores_touching(extraction: Extraction, buffers: Iterable[str]) -> list[Action]:
@@ -162,7 +140,7 @@ Passing = Callable[[Origins], dict[str, isl.Set]]
 def origins(extraction: Extraction, sinks: list[Sink], buffers: set[str], passing: Passing) -> Origins:
     """Follows each value back to what computed it.  Raises NotDecided beyond MAX_COPIES copies in a row."""
     parameters = extraction.context.get_space()
-    direct = last_writers([s.timed for s in sinks], writes_of(extraction, buffers), parameters)
+    direct = sources_in(memories_of(extraction, sinks, buffers), parameters)
     copies = {s.name: action_of(s).domain for s in sinks if _role(s) is ir.StoreRole.COPY}
     found = _through(direct, _links(sinks, copies, parameters))
     if not any(_role(s) is ir.StoreRole.COMBINE for s in sinks):

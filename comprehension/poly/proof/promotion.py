@@ -16,13 +16,14 @@ from functools import partial
 from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.accumulators import passing
-from comprehension.poly.proof.dataflow import Origins, Sink, Sources, origins, read_name, scop_sources, sinks_of
+from comprehension.poly.proof.dataflow import Origins, Sink, origins, read_name, scop_sources, sinks_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE, inside, meaning_of
 from comprehension.poly.proof.order import is_reorderable
 from comprehension.poly.proof.reduction import check_tree
 from comprehension.poly.proof.trees import Tree, build_tree
 from comprehension.poly.proof.verdict import Finding, Property, must_be_empty
+from comprehension.poly.proof.writers import Sources
 from comprehension.poly.scop import Scop
 
 

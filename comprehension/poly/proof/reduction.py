@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.accumulators import is_identity, op_of
-from comprehension.poly.proof.dataflow import Sources, read_name
+from comprehension.poly.proof.dataflow import read_name
 from comprehension.poly.proof.extract import Extraction
 from comprehension.poly.proof.trees import Tree
 from comprehension.poly.proof.verdict import Finding, Property, Violation, clashes, must_be_empty, sample
+from comprehension.poly.proof.writers import Sources
 
 
 def check_tree(
@@ -32,10 +33,19 @@ def check_tree(
         yield Violation(Property.BUFFERS, f"a partial result of {name} is used twice", sample(pairs))
     for pairs in clashes(tree.element.intersect_domain(tree.roots)):
         yield Violation(Property.BUFFERS, f"two partial results of {name} are never combined", sample(pairs))
-    across = tree.uses.apply_domain(tree.element).apply_range(tree.element)
-    across = across.subtract(isl.UnionSet.identity(across.domain().union(across.range())))
-    yield from must_be_empty(Property.BUFFERS, across, f"partial results of different elements of {name} are combined")
+    what = f"partial results of different elements of {name} are combined"
+    for write in _of_several(tree.element):
+        yield Violation(Property.BUFFERS, what, sample(write))
+    across = tree.uses.apply_range(tree.element).subtract(tree.element)
+    yield from must_be_empty(Property.BUFFERS, across, what)
     yield from _check_starts(extraction, tree, others, runs, expected)
+
+
+def _of_several(element: isl.UnionMap) -> list[isl.Map]:
+    """Writes that are partial results of more than one element."""
+    if element.is_single_valued():
+        return []
+    return [one for one in isl.maps_of(element) if not one.is_single_valued()] or isl.maps_of(element)
 
 
 def _check_starts(

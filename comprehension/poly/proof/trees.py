@@ -143,10 +143,13 @@ class _Builder:
                 own.append(made.apply_range(action.write.relation))
             else:
                 derived.append(made.domain())
-        total = self._union(own)
-        places = isl.union_set(self.parameters, derived)
+        total = found = self._union(own)
+        used_by = uses.intersect_range(isl.union_set(self.parameters, derived)).reverse()
         for _ in derived:
-            total = total.union(uses.intersect_range(places).reverse().apply_range(total))
+            found = used_by.apply_range(found).subtract(total)
+            if found.is_empty():
+                break
+            total = total.union(found).coalesce()
         return total
 
     def _union(self, maps: Iterable[isl.Map]) -> isl.UnionMap:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
-from comprehension.poly.proof.dataflow import Timed, last_writers
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import PRIVATE
 from comprehension.poly.proof.meetings import (
@@ -25,6 +24,7 @@ from comprehension.poly.proof.meetings import (
     meetings,
     positions,
 )
+from comprehension.poly.proof.writers import Timed, last_writers
 
 DividedBy = Callable[[Loop], str | None]
 
