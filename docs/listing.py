@@ -24,6 +24,7 @@ import comprehension.jit.report
 import comprehension.kernel.certificate
 import comprehension.testing
 import minitensor as mt
+from comprehension.bench import measure
 from minitensor.ops.opdef import REGISTRY, OpDef
 
 PAGE = Path(__file__).parent / "functions.md"
@@ -65,6 +66,7 @@ _REFERENCE: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
             comprehension.explain.Explanation,
         ),
     ),
+    ("comprehension: timing", "comprehension.bench.measure", (measure.measure, measure.Measured)),
     ("comprehension: counts", "", (type(tc.statistics),)),
     (
         "comprehension: errors",
@@ -83,7 +85,16 @@ _REFERENCE: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
     ),
 )  # fmt: skip
 
-_INTERNAL = {"launcher", "from_json", "to_json", "add_reason", "add_event", "add_step", "session"}  # of these classes
+_INTERNAL = {
+    "at",
+    "launcher",
+    "from_json",
+    "to_json",
+    "add_reason",
+    "add_event",
+    "add_step",
+    "session",
+}  # of these classes
 
 
 def reference() -> str:

@@ -52,7 +52,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`without_numpy` says why NumPy is not among the sides; `difference` is the largest between it and us."""
+    """What `measure` found; `print` shows it as a table.
+
+    `without_numpy` says why NumPy is not among the sides; `difference` is the largest between it and us.
+    """
 
     title: str
     sides: tuple[Side, ...]
