@@ -46,14 +46,14 @@ SPIN_NANOSECONDS = 20_000
 RING_SLOTS = 7
 CONTROL_WORDS = WAITERS + 2 * WAITER_SLOTS
 
-_ENTRIES = {
-    "serve": "int64(int64)",
-    "publish": "int64(int64, int64)",
-    "wake": "int64(int64)",
-    "write": "int64(int64, int64, int64)",
-    "cancel": "int64(int64, int64, int64)",
-    "await_word": "int64(int64, int64, int64, int64, int64)",
-    "proceed": "int64(int64, int64, int64)",
+_ENTRIES = {  # how many words they take
+    "serve": 1,
+    "publish": 2,
+    "wake": 1,
+    "write": 3,
+    "cancel": 3,
+    "await_word": 5,
+    "proceed": 3,
 }
 IS_ORDERED = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
@@ -245,8 +245,7 @@ class _Functions:
 
     def __init__(self, loaded: LoadedObject) -> None:
         self._loaded = loaded  # keeps the code
-        for name, signature in _ENTRIES.items():
-            count = signature.count("int64") - 1
+        for name, count in _ENTRIES.items():
             function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)(loaded.addresses[name])
             setattr(self, name, function)
 

@@ -1,5 +1,5 @@
-"""The loop that runs plans, compiled by numba inside the compiler process; it lives on a thread of its own and
-never holds the GIL.
+"""The loop that runs plans, compiled by `comprehension.codegen.runtime`; it lives on a thread of its own and never
+holds the GIL.
 
 In: the address of a control block (`channel.GraphThread` makes it) and frames published in it; the layout of
 both is below.  Out: each frame's words: what was fetched, the state, the error, the times.
@@ -16,10 +16,6 @@ about to write), announce the word slept on, look again for a microsecond, sleep
 announcement afterwards.  The microsecond is for writers that write plainly: by its end their word is out of the store
 buffer, or their look at the announcement comes later and finds it.
 """
-
-# mypy: disallow-untyped-decorators=False
-
-from numba import njit
 
 from comprehension.jit.native import (
     call_pool,
@@ -86,7 +82,6 @@ YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
 
 
-@njit
 def _doze(control: int, address: int, seen: int, cancel: int) -> None:
     """Sleeps until the word at `address` is other than `seen`, or may be; the sleeper is the loop itself."""
     exchange(control + 8 * SLEEPING, address)
@@ -100,7 +95,6 @@ def _doze(control: int, address: int, seen: int, cancel: int) -> None:
         pass
 
 
-@njit
 def _await_change(control: int, address: int, seen: int, cancel: int) -> None:
     """Waits until the word at `address` is other than `seen`, or the frame is cancelled, or all is to stop."""
     while True:
@@ -121,7 +115,6 @@ def _await_change(control: int, address: int, seen: int, cancel: int) -> None:
             return
 
 
-@njit
 def _wake_waiters(control: int) -> None:
     """Wakes every thread that sleeps in `await_word`: each looks at its own condition again."""
     for slot in range(WAITER_SLOTS):
@@ -130,7 +123,6 @@ def _wake_waiters(control: int) -> None:
             semaphore_post(peek(waiter + 8))
 
 
-@njit
 def _run_kernel(control: int, frame: int, number: int) -> int:
     """Puts the arguments of a kernel together and runs its stages; returns 0 or a stage's code."""
     kernel = peek(frame + 8 * KERNELS) + 8 * KERNEL_WIDTH * number
@@ -161,7 +153,6 @@ def _run_kernel(control: int, frame: int, number: int) -> int:
     return 0
 
 
-@njit
 def _stalled(control: int, frame: int, address: int, seen: int) -> None:
     """`_await_change`, with the time added to the frame's; does not wait where nobody could write meanwhile."""
     if load(address) != seen or peek(control + 8 * ALONE) != 0:
@@ -171,7 +162,6 @@ def _stalled(control: int, frame: int, address: int, seen: int) -> None:
     poke(frame + 8 * STALLED, peek(frame + 8 * STALLED) + nanoseconds() - begin)
 
 
-@njit
 def _choose(control: int, frame: int, word: int, slots: int, targets: int) -> int:
     """Takes the next word of a choice; returns the instruction to go on with, or -1 if there will be none."""
     choice = frame + 8 * word
@@ -185,7 +175,6 @@ def _choose(control: int, frame: int, word: int, slots: int, targets: int) -> in
     return instruction
 
 
-@njit
 def _run_frame(control: int, frame: int, at: int, wanted: int) -> int:
     """Runs a frame's instructions from number `at` on, until END, an error or a cancellation, or until what is fetched
     by the word at `wanted` is there.
@@ -280,7 +269,6 @@ def proceed(control: int, frame: int, wanted: int) -> int:
     return 1
 
 
-@njit
 def _wake_loop(control: int) -> None:
     if load(control + 8 * SLEEPING) != 0 and exchange(control + 8 * SLEEPING, 0) != 0:
         semaphore_post(peek(control + 8 * SEMAPHORE))

@@ -340,16 +340,16 @@ def is_analysed(text: str) -> bool:
 
 
 def compile_source(
-    text: str, entries: Mapping[str, str], name: str = "runtime", allowed: frozenset[str] = RUNTIME_SYMBOLS
+    text: str, entries: Mapping[str, int], name: str = "runtime", allowed: frozenset[str] = RUNTIME_SYMBOLS
 ) -> LoadedObject:
-    """Compiles functions of a module of our own with numba and loads them: `entries` maps names to signatures.
+    """Compiles loops of our own and loads them: `entries` maps functions to how many words (int64) they take.
 
-    The text may import numba, numpy and `comprehension.jit.native` (atomics, waiting, calls by address); what
-    it compiles to must raise nothing and own no Python object.  Equal texts come from the cache.
+    The text is of the kind that `codegen.runtime` says: functions of words, and the intrinsics of
+    `comprehension.jit.native` (atomics, waiting, calls by address).  Equal texts come from the cache.
 
     Raises CompilationError.
 
-    >>> loaded = compile_source("def twice(x):\\n    return 2 * x\\n", {"twice": "int64(int64)"})
+    >>> loaded = compile_source("def twice(x):\\n    return 2 * x\\n", {"twice": 1})
     >>> import ctypes
     >>> ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(loaded.addresses["twice"])(21)
     42

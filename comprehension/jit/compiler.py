@@ -5,7 +5,7 @@ or a record of the error; with each answer the process's memory, so that the pro
 Invariant: one request at a time; nothing is kept between requests; the process ends when its stdin does and,
 by an alarm that needs no Python, once a request has used up its processor time, even if the program is long gone.
 
-isl holds the GIL for whole calls and numba never frees code: that is why this is a process of its own.
+isl holds the GIL for whole calls and numba takes half a second to import: that is why this is a process of its own.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def compile_request(request: Request) -> dict[str, bytes]:
     """The artifact of a request: named files.  Also the way of compiling inside the program (for debuggers)."""
     match request:
         case SourceRequest(name, text, entries, machine):
-            from comprehension.jit.emit import emit_object
+            from comprehension.jit.emit import emit_loops
 
-            return {OBJECT: emit_object(name, text, dict(entries), machine), "70-kernel.py": text.encode()}
+            return {OBJECT: emit_loops(name, text, dict(entries), machine), "70-kernel.py": text.encode()}
         case ComprehensionRequest():
             from comprehension.pipeline import compile_comprehension
 

@@ -1,13 +1,12 @@
 """Source to object file, inside the compiler process (imports numba).
 
-In: the text of a kernel's module; or that of a module of our own and the C signatures of its entry functions.
+In: the text of a kernel's module, or of one with loops of our own.
 Out: one object file with one exported symbol per entry; everything else in it is internal.
 Invariant: the object knows no Python: no objects, no exceptions, no NRT; `objects.undefined_symbols` says
 what it needs from outside, and the loader refuses what is not on its list.
 
-Kernels are lowered by `codegen.lowering`.  Modules of our own use more of Python and go through numba: `cfunc` and
-its `inspect_llvm` are numba's public way to optimised LLVM text; the text is parsed again, its entry renamed and
-everything else made internal, so that what only a Python caller would need is dropped.
+Kernels are lowered by `codegen.lowering`, our own loops by `codegen.runtime`.  `emit_by_numba` compiles the same texts
+(and more) in numba's general way: tests compare kernels with what it makes, and write stages by hand for it.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite import ir
 from numba import cfunc
 from numba.core import types
 
-from comprehension.codegen.lowering import lower_module
+from comprehension.codegen.lowering import Unknown, lower_module
+from comprehension.codegen.runtime import lower_loops
 from comprehension.codegen.target import generating_for
 from comprehension.machine import Machine
 
@@ -30,10 +31,13 @@ RAISES = "comprehension_raises_in_native_code"  # defined nowhere, on no list of
 STAGE_SIGNATURE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
 
 
-def emit_object(name: str, text: str, entries: Mapping[str, str], machine: Machine) -> bytes:
+def emit_by_numba(name: str, text: str, entries: Mapping[str, str], machine: Machine) -> bytes:
     """The object file of the functions `entries` (name -> numba signature text) of the module `text`.
 
-    Numba's own exceptions (typing, lowering) pass through: in generated code they are bugs of ours.
+    `cfunc` and its `inspect_llvm` are numba's public way to optimised LLVM text; the text is parsed again, its entry
+    renamed and everything else made internal, so that what only a Python caller would need is dropped.
+
+    Numba's own exceptions (typing, lowering) pass through.
     """
     _initialise()
     module = load_module(name, text)
@@ -48,12 +52,27 @@ def emit_object(name: str, text: str, entries: Mapping[str, str], machine: Machi
 def emit_kernel(name: str, text: str, machine: Machine) -> bytes:
     """The object file of a kernel: of all stages of a module that `codegen.cpu` has printed.
 
-    Does what `emit_object` does, in a third of the time: numba is not asked, and LLVM optimises once.
+    Does what `emit_by_numba` does, in a third of the time: numba is not asked, and LLVM optimises once.
     """
     _initialise()
     with generating_for(machine):
-        module = llvm.parse_assembly(str(lower_module(name, text)))
-    target = _target_machine(machine)
+        return _object_of(lower_module(name, text), machine)
+
+
+def emit_loops(name: str, text: str, entries: Mapping[str, int], machine: Machine) -> bytes:
+    """The object file of loops of our own: `entries` maps functions to how many words they take."""
+    _initialise()
+    module = lower_loops(name, text, load_module(name, text), entries)
+    for entry, count in entries.items():
+        found = module.globals.get(entry)
+        if found is None or len(found.args) != count:
+            raise Unknown(f"{name} has no function {entry} of {count} words")
+    return _object_of(module, machine)
+
+
+def _object_of(lowered: ir.Module, machine: Machine) -> bytes:
+    """Optimised once, for the machine."""
+    module, target = llvm.parse_assembly(str(lowered)), _target_machine(machine)
     module.triple, module.data_layout = target.triple, str(target.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True

@@ -1,6 +1,6 @@
-"""Numba intrinsics for loops that run without Python: atomics, waiting, waking, calls by address.
+"""Intrinsics for loops that run without Python: atomics, waiting, waking, calls by address.
 
-In: imported by the text of our own runtime loops (workers, plans), inside the compiler process only.
+In: imported by the text of our own runtime loops (workers, plans, quick calls), inside the compiler process only.
 Out: functions on int64 addresses and values.
 Invariant: every atomic operation is sequentially consistent: the loops use the pattern "announce, then look
 again", which weaker orders break.  The waiting primitive is chosen here and in `waiting`, nowhere else.
@@ -9,7 +9,7 @@ Semaphores are passed by address: `sem_t*` on Linux, `dispatch_semaphore_t` on m
 semaphores do not exist.
 """
 
-# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from comprehension.codegen.extension import intrinsic
 from comprehension.jit.quick_layout import LOCAL_WORDS
 
 _I64 = ir.IntType(64)

@@ -87,7 +87,7 @@ def _submitted() -> Future[Artifact] | None:
         _is_refused = True  # another interpreter: it works, the long way
         return None
     text = Path(__file__).with_name("quick_loops.py").read_text()
-    request = SourceRequest("quick_loops", text, ((_ENTRY, "int64(int64, int64, int64)"),), host())
+    request = SourceRequest("quick_loops", text, ((_ENTRY, 3),), host())
     try:
         return client.submit(request)
     except CompilationError:  # the program is ending

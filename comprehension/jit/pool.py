@@ -31,12 +31,7 @@ from comprehension.jit.waiting import Semaphore
 # Byte offsets in the control block: the layout is `pool_loops`', which only the compiler process can import.
 _CALLER_SEMAPHORE, _STOP, _WORKERS, _FIRST_WORKER, _WORKER_BYTES, _SEMAPHORE = 456, 384, 512, 576, 64, 8
 
-_ENTRIES = {
-    "pool_worker": "int64(int64, int64)",
-    "pool_run": "int64(int64, int64, int64, int64, int64, int64, int64, int64)",
-    "pool_hold": "int64(int64, int64)",
-    "run_stages": "int64(int64, int64, int64, int64, int64, int64)",
-}
+_ENTRIES = {"pool_worker": 2, "pool_run": 8, "pool_hold": 2, "run_stages": 6}  # how many words they take
 
 
 class WorkerPool:

@@ -1,4 +1,4 @@
-"""The loops of the worker pool, compiled by numba inside the compiler process and run without Python.
+"""The loops of the worker pool, compiled by `codegen.runtime` and run without Python.
 
 In: the address of a pool's control block (`pool.WorkerPool` makes it; its layout is below), stages' addresses.
 Out: 0, or the code of a stage that failed.
@@ -10,9 +10,7 @@ nothing; and the word is made invalid before the next job's fields are written, 
 fields half written.  Completion counts chunks, not workers: one that sleeps through a job delays nobody.
 """
 
-# mypy: disallow-untyped-decorators=False, warn-return-any=False
-
-from numba import njit
+# mypy: warn-return-any=False
 
 from comprehension.jit.native import (
     add,
@@ -56,13 +54,11 @@ WAKING = 3
 HELD_YIELDS = 2_000  # while a plan runs: some 0.5 ms more, giving way to any thread that wants the core
 
 
-@njit
 def _sleep(semaphore: int) -> None:
     while semaphore_wait(semaphore) != 0:  # interrupted by a signal
         pass
 
 
-@njit
 def _claim(pool: int, generation: int, chunks: int) -> int:
     """The number of a chunk that is now ours, or -1."""
     while True:
@@ -74,7 +70,6 @@ def _claim(pool: int, generation: int, chunks: int) -> int:
             return chunk
 
 
-@njit
 def _run_chunks(pool: int, generation: int, scratch: int) -> None:
     """Runs chunks of this job until none is left; after an error the rest is only counted."""
     stage, buffers, dims = load(pool + STAGE), load(pool + BUFFERS), load(pool + DIMS)
@@ -92,7 +87,6 @@ def _run_chunks(pool: int, generation: int, scratch: int) -> None:
             semaphore_post(load(pool + CALLER_SEMAPHORE))
 
 
-@njit
 def _await_job(pool: int, mine: int, seen: int) -> int:
     """The generation of the first job after `seen`; sleeps after a while."""
     while True:
@@ -119,7 +113,6 @@ def _await_job(pool: int, mine: int, seen: int) -> int:
             return -1
 
 
-@njit
 def _arena(mine: int, size: int) -> int:
     """This worker's private memory of at least `size` bytes; 0 where the system has none."""
     if load(mine + ARENA_BYTES) < size or load(mine + ARENA) == 0:
@@ -150,7 +143,6 @@ def pool_worker(pool: int, index: int) -> int:
     return 0
 
 
-@njit
 def _wake(pool: int, wanted: int) -> None:
     """Wakes up to so many sleeping workers; those awake find the job by themselves."""
     for index in range(load(pool + WORKERS)):
@@ -160,7 +152,6 @@ def _wake(pool: int, wanted: int) -> None:
             wanted -= 1
 
 
-@njit
 def _await_chunks(pool: int, chunks: int) -> None:
     """Returns once all chunks have finished: spins, then sleeps."""
     while True:
@@ -178,7 +169,6 @@ def _await_chunks(pool: int, chunks: int) -> None:
         _sleep(load(pool + CALLER_SEMAPHORE))  # a late worker of an earlier job may wake us: look again
 
 
-@njit
 def _run(
     pool: int, stage: int, buffers: int, dims: int, extent: int, grain: int, size: int, scratch: int, wanted: int
 ) -> int:
@@ -226,7 +216,6 @@ def pool_hold(pool: int, change: int) -> int:
     return add(pool + HELD, change) + change
 
 
-@njit
 def _is_one_awake(pool: int) -> bool:
     for index in range(load(pool + WORKERS)):
         if load(pool + FIRST_WORKER + index * WORKER_BYTES + SLEEPING) == 0:
@@ -234,7 +223,6 @@ def _is_one_awake(pool: int) -> bool:
     return False
 
 
-@njit
 def _workers_for(pool: int, work: int, least: int, now: int) -> int:
     """How many sleeping workers to wake for a stage of `work` nanoseconds; -1: run it alone.
 
@@ -256,7 +244,6 @@ def _workers_for(pool: int, work: int, least: int, now: int) -> int:
     return max(affordable, 1)
 
 
-@njit
 def _run_or_divide(pool: int, row: int, buffers: int, dims: int, scratch: int) -> int:
     """One stage; its row learns how long it takes, which a model can only guess (memory, caches, other programs)."""
     stage, extent, work = load(row), load(row + 8), load(row + 32)

@@ -10,9 +10,7 @@ A door is a table of tickets; a ticket is what the long way found out about one 
 layout, and that of Python's and NumPy's objects, is `quick_layout`'s.
 """
 
-# mypy: disallow-untyped-decorators=False, warn-return-any=False
-
-from numba import njit
+# mypy: warn-return-any=False
 
 from comprehension.jit.native import (
     call_0,
@@ -90,7 +88,6 @@ from comprehension.jit.quick_layout import (
 )
 
 
-@njit
 def _fits(value: int, row: int, array_type: int) -> int:
     """Whether an array is like the one that the row was made for."""
     if peek(value + TYPE) != array_type or peek(value + DTYPE) != peek(row + ROW_DTYPE):
@@ -110,7 +107,6 @@ def _fits(value: int, row: int, array_type: int) -> int:
     return 1
 
 
-@njit
 def _take_inputs(door: int, ticket: int, arguments: int, buffers: int) -> int:
     """Fills in the inputs; returns the first output's row, or 0 where an input does not fit."""
     row = ticket + FIRST_ROW
@@ -135,7 +131,6 @@ def _take_inputs(door: int, ticket: int, arguments: int, buffers: int) -> int:
     return row
 
 
-@njit
 def _is_apart(ticket: int, last: int, buffers: int) -> int:
     """Whether the output of the row `last` shares no memory with the arguments before it."""
     start = peek(buffers + 8 * peek(last + BUFFER))
@@ -150,7 +145,6 @@ def _is_apart(ticket: int, last: int, buffers: int) -> int:
     return 1
 
 
-@njit
 def _take_outputs(door: int, ticket: int, row: int, out: int, buffers: int) -> int:
     """Fills in the outputs; 0 where one does not fit.  `out` is an array, or a tuple where there are several."""
     count = peek(ticket + OUTPUTS)
@@ -167,7 +161,6 @@ def _take_outputs(door: int, ticket: int, row: int, out: int, buffers: int) -> i
     return 1
 
 
-@njit
 def _borrow(arena: int, size: int) -> int:
     """The arena's block, at least `size` bytes of it; 0 where another launch has it or the system has no more."""
     if exchange(arena + BUSY, 1) != 0:
@@ -184,7 +177,6 @@ def _borrow(arena: int, size: int) -> int:
     return peek(arena + BLOCK)
 
 
-@njit
 def _run(door: int, ticket: int, buffers: int, record: int, block: int) -> int:
     """Runs the stages without Python's lock."""
     temporaries = ticket + peek(ticket + TEMPORARIES)
@@ -211,7 +203,6 @@ def _run(door: int, ticket: int, buffers: int, record: int, block: int) -> int:
     return code
 
 
-@njit
 def _launch(door: int, number: int, ticket: int, arguments: int, out: int, buffers: int) -> int:
     """The results, new references; -1 where the arguments do not fit; 0 where Python has raised an exception."""
     if peek(ticket + GENERATION) != peek(peek(ticket + GENERATION_AT)):

@@ -43,11 +43,11 @@ _COMPILER = (
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """Compile the functions `entries` ((name, numba signature) pairs) of a module text of our own."""
+    """Compile the functions `entries` ((name, how many words it takes) pairs) of a module text of our own."""
 
     name: str
     text: str
-    entries: tuple[tuple[str, str], ...]
+    entries: tuple[tuple[str, int], ...]
     machine: Machine
 
     def header(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def request_from_header(header: dict[str, Any]) -> Request:
     """The request that a header was made from; KeyError, TypeError or ValueError for anything else."""
     machine = Machine.from_json(header["machine"])
     if header["kind"] == "source":
-        entries = tuple((str(name), str(signature)) for name, signature in header["entries"])
+        entries = tuple((str(name), int(count)) for name, count in header["entries"])
         return SourceRequest(header["name"], header["text"], entries, machine)
     if header["kind"] not in ("comprehension", "schedule"):
         raise ValueError(f"unknown kind of request: {header['kind']!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from coexec.clusters.lower import Cluster, lower, nodes_by_id
@@ -12,11 +14,11 @@ from coexec.graph_side.buffers import plan_buffers
 from coexec.graph_side.graph_runner import NativeGraph
 from coexec.graph_side.plan import make_plan, shapes_of
 from coexec.graph_side.sequence import CompiledCluster, sequence, verify_sequence
-from comprehension.jit.client import compile_source
-from comprehension.jit.load import RUNTIME_SYMBOLS
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba
+from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
+from comprehension.machine import host
 
-STAGE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
 TEXT = """
 from numba import carray
 import numpy as np
@@ -84,9 +86,15 @@ def on_cores(patch: pytest.MonkeyPatch, count: int) -> None:
     patch.setattr(channel, "_local", channel._Local())
 
 
+@functools.cache
+def by_hand() -> LoadedObject:
+    data = emit_by_numba("handmade", TEXT, dict.fromkeys(NAMES, STAGE_SIGNATURE), host())
+    return load_object("handmade", data, NAMES, RUNTIME_SYMBOLS)
+
+
 def kernel_of(cluster: Cluster, graph: SymbolicGraph) -> CompiledCluster:
     """The kernel of a cluster of one operation."""
-    loaded = compile_source(TEXT, dict.fromkeys(NAMES, STAGE), name="handmade", allowed=RUNTIME_SYMBOLS)
+    loaded = by_hand()
     lowered = lower(cluster, nodes_by_id(graph))
     (node,) = cluster.nodes
     kinds = "".join("t" if parameter.spec.shape else "s" for parameter in lowered.parameters)

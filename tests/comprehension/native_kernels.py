@@ -11,7 +11,7 @@ import numpy as np
 
 from comprehension.codegen.abi import dim_names, slot_names
 from comprehension.codegen.cpu import GeneratedSource, generate
-from comprehension.jit.emit import STAGE_SIGNATURE, emit_kernel, emit_object
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba, emit_kernel
 from comprehension.jit.load import LoadedObject, load_object
 from comprehension.kernel import ir
 from comprehension.kernel.verify import verify_kernel
@@ -29,7 +29,7 @@ def compiled(source: GeneratedSource, by_numba: bool = False) -> LoadedObject:
     key = f"{hashlib.sha256(source.text.encode()).hexdigest()} {by_numba}"
     if key not in _LOADED:
         if by_numba:
-            data = emit_object("kernel", source.text, dict.fromkeys(source.entries, STAGE_SIGNATURE), host())
+            data = emit_by_numba("kernel", source.text, dict.fromkeys(source.entries, STAGE_SIGNATURE), host())
         else:
             data = emit_kernel("kernel", source.text, host())
         _LOADED[key] = load_object("kernel", data, source.entries)

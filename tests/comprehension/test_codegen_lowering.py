@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from comprehension.codegen.lowering import Unknown, lower_module
-from comprehension.jit.emit import STAGE_SIGNATURE, emit_kernel, emit_object
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba, emit_kernel
 from comprehension.jit.load import load_object
 from comprehension.machine import host
 
@@ -80,7 +80,7 @@ def test_a_name_from_under_a_guard_has_its_value_under_the_same_guard_again() ->
 )
 def test_scalars_are_those_of_numba(expression: str) -> None:
     text = module("n = 0", "for k in range(lo, hi, 2):", "    n = n + k", f"return {expression}")
-    made = emit_kernel("m", text, host()), emit_object("m", text, {"f": STAGE_SIGNATURE}, host())
+    made = emit_kernel("m", text, host()), emit_by_numba("m", text, {"f": STAGE_SIGNATURE}, host())
     loaded = [load_object("m", data, ["f"]) for data in made]  # their code goes with them
     ours, numbas = (STAGE(each.addresses["f"]) for each in loaded)
     nothing = np.zeros(1, np.int64).ctypes.data

@@ -9,11 +9,12 @@ import pytest
 
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
-from comprehension.jit.client import compile_source
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba
 from comprehension.jit.launch import Launcher
-from comprehension.jit.load import ALLOWED_SYMBOLS
+from comprehension.jit.load import load_object
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
 from comprehension.jit.runner import Runner
+from comprehension.machine import host
 
 STAGES = """
 from numba import carray
@@ -56,7 +57,6 @@ def check(buffers, dims, scratch, lo, hi):
             return 1
     return 0
 """
-SIGNATURE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
 MANIFEST = Manifest(
     name="scaled",
     target="cpu",
@@ -81,8 +81,8 @@ MANIFEST = Manifest(
 
 @pytest.fixture(scope="module")
 def launcher() -> Launcher:
-    entries = dict.fromkeys(("add", "double", "check"), SIGNATURE)
-    loaded = compile_source(STAGES, entries, "launch_test", ALLOWED_SYMBOLS)
+    entries = dict.fromkeys(("add", "double", "check"), STAGE_SIGNATURE)
+    loaded = load_object("launch_test", emit_by_numba("launch_test", STAGES, entries, host()), entries)
     return Launcher(Runner(MANIFEST, loaded, ("A", "s", "B")), ("A", "s", "B"))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from comprehension.config import config
 from comprehension.jit import pool
 from comprehension.jit.client import compile_source
-from comprehension.jit.load import LoadedObject
+from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba
+from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
+from comprehension.machine import host
 
 STAGES = """
 from numba import carray
@@ -64,12 +67,12 @@ def check(buffers, dims, scratch, lo, hi):
             return 7
     return 0
 """
-SIGNATURE = "int64(CPointer(voidptr), CPointer(int64), voidptr, int64, int64)"
 
 
 @pytest.fixture(scope="module")
 def stages() -> LoadedObject:
-    return compile_source(STAGES, dict.fromkeys(("count", "slow", "private", "check"), SIGNATURE), name="pool_test")
+    entries = dict.fromkeys(("count", "slow", "private", "check"), STAGE_SIGNATURE)
+    return load_object("pool_test", emit_by_numba("pool_test", STAGES, entries, host()), entries, RUNTIME_SYMBOLS)
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -211,8 +214,11 @@ def test_a_row_of_stages_learns_how_long_they_take(workers, stages) -> None:
 
 def test_sleeping_workers_are_woken_for_what_pays() -> None:
     """Long stages wake at once, a row of short ones when they have lost a wake-up's worth, rare ones never."""
-    from comprehension.jit.pool_loops import SPIN_NS, WAKING, _workers_for
+    from comprehension.jit.pool_loops import SPIN_NS, WAKING
 
+    text = Path(pool.__file__).with_name("pool_loops.py").read_text()
+    loaded = compile_source(text, {"_workers_for": 4}, name="pool_loops")
+    workers_for = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)(loaded.addresses["_workers_for"])
     block = np.zeros(100, np.int64)
     start = block.ctypes.data
     block[pool._WORKERS // 8] = 2
@@ -224,7 +230,7 @@ def test_sleeping_workers_are_woken_for_what_pays() -> None:
     def wanted(work: int, later: int) -> int:
         nonlocal now
         now += later
-        found = int(_workers_for(start, work, least, now))
+        found = int(workers_for(start, work, least, now))
         block[400 // 8] = now
         return found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from comprehension.codegen.symbols import ALLOWED_SYMBOLS
 from comprehension.config import config, statistics
 from comprehension.errors import ComprehensionError
 from comprehension.jit import client
@@ -26,7 +27,7 @@ from comprehension.jit.request import SourceRequest, key_of, request_from_header
 from comprehension.machine import host
 
 TWICE = "def twice(x):\n    return 2 * x + {}\n"
-SIGNATURE = {"twice": "int64(int64)"}
+SIGNATURE = {"twice": 1}
 # Python 3.12 and later warn of every fork in a process with threads; that forks work is what is tested.
 FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 HANG = "import time\ntime.sleep(60)\n"
@@ -102,8 +103,16 @@ def test_broken_source_is_an_internal_error_with_its_traceback(fresh_client) -> 
 
 def test_code_that_needs_python_is_not_loaded(fresh_client) -> None:
     raising = "def twice(x):\n    if x == 3:\n        raise ValueError\n    return x\n"
-    with pytest.raises(ForbiddenSymbol, match="must not call"):
+    with pytest.raises(CompilationError, match="line 3: raise ValueError"):
         client.compile_source(raising, SIGNATURE)
+
+
+def test_code_that_calls_what_is_on_no_list_is_not_loaded(fresh_client) -> None:
+    giving_way = "from comprehension.jit.native import yield_processor\n" + TWICE.replace(
+        "return", "yield_processor()\n    return"
+    )
+    with pytest.raises(ForbiddenSymbol, match="sched_yield, which a kernel must not call"):
+        client.compile_source(giving_way.format(0), SIGNATURE, allowed=ALLOWED_SYMBOLS)
 
 
 def kill_compiler(unlike: int | None = None) -> int:
@@ -312,8 +321,8 @@ import os, sys, time
 from comprehension.jit import client
 from comprehension.jit.request import SourceRequest
 from comprehension.machine import host
-client.compile_source({twice!r}, {{"twice": "int64(int64)"}})
-future = client.submit(SourceRequest("hang", {hang!r}, (("twice", "int64(int64)"),), host()))
+client.compile_source({twice!r}, {{"twice": 1}})
+future = client.submit(SourceRequest("hang", {hang!r}, (("twice", 1),), host()))
 time.sleep(0.2)
 print(client.compiler_pid(), flush=True)
 {end}
