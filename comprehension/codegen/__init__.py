@@ -10,8 +10,9 @@ Invariant: the text is made from the IR alone; names of the user reach it only t
 | `checks`, `liveness`, `subscript` | what must be checked; which blends can be left out; offsets as polynomials |
 | `function`, `names`, `abi` | the function being printed, its names, the order of its arguments |
 | `simd` | what generated text imports: memory, tiles, arithmetic as numba intrinsics |
-| `tile`, `lanes`, `memory`, `region`, `cycle`, `transpose`, `fold`, `arithmetic` | the types and code behind `simd` |
+| `tile`, `lanes`, `memory`, `region`, `apart`, `cycle`, `transpose`, `fold`, `arithmetic` | the code behind `simd` |
 | `vecmath`, `elementary`, `trigonometric`, `special`, `words` | the builtins |
+| `lowering`, `runtime` | the text to LLVM; loops of our own (`jit.pool_loops`, say) to LLVM |
 | `symbols` | the C functions that an object may call |
 | `cuda` | CUDA: a kernel for each stage, its parameters, its grid and blocks; `generate_cuda` |
 | `cuda_source`, `cuda_text`, `cuda_value_text` | the function being printed; statements; expressions |
@@ -36,8 +37,8 @@ R rows of L lanes hold R·L/16 accumulators.
   cost a select a row in the inner loop (a third of the speed): pad packed panels and leave the limit to the last
   store.  A limited update of an accumulator needs no blend if whoever reads it on has the same limits.
 - **Pointwise.** 32 to 64 lanes a tile, no rows; one store per output, values named by `Define` only where used
-  twice (gelu on 4 M floats takes 0.84 of PyTorch's time on one thread).  Strides other than 0 and 1 along lanes are
-  gathers, about ten times the price of a contiguous load.
+  twice (gelu on 4 M floats takes 0.84 of PyTorch's time on one thread).  Strides of 2 to 4 along lanes are as many
+  loads and shuffles, other strides than 0 and 1 gathers, about ten times the price of a contiguous load.
 - **Reductions.** An accumulator of 64 lanes (four vectors hide the latency of the addition), folded once at the end.
   Folding inside the loop is slow.  `exp` and its sum in one tile save a pass.
 - **Compile time** goes with the number of statements, not with the extents: 40 ms and some 10 ms a tile operation

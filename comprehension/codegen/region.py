@@ -3,8 +3,9 @@
 In: `t = tile(6, 16)` or `t = tile_within(6, 16, rows_left, lanes_left)`, a buffer, the offset of the first
 point and the strides along rows and lanes, in elements.  Out: tiles, or what they wrote.
 Invariant: points outside the limits of `t` touch no memory.  The literal stride 0 means "does not vary
-along this axis", the literals 1 and -1 "contiguous", forwards or backwards; anything else is gathered, or, where
-rows are contiguous instead of lanes, moved by lanes and transposed in registers.
+along this axis", the literals 1 and -1 "contiguous", forwards or backwards; small ones are picked from whole vectors
+(`apart`); anything else is gathered, or, where rows are contiguous instead of lanes, moved by lanes and transposed in
+registers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba import types
 from numba.core import errors
 from numba.core.typing.templates import signature
 
+from comprehension.codegen.apart import is_near, read_apart
 from comprehension.codegen.extension import intrinsic, literal_intrinsic
 from comprehension.codegen.lanes import I32, I64, constant_vector, shuffle, splat
 from comprehension.codegen.memory import BufferType, Memory, redirected
@@ -230,6 +232,9 @@ def emit_load(builder: ir.IRBuilder, result: types.Type, memory: Memory, place: 
             if active is None:
                 return place.in_order(memory.read(address, width))
             return place.in_order(memory.read_masked(address, place.in_order(active)))
+        stride = place.lane_literal
+        if stride is not None and is_near(stride, width):
+            return read_apart(builder, memory, place.of(row, chunk * width), stride, width, active)
         addresses = memory.addresses(place.vector(row, chunk * width, width))
         return memory.gather(addresses, all_lanes(width) if active is None else active)
 

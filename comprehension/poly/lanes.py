@@ -4,7 +4,8 @@ In: nests, access strides, extents, the machine.  Out: `LanePlan`s with an estim
 Invariant: depends on strides, extents and the number of a statement's operations, not on what it computes.
 
 Costs are vector operations: an access that is contiguous along the lanes costs one for a whole vector, one that
-does not move along them half of one, any other one for each lane.
+does not move along them half of one, a read of every second to fourth element so many loads and shuffles, any other
+one for each lane.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from comprehension.poly.scop import Scop, ScopRole, ScopStatement
 
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 BACKWARDS_COST = 1.5  # per vector of neighbours in falling order: turned round in registers
+NEAR = 4  # elements from lane to lane: read as so many vectors, and shuffled together
 GATHER_COST = 1.0  # per lane
 SCATTER_COST = 1.5  # per lane
 APART = 2.0  # times as much where each lane lies on a cache line of its own
@@ -172,6 +174,8 @@ def access_cost(pattern: AccessPattern, dim: int, lanes: int, vectors: float) ->
         return BACKWARDS_COST * vectors
     if stride == 0:
         return inf if pattern.is_write else 0.5
+    if stride is not None and 1 < stride <= NEAR and not pattern.is_write:
+        return (2 * stride - 1) * vectors
     apart = APART if stride is not None and abs(stride) >= LINE else 1.0
     return lanes * apart * (SCATTER_COST if pattern.is_write else GATHER_COST)
 
