@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import reduce
+from typing import Any
 
 from minitensor.autograd import no_grad
+from minitensor.dispatch import apply
 from minitensor.elementwise import add, maximum, minimum, sqrt
+from minitensor.ops.squares import square_sum
 from minitensor.tensor import Tensor
 
 _SMALL = 1e-6  # PyTorch's, against a norm of zero
@@ -32,8 +35,11 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Raises ValueError for a `max_norm` that is negative, or where there is no gradient at all.
     """
     gradients = _gradients(parameters, "max_norm", max_norm)
+    alike: dict[Any, list[Tensor]] = {}
+    for g in gradients:
+        alike.setdefault(g.dtype, []).append(g)
     with no_grad():
-        norm = sqrt(reduce(add, [(g * g).sum() for g in gradients]))
+        norm = sqrt(reduce(add, [apply(square_sum, *group) for group in alike.values()]))
         scale = minimum(max_norm / (norm + _SMALL), 1.0)
         for g in gradients:
             g *= scale

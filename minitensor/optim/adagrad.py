@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minitensor.elementwise import sqrt
-from minitensor.optim.optimizer import Optimizer, State, check_number, zeros_for
+from minitensor.ops.update import adagrad_update
+from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
+@plain
 class Adagrad(Optimizer):
     """s ← s + g²;  p ← p − lr / (1 + lr_decay·t)·g / (√s + eps), t the steps before.
 
@@ -46,9 +47,13 @@ class Adagrad(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
         if not state:
             state["squares"], state["count"] = zeros_for(param), 0
-        if self.weight_decay:
-            grad = grad + param * self.weight_decay
-        state["squares"] = state["squares"] + grad * grad
-        rate = self.lr / (1.0 + state["count"] * self.lr_decay)
+        numbers = self.numbers(state)
+        self.count(state)
+        decays = bool(self.weight_decay)
+        (state["squares"],) = apply_update(param, adagrad_update, grad, state["squares"], *numbers, decays=decays)
+
+    def numbers(self, state: State) -> tuple[float, ...]:
+        return self.lr / (1.0 + state["count"] * self.lr_decay), self.eps, self.weight_decay
+
+    def count(self, state: State) -> None:
         state["count"] += 1
-        param -= grad / (sqrt(state["squares"]) + self.eps) * rate

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minitensor.elementwise import sqrt
-from minitensor.optim.optimizer import Optimizer, State, check_number, zeros_for
+from minitensor.ops.update import rmsprop_momentum_update, rmsprop_update
+from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
 
 
+@plain
 class RMSprop(Optimizer):
     """s ← α·s + (1−α)·g²;  v ← momentum·v + g / (√s + eps);  p ← p − lr·v  (without momentum v is the quotient).
 
@@ -49,14 +50,15 @@ class RMSprop(Optimizer):
         return {name: getattr(self, name) for name in names}
 
     def update(self, param: Tensor, grad: Tensor, state: State) -> None:
-        if not state:
-            state["square"] = zeros_for(param)
-            if self.momentum:
-                state["velocity"] = zeros_for(param)
-        if self.weight_decay:
-            grad = grad + param * self.weight_decay
-        state["square"] = state["square"] * self.alpha + grad * grad * (1.0 - self.alpha)
-        step = grad / (sqrt(state["square"]) + self.eps)
-        if self.momentum:
-            step = state["velocity"] = state["velocity"] * self.momentum + step
-        param -= step * self.lr
+        names = ("square", "velocity") if self.momentum else ("square",)
+        for name in names:
+            if name not in state:
+                state[name] = zeros_for(param)
+        op = rmsprop_momentum_update if self.momentum else rmsprop_update
+        operands = (grad, *[state[name] for name in names], *self.numbers(state))
+        following = apply_update(param, op, *operands, decays=bool(self.weight_decay))
+        state.update(zip(names, following, strict=True))
+
+    def numbers(self, state: State) -> tuple[float, ...]:
+        common = self.lr, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
+        return (*common, self.momentum) if self.momentum else common

@@ -202,16 +202,27 @@ def _batch_norm(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
 
 
 def _update(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
-    shape, count = draw(shapes()), {"sgd_update": 2, "sgd_momentum_update": 3, "adam_update": 4}[op.name]
-    tensors = [draw(arrays(shape, _float(dtype), regime, k)) for k in range(count)]
-    decays = draw(st.booleans())
+    shape, (squared, numbers) = draw(shapes()), _UPDATES[op.name]
+    tensors = [draw(arrays(shape, _float(dtype), regime, k)) for k in range(op.outputs + 1)]
+    if squared is not None:
+        tensors[squared] = np.abs(tensors[squared])
+    attributes: dict[str, Any] = {"decays": draw(st.booleans())}
     if op.name == "adam_update":
-        tensors[3] = np.abs(tensors[3])
-        decay = draw(st.sampled_from(["none", "coupled", "decoupled"]))
-        return Case((*tensors, 0.5, 0.25, 0.75, 0.5, 0.875, 0.125, 1.5, 0.0625), {"decay": decay})
-    if op.name == "sgd_update":
-        return Case((*tensors, 0.25, 0.125), {"decays": decays})
-    return Case((*tensors, 0.25, 0.5, 0.125), {"decays": decays, "nesterov": draw(st.booleans())})
+        attributes = {"decay": draw(st.sampled_from(["none", "coupled", "decoupled"]))}
+    elif op.name == "sgd_momentum_update":
+        attributes["nesterov"] = draw(st.booleans())
+    return Case((*tensors, *numbers), attributes)
+
+
+# Which operand is a sum or mean of squares, and numbers.
+_UPDATES: dict[str, tuple[int | None, tuple[float, ...]]] = {
+    "sgd_update": (None, (0.25, 0.125)),
+    "sgd_momentum_update": (None, (0.25, 0.5, 0.125)),
+    "adam_update": (3, (0.5, 0.25, 0.75, 0.5, 0.875, 0.125, 1.5, 0.0625)),
+    "rmsprop_update": (2, (0.25, 0.75, 0.25, 0.0625, 0.125)),
+    "rmsprop_momentum_update": (2, (0.25, 0.75, 0.25, 0.0625, 0.125, 0.5)),
+    "adagrad_update": (2, (0.25, 0.0625, 0.125)),
+}
 
 
 _EQUATIONS = (
@@ -240,6 +251,12 @@ def _concat(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     count = draw(st.integers(1, 3))
     parts = [(*shape[:axis], draw(st.sampled_from([1, 2, 3])), *shape[axis + 1 :]) for _ in range(count)]
     return Case(tuple(draw(arrays(part, dtype, regime)) for part in parts), {"axis": axis})
+
+
+def _several(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    return Case(
+        tuple(draw(arrays(draw(shapes()), _float(dtype), regime, k)) for k in range(draw(st.integers(1, 3)))), {}
+    )
 
 
 def _pad(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
@@ -417,9 +434,10 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(
         ("batch_norm", "batch_norm_grad", "batch_norm_inference", "batch_norm_inference_grad"), _custom(_batch_norm)
     ),
-    **dict.fromkeys(("sgd_update", "sgd_momentum_update", "adam_update"), _custom(_update)),
+    **dict.fromkeys(_UPDATES, _custom(_update)),
     "einsum": _custom(_einsum),
     "concat": _custom(_concat),
+    "square_sum": _custom(_several),
     "pad": _custom(_pad),
     **dict.fromkeys(("conv2d", "conv2d_input_grad", "conv2d_weight_grad"), _custom(_conv)),
     **dict.fromkeys(

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comprehension.codegen.lowering import Unknown
@@ -38,28 +38,35 @@ def nothing(x: int) -> None:
             return
 """
 
-constants = st.integers(-20, 20)
-conditions = st.deferred(
-    lambda: st.one_of(
-        st.builds("{} {} {}".format, values, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), values),
-        st.builds("({} {} {})".format, conditions, st.sampled_from(["and", "or"]), conditions),
-        st.builds("(not {})".format, conditions),
-        st.builds("is_small({})".format, values),
+leaves = st.one_of(st.sampled_from([*NAMES, "STEP", "TURN"]), st.integers(-20, 20).map(str))
+divisors = st.integers(-20, 20).filter(bool).map("({})".format)
+
+
+def deeper(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    compared = st.builds("{} {} {}".format, values, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), values)
+    conditions = st.one_of(
+        compared,
         values,
+        st.builds("({} {} {})".format, compared, st.sampled_from(["and", "or"]), values),
+        st.builds("(not {})".format, compared),
+        st.builds("is_small({})".format, values),
     )
-)
-values: st.SearchStrategy[str] = st.deferred(
-    lambda: st.one_of(
-        st.sampled_from([*NAMES, "STEP", "TURN"]),
-        constants.map(str),
+    return st.one_of(
         st.builds("near({} {} {})".format, values, st.sampled_from(["+", "-", "*", "&", "|", "^"]), values),
-        st.builds("({} {} {})".format, values, st.sampled_from(["//", "%"]), constants.filter(bool).map("({})".format)),
+        st.builds("({} {} {})".format, values, st.sampled_from(["//", "%"]), divisors),
         st.builds("({} >> {})".format, values, st.integers(0, 9)),
         st.builds("near({} << {})".format, values, st.integers(0, 9)),
         st.builds("-({})".format, values),
         st.builds("{}({}, {})".format, st.sampled_from(["min", "max"]), values, values),
         st.builds("({} if {} else {})".format, values, conditions, values),
     )
+
+
+values = st.one_of(leaves, deeper(leaves), deeper(deeper(leaves)))
+conditions = st.one_of(
+    st.builds("{} < {}".format, values, leaves),
+    st.builds("{} != {} and not is_small({})".format, leaves, values, leaves),
+    st.builds("{} or {} >= {}".format, leaves, leaves, values),
 )
 
 
@@ -83,7 +90,7 @@ def statements(draw: Any, depth: int, in_loop: bool) -> str:
     bounds = st.sampled_from([f"{ROUNDS}", f"-2, {ROUNDS}", f"a, a + {ROUNDS}, 2", f"b, min(a, b + {ROUNDS})"])
     counted = st.builds("for i in range({}):\n{}".format, bounds, looped)
     # A counter for each depth, so that loops end.
-    guarded = f"n{depth} = 0\nwhile n{depth} < {ROUNDS} and {{}}:\n    n{depth} += 1\n{{}}"
+    guarded = f"n{depth} = 0\nwhile n{depth} < {ROUNDS} and ({{}}):\n    n{depth} += 1\n{{}}"
     endless = f"n{depth} = 0\nwhile True:\n    n{depth} += 1\n    if n{depth} > {ROUNDS}:\n        break\n{{}}"
     return str(
         draw(
@@ -100,7 +107,7 @@ def statements(draw: Any, depth: int, in_loop: bool) -> str:
     )
 
 
-programs = st.lists(statements(3, False), min_size=1, max_size=4).map(
+programs = st.lists(statements(2, False), min_size=1, max_size=4).map(
     lambda found: PRELUDE + "\ndef program(a: int, b: int) -> int:\n" + block("c = a", *found, "return near(a + b * c)")
 )
 
@@ -112,6 +119,7 @@ def compiled(text: str, entries: dict[str, int]) -> tuple[LoadedObject, Any]:
 
 
 @given(programs)
+@settings(max_examples=30)
 def test_loops_do_what_python_does(text: str) -> None:
     names: dict[str, Any] = {}
     exec(text, names)

@@ -17,6 +17,9 @@ MAKERS: list[Callable[[list[mt.Tensor]], Optimizer]] = [
     lambda p: SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
     lambda p: Adam(p, 0.2),
     lambda p: AdamW(p, 0.2, weight_decay=1e-3),
+    lambda p: RMSprop(p, 0.05),
+    lambda p: RMSprop(p, 0.01, momentum=0.9, weight_decay=1e-4),
+    lambda p: Adagrad(p, 1.0, lr_decay=1e-3, weight_decay=1e-4),
 ]
 
 
