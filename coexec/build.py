@@ -49,6 +49,7 @@ from coexec.python_side.walk import (
     WalkOutput,
 )
 from coexec.traces.merge import SHAPE_ATTRIBUTE
+from coexec.traces.opaque import integer_limits
 from coexec.traces.trace_graph import (
     FromFeed,
     FromNodes,
@@ -60,6 +61,7 @@ from coexec.traces.trace_graph import (
     Wiring,
     topological_order,
 )
+from minitensor.ops.opdef import Operand, TensorSpec
 
 _SCALAR_TYPES = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float64)}
 
@@ -265,7 +267,7 @@ class _Builder:
                 case FromScalar(value, varies):
                     if varies:
                         slot = self._feed_slots[wiring]
-                        others.append(ExpectScalar(position, slot, type(value), *_integer_limits(node)))
+                        others.append(ExpectScalar(position, slot, type(value), *_limits(node, position)))
                     else:
                         constants.append((position, value))
                 case _:
@@ -344,11 +346,17 @@ def _following(node: TraceNode) -> list[TraceNode]:
     return [*node.children, *dict.fromkeys(body[0] for body in node.loops)]
 
 
-def _integer_limits(node: TraceNode) -> tuple[int, int]:
-    """What a Python int may be beside the integer operands of the node; eager execution refuses others."""
-    integers = [spec.dtype for spec in node.input_specs if spec is not None and spec.dtype.kind in "iu"]
-    bounds = [np.iinfo(dtype) for dtype in (*integers, np.dtype(np.int64))]
-    return max(int(b.min) for b in bounds), min(int(b.max) for b in bounds)
+def _limits(node: TraceNode, position: int) -> tuple[int, int]:
+    """What a Python int may be that is an operand of the node; no graph has others (`why_opaque`)."""
+    assert node.op is not None
+    operands: list[Operand] = []
+    for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
+        if spec is not None:
+            operands.append(TensorSpec(spec.shape, spec.dtype))
+        elif isinstance(wiring, FromScalar):
+            operands.append(wiring.value)
+    limits = {k: (least, greatest) for k, least, greatest in integer_limits(node.op, operands, node.attributes)}
+    return limits.get(position, (0, 0))
 
 
 def _has_symbols(spec: SymbolicSpec) -> bool:

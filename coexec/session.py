@@ -42,7 +42,7 @@ from coexec.traces.trace_graph import Place, TraceGraph
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
-MOST_VARIANTS = 6  # traces that needed another node at one place of the program before it is left to Python
+MOST_VARIANTS = 6  # traces that needed another node of the same kin before its place in the program is left to Python
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -331,7 +331,7 @@ class Session:
         become symbols, and what cannot have them is left to Python.
         """
         traces = self.traces
-        restless = {place for place, times in traces.restless.items() if times > MOST_VARIANTS}
+        restless = {kin[0] for kin, times in traces.restless.items() if times > MOST_VARIANTS and kin[0]}
         if traces.numbers and restless:
             self._many_sizes = True
             self._patience.hope()

@@ -16,8 +16,6 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from coexec.graph.symbolic import Output
 from coexec.graph_side.runner_protocol import Array, GraphRun
 from coexec.location import callers_frame, location, users_line
@@ -28,7 +26,7 @@ from coexec.python_side.replay import Key, OpLog, replay
 from coexec.python_side.segment import Draft
 from coexec.python_side.walk import ExpectFeed, Walk, WalkNode, WalkOutput
 from coexec.traces.follow import make_recorder
-from coexec.traces.opaque import operands_of, values_to_check, why_opaque
+from coexec.traces.opaque import BEYOND, blank_for, operands_of, raise_if_impossible, values_to_check, why_opaque
 from coexec.traces.promise import Promise, empty_value, make_promise, origin
 from coexec.traces.record import Produced, Recorder, Trace
 from coexec.traces.trace_graph import TraceFeed
@@ -42,25 +40,6 @@ Remains = Callable[[Output], Array | None]  # what a cancelled run still has
 
 def _nothing(_: Output) -> None:
     return None
-
-
-def _blank_for(x: Any) -> Any:
-    """In a value's place an array of its shape and dtype that takes no memory."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Value) else x
-
-
-def _raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
-    """Raises what the operation raises for a number that its dtype cannot hold: no reason to leave the graph.
-
-    What shapes and dtypes make impossible has no comprehension, and does not come here.
-    """
-    if all(isinstance(x, Value) for x in inputs):
-        return
-    try:
-        with np.errstate(all="ignore"):
-            op.eager(*map(_blank_for, inputs), **attributes)
-    except Exception:
-        run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +207,12 @@ class PythonRunner(Exchange, WholeCalls):
         operands: list[Any] = [x.array if x in checked else x for x in inputs]
         try:
             if op.check is None:
-                op.eager(*map(_blank_for, operands), **attributes)
+                op.eager(*map(blank_for, operands), **attributes)
                 return
             try:
                 op.check(*operands, **attributes)
             except Exception:  # the rule itself says it in its own words
-                op.eager(*map(_blank_for, operands), **attributes)
+                op.eager(*map(blank_for, operands), **attributes)
                 raise
         except Exception as error:
             explain_failure(error, op, inputs, attributes)
@@ -290,13 +269,14 @@ class PythonRunner(Exchange, WholeCalls):
         volatile, because = self.walk.volatile, why_opaque(op, operands_of(inputs), attributes)
         if volatile and because is None and (op.name, location(callers_frame(), self.root)) in volatile:
             because = "its attributes or sizes vary more than a graph can follow"
+        if because is None or because is BEYOND:
+            raise_if_impossible(op, inputs, attributes)
         if because is not None:
             for x in inputs:
                 if isinstance(x, Value):
                     self.look(x)
             self.left_to_python.append((f"{op.name} at {users_line()}", because))
             return run_eager(op, inputs, attributes)
-        _raise_if_impossible(op, inputs, attributes)
         expected = describe_expected(self.at.children, op, inputs, attributes)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
         return recorder.execute(op, inputs, attributes)

@@ -28,9 +28,10 @@ from minitensor.tensor import Tensor
 MakeStep = Callable[[], Callable[[int], Any]]  # fresh state and a step that takes the number of the step
 # Whose objects are how things are done, not what a program has: kernels, compilers, locks, loggers, rules.
 _MACHINERY = re.compile(
-    r"(comprehension|coexec|llvmlite|numba|_?ctypes|_thread|threading|logging"
+    r"(comprehension|coexec|llvmlite|numba|_?ctypes|_thread|threading|logging|_?asyncio|selectors|_?socket"
     r"|minitensor\.(autograd|dispatch|operators|ops|tape|value))(\.|$)"
 )
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # another one in each run
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, PurePath)
 
 
@@ -205,13 +206,13 @@ class _Walk:
             case np.ndarray():
                 self.found[path] = x.copy()
             case dict():
-                for key, part in list(x.items()):
-                    self.visit(part, f"{path}[{key!r}]")
+                for number, (key, part) in enumerate(list(x.items())):
+                    self.visit(part, f"{path}[{_ADDRESS.sub(f' number {number}', repr(key))}]")
             case list() | tuple() | deque():
                 for i, part in enumerate(list(x)):
                     self.visit(part, f"{path}[{i}]")
             case set() | frozenset():
-                self.found[path] = sorted(map(repr, x))
+                self.found[path] = sorted(_ADDRESS.sub("", repr(part)) for part in x)
             case random.Random():
                 self.found[path] = hash(x.getstate())
             case np.random.Generator():

@@ -20,6 +20,7 @@ from typing import Any
 from coexec.graph.dims import Unifier
 from coexec.graph.keys import attribute_key, same_attributes, same_scalar
 from coexec.graph.symbolic import Dim, SymbolicSpec
+from coexec.traces.alternatives import complete
 from coexec.traces.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.traces.opaque import has_comprehension
 from coexec.traces.prune import prune, symbolic_feeds
@@ -28,8 +29,8 @@ from coexec.traces.trace_graph import (
     FromFeed,
     FromNodes,
     FromScalar,
+    Kin,
     NodeKey,
-    Place,
     TraceFeed,
     TraceGraph,
     TraceNode,
@@ -67,7 +68,7 @@ def is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     restless = note_rounds(graph, record, loop)
     if not (restless or place in graph.folded) or not is_foldable(trace, loop):
         return False
-    if restless:
+    if restless and loop.rounds > 2:  # of two rounds anything would do: there is no third to compare the second with
         graph.foldable.add(place)
     return place in graph.folded
 
@@ -122,7 +123,8 @@ class Merger:
         self.symbols = dict(trace.symbols)
         self.generalised = False
         self.place: dict[TraceNode, int] = {}  # where on the path each node was last, and
-        self._places: set[Place | None] = set()  # the places of the program, of
+        self._kin: set[Kin] = set()  # what there is on the path already, of
+        self._beside: list[TraceNode] = []  # what follows the alternatives of the pointer, if it is a new one
         self._placed = 0  # the first so many nodes of the path
         self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes of the path
         self._before_of = 0
@@ -135,7 +137,7 @@ class Merger:
     def finish(self, trace: Trace) -> None:
         """The trace is complete: notes its end, what was read and what is kept."""
         graph = self.graph
-        graph.add_edge(self.pointer, graph.end)
+        self._go_on_to(graph.end)
         for position, read in trace.reads:
             behind = self.path[position - 1] if position else graph.start
             graph.add_read(behind, self.output(read))
@@ -146,11 +148,11 @@ class Merger:
             prune(graph, self.path)
 
     def _catch_up(self) -> None:
-        """`place` and `_places` know the whole path."""
+        """`place` and `_kin` know the whole path."""
         for index in range(self._placed, len(self.path)):
             node = self.path[index]
             self.place[node] = index
-            self._places.add(node.place)
+            self._kin.add(node.kin)
         self._placed = len(self.path)
 
     def output(self, produced: Produced) -> TraceOutput:
@@ -186,12 +188,23 @@ class Merger:
         known = self._known_child(record)
         if known is not None:
             self.path.append(known)
+            self._beside = []
             return
-        key = self._key(record)
-        match = self._best_child(key, record) or self._best_join(key, record)
-        node = self._new_node(key, record) if match is None else self._commit(match)
-        self.graph.add_edge(self.pointer, node)
+        key, kin = self._key(record), self._kin_of(record)
+        beside = [node for node in (*self.pointer.children, *self._beside) if node.kin == kin]
+        match = self._best_child(key, record) or self._best_join(key, record, beside)
+        if match is None:
+            node = self._new_node(key, record)
+            self._beside = [child for other in beside for child in other.children]
+        else:
+            node = self._commit(match)
+            self._beside = []
+        self._go_on_to(node)
         self.path.append(node)
+
+    def _go_on_to(self, node: TraceNode) -> None:
+        if self.graph.add_edge(self.pointer, node):
+            complete(self.graph, self.pointer, node)
 
     def _known_child(self, record: OpRecord) -> TraceNode | None:
         """The child that covers the record just as it stands.
@@ -254,12 +267,22 @@ class Merger:
         forward = None if record.forward is None else self.path[record.forward].number
         return NodeKey(record.op.name, attribute_key(attributes), record.location, forward, signature)
 
+    def _kin_of(self, record: OpRecord) -> Kin:
+        place = (record.op.name, record.location)
+        return place, None if record.forward is None else self.path[record.forward].kin
+
     def _best_child(self, key: NodeKey, record: OpRecord) -> _Match | None:
         return self._best([node for node in self.pointer.children if node.key == key], record)
 
-    def _best_join(self, key: NodeKey, record: OpRecord) -> _Match | None:
+    def _best_join(self, key: NodeKey, record: OpRecord, beside: list[TraceNode]) -> _Match | None:
+        """A later node; none that lies behind an alternative of the operation, which would be passed over.
+
+        Under `backward` the forward node tells rounds of a loop apart.
+        """
         path, children = self.place, self.pointer.children
         others = [node for node in self.graph.by_key.get(key, []) if node not in path and node not in children]
+        if others and beside and record.forward is None:
+            others = [node for node in others if (ancestors(node) - {node}).isdisjoint(beside)]
         if not others:
             return None
         before = self._ancestors()
@@ -398,9 +421,9 @@ class Merger:
         inputs, outputs, attributes = self._specs(record, wirings)
         node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
         node.inputs = wirings
-        place = (key.op, key.location)
-        if place not in self._places:  # later iterations of a loop are no restlessness
-            self.graph.restless[place] = self.graph.restless.get(place, 0) + 1
+        node.kin = self._kin_of(record)
+        if node.kin not in self._kin:  # later iterations of a loop are no restlessness
+            self.graph.restless[node.kin] = self.graph.restless.get(node.kin, 0) + 1
         return node
 
     def _specs(

@@ -2,23 +2,29 @@
 
 In: an operation about to run, its operands and attributes.  Out: whether it can be a node of a graph; which
 operands Python must look at before it may be one.
-Invariant: the answer depends on the record, the operands' shapes and dtypes, and the attributes, never on contents.
+Invariant: the answer depends on the record, the operands' shapes and dtypes, Python's numbers among them and the
+attributes, never on contents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from coexec.graph.keys import attribute_key
+from minitensor.dispatch import run_eager
 from minitensor.errors import NoComprehension, ShapeError
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
+Limits = list[tuple[int, int, int]]  # (position among the operands, least, greatest)
+BEYOND = "a number is beyond the type that a kernel takes it in"
+_LARGEST = 2**1024 - 2**970 - 1  # the last int that becomes a float
+
 _specs: dict[tuple[tuple[int, ...], np.dtype[Any]], TensorSpec] = {}
-_answers: dict[tuple[Any, ...], tuple[str | None, tuple[Operand, ...]]] = {}  # with what their keys' identities are of
+_answers: dict[tuple[Any, ...], tuple[str | None, Limits, tuple[Operand, ...]]] = {}  # and whose identities keys have
 _MOST_ENTRIES = 100_000  # of either table; beyond this many it starts again
 
 
@@ -50,8 +56,52 @@ def why_opaque(op: OpDef, operands: tuple[Operand, ...], attributes: dict[str, A
     if known is None:
         if len(_answers) >= _MOST_ENTRIES:
             _answers.clear()
-        known = _answers[key] = (_refusal(op, operands, attributes), operands)
-    return known[0]
+        because = _refusal(op, operands, attributes)
+        known = _answers[key] = (because, [] if because else integer_limits(op, operands, attributes), operands)
+    because, limits, _ = known
+    for position, least, greatest in limits:
+        if not least <= operands[position] <= greatest:  # type: ignore[operator]  # an int, as in the key
+            return BEYOND
+    return because
+
+
+def integer_limits(op: OpDef, operands: Sequence[Operand], attributes: dict[str, Any]) -> Limits:
+    """What Python ints among the operands may be: what the type can hold in which a kernel takes them.
+
+    Eager execution refuses others in arithmetic, and knows the answer in comparisons.
+    """
+    positions = [k for k, x in enumerate(operands) if type(x) is int]
+    if not positions:
+        return []
+    assert op.comprehension is not None
+    parameters = op.comprehension(*operands, **attributes).inputs
+    limits: Limits = []
+    for k in positions:
+        kind = parameters[k].type
+        assert kind is not None
+        dtype = kind.scalar.numpy
+        info = np.iinfo(dtype) if dtype.kind in "iu" else None
+        limits.append((k, -_LARGEST, _LARGEST) if info is None else (k, int(info.min), int(info.max)))
+    return limits
+
+
+def raise_if_impossible(op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> None:
+    """Raises what the operation raises for a number that its dtype cannot hold, whatever the contents are.
+
+    What shapes and dtypes make impossible has no comprehension, and needs no such question.
+    """
+    if all(isinstance(x, Value) for x in inputs):
+        return
+    try:
+        with np.errstate(all="ignore"):
+            op.eager(*map(blank_for, inputs), **attributes)
+    except Exception:
+        run_eager(op, inputs, attributes)  # says it in its own words, or finds nothing wrong with the contents
+
+
+def blank_for(x: Any) -> Any:
+    """In a value's place an array of its shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Value) else x
 
 
 def has_comprehension(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from coexec.graph.symbolic import ScalarValue
 from coexec.location import Location, callers_frame, line_of, location
-from coexec.traces.opaque import operands_of, spec_of, values_to_check, why_opaque
+from coexec.traces.opaque import BEYOND, operands_of, raise_if_impossible, spec_of, values_to_check, why_opaque
 from coexec.traces.outside import is_record_from_outside
 from coexec.traces.promise import Promise, StepLog, make_promise, origin
 from coexec.traces.trace_graph import Place, TraceFeed, TraceNode
@@ -126,7 +126,10 @@ class Recorder:
         """The same, while nothing else is under way."""
         here = location(callers_frame(), self.root)
         operands = operands_of(inputs)
-        if why_opaque(op, operands, attributes) or (self.volatile and (op.name, here) in self.volatile):
+        because = why_opaque(op, operands, attributes)
+        if because is not None or (self.volatile and (op.name, here) in self.volatile):
+            if because is BEYOND:
+                raise_if_impossible(op, inputs, attributes)
             for x in inputs:
                 if isinstance(x, Value):
                     self.look(x)

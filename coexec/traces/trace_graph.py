@@ -84,13 +84,14 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None).
 
     `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
+    `kin`: equal for alternatives: its place, and the kin of the node whose gradient is being taken.
     `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
     the node changes.  `removed`: pruned; a path through it leads nowhere.
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "loops", "number",
-        "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
+        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "kin", "loops",
+        "number", "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +109,7 @@ class TraceNode:
         self.op = op
         self.key = key
         self.place: Place | None = None if key is None else (key.op, key.location)
+        self.kin: Kin = (self.place, number if op is None else None)
         self.first = first
         self.form: Any = None
         self.removed = False
@@ -129,6 +131,7 @@ class TraceNode:
 
 
 Place = tuple[str, Location]  # an operation's name and location
+Kin = tuple[Place | None, Any]  # (place, the kin of the node whose gradient is being taken)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +145,7 @@ class Reader:
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
-    `restless`: in how many traces a place of the program needed another node.  `rigid`: places where sizes vary and
+    `restless`: in how many traces another node of that kin was needed.  `rigid`: places where sizes vary and
     the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
     operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
     `folded`: places known from before to begin a loop that is folded wherever it can be.
@@ -161,7 +164,7 @@ class TraceGraph:
         self.numbers = numbers
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
-        self.restless: dict[Place, int] = {}
+        self.restless: dict[Kin, int] = {}
         self.rigid: set[Place] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
@@ -202,12 +205,14 @@ class TraceGraph:
         self.feeds += 1
         return TraceFeed(self.feeds - 1)
 
-    def add_edge(self, parent: TraceNode, child: TraceNode) -> None:
-        """Does nothing where the edge is there already."""
-        if child not in parent.children:
-            parent.children.append(child)
-            child.parents.append(parent)
-            self.version += 1
+    def add_edge(self, parent: TraceNode, child: TraceNode) -> bool:
+        """Does nothing where the edge is there already; whether it is new."""
+        if child in parent.children:
+            return False
+        parent.children.append(child)
+        child.parents.append(parent)
+        self.version += 1
+        return True
 
     def add_loop(self, body: tuple[TraceNode, ...]) -> None:
         """`body` is a chain that may run several times."""

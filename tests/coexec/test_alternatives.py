@@ -1,0 +1,120 @@
+"""Alternatives of operations that follow one another: no combination of them has to be met first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import Step, data, parameter
+
+import coexec
+import minitensor as mt
+from coexec.testing import assert_equivalent
+from coexec.traces.trace_graph import TraceGraph, TraceNode, verify_trace_graph
+
+
+@pytest.fixture(autouse=True)
+def _reference_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+
+
+def traced(step: Step, numbers: list[int]) -> TraceGraph:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coexec.config, "mode", "trace")
+        whole = coexec.coexecute(step)
+        for i in numbers:
+            whole(i)
+        return whole.session.traces
+
+
+def edges(graph: TraceGraph, first: str, second: str) -> int:
+    """How many lead from operations of the one name to such of the other."""
+
+    def is_named(node: TraceNode, name: str) -> bool:
+        return node.op is not None and node.op.name == name
+
+    return sum(is_named(c, second) for node in graph.nodes if is_named(node, first) for c in node.children)
+
+
+def two_choices(i: int, j: int) -> Any:
+    x = data(3, 4)
+    return mt.flip(x, axis=i), x[j]
+
+
+def test_as_many_edges_are_enough_as_connect_all_alternatives() -> None:
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 0)]  # (1, 1) and (1, 2) were never met
+    assert edges(traced(lambda n: two_choices(*pairs[n]), [0, 1, 2]), "flip", "getitem") == 3
+    assert edges(traced(lambda n: two_choices(*pairs[n]), [0, 1, 2, 3]), "flip", "getitem") == 6
+
+
+def test_alternatives_that_always_go_together_stay_together() -> None:
+    graph = traced(lambda n: two_choices(n % 2, n % 2), [0, 1, 0, 1])
+    assert edges(graph, "flip", "getitem") == 2
+
+
+def test_an_alternative_of_which_nothing_can_be_made_is_no_way() -> None:
+    """What reads the sum of one dtype cannot follow the other's, though both have met a common successor."""
+
+    other = data(3)
+
+    def step(n: int) -> Any:
+        x = data(3).astype("float32" if n % 2 else "float64") + 1.0
+        return mt.flip(x if n < 2 else other)
+
+    graph = traced(step, [0, 1, 2, 3])
+    flips = [node for node in graph.nodes if node.op and node.op.name == "flip"]
+    assert sorted(len(node.parents) for node in flips) == [1, 1, 2]
+
+
+def make_independent() -> Step:
+    w = parameter(3, 4)
+
+    def step(i: int) -> Any:
+        w.grad = None
+        y = mt.roll(w, i % 5, axis=0) * mt.flip(w, axis=i % 2) + mt.tile(w[i % 3], (3, 1))
+        y.sum().backward()
+        return y, w.grad
+
+    return step
+
+
+def test_thirty_combinations_take_no_more_traces_than_the_longest_row_of_alternatives() -> None:
+    report = assert_equivalent(make_independent, steps=40, coexecuted=28)
+    assert report.traced_steps <= 12
+
+
+@given(
+    choices=st.lists(st.tuples(*[st.integers(0, 2)] * 3, st.integers(0, 3)), min_size=2, max_size=12),
+)
+def test_the_graph_stays_in_order_whatever_is_chosen_in_loops(choices: list[tuple[int, ...]]) -> None:
+    """Rounds, each with alternatives of its own, that may be skipped: every trace stays a path, without a cycle."""
+
+    def make() -> Callable[[int], Any]:
+        def step(i: int) -> Any:
+            x, out = data(3, 4), []
+            a, b, c, rounds = choices[i % len(choices)]
+            for k in range(rounds):
+                out.append(mt.sum(x, axis=(a + k) % 2))
+                if (b + k) % 3 == 0:
+                    continue
+                out.append(mt.roll(x, (b * k) % 3, axis=0))
+                if (c + k) % 4 == 3:
+                    break
+            return out, x[c]
+
+        return step
+
+    verify_trace_graph(traced(make(), list(range(len(choices)))))
+    assert_equivalent(make, steps=2 * len(choices), coexecuted=0)
+
+
+def test_every_pair_was_met_or_connected() -> None:
+    """Of a full grid of combinations no further one is new."""
+    pairs = [*itertools.product(range(2), range(3))]
+    some = traced(lambda n: two_choices(*pairs[n]), [0, 1, 2, 3])
+    every = traced(lambda n: two_choices(*pairs[n]), list(range(6)))
+    assert edges(some, "flip", "getitem") == edges(every, "flip", "getitem") == 6
