@@ -5,13 +5,11 @@ The operation's own work is NumPy's addition of the same arrays; eager is what a
 Recorded: every step is a trace.  Validated: every step is co-executed; the time is that of Python's side, which does
 not wait for the graph (nothing is read).  Both with entering and leaving the step, beyond eager's whole price.  Feed
 and fetch: steps that give 40 tensors or read 40 values, against steps of the same operations that do neither.  All
-sides in turn, one step each in every round, medians.  Runs for some 15 seconds.
+sides in turn, medians.  Runs for some 10 seconds.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import save
+from benchmarks.timing import save, time_sides
 from coexec import coexecute
 from coexec.config import config
 
@@ -61,18 +59,21 @@ def _numpy_chain(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Callable[[
     return run
 
 
-def _medians(sides: dict[str, tuple[str, Callable[[], object]]], rounds: int = 200) -> dict[str, float]:
-    """Seconds a call of each side (mode of co-execution, step): in every round one call of each."""
-    samples: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, (mode, step) in sides.items():
+def _medians(sides: dict[str, tuple[str, Callable[[], object]]], rounds: int = 60) -> dict[str, float]:
+    """Seconds a call of each side (mode of co-execution, step), each for some steps in a row: the graph is awake."""
+
+    def in_mode(mode: str, step: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
             config.mode = mode
-            start = time.perf_counter()
             step()
-            samples[name].append(time.perf_counter() - start)
-            time.sleep(0.001)  # the graph's thread ends its step: the next one starts at once
-    config.mode = "coexec"
-    return {name: statistics.median(times) for name, times in samples.items()}
+
+        return run
+
+    try:
+        timings = time_sides({name: in_mode(*side) for name, side in sides.items()}, rounds=rounds)
+    finally:
+        config.mode = "coexec"
+    return {name: timings.median(name) for name in sides}
 
 
 def prices(depth: int) -> dict[str, float]:

@@ -39,6 +39,7 @@ from coexec.traces.merge import merge
 from coexec.traces.promise import StepLog
 from coexec.traces.record import Trace
 from coexec.traces.trace_graph import Place, TraceGraph
+from comprehension.jit import memory
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
@@ -392,6 +393,8 @@ class Session:
             dump(config.dump, self.report.name, self.report.graphs_built, self.traces, compiled)
         self.report.operations = sum(1 for _ in program.graph.nodes())
         self.report.kernels = compiled.kernels
+        if self.phase is not Phase.COEXECUTE:
+            memory.release()  # what eager steps used: the graph has memory of its own
         told = "%s, step %d: a graph of %d operations, %d of them in %d kernels, is taken into use"
         sizes = self.report.operations, compiled.compiled_nodes, compiled.kernels
         logs.graphs.info(told, self.report.name, self.report.steps, *sizes)

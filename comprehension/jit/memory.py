@@ -13,6 +13,7 @@ does not collapse as it does chains of views) whose `__del__` gives the block ba
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from collections import deque
 from typing import Any
@@ -110,6 +111,27 @@ def trim(limit: int = 0) -> None:
             except IndexError:  # another thread took the last one
                 break
             excess -= each.size
+
+
+def release() -> None:
+    """Gives back all waiting blocks, and has the C library give back what it keeps of freed memory (glibc does).
+
+    For the end of a phase that used much: where arrays were freed between others that live, the C library keeps the
+    pages, which may be as many again.
+    """
+    trim()
+    malloc_trim = _malloc_trim()
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Any:
+    """The C library's function, None where it has none."""
+    try:
+        return getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except (OSError, TypeError):  # no such library (Windows)
+        return None
 
 
 def rounded_size(size: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import platform
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +114,19 @@ def test_what_cannot_be_had_is_an_error() -> None:
         memory.allocate((1 << 60,), np.uint8)
     with pytest.raises(ValueError, match="negative"):
         memory.allocate((-1,), np.uint8)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(fields["VmRSS"].split()[0])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are not asked for what they keep")
+def test_memory_freed_between_arrays_that_live_goes_back() -> None:
+    arrays = [np.ones(12_000) for _ in range(400)]  # 96 kB each: of the heap, which ends at its last array
+    del arrays[:-1]
+    before = _resident()
+    memory.release()
+    assert _resident() < before - (20 << 20)
+    assert memory.cached_bytes() == 0
