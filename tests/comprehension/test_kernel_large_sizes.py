@@ -19,7 +19,10 @@ from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.size_text import text_of
 from comprehension.kernel.verify import KernelError, verify_kernel
 from comprehension.kernel.versions import separate
+from comprehension.lang.check import check
 from comprehension.lang.loops import LoopProgram
+from comprehension.lang.parser import parse
+from comprehension.lang.ranges import infer
 from comprehension.poly.typical import typical_sizes
 
 KEPT = AVX512.l3_bytes // 2
@@ -41,6 +44,21 @@ def test_the_second_body_streams_what_the_first_stores() -> None:
     assert not any(store.streaming for store in nodes_of(stage.body, ir.Store))
     assert any(store.streaming for store in nodes_of(stage.beyond.body, ir.Store))
     assert unmarked(stage.body) == unmarked(stage.beyond.body)
+
+
+def test_a_stage_that_computes_much_for_what_it_writes_has_one_body() -> None:
+    """Normalised scores, for rows of 64 and of 8 terms: a whole second stage for what the multiply-adds hide."""
+    text = """def f(float(B,L,D) Q, float(B,L,D) K) -> (P) {
+        s(b,i,j) +=! Q(b,i,d) * K(b,j,d)
+        total(b,i) +=! s(b,i,j)
+        P(b,i,j) = s(b,i,j) / total(b,i)
+    }"""
+    program = infer(check(parse(text), text)["f"], None, "symbolic")
+    kernel = compile_program(replace(program, likely=(("B", 32), ("D", 64), ("L", 256))))
+    assert len(kernel.stages) == 1, "scores stay in the stage"
+    for terms, bodies in ((64, 1), (8, 2)):
+        found = place_at_launch(kernel, AVX512, {"B": 32, "L": 256, "D": terms})
+        assert len(separate(found.kernel).stages) == bodies
 
 
 def test_one_of_the_two_runs_at_every_size() -> None:

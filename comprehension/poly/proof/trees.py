@@ -27,7 +27,8 @@ class Tree:
     `nodes`: points (of actions) that make one; `event`: point -> the write that it is part of; `element`: write ->
     the tensor element that it is a partial result of.  `chain`: the reads of partial results; `taken`: chain read ->
     point that made the value, whatever it is; `initial`: chain read -> memory cell that nobody wrote before;
-    `into`: chain read -> write that uses it; `read_event`: the same, told apart by the read.
+    `into`: chain read -> write that uses it; `read_event`: the same, told apart by the read.  `uses`: write of a
+    partial result -> the write that combines it further; `roots`: writes that no other one combines: finished results.
     """
 
     statement: ScopStatement
@@ -40,21 +41,13 @@ class Tree:
     initial: isl.UnionMap
     into: isl.UnionMap
     read_event: isl.UnionMap
-
-    @property
-    def uses(self) -> isl.UnionMap:
-        """Write of a partial result -> the write that combines it further."""
-        return _made_and_used(self.taken, self.nodes, self.event, self.into)
+    uses: isl.UnionMap
+    roots: isl.UnionSet
 
     @property
     def uses_by_read(self) -> isl.UnionMap:
         """The same, told apart by the read: an operand that occurs twice uses it twice."""
         return _made_and_used(self.taken, self.nodes, self.event, self.read_event)
-
-    @property
-    def roots(self) -> isl.UnionSet:
-        """Writes that no other one combines further: finished results."""
-        return self.nodes.apply(self.event).subtract(self.uses.domain())
 
 
 def _made_and_used(taken: isl.UnionMap, nodes: isl.UnionSet, event: isl.UnionMap, into: isl.UnionMap) -> isl.UnionMap:
@@ -91,17 +84,20 @@ class _Builder:
         event = self._union(event_of(self.actions[name]) for name in self.points)
         taken = self.found.makers.intersect_domain(reads)
         into = self._union(event_of(action_of(s)).set_tuple_name(isl.dim_type.in_, s.name) for s in chain)
+        uses = _made_and_used(taken, nodes, event, into)
         return Tree(
             statement=self.statement,
             members=tuple(self.members),
             initialised=any(s.role is ScopRole.INIT for s in self.members.values()),
             nodes=nodes,
             event=event,
-            element=self._element(_made_and_used(taken, nodes, event, into)),
+            element=self._element(uses),
             taken=taken,
             initial=self.found.initial.intersect_domain(reads),
             into=into,
             read_event=self._union(_read_event(s) for s in chain),
+            uses=uses,
+            roots=nodes.apply(event).subtract(uses.domain()),
         )
 
     def _add_combinations(self, extraction: Extraction) -> None:
