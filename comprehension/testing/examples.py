@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, log2, prod
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class _Builder:
         if dtype.is_integer or (value.bound <= 2 and self.draft.holds(dtype, 2.0**count)):
             ops.append("*")
         op = self.draw(st.sampled_from(ops))
-        bound = {"+": total, "*": max(1.0, value.bound) ** count}.get(op, value.bound)
+        bound = {"+": total, "*": _power(max(1.0, value.bound), count)}.get(op, value.bound)
         exact = value.exact if op in ("min", "max") else self.draft.rounded(dtype, value)
         made = Value(value.text, dtype, largest(dtype) if dtype.is_integer else bound, exact)
         return (f"{op}=!" if starts else f"{op}="), made
@@ -158,9 +158,9 @@ class _Builder:
         statement.ranges = [*self.ranges(left), f"r in {self.draw(st.sampled_from(forms))}"]
         op, value = self.reduction(values.of(self.number_type()), extent, starts=True)
         if value.dtype.is_float and op in ("max=!", "min=!"):
-            value = Value(value.text, value.dtype, float("inf"), value.exact)  # of no values it is infinite
+            value = Value(value.text, value.dtype, inf, value.exact)  # of no values it is infinite
         self.line(target, list(left), op, value, statement)
-        bound = value.bound if self.draft.holds(value.dtype, value.bound) else float("inf")
+        bound = value.bound if self.draft.holds(value.dtype, value.bound) else inf
         self.draft.compute(Tensor(target, tuple(left.values()), value.dtype, bound, value.exact))
 
     def scan(self, target: str) -> None:
@@ -314,3 +314,8 @@ class _Builder:
             special = random.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 0.0]), shape)
             values = np.where(random.random(shape) < 0.2, special, values).astype(dtype.numpy)
         return values
+
+
+def _power(bound: float, count: int) -> float:
+    """`bound ** count`, or infinity beyond every float."""
+    return bound**count if count * log2(bound) < 1000 else inf
