@@ -25,18 +25,21 @@ from comprehension.lang.linear import (
 )
 from comprehension.lang.printer import to_text
 from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary, walk
+from comprehension.lang.types import ScalarType
 
 
 @dataclass(slots=True)
 class Environment:
     """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None.
 
-    `conditions` are the bool lets.
+    `conditions` are the bool lets, `values` those of integers, `scalars` the types of integer parameters.
     """
 
     names: dict[str, Linear | None]
     shapes: dict[str, tuple[Linear, ...]]
     conditions: dict[str, Expr] = field(default_factory=dict)
+    values: dict[str, Expr] = field(default_factory=dict)
+    scalars: dict[str, ScalarType] = field(default_factory=dict)
 
 
 def from_expr(node: Expr, where: Environment) -> Linear | None:

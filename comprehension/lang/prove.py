@@ -11,13 +11,14 @@ left out, which only makes a proof harder.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from comprehension.lang.bounds import Ranges
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Atom, Linear, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Binary, Expr, Name, Select, Unary
+from comprehension.lang.tree import Binary, Call, Cast, Expr, Name, Select, Unary, walk
+from comprehension.lang.types import ScalarType
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
 MAX_CASES = 64  # disjuncts of a guard
@@ -100,6 +101,45 @@ def is_affine(guard: Guard, where: Environment) -> bool:
             case _:
                 return False
     return True
+
+
+def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Linear, ScalarType]]:
+    """The forms in guards that must lie within types for the guards to mean what `cases_of` makes of them.
+
+    As values they wrap; sums and products only at their end, where they are compared, divided or cast.
+    """
+    conditions = [condition for condition, _ in guards]
+    seen: set[str] = set()
+    sides: list[Expr] = []
+    while conditions:
+        match conditions.pop():
+            case Name(id=name) if name in where.conditions and name not in seen:
+                seen.add(name)
+                conditions.append(where.conditions[name])
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                conditions += (condition, then, otherwise)
+            case Unary(op="!", operand=operand):
+                conditions.append(operand)
+            case Binary(op="&&" | "||", left=left, right=right):
+                conditions += (left, right)
+            case Binary(left=left, right=right) if left.dtype is not None and left.dtype.is_integer:
+                sides += (left, right)
+    while sides:
+        side = sides.pop()
+        form = from_expr(side, where)
+        if form is not None and side.dtype is not None:
+            yield form, side.dtype
+        for part in walk(side):
+            match part:
+                case Name(id=name) if name in where.values and name not in seen:
+                    seen.add(name)
+                    sides.append(where.values[name])
+                case Binary(op="/" | "%", left=left, right=right):
+                    sides += (left, right)
+                case Call(function="min" | "max", arguments=arguments):
+                    sides += arguments
+                case Cast(to=to, operand=operand) if (form := from_expr(operand, where)) is not None:
+                    yield form, to
 
 
 def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple[str, bool], list[Case]]) -> list[Case]:

@@ -73,7 +73,8 @@ class _Inference:
         self.sizes = sizes
         names: dict[str, Linear | None] = {**sizes}
         names |= {s.name: variable(s.name, size=False) for s in checked.scalars}
-        self.where = Environment(names, {})
+        scalars = {s.name: s.dtype for s in checked.scalars if s.dtype.is_integer}
+        self.where = Environment(names, {}, scalars=scalars)
         for tensor in checked.tensors:
             if tensor.role is Role.INPUT:
                 dims = tensor.dims or ()
@@ -136,11 +137,13 @@ class _Inference:
     def local_environment(self, node: Statement, order: Sequence[str]) -> Environment:
         """The names of one statement: its indices, and the lets that are integer forms."""
         names = {**self.where.names, **{name: variable(name, size=False) for name in order}}
-        where = Environment(names, self.where.shapes)
+        where = Environment(names, self.where.shapes, scalars=self.where.scalars)
         for clause in node.where:
             if isinstance(clause, Let):
                 integral = clause.value.dtype is not None and clause.value.dtype.is_integer
                 names[clause.name] = from_expr(clause.value, where) if integral else None
+                if integral:
+                    where.values[clause.name] = clause.value
                 if clause.value.dtype is BOOL:
                     where.conditions[clause.name] = clause.value
         return where

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from comprehension.lang.bounds import Ranges, greatest, least
 from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment
-from comprehension.lang.linear import Linear, is_nonnegative, to_expr
+from comprehension.lang.linear import Linear, is_nonnegative, number, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
-from comprehension.lang.prove import holds, ranges_under
-from comprehension.lang.solve import Constraint
+from comprehension.lang.prove import compared, holds, ranges_under
+from comprehension.lang.solve import Constraint, Guard
 from comprehension.lang.tree import Binary, Expr, Span
 from comprehension.lang.types import ScalarType
 
@@ -66,15 +66,51 @@ class Requirements:
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
         """Asks for an access to stay in bounds wherever its guards hold."""
-        if self.is_known(least(constraint.form, ranges)):
+        form, guards = constraint.form, constraint.guards
+        if self.is_known(least(form, ranges)) or (guards and holds(form, ranges, (), where, self.facts)):
             return
-        if holds(constraint.form, ranges, constraint.guards, where, self.facts):
+        rooms = self.rooms(guards, ranges, where)
+        guards = () if rooms is None else guards
+        for room in rooms or ():
+            message = f"the condition around {constraint.because} would wrap around in its type"
+            running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
+            self.require(room, message, constraint.span, running)
+        if holds(form, ranges, guards, where, self.facts):
             return
-        for narrowed in ranges_under(constraint.guards, ranges, where):
+        for narrowed in ranges_under(guards, ranges, where):
             worst = least(constraint.form, narrowed)
             concerned = _concerned(constraint.form.names, narrowed)
             extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
             self.require(worst, _out_of_bounds(constraint, narrowed), constraint.span, list(extents))
+
+    def rooms(self, guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[Linear] | None:
+        """What must not be negative for guards not to wrap around, where that is not known; None where they do.
+
+        Sums of a few sizes are taken to be within int32.
+        """
+        scalars = {name: _values_of(dtype) for name, dtype in where.scalars.items()}
+        found: dict[Linear, None] = {}
+        for form, dtype in compared(guards, where):
+            lowest, end = _values_of(dtype)
+            for room in (least(form, ranges) - lowest, end - 1 - greatest(form, ranges)):
+                if self.is_known(room) or self.is_known(least(room, scalars)) or _is_wide(room):
+                    continue
+                if room.value is not None:
+                    return None
+                found[room] = None
+        return list(found)
+
+
+def _values_of(dtype: ScalarType) -> tuple[Linear, Linear]:
+    """The numbers of an integer type, half open."""
+    lowest = -(1 << (dtype.bits - 1)) if dtype.is_signed else 0
+    return number(lowest), number(lowest + (1 << dtype.bits))
+
+
+def _is_wide(room: Linear) -> bool:
+    """Whether only sums of sizes near the largest could use it up."""
+    few = all(atom.op == "name" and atom.nonnegative and abs(c) <= 64 for atom, c in room.terms)
+    return few and room.constant >= 1 << 30
 
 
 def at_least_zero(form: Linear) -> Expr:

@@ -1,0 +1,47 @@
+"""Conditions that wrap around: a guard was proved for exact numbers, but computed in its type: it let reads through.
+
+`i + s` of a uint32 `s` is an int32 value: for 2³² - 1 it is i - 1, while the subscript `i + s` is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import comprehension as tc
+
+A = np.arange(8, dtype=np.float32)
+GUARDED = "def f(float(N) A, {kind} s) -> (B) {{ B(i) = i + s < N && i + s >= 0 ? A(i + s) : -1.0 where i in 0:2 }}"
+WRAPPING = {
+    "uint32": (GUARDED.format(kind="uint32"), 2**32 - 1),
+    "uint64": (GUARDED.format(kind="uint64"), 2**64 - 1),
+    "a let": (
+        "def f(float(N) A, uint32 s) -> (B) { B(i) = ok ? A(k) : -1.0"
+        " where k = i + s, ok = k < N && k >= 0, i in 0:2 }",
+        2**32 - 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("name", WRAPPING)
+def test_a_guard_that_wraps_around_is_refused(name: str, sizes: Any) -> None:
+    text, scalar = WRAPPING[name]
+    f = tc.define(text, sizes=sizes).f
+    for call in (f, f.reference):
+        with pytest.raises(tc.ComprehensionError, match="would wrap around"):
+            call(A, scalar)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "uint32", "int64", "uint64"])
+def test_guards_of_scalars_are_taken_where_they_do_not_wrap(kind: str) -> None:
+    f = tc.define(GUARDED.format(kind=kind)).f
+    for scalar in (0, 3, 7, 100):
+        np.testing.assert_array_equal(f(A, scalar), f.reference(A, scalar))
+
+
+def test_a_constant_that_makes_a_guard_wrap_is_no_guard() -> None:
+    with pytest.raises(tc.ComprehensionError, match="out of bounds"):
+        tc.define("def f(float(8) A) -> (B) { B(i) = i + 2147483647 < 0 ? A(i) : 0.0 where i in 0:99 }")
