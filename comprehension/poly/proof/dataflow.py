@@ -45,7 +45,7 @@ def sinks_of(extraction: Extraction, buffers: set[str]) -> list[Sink]:
             name = f"{action.name}r{number}"
             relation = cells(extraction, action, access).set_tuple_name(isl.dim_type.in_, name)
             time = access.time.set_tuple_name(isl.dim_type.in_, name)
-            sinks.append(Sink(name, Timed(relation, time, action.path), action, access))
+            sinks.append(Sink(name, Timed(relation, time), action, access))
     for buffer in sorted(buffers & extraction.outputs):
         sinks.append(_exit(extraction, extraction.buffer(buffer)))
     return sinks
@@ -82,7 +82,7 @@ def memories_of(extraction: Extraction, sinks: list[Sink], buffers: set[str]) ->
         found.setdefault(sink.timed.memory, Memory(extraction.context.get_space())).reads.append(sink.timed)
     for action in _stores_touching(extraction, buffers):
         if action.write is not None and action.write.buffer in buffers:
-            timed = Timed(cells(extraction, action, action.write), action.time, action.path)
+            timed = Timed(cells(extraction, action, action.write), action.time)
             if timed.memory in found:
                 found[timed.memory].writes.append(timed)
     return [found[name] for name in sorted(found)]

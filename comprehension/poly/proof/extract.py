@@ -64,7 +64,6 @@ class Action:
     parallel: tuple[int, ...] = ()  # dimensions that run in parallel: the stage's units, blocks and threads
     loops: tuple[ir.Loop | ir.Axis, ...] = ()  # one for each dimension
     home: str = ""  # where the innermost loop stands that threads or blocks divide
-    path: tuple[Entry, ...] = ()  # its `Place.time`: positions in bodies, and the loops between them
 
     @property
     def role(self) -> ir.StoreRole | None:
@@ -186,7 +185,6 @@ class _Maker:
             tile_axes=place.tile_axes,
             loops=tuple(place.loops),
             home="_".join(map(str, place.home)),
-            path=place.time,
         )
         if isinstance(node, ir.Store):
             for subscript in node.subscripts:

@@ -3,21 +3,16 @@
 In: accesses with times.  Out: for each read the write whose value it sees.
 Invariant: exact last writers (isl's flow analysis), not an approximation: a write that another one covers is no source.
 
-isl's analysis compares all writes in all iterations.  Two cases need less, and are looked for first:
-
-- Each read sees a write of its own iteration of the loops around all that touches the memory, as in most private
-  buffers: that is the last one, for whatever an earlier iteration wrote came before it.
-- Each cell is written once, as in most outputs: a read sees that write if it comes later.
+isl's analysis compares all writes in all iterations.  Where each cell is written once, as in most outputs, a read sees
+that write if it comes later: this is looked for first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 from comprehension.poly import isl
-from comprehension.poly.proof.places import Entry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,14 +25,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timed:
-    """One access under a name of its own: points named `relation`'s input tuple, at `time`.
-
-    `path`: where it stands (`Place.time`); empty for what stands in no loop.
-    """
+    """One access under a name of its own: points named `relation`'s input tuple, at `time`."""
 
     relation: isl.Map
     time: isl.Map
-    path: tuple[Entry, ...] = ()
 
     @property
     def memory(self) -> str:
@@ -66,20 +57,11 @@ class Memory:
 
     def sources(self) -> Sources:
         """For each read the last write."""
-        return self.sources_nearby() or self.sources_of_single_writes() or self.sources_anywhere()
+        return self.sources_of_single_writes() or self.sources_anywhere()
 
     def sources_anywhere(self) -> Sources:
         """The same, whatever the accesses: all writes in all iterations compared."""
         return last_writers(self.reads, self.writes, self.parameters)
-
-    def sources_nearby(self) -> Sources | None:
-        """The same where each read sees a write of its own iteration of the loops around all; None elsewhere."""
-        shared = _shared_entries([timed.path for timed in (*self.reads, *self.writes)])
-        if not any(isinstance(entry, str) for entry in shared):
-            return None
-        reads, writes = ([_in_iteration(timed, shared) for timed in of] for of in (self.reads, self.writes))
-        found = last_writers(reads, writes, self.parameters)
-        return found if found.initial.is_empty() else None
 
     def sources_of_single_writes(self) -> Sources | None:
         """The same where no cell is written twice; None elsewhere."""
@@ -101,24 +83,3 @@ def sources_in(memories: Iterable[Memory], parameters: isl.Space) -> Sources:
     for sources in (memory.sources() for memory in memories):
         writers, initial = writers.union(sources.writers), initial.union(sources.initial)
     return Sources(writers, initial)
-
-
-def _shared_entries(paths: Sequence[tuple[Entry, ...]]) -> tuple[Entry, ...]:
-    """Where the outermost loops stand that are around all of these places, and what they are called.
-
-    Equal positions down to a loop are the same loop, whatever its variable is called.
-    """
-    return tuple(entries[0] for entries in takewhile(lambda e: len(set(e)) == 1, zip(*paths, strict=False)))
-
-
-def _in_iteration(timed: Timed, shared: Sequence[Entry]) -> Timed:
-    """The access, its cells told apart by the iteration of outer loops, its time counted within that.
-
-    These loops are a point's first dimensions.
-    """
-    loops = sum(isinstance(entry, str) for entry in shared)
-    points = isl.Map.identity(timed.relation.get_space().domain().map_from_set())
-    iteration = points.project_out(isl.dim_type.out, loops, points.dim(isl.dim_type.out) - loops)
-    cells = iteration.set_tuple_name(isl.dim_type.out, "iteration").flat_range_product(timed.relation)
-    time = timed.time.project_out(isl.dim_type.out, 0, len(shared))
-    return Timed(cells.set_tuple_name(isl.dim_type.out, timed.memory), time)
