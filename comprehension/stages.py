@@ -24,6 +24,7 @@ from comprehension.kernel import ir
 from comprehension.kernel.boxes import ask_for_boxes
 from comprehension.kernel.build import build_kernel
 from comprehension.kernel.certificate import Certificate, joined
+from comprehension.kernel.destinations import ask_for_destinations
 from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.interleave import interleave_steps
@@ -189,7 +190,7 @@ def mind_caches(c: Compilation) -> None:
         placed = ask_for_boxes(placed, c.request.machine, sizes)
     else:
         placed = place_accesses(c.kernel, c.request.machine)
-        for ask in (ask_for_strands, ask_for_boxes, ask_for_rows):
+        for ask in (ask_for_strands, ask_for_boxes, ask_for_rows, ask_for_destinations):
             placed = ask(placed, c.request.machine)
     c._kernel, c.locality = placed.kernel, placed.notes
 
