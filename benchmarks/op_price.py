@@ -22,6 +22,7 @@ from coexec import coexecute
 from coexec.config import config
 
 OPERATIONS = 200
+BLOCK = 10  # steps in one timed sample: a training loop, not its first steps
 DEPTHS = (4, 10)
 
 
@@ -60,12 +61,13 @@ def _numpy_chain(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Callable[[
 
 
 def _medians(sides: dict[str, tuple[str, Callable[[], object]]], rounds: int = 60) -> dict[str, float]:
-    """Seconds a call of each side (mode of co-execution, step), each for some steps in a row: the graph is awake."""
+    """Seconds a call of each side (mode of co-execution, step); the graph is awake."""
 
     def in_mode(mode: str, step: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
             config.mode = mode
-            step()
+            for _ in range(BLOCK):
+                step()
 
         return run
 
@@ -73,7 +75,7 @@ def _medians(sides: dict[str, tuple[str, Callable[[], object]]], rounds: int = 6
         timings = time_sides({name: in_mode(*side) for name, side in sides.items()}, rounds=rounds)
     finally:
         config.mode = "coexec"
-    return {name: timings.median(name) for name in sides}
+    return {name: timings.median(name) / BLOCK for name in sides}
 
 
 def prices(depth: int) -> dict[str, float]:

@@ -127,11 +127,12 @@ class Session:
             self._start_again()
         self._enter()
         self._patience.begin(perf_counter())
-        if self.phase is Phase.TRACE:
-            return self._trace(function, args, kwargs)
-        if self.phase is Phase.COEXECUTE:
+        phase = self._phase
+        if phase is Phase.COEXECUTE:
             return self._coexecute(function, args, kwargs)
-        if self.phase is Phase.RESTING and self._patience.wake():
+        if phase is Phase.TRACE:
+            return self._trace(function, args, kwargs)
+        if phase is Phase.RESTING and self._patience.wake():
             self.phase = Phase.TRACE
         return self._eager(function, args, kwargs)
 

@@ -30,26 +30,26 @@ _PAGE = 64
 class FreshBuffers:
     """Buffers for one owned output, used again when no array over them is left."""
 
-    __slots__ = ("_buffers", "_dtype", "_shape")
+    __slots__ = ("buffers", "dtype", "shape")
 
     def __init__(self) -> None:
-        self._buffers: list[tuple[Array, int]] = []
-        self._shape: tuple[int, ...] = ()
-        self._dtype: np.dtype[Any] | None = None
+        self.buffers: list[tuple[Array, int]] = []
+        self.shape: tuple[int, ...] = ()
+        self.dtype: np.dtype[Any] | None = None
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, int]:
         """An array that nobody else holds, and its address."""
-        if (shape is not self._shape and shape != self._shape) or (dtype is not self._dtype and dtype != self._dtype):
-            self._buffers, self._shape, self._dtype = [], shape, dtype
-        for buffer in self._buffers:
+        if (shape is not self.shape and shape != self.shape) or (dtype is not self.dtype and dtype != self.dtype):
+            self.buffers, self.shape, self.dtype = [], shape, dtype
+        for buffer in self.buffers:
             if _references(buffer[0]) == _UNHELD:
                 return buffer
         array = allocate(shape, dtype)
         array.flags.writeable = False  # to Python; the graph writes it by its address
         buffer = (array, array.ctypes.data)
-        if len(self._buffers) >= MOST_WAITING:
-            del self._buffers[0]
-        self._buffers.append(buffer)
+        if len(self.buffers) >= MOST_WAITING:
+            del self.buffers[0]
+        self.buffers.append(buffer)
         return buffer
 
 
@@ -153,5 +153,14 @@ class Frame:
     def _take_buffers(self, filling: Filling) -> None:
         fresh, owned, view = self.memory.fresh, self.owned, self.view
         for output, slot, shape, dtype in filling.owned:
-            buffer = owned[output] = fresh[output].take(shape, dtype)
+            store = fresh[output]
+            if store.shape is shape and store.dtype is dtype:  # `take` of a buffer that waits, written out
+                for buffer in store.buffers:
+                    if _references(buffer[0]) == _UNHELD:
+                        break
+                else:
+                    buffer = store.take(shape, dtype)
+            else:
+                buffer = store.take(shape, dtype)
+            owned[output] = buffer
             view[slot] = buffer[1]

@@ -29,6 +29,7 @@ from coexec.graph_side.sequence import CompiledCluster
 from comprehension.jit.arrays import address_of
 
 _NO_TIMES = RunTimes()
+new_handle = object.__new__
 RUN_AHEAD = 1  # unfinished steps before the one that starts
 
 
@@ -61,6 +62,11 @@ class NativeHandle:
 
 class NativeRun:
     """One step: the protocol's methods, called by one thread."""
+
+    __slots__ = (
+        "_before", "_chosen", "_closed", "_compiled", "_ended", "_fed", "_frame", "_lock", "_number", "_plan", "_sent",
+        "_sizes", "_times", "error", "thread",
+    )  # fmt: skip
 
     def __init__(self, compiled: NativeGraph, frame: Frame, thread: AnyThread) -> None:
         self.thread = thread
@@ -159,8 +165,9 @@ class NativeRun:
             place = places.get(output)
             handle: NativeHandle | None
             if place is not None and place[2] is not None and type(place[0]) is Output:  # most are such: written out
-                buffer, address = owned[place[0]]
-                handle = NativeHandle(run, buffer, address, place[2])
+                handle = new_handle(NativeHandle)
+                handle.run, handle._shape = run, place[2]
+                handle.buffer, handle.address = owned[place[0]]
             else:
                 handle = self._handle(output)
             assert handle is not None, "what is kept is owned or fed"

@@ -146,13 +146,21 @@ class Follower(Recorder):
             children = path[-1].children if path else self.graph.start.children
             if len(children) == 1:
                 node: TraceNode | None = children[0]
-                if not self.is_node(children[0], op, inputs, attributes):
+                form: Any = children[0].form
+                try:  # `is_node` of most operations, for the price of its call
+                    is_it = form and form.op is op and not form.typed and len(inputs) == form.count
+                    is_it = is_it and attributes == form.attributes and form.fits(self._made, self._bound, inputs)
+                except AttributeError:  # a number, where the node has a tensor
+                    is_it = False
+                if is_it:
+                    self._fresh = {}
+                elif not self.is_node(children[0], op, inputs, attributes):
                     node = None
             else:
                 node = self._choose(children, op, inputs, attributes)
             if node is None:
                 return self.record(op, inputs, attributes)
-            form: Form = node.form
+            form = node.form
             if form.may_raise:
                 self.check(values_to_check(op, inputs))
             results = run_eager(op, inputs, attributes)
