@@ -109,7 +109,7 @@ def test_buffers_of_finished_steps_are_given_back() -> None:
     frames = step.session.compiled._frames
     for _ in range(50):
         step(x, y)
-    waiting = [len(fresh._buffers) for fresh in frames[0][0].memory.fresh.values()]
+    waiting = [len(fresh.buffers) for fresh in frames[0][0].memory.fresh.values()]
     assert len(frames) <= 2 and max(waiting) <= 4
     assert len(channel.current().unfinished) <= 2
 
