@@ -23,7 +23,7 @@ import coexec
 import minitensor as mt
 from benchmarks.timing import save, time_sides
 from minitensor import functional as F
-from minitensor import optim
+from minitensor import nn, optim
 
 ROUNDS = 40
 WARM = 6
@@ -32,12 +32,17 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """`shapes`: of the operands, all of which get gradients; `forward`, `both`: (kernels that a person writes, why)."""
+    """`shapes`: of the operands, all of which get gradients; `forward`, `both`: (kernels that a person writes, why).
 
-    function: Callable[..., mt.Tensor]
+    `module`: makes what `function` takes first, whose parameters get gradients, too.  Of several results the first is
+    differentiated.
+    """
+
+    function: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
     forward: tuple[int, str]
     both: tuple[int, str] | None = None
+    module: Callable[[], nn.Module] | None = None
 
 
 def _normal(shape: tuple[int, ...], seed: int) -> mt.Tensor:
@@ -50,6 +55,10 @@ _RUNNING = (mt.zeros(64), mt.ones(64))
 
 def _batch_norm(x: mt.Tensor, weight: mt.Tensor, bias: mt.Tensor) -> mt.Tensor:
     return F.batch_norm(x, *_RUNNING, weight, bias, training=True)
+
+
+def _run(module: nn.Module, *operands: mt.Tensor) -> Any:
+    return module(*operands)
 
 
 COMPOSITES: dict[str, Composite] = {
@@ -87,6 +96,37 @@ COMPOSITES: dict[str, Composite] = {
         (3, "scores; softmax; product with the values"),
         (8, "forward; gradients of values and weights; of softmax; of queries and keys"),
     ),
+    "dropout": Composite(
+        lambda x: F.dropout(x, 0.25), ((1024, 512),), (1, "element by element"), (2, "forward; gradient")
+    ),
+    "RNN cell": Composite(
+        _run,
+        ((64, 128), (64, 128)),
+        (2, "two products, the second with all that follows"),
+        (7, "forward; tanh's gradient with the biases' sums; four products"),
+        lambda: nn.RNNCell(128, 128),
+    ),
+    "LSTM cell": Composite(
+        lambda cell, x, h, c: cell(x, (h, c)),
+        ((64, 128), (64, 128), (64, 128)),
+        (3, "two products; gates"),
+        (9, "forward; gates' gradients; sums of the biases; four products"),
+        lambda: nn.LSTMCell(128, 128),
+    ),
+    "GRU cell": Composite(
+        _run,
+        ((64, 128), (64, 128)),
+        (3, "two products; gates"),
+        (9, "forward; gates' gradients; sums of the biases; four products"),
+        lambda: nn.GRUCell(128, 128),
+    ),
+    "multi-head attention": Composite(
+        lambda attention, x: attention(x, x, x, need_weights=False)[0],
+        ((4, 64, 128),),
+        (5, "projection; scores; softmax; product with the values; projection"),
+        (16, "forward; two products and the bias's sum of each projection; attention's five"),
+        lambda: nn.MultiheadAttention(128, 4, batch_first=True),
+    ),
 }
 
 
@@ -95,16 +135,40 @@ def _step(composite: Composite, backward: bool) -> Step:
     operands = [_normal(shape, k) for k, shape in enumerate(composite.shapes)]
     for operand in operands:
         operand.requires_grad = backward
-    above = mt.ones(composite.function(*operands).shape)
+    module = [] if composite.module is None else [composite.module()]
+    wanted = operands + [param for each in module for param in each.parameters()]
+    for param in wanted:
+        param.requires_grad = backward
+    above = mt.ones(_first(composite.function(*module, *operands)).shape)
 
     def step() -> Any:
-        y = composite.function(*operands)
+        y = composite.function(*module, *operands)
         if not backward:
             return y
-        for operand in operands:
+        for operand in wanted:
             operand.grad = None
-        y.backward(above)
-        return y.detach(), [operand.grad for operand in operands]
+        _first(y).backward(above)
+        results = y if isinstance(y, tuple) else (y,)
+        return [result.detach() for result in results], [operand.grad for operand in wanted]
+
+    return step
+
+
+def _first(results: Any) -> Any:
+    return results[0] if isinstance(results, tuple) else results
+
+
+def _clip() -> Step:
+    """Gradients come from above, and go back: what is clipped stays as it was for the next step."""
+    shapes = [(512, 256), (512,), (128, 512), (128,), (64, 128, 3, 3), (64,)]
+    params = [mt.nn.Parameter(mt.zeros(shape)) for shape in shapes]
+    gradients = [_normal(shape, k) for k, shape in enumerate(shapes)]
+
+    def step() -> Any:
+        for param, gradient in zip(params, gradients, strict=True):
+            param.grad = gradient.detach()
+        norm = nn.clip_grad_norm_(params, 1.0)
+        return norm, [param.grad for param in params]
 
     return step
 
@@ -120,6 +184,9 @@ UPDATES: dict[str, Callable[[list[mt.Tensor]], optim.Optimizer]] = {
     "SGD, momentum and decay": lambda params: optim.SGD(params, 0.1, momentum=0.9, weight_decay=1e-4),
     "Adam": lambda params: optim.Adam(params, 1e-3),
     "AdamW": lambda params: optim.AdamW(params, 1e-3),
+    "RMSprop": lambda params: optim.RMSprop(params, 1e-3),
+    "RMSprop, momentum and decay": lambda params: optim.RMSprop(params, 1e-3, momentum=0.9, weight_decay=1e-4),
+    "Adagrad": lambda params: optim.Adagrad(params, 1e-2),
 }
 
 
@@ -132,6 +199,7 @@ def cases() -> dict[str, tuple[Callable[[], Step], int, str]]:
             found[f"{name} and backward"] = (lambda c=composite: _step(c, backward=True), *composite.both)  # type: ignore[misc]
     for name, make in UPDATES.items():
         found[f"update by {name}"] = (lambda m=make: _update(m), 1, "a parameter, element by element")  # type: ignore[misc]
+    found["clipping by norm, six gradients"] = (_clip, 7, "all squares; each gradient's scaling")
     return found
 
 

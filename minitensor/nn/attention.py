@@ -64,12 +64,17 @@ class MultiheadAttention(Module):
         """key_padding_mask (N, S), attn_mask (L, S): bool, *true where nobody may look*, as in PyTorch (the opposite of
         `functional.scaled_dot_product_attention`), or numbers that are added; is_causal: query i looks at keys 0 … i.
         """
+        is_of_one = query is key is value
         if not self.batch_first:
-            query, key, value = (_batch_to_front(x) for x in (query, key, value))
+            query = _batch_to_front(query)
+            key, value = (query, query) if is_of_one else (_batch_to_front(x) for x in (key, value))
         for name, x in (("query", query), ("key", key), ("value", value)):
             if x.ndim != 3 or x.shape[-1] != self.embed_dim:
                 raise ShapeError(f"MultiheadAttention takes {name} with three dimensions, the last of {self.embed_dim}")
-        q, k, v = (self._heads(x, part) for part, x in enumerate((query, key, value)))
+        if is_of_one:
+            q, k, v = self._heads_of_one(query)
+        else:
+            q, k, v = (self._heads(x, part) for part, x in enumerate((query, key, value)))
         mask = _joined(attn_mask, key_padding_mask)
         if not need_weights and not (self.dropout and self.training):
             mixed, weights = F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal), None
@@ -94,6 +99,13 @@ class MultiheadAttention(Module):
         n, length, _ = x.shape
         apart = reshape(F.linear(x, self.in_proj_weight[rows], bias), (n, length, self.num_heads, -1))
         return permute_dims(apart, (0, 2, 1, 3))
+
+    def _heads_of_one(self, x: Tensor) -> list[Tensor]:
+        """All three of one tensor, by one product."""
+        n, length, _ = x.shape
+        joined = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        apart = permute_dims(reshape(joined, (n, length, 3, self.num_heads, -1)), (2, 0, 3, 1, 4))
+        return [apart[part] for part in range(3)]
 
     def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}"
