@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 from features import FEATURES
+from odd_flow import ODD_FLOW
+from odd_numbers import ODD_NUMBERS
+from odd_state import ODD_STATE
+from odd_training import ODD_TRAINING
 from programs import PROGRAMS
 from training import TRAINING
 
@@ -26,4 +30,5 @@ def test_every_name_on_the_list_is_there() -> None:
 
 
 def test_every_program_is_on_the_list() -> None:
-    assert {make.__name__ for make in FEATURES + TRAINING + PROGRAMS} <= listed()
+    odd = ODD_NUMBERS + ODD_FLOW + ODD_STATE + ODD_TRAINING
+    assert {make.__name__ for make in FEATURES + TRAINING + PROGRAMS + odd} <= listed()

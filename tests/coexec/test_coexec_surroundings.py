@@ -351,6 +351,8 @@ def test_two_threads_each_with_a_step() -> None:
                 start.wait(timeout=30)
             seen.append(observe(step, number).result)
             coexec.wait()
+        if wrap is coexec.coexecute:
+            assert step.report().coexecuted_steps >= 6
         return seen
 
     expected = run(lambda f: f, None)
@@ -369,6 +371,7 @@ def test_steps_in_tasks_of_an_event_loop() -> None:
             seen.append((observe(step, number).result, shared(data(3, offset=number)).tolist()))
             await asyncio.sleep(0)
             coexec.wait()
+        assert all(s.report().coexecuted_steps >= 4 for s in (step, shared) if isinstance(s, coexec.api.Step))
         return seen
 
     async def both(wrap: Callable[[Any], Any]) -> list[list[Any]]:
@@ -403,6 +406,7 @@ def test_a_reader_thread_beside_a_training_loop() -> None:
     stop.set()
     thread.join(timeout=30)
     assert not wrong and holder["w"].tolist() == [60.0] * 64
+    assert step.report().coexecuted_steps >= 30
 
 
 # --- processes ------------------------------------------------------------------------------------------
@@ -422,7 +426,10 @@ def test_a_step_goes_on_in_both_processes_after_a_fork() -> None:
         expected = [observe(plain, number).result for number in range(5, 9)]
 
         def matches(step: Any = step, expected: list[Any] = expected) -> bool:
+            before = step.report().coexecuted_steps
             seen = [observe(step, number).result for number in range(5, 9)]
+            if step.report().coexecuted_steps < before + 2:
+                return False
             return all(repr(a) == repr(b) for a, b in zip(expected, seen, strict=True))
 
         child = os.fork()
