@@ -6,6 +6,7 @@ of evaluation gives the same bits; every program has a branch on a value that it
 
 A program has tensors that outlive the step (`a`, `b`: rebound or mutated), tensors of the step (`t`, `u`), a list
 and an object that Python changes, and control flow that depends on the step's number, on Python state, or on values.
+Some draw random numbers, some train `weights`, some have tensors whose size depends on the step's number.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ def make():
     state = State()
     history = []
     a, b = start(0), start(1)
-
+{trained}
     def step(i):
         nonlocal a, b
         t, u = start(i), start(i + 3)
+{seeded}"""
+_TRAINED = """\
+    weights = start(2)
+    weights.requires_grad = True
+    optimizer = mt.optim.SGD([weights], lr=1.0)
 """
+_SEEDED = "        mt.random.seed(i)\n"  # a plain twin may run in turns with the step
 _FOOTER = """\
         return a, b, t, u, state.scale, len(history)
 
@@ -79,8 +86,12 @@ def imperative_programs(draw: st.DrawFn, most_statements: int = 6) -> Imperative
 
 
 def render(lines: list[str]) -> ImperativeProgram:
-    """The program whose step consists of these lines (over `a`, `b`, `t`, `u`, `i`, `state` and `history`)."""
-    return ImperativeProgram(_HEADER + "".join(f"        {line}\n" for line in lines) + _FOOTER)
+    """The program whose step consists of these lines (over `a`, `b`, `t`, `u`, `i`, `state`, `history`, and `weights`
+    with their `optimizer`).
+    """
+    body = "".join(f"        {line}\n" for line in lines)
+    trained, seeded = _TRAINED if "weights" in body else "", _SEEDED if "mt.random" in body else ""
+    return ImperativeProgram(_HEADER.format(trained=trained, seeded=seeded) + body + _FOOTER)
 
 
 @cache
@@ -97,7 +108,10 @@ def _expressions() -> st.SearchStrategy[str]:
     chosen = st.builds("mt.where({} > {}, {}, {})".format, _tensors(), _tensors(), _tensors(), _tensors())
     largest = st.builds("mt.maximum({}, {})".format, _tensors(), _tensors())
     remembered = st.builds("(history[-1] if history else {})".format, _tensors())
-    return st.one_of(binary, scaled, reduced, chosen, largest, remembered)
+    sized = st.builds("{} + {}[:1 + i % 2].sum(axis=0, keepdims=True)".format, _tensors(), _tensors())
+    drawn = st.builds("{} + mt.floor(mt.random.uniform((2, 3)) * 5.0) - 2.0".format, _tensors())
+    learnt = st.builds("{} - weights.detach()".format, _tensors())
+    return st.one_of(binary, scaled, reduced, chosen, largest, remembered, sized, drawn, learnt)
 
 
 @cache
@@ -113,7 +127,18 @@ def _mutations() -> _LINES:
     clipped = st.builds(lambda t, line: [line, f"{t} = mt.clip({t}, -8.0, 8.0)"], _tensors(), st.one_of(element, whole))
     python = st.sampled_from(["state.scale = (state.scale + 1) % 3", "state.count += 1"]).map(lambda line: [line])
     appended = st.builds(lambda t: [f"history.append({t})", "del history[:-3]"], _tensors())
-    return st.one_of(clipped, python, appended)
+    return st.one_of(clipped, python, appended, _training())
+
+
+@cache
+def _training() -> _LINES:
+    """One step down a slope of whole numbers: weights stay far below the 2^24 up to which float32 has all of these."""
+
+    def render(clear: bool, factor: str) -> list[str]:
+        cleared = ["optimizer.zero_grad()"] if clear else []
+        return [*cleared, f"(weights * {factor}).sum().backward()", "optimizer.step()"]
+
+    return st.builds(render, st.booleans(), _tensors())
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from graphs import GraphBuilder
@@ -18,7 +20,10 @@ Extents = tuple[str | int, ...]
 
 
 def plan_over(first: Extents, second: Extents) -> Plan:
-    """Places of two shapes with lives that overlap and that do not; some kept, some in arenas."""
+    """Places of two shapes with lives that overlap and that do not; some kept, some in arenas.
+
+    Kernels written by hand need no scratch memory, run at all sizes and take the same time at each; here they do not.
+    """
     g = GraphBuilder()
     a, b = g.feed(first), g.feed(second)
     x, y = g.op("negative", a), g.op("negative", b)
@@ -26,7 +31,13 @@ def plan_over(first: Extents, second: Extents) -> Plan:
         x, y = g.op("add", x, x), g.op("multiply", y, g.op("negative", y))
     g.fetch(g.op("add", x, a))
     symbols = tuple(dict.fromkeys(extent for extent in first + second if isinstance(extent, str)))
-    return compile_by_hand(g.graph(kept=(g.op("add", y, b),), symbols=symbols)).plan
+    plan = compile_by_hand(g.graph(kept=(g.op("add", y, b),), symbols=symbols)).plan
+    for group in plan.groups:
+        for number, row in enumerate(group.stages):
+            entry = replace(row.entry, work="0.5 * N0")
+            conditions = ("N0 > 20", "N0 % 2 == 0")[: number % 3]
+            group.stages[number] = replace(row, entry=entry, scratch=f"{number} * N0", conditions=conditions)
+    return plan
 
 
 PLANS = {
@@ -63,7 +74,8 @@ def check_fillings(plan: Plan, drawn: list[tuple[int, int]]) -> None:
             assert (found.owned, found.scratch_bytes) == (expected.owned, expected.scratch_bytes)
             assert _sizes(found) == _sizes(expected)
             largest[number] = max(largest[number], expected.arena_bytes)
-            assert expected.arena_bytes <= found.arena_bytes <= MOST_WASTE * largest[number]
+            # No lower bound: places found for larger sizes, which come in another order, may lie better by chance.
+            assert found.arena_bytes <= MOST_WASTE * largest[number]
             _check_apart(plan, found)
 
 
