@@ -44,15 +44,21 @@ PROMOTED: dict[tuple[DType, DType], DType] = {(a, b): _promote(a, b) for a in AL
 
 
 def as_dtype(dtype: Any) -> DType:
-    """The supported NumPy dtype that `dtype` names; Python's `float` is float32, `complex` complex64.
+    """The supported NumPy dtype that `dtype` names; Python's `float` is float32, `complex` complex64, by name too.
 
     Raises DTypeError for a type that tensors cannot have.
+
+    >>> as_dtype(float), as_dtype("float"), as_dtype("float64")
+    (dtype('float32'), dtype('float32'), dtype('float64'))
     """
-    if dtype is float:
+    if dtype is float or (type(dtype) is str and dtype == "float"):
         return DEFAULT_FLOAT
-    if dtype is complex:
+    if dtype is complex or (type(dtype) is str and dtype == "complex"):
         return DEFAULT_COMPLEX
-    found = np.dtype(dtype)
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"no dtype {dtype!r:.60}; tensors have one of {', '.join(map(str, ALL))}") from None
     if found not in _NATIVE:
         found = found.newbyteorder("=")
     if found not in _NATIVE:

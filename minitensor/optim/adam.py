@@ -43,8 +43,12 @@ class Adam(Optimizer):
 
     def check(self) -> None:
         super().check()
-        check_number("betas[0]", self.betas[0], 0.0, 1.0)
-        check_number("betas[1]", self.betas[1], 0.0, 1.0)
+        try:
+            first, second = self.betas
+        except (TypeError, ValueError):
+            raise TypeError(f"betas must be two numbers, is {self.betas!r}") from None
+        check_number("betas[0]", first, 0.0, 1.0)
+        check_number("betas[1]", second, 0.0, 1.0)
         check_number("eps", self.eps, 0.0, float("inf"))
         check_number("weight_decay", self.weight_decay, 0.0, float("inf"))
 

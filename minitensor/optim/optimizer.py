@@ -74,7 +74,12 @@ class Optimizer:
     _groups: tuple[Optimizer, ...] = ()  # of the same kind, if there are any
 
     def __init__(self, params: Iterable[Tensor] | Iterable[Mapping[str, Any]], lr: float) -> None:
-        given = list(params)
+        if isinstance(params, Tensor):
+            raise TypeError(f"parameters come as an iterable of tensors, [it], not as one {type(params).__name__}")
+        try:
+            given = list(params)
+        except TypeError as error:
+            raise TypeError(f"parameters come as an iterable such as model.parameters(): {error}") from None
         self.lr = lr
         self.check()
         if any(isinstance(x, Mapping) for x in given):
@@ -303,8 +308,12 @@ def zeros_for(param: Tensor) -> Tensor:
 
 
 def check_number(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError unless low <= value < high (high itself allowed if infinite)."""
-    if not low <= value < high:
+    """Raises ValueError unless low <= value < high, TypeError for what is no number."""
+    try:
+        fits = low <= value < high
+    except TypeError:
+        raise TypeError(f"{name} must be a number, is {value!r}") from None
+    if not fits:
         raise ValueError(f"{name} must be in [{low}, {high}), is {value}")
 
 

@@ -100,6 +100,10 @@ def test_schedules() -> None:
         (lambda: SGD([mt.nn.Parameter(mt.ones(1))], 0.1, nesterov=True), ValueError, "momentum"),
         (lambda: Adam([mt.nn.Parameter(mt.ones(1))], betas=(1.0, 0.9)), ValueError, "betas"),
         (lambda: StepLR(SGD([mt.nn.Parameter(mt.ones(1))], 1.0), 0), ValueError, "step_size"),
+        (lambda: SGD(mt.nn.Linear(1, 1), 0.1), TypeError, r"such as model.parameters\(\): 'Linear' object"),
+        (lambda: SGD(mt.nn.Parameter(mt.ones(2)), 0.1), TypeError, r"of tensors, \[it\], not as one Parameter"),
+        (lambda: SGD([mt.nn.Parameter(mt.ones(1))], "0.1"), TypeError, "lr must be a number, is '0.1'"),
+        (lambda: Adam([mt.nn.Parameter(mt.ones(1))], betas=0.9), TypeError, "betas must be two numbers, is 0.9"),
     ],
 )
 def test_refusals(make: Callable[[], object], error: type[Exception], words: str) -> None:
