@@ -265,6 +265,16 @@ def test_several_errors_are_reported_together(name: str) -> None:
     assert str(caught.value).count("^") == len(places)
 
 
+@pytest.mark.parametrize("text", ["def f(float(N) A) -> (B) { B(i) = \ud800 }", "def f(A) -> (B) { B = 1 } # \udfff"])
+def test_half_surrogates_can_be_printed(text: str) -> None:
+    with pytest.raises(ComprehensionError) as caught:
+        load(text)
+    assert caught.value.source_line == text
+    _, line, caret = str(caught.value).split("\n")
+    assert line.encode() and len(line) == len(text)
+    assert caret.index("^") + 1 == caught.value.column
+
+
 def test_near_names_are_proposed() -> None:
     with pytest.raises(ComprehensionError, match="did you mean it by 'Resutl'"):
         load("def f(float(N) A) -> (Result) { Resutl(i) = A(i) }")
