@@ -1,7 +1,8 @@
 """One kernel for all sizes beside kernels for one: the kernel table, interleaved, outputs held, one thread.
 
 In: parts of case names (all cases but the largest tables if there are none).  Out: `results/symbolic.json`, a table.
-Run: `python -m benchmarks.symbolic [NAME ...]`; only a run of all cases writes the file.
+Run: `python -m benchmarks.symbolic [NAME ...]`; only a run of all cases writes the file, and it goes on where one
+that was interrupted has stopped.
 Three sides: a kernel for these sizes alone, one for all sizes that was first asked for with arrays of these, and one
 for all sizes that was asked for with no arrays, so that it is planned for typical sizes.
 A case is memory-bound if it has no count of operations of its own; the goals are 1.3 times the static kernel's time
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import comprehension as tc
+from benchmarks.kept import Kept
 from benchmarks.kernels.bounded import check
 from benchmarks.kernels.case import Case
 from benchmarks.kernels.cases import chosen
@@ -80,9 +82,14 @@ def main() -> None:
     """Measures, prints, saves."""
     parts = sys.argv[1:]
     config.threads = 1
-    results: dict[str, Any] = {}
+    kept = None if parts else Kept("symbolic")
+    results: dict[str, Any] = dict(kept.rows) if kept else {}
     for case in cases(parts):
-        results[case.name] = found = compare(case)
+        if case.name not in results:
+            results[case.name] = compare(case)
+            if kept:
+                kept.add(case.name, results[case.name])
+        found = results[case.name]
         low, ratio, high = found["symbolic over static"]
         met = "met " if high <= found["goal"] * 1.03 else "open"  # the less favourable end of the interval
         times, unseen = found["milliseconds"], found["typical over static"][1]
@@ -93,8 +100,9 @@ def main() -> None:
         )
     together = exp(mean(log(found["symbolic over static"][1]) for found in results.values()))
     print(f"geometric mean {together:.2f} over {len(results)} cases")
-    if not parts:
+    if kept:
         print(save("symbolic", results))
+        kept.finish()
 
 
 if __name__ == "__main__":

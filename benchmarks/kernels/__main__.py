@@ -8,7 +8,6 @@ packages nor the benchmark changed in between.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import click
 
+from benchmarks.kept import Kept
 from benchmarks.kernels.case import Case
 from benchmarks.kernels.cases import CASES, chosen
 from benchmarks.kernels.formulations import SIDES
@@ -26,29 +26,6 @@ from benchmarks.kernels.picture import picture
 from benchmarks.kernels.summary import COLUMNS, goals, line, markdown, read
 from benchmarks.quiet import Cores
 from benchmarks.timing import RESULTS, machine
-
-ROOT = Path(__file__).parents[2]
-
-
-class _Kept:
-    """Rows of an unfinished run of the whole table."""
-
-    def __init__(self, threads: int) -> None:
-        self._path = RESULTS / f"kernels-{threads}.partial.json"
-        sources = sorted((*ROOT.glob("comprehension/**/*.py"), *ROOT.glob("benchmarks/**/*.py")))
-        self._key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        self.rows: dict[str, Any] = {}
-        if self._path.exists():
-            found = json.loads(self._path.read_text())
-            if found["key"] == self._key:
-                self.rows = found["rows"]
-
-    def add(self, name: str, row: dict[str, Any]) -> None:
-        self.rows[name] = row
-        self._path.write_text(json.dumps({"key": self._key, "rows": self.rows}))
-
-    def finish(self) -> None:
-        self._path.unlink(missing_ok=True)
 
 
 def _save(threads: int, rows: dict[str, Any], about: dict[str, Any]) -> Path:
@@ -74,7 +51,7 @@ def _run(
     rounds: int | None,
 ) -> None:
     whole = len(cases) == len(CASES) and set(names) == set(SIDES) and set(columns) == set(COLUMNS) and rounds is None
-    kept = _Kept(threads) if whole else None
+    kept = Kept(f"kernels-{threads}") if whole else None
     rows: dict[str, Any] = dict(kept.rows) if kept else {}
     usable = os.sched_getaffinity(0)
     cpus = sorted(usable)[-threads:]
