@@ -127,7 +127,7 @@ def test_with_a_disk_that_is_full_or_read_only_everything_is_compiled_and_right(
     environment = {**os.environ, "COMPREHENSION_CACHE": str(tmp_path / "comprehension"), "TMPDIR": str(tmp_path)}
     finished = subprocess.run(
         [*namespace, "sh", "-c", script, "sh", str(tmp_path), sys.executable, ON_A_FULL_DISK],
-        env=environment, capture_output=True, text=True, timeout=120,
+        env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
 

@@ -117,7 +117,7 @@ def test_code_that_calls_what_is_on_no_list_is_not_loaded(fresh_client) -> None:
 
 def kill_compiler(unlike: int | None = None) -> int:
     """Kills the compiler process, once there is another one than `unlike`, while it compiles."""
-    assert wait_until(lambda: client.compiler_pid() not in (None, unlike))
+    assert wait_until(lambda: client.compiler_pid() not in (None, unlike), 60)
     victim = client.compiler_pid()
     assert victim is not None
     time.sleep(0.2)
@@ -146,7 +146,7 @@ def test_process_killed_twice_in_the_middle_of_a_compilation(fresh_client) -> No
     first = kill_compiler()
     second = kill_compiler(unlike=first)
     with pytest.raises(CompilerDied, match=r"exit code -9\) while it compiled 'test'"):
-        future.result(timeout=20)
+        future.result(timeout=60)
     assert statistics.processes_lost == lost + 2
     assert call(client.compile_source(TWICE.format(4), SIGNATURE), 1) == 6
     assert client.compiler_pid() not in (None, first, second)
@@ -179,7 +179,7 @@ def test_process_that_closes_its_pipe_and_lives_on_is_ended(fresh_client, monkey
     victim = client.compiler_pid()
     closes = "import os\nos.closerange(3, 99)\n"
     with pytest.raises(CompilerDied):
-        client.submit(source(closes + HANG + TWICE.format(0))).result(timeout=20)
+        client.submit(source(closes + HANG + TWICE.format(0))).result(timeout=60)
     assert victim is not None and not alive(victim)
     assert call(client.compile_source(TWICE.format(8), SIGNATURE), 1) == 10
 
