@@ -37,7 +37,7 @@ def read(source: str) -> Program:
 
     >>> read("def f(float(N) A) -> (B) { B(i) = A(i } def g(float(N) A) -> (B) { B(i) = A(j) }")
     Traceback (most recent call last):
-    comprehension.errors.ComprehensionError: 1:39: expected ')' or ',' or an operator but found '}'
+    comprehension.errors.ComprehensionError: 1:39: expected ')' or ',' but found '}'
     def f(float(N) A) -> (B) { B(i) = A(i } def g(float(N) A) -> (B) { B(i) = A(j) }
                                           ^
     1:77: reduction variable 'j' without a reduction; use +=! or another one
