@@ -124,7 +124,8 @@ class Merger:
         self.generalised = False
         self.place: dict[TraceNode, int] = {}  # where on the path each node was last, and
         self._kin: set[Kin] = set()  # what there is on the path already, of
-        self._beside: list[TraceNode] = []  # what follows the alternatives of the pointer, if it is a new one
+        self._new: TraceNode | None = None  # the latest that was made for this path, and
+        self._beside: list[TraceNode] = []  # what follows its alternatives
         self._placed = 0  # the first so many nodes of the path
         self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes of the path
         self._before_of = 0
@@ -188,17 +189,16 @@ class Merger:
         known = self._known_child(record)
         if known is not None:
             self.path.append(known)
-            self._beside = []
             return
         key, kin = self._key(record), self._kin_of(record)
-        beside = [node for node in (*self.pointer.children, *self._beside) if node.kin == kin]
+        following = [*self.pointer.children, *(self._beside if self._new is self.pointer else ())]
+        beside = [node for node in following if node.kin == kin]
         match = self._best_child(key, record) or self._best_join(key, record, beside)
         if match is None:
-            node = self._new_node(key, record)
+            self._new = node = self._new_node(key, record)
             self._beside = [child for other in beside for child in other.children]
         else:
             node = self._commit(match)
-            self._beside = []
         self._go_on_to(node)
         self.path.append(node)
 
@@ -275,14 +275,16 @@ class Merger:
         return self._best([node for node in self.pointer.children if node.key == key], record)
 
     def _best_join(self, key: NodeKey, record: OpRecord, beside: list[TraceNode]) -> _Match | None:
-        """A later node; none that lies behind an alternative of the operation, which would be passed over.
+        """A later node: an alternative of the operation, or one that has none of them before it or behind it.
 
-        Under `backward` the forward node tells rounds of a loop apart.
+        Otherwise a round of a loop would be passed over, or gone back to.  Under `backward` the forward node tells
+        rounds apart.
         """
         path, children = self.place, self.pointer.children
         others = [node for node in self.graph.by_key.get(key, []) if node not in path and node not in children]
         if others and beside and record.forward is None:
-            others = [node for node in others if (ancestors(node) - {node}).isdisjoint(beside)]
+            around = set().union(*map(ancestors, beside)).difference(beside)
+            others = [n for n in others if n in beside or (n not in around and ancestors(n).isdisjoint(beside))]
         if not others:
             return None
         before = self._ancestors()

@@ -70,6 +70,22 @@ def test_an_alternative_of_which_nothing_can_be_made_is_no_way() -> None:
     assert sorted(len(node.parents) for node in flips) == [1, 1, 2]
 
 
+COMBINATIONS = [*itertools.product((0, 1), repeat=3)]
+
+
+@pytest.mark.parametrize("order", [COMBINATIONS, COMBINATIONS[::-1]], ids=["forth", "back"])
+def test_rounds_are_not_passed_over_for_an_alternative_that_a_later_one_has(order: list[tuple[int, ...]]) -> None:
+    """Two alternatives in each of three rounds are six nodes (in most orders; some rounds cannot be told apart)."""
+    kinds = data(3), data(3).astype("float64")
+
+    def step(n: int) -> Any:
+        return [mt.flip(kinds[k]) for k in order[n]]
+
+    graph = traced(step, list(range(8)))
+    assert len(graph.nodes) == 6
+    assert edges(graph, "flip", "flip") == 8
+
+
 def make_independent() -> Step:
     w = parameter(3, 4)
 
