@@ -28,12 +28,11 @@ _PACKAGES = tuple(f"{Path(__file__).parent.parent / name}/" for name in ("coexec
 class _Code:
     """What stays of a piece of code: its number, its file, and the line of each instruction from an offset on.
 
-    `two_part`: call instructions that have a part before (CPython 3.11): once a call site is specialised, a builtin is
-    called from the first part, until then from the second, a few bytes on.
+    `places`: the instruction that an offset stands for, where it is not one's own (`_places`).
     """
 
     number: int
-    two_part: dict[int, int]
+    places: dict[int, int]
     file: str
     offsets: list[int]
     lines: list[int]
@@ -75,16 +74,28 @@ def _forget(identity: int) -> None:
 
 
 def _describe(code: CodeType, number: int) -> _Code:
-    instructions = list(dis.get_instructions(code))
-    pairs = itertools.pairwise(instructions)
     starts = list(dis.findlinestarts(code))
     return _Code(
         number=number,
-        two_part={first.offset: second.offset for first, second in pairs if first.opname == "PRECALL"},
+        places=_places(code),
         file=code.co_filename,
         offsets=[offset for offset, _ in starts],
         lines=[line or 0 for _, line in starts],
     )
+
+
+def _places(code: CodeType) -> dict[int, int]:
+    """Where an instruction may be said to be besides its own offset, once CPython has specialised it.
+
+    A call is two instructions in Python 3.11; one that runs a Python function in the same loop of the interpreter (a
+    call, a subscript, a property) stands in its own cache meanwhile.
+    """
+    places: dict[int, int] = {}
+    for first, second in itertools.pairwise(dis.get_instructions(code)):
+        is_part = first.opname == "PRECALL"
+        for offset in range(first.offset + (0 if is_part else 2), second.offset, 2):
+            places[offset] = second.offset if is_part else first.offset
+    return places
 
 
 def location(frame: FrameType | None, root: FrameType | None) -> Location:
@@ -108,7 +119,7 @@ def _locate(frame: FrameType | None, root: FrameType | None, stack: tuple[int, .
     while frame is not None and frame is not root:
         known = _known(frame.f_code)
         parts.append(known.number)
-        parts.append(known.two_part.get(frame.f_lasti, frame.f_lasti))
+        parts.append(known.places.get(frame.f_lasti, frame.f_lasti))
         frame = frame.f_back
     if len(_stacks) >= _MOST_STACKS:
         _stacks.clear()

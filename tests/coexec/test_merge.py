@@ -111,6 +111,28 @@ def test_a_location_from_the_table_is_the_one_that_a_walk_finds() -> None:
     assert line_of(found) == f"{__file__}:{here.__code__.co_firstlineno + 1}"
 
 
+def test_a_place_is_the_same_once_cpython_has_specialised_it() -> None:
+    """Calls, subscripts and properties that run Python functions, from the first time to the hundredth."""
+
+    class Box:
+        def __getitem__(self, key: int) -> tuple[int, ...]:
+            return location(sys._getframe(), None)
+
+        def __call__(self) -> tuple[int, ...]:
+            return self[0]
+
+        @property
+        def here(self) -> tuple[int, ...]:
+            return self[1]
+
+    def places(box: Box) -> list[tuple[int, ...]]:
+        return [box[0], box(), box.here, box[1]]
+
+    box = Box()
+    seen = {tuple(places(box)) for _ in range(100)}
+    assert len(seen) == 1 and len(set(*seen)) == 4
+
+
 def test_a_table_of_stacks_forgets_code_that_is_gone() -> None:
     def made(text: str) -> tuple[int, ...]:
         names: dict[str, Any] = {"location": location, "sys": sys}
