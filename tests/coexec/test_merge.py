@@ -16,7 +16,7 @@ from coexec.graph.keys import attribute_key, same_attributes
 from coexec.location import _stacks, callers_frame, line_of, location
 from coexec.testing.imperative import imperative_programs
 from coexec.traces import merge
-from coexec.traces.follow import Follower
+from coexec.traces.follow import Follower, Form
 from coexec.traces.record import Recorder, forward_index
 from coexec.traces.trace_graph import TraceGraph, TraceNode, ancestors, to_text, verify_trace_graph
 from minitensor.value import local
@@ -57,7 +57,14 @@ def _with_locations(patch: pytest.MonkeyPatch) -> None:
         number = None if forward is None else self.path[forward].number
         return (key.location, key.forward) == (location(callers_frame(), self.root), number)
 
+    made = Form.__init__
+
+    def never_fits(self: Form, node: TraceNode) -> None:
+        made(self, node)
+        self.fits = lambda *_: False  # which is asked before `is_node`
+
     patch.setattr(Follower, "is_node", is_node)
+    patch.setattr(Form, "__init__", never_fits)
 
 
 @given(program=imperative_programs())
