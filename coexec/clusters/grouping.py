@@ -44,6 +44,7 @@ class Grouping:
         self.members: dict[int, tuple[int, ...]] = {at: (at,) for at in self.group}  # of each group, in order
         self.after = _turned(self.before)
         self.parted = {at for pair in self.apart for at in pair}
+        self.viewed = frozenset(self._viewed())
         self._kinds: dict[int, Kind] = {}
         self._producers: dict[int, frozenset[int]] = {}
         self.refused: dict[tuple[int, int], str] = {}  # by ids of a producer and its reader: why they stayed apart
@@ -167,10 +168,17 @@ class Grouping:
         known = self.profiles[node.id]
         if known.kind is not Kind.MOVEMENT:
             return known.kind
-        needed = any(Output(node.id, i) in self.needed for i in range(len(node.outputs)))
+        made = {Output(node.id, i) for i in range(len(node.outputs))}
+        needed = bool(made & self.needed or made & self.viewed)
         if known.is_view and (needed or self.max_nodes == 1):
             return Kind.ALIAS
         return Kind.POINTWISE if needed else Kind.MOVEMENT
+
+    def _viewed(self) -> Iterator[Source]:
+        """What views are made of: it must be in memory, so movement of it runs with what computes the moved."""
+        for item in self.items:
+            if isinstance(item, OpNode) and self.profiles[item.id].kind is Kind.ALIAS:
+                yield from item.inputs
 
     def _is_absorbed(self, at: int) -> bool:
         """Movement goes into its readers and is not computed by itself, but for who needs it in memory."""

@@ -6,8 +6,8 @@ Invariant (checked by `verify_partition`): every step comes after the steps whos
 behind a `Fetch` stands in a step before it, so nothing that Python waits for needs what it sends afterwards.
 What is fused (the rest is left to the scheduler, which keeps a fusion only where no parallel loop is lost):
 producers and consumers over the same extents, reductions with what runs over their operands or results, one
-contraction with what follows it; movement is taken into each of its readers.  At most `MAX_NODES` operations,
-because the cost of analysis grows with their square.
+contraction with what follows it; movement is taken into each of its readers.  At most `MAX_NODES` operations, so that
+no kernel takes longer to analyse than several smaller ones: a recurrent cell with its gradient needs some 20.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coexec.clusters.steps import Alias, Step
 from coexec.errors import MalformedGraph
 from coexec.graph.symbolic import Block, Fetch, OpNode, Output, SymbolicGraph
 
-MAX_NODES = 16
+MAX_NODES = 32
 
 
 @dataclass(frozen=True, slots=True)

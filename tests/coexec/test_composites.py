@@ -14,9 +14,6 @@ from coexec.clusters.partition import partition
 from coexec.graph.symbolic import SymbolicGraph
 
 CASES = cases()
-# What still has more kernels than a person would write: a cluster has at most 16 operations, of which these gates and
-# their gradients have more; and heads that are joined for the last projection are copied by a kernel of its own.
-MORE = ("LSTM cell and backward", "GRU cell and backward", "multi-head attention and backward")
 
 
 def graph_of(name: str, monkeypatch: pytest.MonkeyPatch) -> SymbolicGraph:
@@ -26,9 +23,7 @@ def graph_of(name: str, monkeypatch: pytest.MonkeyPatch) -> SymbolicGraph:
     return session.compiled.graph
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name in MORE else []) for name in CASES]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_kernels_are_at_most_those_of_a_person(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, written, because = CASES[name]
     clusters = list(partition(graph_of(name, monkeypatch)).clusters)

@@ -16,7 +16,7 @@ from test_report import HOSTILE
 
 import coexec
 import minitensor as mt
-from coexec.clusters.partition import Partition, partition, refusals_between, split
+from coexec.clusters.partition import MAX_NODES, Partition, partition, refusals_between, split
 from coexec.clusters.placement import Placement, place, placements_text
 from coexec.clusters.profile import Kind
 from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
@@ -86,10 +86,11 @@ def test_scans_are_alone() -> None:
 def test_too_many_are_apart() -> None:
     build = GraphBuilder()
     y = build.feed((8,))
-    for _ in range(20):
+    for _ in range(MAX_NODES + 4):
         y = build.op("exp", y)
     (reason,) = reasons(build.graph(kept=(y,)))
-    assert reason.endswith("17 operations would be more than the 16 that are analysed together")
+    said = f"{MAX_NODES + 1} operations would be more than the {MAX_NODES} that are analysed together"
+    assert reason.endswith(said)
 
 
 def test_control_flow_keeps_apart() -> None:
