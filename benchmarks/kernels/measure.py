@@ -5,10 +5,8 @@ Invariant: within a round every side takes its sample, in a drawn order, so that
 them all, and ratios are taken within rounds; a process that is not timed is stopped by a signal, so that worker
 threads that spin between calls take nothing from the others.
 
-Before the rounds all are silent for SETTLE_SECONDS.  What the case before and the comparison have freed is given back
-by a virtual machine's kernel for some seconds (free page reporting: a pass every two seconds).  Kernels that wait for
-memory took twice their time in these seconds (sums, softmax: 9.0 and 4.5 for 4.3 and 2.1 ms), most likely because of
-what that does to translation buffers; kernels far from the limit hardly longer.
+Before the rounds all are silent for SETTLE_SECONDS, in which a virtual machine's kernel gives back some of the memory
+that the comparison has freed.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from benchmarks.quiet import Cores
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
 PATIENCE = 90.0  # seconds for one answer (a compilation, a comparison); a side that takes longer has failed the case
-SETTLE_SECONDS = 4.5  # two passes of a kernel that reports free pages
+SETTLE_SECONDS = 1.0
 LARGE_VISITS = 3  # how often a side gets its turn with arrays that only one side may hold
 
 _THREAD_VARIABLES = (
