@@ -76,7 +76,7 @@ def test_a_subscript_out_of_range_is_an_error(style: str, computed: bool, bad: i
     memory = native.bind(arrays([*good[:5], bad, 2]))
     memory["O"][...] = -5
     code = native.run()
-    assert native.source.errors[code - 1] == "S0: subscript 0 of table is out of range"
+    assert str(native.source.errors[code - 1]) == "S0: subscript 0 of table is out of range"
     assert native.record[:4].tolist() == [code, code, bad, ROWS]
     assert (memory["O"][5] == -5).all()
     if not computed:

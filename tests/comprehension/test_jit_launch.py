@@ -14,6 +14,7 @@ from comprehension.jit.launch import Launcher
 from comprehension.jit.load import load_object
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
 from comprehension.jit.runner import Runner
+from comprehension.kernel.outside import Outside
 from comprehension.machine import host
 
 STAGES = """
@@ -75,7 +76,7 @@ MANIFEST = Manifest(
     ),
     scratch_bytes="(N * 4)",
     preconditions=(("(N < 1000)", "N must be less than 1000"),),
-    errors=("B is negative at index",),
+    errors=(Outside("B", 0, "index"),),
 )
 
 
@@ -164,7 +165,10 @@ def test_interleaved_views_do_not_overlap(launcher) -> None:
         (lambda a, s, b: (a, np.float64(1), b), r"s: expected float32, found float64"),
         (lambda a, s, b: (a, b, b), r"s: expected a scalar of float32, found an array of shape \(7,\)"),
         (lambda a, s, b: arrays(1, 1000), r"N must be less than 1000 \(M = 1, N = 1000"),
-        (lambda a, s, b: (a, s, b - 3), r"scaled: B is negative at index: 0, where 0 to -1 are allowed"),
+        (
+            lambda a, s, b: (a, s, b - 3),
+            r"scaled: index: subscript 0 of B is out of range: 0, and 'B' has no elements there",
+        ),
     ],
 )
 def test_refused_calls_say_why_and_write_nothing(launcher, change, message: str) -> None:

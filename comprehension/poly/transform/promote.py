@@ -212,6 +212,8 @@ def register_tile(
     if any(axis is None for axis in axes) or len(set(axes)) != len(axes):
         return None
     kept = tuple(axis for axis in axes if axis is not None)
+    if not _begin_together(prefix, accesses, kept):
+        return None
     extents = [1] * len(first.subscripts)
     for axis, of_tile in zip(kept, tile, strict=True):
         extents[axis] = of_tile.extent
@@ -233,6 +235,26 @@ def register_tile(
         copied_in = _beyond(copied_in, footprint(prefix, [scop.statement(accesses[0].statement).write]))
     copied_out = None if stays and copied_in is None else footprint(prefix, writes)
     return RegisterTile(promotion, points, copied_in, copied_out, suffix)
+
+
+def _begin_together(prefix: Prefix, accesses: Sequence[ScopAccess], axes: Sequence[int]) -> bool:
+    """Whether each access touches the first places of the tile wherever it touches any: its loops count from there."""
+    whole = footprint(prefix, accesses)
+    for access in accesses:
+        own = footprint(prefix, [access])
+        if own is None or whole is None:
+            return False
+        for axis in axes:
+            if not _along(own, axis).lexmin().is_subset(_along(whole, axis).lexmin()):
+                return False
+    return True
+
+
+def _along(touched: isl.Map, axis: int) -> isl.Map:
+    """Places along one axis of the tensor only."""
+    rank = touched.dim(isl.dim_type.out)
+    after = touched.project_out(isl.dim_type.out, axis + 1, rank - axis - 1)
+    return after.project_out(isl.dim_type.out, 0, axis)
 
 
 def _beyond(touched: isl.Map | None, first: isl.Map | None) -> isl.Map | None:
