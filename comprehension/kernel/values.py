@@ -87,7 +87,7 @@ class ValueBuilder:
                 return ir.IntOp(op, self._integer(left), self._integer(right))
             case tree.Call(function="min" | "max" as op, arguments=(left, right)):
                 return ir.IntOp(op, self._integer(left), self._integer(right))
-            case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+            case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
                 return self._integer(operand)
             case tree.Select(condition=condition, then=then, otherwise=otherwise):
                 chosen = self._condition(condition)

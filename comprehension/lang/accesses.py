@@ -15,7 +15,19 @@ from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Linear, number
 from comprehension.lang.printer import to_text
 from comprehension.lang.solve import Constraint, Guard
-from comprehension.lang.tree import Access, Expr, Let, Name, Range, Select, Statement, children, replace, walk
+from comprehension.lang.tree import (
+    Access,
+    Expr,
+    Let,
+    Name,
+    Range,
+    Select,
+    Statement,
+    children,
+    is_integral,
+    replace,
+    walk,
+)
 
 MAX_BRANCHES = 16  # of one subscript
 
@@ -37,9 +49,12 @@ def constraints_of(statement: Statement, where: Environment) -> list[Constraint]
 
 def _chooses(node: Expr) -> bool:
     """Whether an integer expression that reads no tensor holds a choice."""
-    integral = node.dtype is not None and node.dtype.is_integer
     parts = list(walk(node))
-    return integral and any(isinstance(p, Select) for p in parts) and not any(isinstance(p, Access) for p in parts)
+    return (
+        is_integral(node)
+        and any(isinstance(p, Select) for p in parts)
+        and not any(isinstance(p, Access) for p in parts)
+    )
 
 
 def reads_of(statement: Statement) -> Iterator[tuple[Access, tuple[Guard, ...]]]:

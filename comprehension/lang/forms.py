@@ -1,12 +1,14 @@
 """Typed integer expressions as forms: what a subscript or a bound is, in sizes, scalars and indices.
 
 In: typed trees, an `Environment` that says what their names are.  Out: `Linear` forms.
-Invariant: None exactly where an expression reads a tensor; numbers stay within 64 bits.
+Invariant: None exactly where an expression reads a tensor or calls a builtin, whose values no launch knows before the
+kernel runs; numbers stay within 64 bits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
 
 from comprehension.lang.expressions import Fault
 from comprehension.lang.linear import (
@@ -24,7 +26,22 @@ from comprehension.lang.linear import (
     to_expr,
 )
 from comprehension.lang.printer import to_text
-from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Unary, walk
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Call,
+    Cast,
+    Expr,
+    Name,
+    Number,
+    Select,
+    SizeOf,
+    Unary,
+    children,
+    is_integral,
+    rebuild,
+    walk,
+)
 from comprehension.lang.types import ScalarType
 
 
@@ -43,7 +60,7 @@ class Environment:
 
 
 def from_expr(node: Expr, where: Environment) -> Linear | None:
-    """The form of an integer expression, or None where it reads a tensor.
+    """The form of an integer expression, or None where it reads a tensor or calls a builtin.
 
     A `Select` is opaque, unless its condition is decided; callers that need both sides split it first.
     """
@@ -57,18 +74,14 @@ def from_expr(node: Expr, where: Environment) -> Linear | None:
         case Unary(op="-", operand=operand):
             inner = from_expr(operand, where)
             return None if inner is None else -inner
-        case Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right) if _integral(node):
+        case Binary(op="+" | "-" | "*" | "/" | "%" as op, left=left, right=right) if is_integral(node):
             return _bounded(_combined(op, from_expr(left, where), from_expr(right, where)), node)
-        case Call(function="min" | "max" as extremum, arguments=(first, second)) if _integral(node):
+        case Call(function="min" | "max" as extremum, arguments=(first, second)) if is_integral(node):
             return _combined(extremum, from_expr(first, where), from_expr(second, where))
-        case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _integral(operand):
+        case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and is_integral(operand):
             return from_expr(operand, where)
         case _:
             return _opaque_expr(node, where)
-
-
-def _integral(node: Expr) -> bool:
-    return node.dtype is not None and node.dtype.is_integer
 
 
 def _bounded(form: Linear | None, node: Expr) -> Linear | None:
@@ -99,20 +112,35 @@ def _combined(op: str, a: Linear | None, b: Linear | None) -> Linear | None:
 
 
 def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
-    """A cast, a choice or a call that reads no tensor, as an atom that depends on the names in it."""
-    names: set[str] = set()
-    for part in walk(node):
-        if isinstance(part, Access):
-            return None
-        if isinstance(part, Name):
-            form = where.names.get(part.id, number(0))
-            if form is None:
-                return None
-            names |= form.names or {part.id}
+    """A cast or a choice that reads no tensor and calls nothing, as an atom that depends on the names in it."""
+    if any(isinstance(part, Access | Call) and not _is_extreme(part) for part in walk(node)):
+        return None
+    inside = {part.id for part in walk(node) if isinstance(part, Name)}
+    forms = {name: where.names[name] for name in inside if name in where.names}
+    if None in forms.values():
+        return None
+    node = resolve(node, {name for name, form in forms.items() if form is not None and form.names != {name}}, where)
+    names = {part.id for part in walk(node) if isinstance(part, Name)}
     key = to_text(node)
     if len(key) > MAX_KEY:
         raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", node.span)
     return Linear(((Atom(key, "opaque", (), node, frozenset(names)), 1),), 0)
+
+
+def _is_extreme(node: Expr) -> bool:
+    return isinstance(node, Call) and node.function in ("min", "max")
+
+
+def resolve(node: Expr, sizes: Set[str], where: Environment) -> Expr:
+    """`node` with the names in `sizes`, and all sizes of tensors, replaced by their forms; types are kept."""
+    match node:
+        case Name(id=name):
+            form = where.names[name] if name in sizes else None
+            return node if form is None else replace(to_expr(form), span=node.span)
+        case SizeOf(tensor=tensor, axis=axis):
+            return replace(to_expr(where.shapes[tensor][axis]), span=node.span)
+        case _:
+            return rebuild(node, tuple(resolve(part, sizes, where) for part in children(node)))
 
 
 def choice(condition: Expr, then: Linear, otherwise: Linear) -> Linear:

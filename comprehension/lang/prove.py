@@ -17,7 +17,7 @@ from comprehension.lang.bounds import Ranges
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Atom, Linear, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Binary, Call, Cast, Expr, Name, Select, Unary, walk
+from comprehension.lang.tree import Binary, Call, Cast, Expr, Name, Select, Unary, is_integral, walk
 from comprehension.lang.types import ScalarType
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
@@ -95,7 +95,7 @@ def is_affine(guard: Guard, where: Environment) -> bool:
                 stack.append(operand)
             case Binary(op="&&" | "||", left=left, right=right):
                 stack += (left, right)
-            case Binary(left=left, right=right) if left.dtype is not None and left.dtype.is_integer:
+            case Binary(left=left, right=right) if is_integral(left):
                 if from_expr(left, where) is None or from_expr(right, where) is None:
                     return False
             case _:
@@ -122,7 +122,7 @@ def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Line
                 conditions.append(operand)
             case Binary(op="&&" | "||", left=left, right=right):
                 conditions += (left, right)
-            case Binary(left=left, right=right) if left.dtype is not None and left.dtype.is_integer:
+            case Binary(left=left, right=right) if is_integral(left):
                 sides += (left, right)
     while sides:
         side = sides.pop()
@@ -165,7 +165,7 @@ def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple
             chosen = _both(inner(choice, True), inner(then, value))
             return _either(chosen, _both(inner(choice, False), inner(otherwise, value)))
         case Binary(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
-            if left.dtype is None or not left.dtype.is_integer:
+            if not is_integral(left):
                 return [[]]
             a, b = from_expr(left, where), from_expr(right, where)
             return [[]] if a is None or b is None else _comparison(op if value else _OPPOSITE[op], a, b)

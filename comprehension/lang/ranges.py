@@ -25,16 +25,29 @@ from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
 from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Attempts, Fault
-from comprehension.lang.forms import Environment, choice, from_expr
+from comprehension.lang.forms import Environment, choice, from_expr, resolve
 from comprehension.lang.injective import conditions_to_be_injective
 from comprehension.lang.limits import MAX_INT, check_shape
 from comprehension.lang.linear import Linear, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.printer import to_text
 from comprehension.lang.requirements import Requirements, at_least_zero
-from comprehension.lang.resolve import resolve
 from comprehension.lang.solve import Given, Solution, solve
-from comprehension.lang.tree import Access, Binary, Cast, Expr, Let, Name, Number, Range, SizeOf, Span, Statement, walk
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Cast,
+    Expr,
+    Let,
+    Name,
+    Number,
+    Range,
+    SizeOf,
+    Span,
+    Statement,
+    is_integral,
+    walk,
+)
 from comprehension.lang.types import ScalarType, Spec
 
 INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
@@ -140,9 +153,8 @@ class _Inference:
         where = Environment(names, self.where.shapes, scalars=self.where.scalars)
         for clause in node.where:
             if isinstance(clause, Let):
-                integral = clause.value.dtype is not None and clause.value.dtype.is_integer
-                names[clause.name] = from_expr(clause.value, where) if integral else None
-                if integral:
+                names[clause.name] = from_expr(clause.value, where) if is_integral(clause.value) else None
+                if is_integral(clause.value):
                     where.values[clause.name] = clause.value
                 if clause.value.dtype is BOOL:
                     where.conditions[clause.name] = clause.value
@@ -244,14 +256,15 @@ class _Inference:
             grows = access.tensor == node.target
             if not grows and covers(boxes, self.where.shapes[access.tensor]):
                 continue
-            match reader.is_defined(access, guards, boxes):
+            may_wrap = self.requirements.rooms(guards, ranges, where) != []  # then they prove nothing
+            match reader.is_defined(access, () if may_wrap else guards, boxes):
                 case Defined.DEFINED:
                     pass
-                case Defined.UNSURE:
-                    self.unsure.add(access.tensor)
-                case Defined.UNDEFINED:
+                case Defined.UNDEFINED if not may_wrap:
                     message = f"{shorten(to_text(access))} reads elements of '{shorten(access.tensor)}' that no earlier"
                     raise Fault(f"{message} statement has written; write them first", access.span)
+                case _:
+                    self.unsure.add(access.tensor)
 
     def loop_statement(self, checked: CheckedStatement, solution: Solution, where: Environment) -> LoopStatement:
         node, sizes = checked.node, self.sizes.keys()

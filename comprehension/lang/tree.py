@@ -232,6 +232,11 @@ def walk(node: Expr) -> Iterator[Expr]:
         stack.extend(reversed(children(current)))
 
 
+def is_integral(node: Expr) -> bool:
+    """Whether a typed expression is an integer."""
+    return node.dtype is not None and node.dtype.is_integer
+
+
 def rebuild(node: Expr, parts: tuple[Expr, ...]) -> Expr:
     """`node` with other direct sub-expressions, in the order of `children`."""
     match node:

@@ -69,7 +69,7 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
         case tree.Unary(op="-", operand=operand):
             inner = function_of(operand, where)
             return None if inner is None else inner.neg()
-        case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+        case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
             return function_of(operand, where)
         case tree.Binary(op=op, left=left, right=right) if op in ARITHMETIC:
             return arithmetic(op, function_of(left, where), function_of(right, where)) or _parameter(expr, where)

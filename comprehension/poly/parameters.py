@@ -70,7 +70,7 @@ def integer_of(expr: tree.Expr) -> ir.IntExpr | None:
             return _operation(op, integer_of(left), integer_of(right))
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
             return _operation(op, integer_of(left), integer_of(right))
-        case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+        case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
             return integer_of(operand)
         case _:
             return None

@@ -45,3 +45,17 @@ def test_guards_of_scalars_are_taken_where_they_do_not_wrap(kind: str) -> None:
 def test_a_constant_that_makes_a_guard_wrap_is_no_guard() -> None:
     with pytest.raises(tc.ComprehensionError, match="out of bounds"):
         tc.define("def f(float(8) A) -> (B) { B(i) = i + 2147483647 < 0 ? A(i) : 0.0 where i in 0:99 }")
+
+
+def test_what_a_guard_that_wraps_lets_through_has_been_written() -> None:
+    text = """
+    def f(float(N) A, int32 s) -> (B) {
+        T(i) = A(i) where i in 0:8
+        T(15) = A(0)
+        B(i) = s >= 0 && i + s < 8 ? T(i) : 0.0 where i in 0:16
+    }"""
+    f, a = tc.define(text).f, np.arange(1, 17, dtype=np.float32)
+    s = 2**31 - 12  # i + s is negative from i = 12 on
+    expected = [*[0] * 15, 1]
+    np.testing.assert_array_equal(f.reference(a, s), expected)
+    np.testing.assert_array_equal(f(a, s), expected)

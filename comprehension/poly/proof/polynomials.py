@@ -125,7 +125,7 @@ class Polynomials:
                 return _combined(op, self.meant(left), self.meant(right))
             case _ if reads_memory(expr, self.lets):
                 return self._value(expr)
-            case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32:
+            case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
                 return self.meant(operand)
             case tree.Binary(op="*", left=left, right=right):
                 return _combined("*", self.meant(left), self.meant(right))
