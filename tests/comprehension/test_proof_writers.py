@@ -5,7 +5,7 @@ from __future__ import annotations
 import hand_written as hw
 import loop_programs as programs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from kernel_mutations import mutants
 from test_poly_kernels import AVX512
@@ -62,7 +62,6 @@ def test_writers_of_broken_kernels_are_the_same_either_way(case: tuple[LoopProgr
     source, broken = case
     scop = build_scop(source)
     try:
-        extraction = extract(broken, scop.context)
-        assert_same_writers(scop, extraction)
-    except (NotExtractable, dataflow.NotDecided):
-        pass
+        assert_same_writers(scop, extract(broken, scop.context))
+    except (NotExtractable, dataflow.NotDecided):  # eight of ninety: nothing to compare, so not an example
+        reject()
