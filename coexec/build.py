@@ -59,9 +59,9 @@ from coexec.traces.trace_graph import (
     TraceNode,
     TraceOutput,
     Wiring,
+    operands_of_node,
     topological_order,
 )
-from minitensor.ops.opdef import Operand, TensorSpec
 
 _SCALAR_TYPES = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float64)}
 
@@ -349,12 +349,7 @@ def _following(node: TraceNode) -> list[TraceNode]:
 def _limits(node: TraceNode, position: int) -> tuple[int, int]:
     """What a Python int may be that is an operand of the node; no graph has others (`why_opaque`)."""
     assert node.op is not None
-    operands: list[Operand] = []
-    for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
-        if spec is not None:
-            operands.append(TensorSpec(spec.shape, spec.dtype))
-        elif isinstance(wiring, FromScalar):
-            operands.append(wiring.value)
+    operands = operands_of_node(node.inputs, node.input_specs)
     limits = {k: (least, greatest) for k, least, greatest in integer_limits(node.op, operands, node.attributes)}
     return limits.get(position, (0, 0))
 

@@ -38,9 +38,10 @@ from coexec.traces.trace_graph import (
     Wiring,
     add_ancestors,
     ancestors,
+    operands_of_node,
     reach,
 )
-from minitensor.ops.opdef import Operand, TensorSpec
+from minitensor.ops.opdef import TensorSpec
 
 SHAPE_ATTRIBUTE = "shape"  # the attribute that may hold symbols
 
@@ -535,11 +536,6 @@ def _has_symbolic_form(match: _Match) -> bool:
     """Whether the operation still has a comprehension when its dimensions are those of the match."""
     node = match.node
     assert node.op is not None
-    operands: list[Operand] = []
-    for spec, wiring in zip(match.input_specs, node.inputs, strict=True):
-        if spec is not None:
-            operands.append(TensorSpec(spec.shape, spec.dtype))
-        elif isinstance(wiring, FromScalar):
-            operands.append(wiring.value)
+    operands = operands_of_node(node.inputs, match.input_specs)
     attributes = node.attributes if match.shape is None else {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
     return has_comprehension(node.op, operands, attributes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from coexec.errors import MalformedGraph
 from coexec.graph.dims import Symbols
 from coexec.graph.symbolic import ScalarValue, SymbolicSpec
 from coexec.location import Location
-from minitensor.ops.opdef import OpDef
+from minitensor.ops.opdef import OpDef, Operand, TensorSpec
 
 if TYPE_CHECKING:
     from coexec.traces.record import OpRecord
@@ -67,6 +67,17 @@ class FromScalar:
 
 
 Wiring = FromNodes | FromFeed | FromScalar
+
+
+def operands_of_node(inputs: Sequence[Wiring], specs: Sequence[SymbolicSpec | None]) -> list[Operand]:
+    """What an operation wired so is given: specs of its tensors, which may have symbols, and its Python scalars."""
+    operands: list[Operand] = []
+    for wiring, spec in zip(inputs, specs, strict=True):
+        if spec is not None:
+            operands.append(TensorSpec(spec.shape, spec.dtype))
+        elif isinstance(wiring, FromScalar):
+            operands.append(wiring.value)
+    return operands
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.large_sizes import at_sizes
-from comprehension.kernel.locality import Around, Placed, offset_of
+from comprehension.kernel.locality import Around, Placed, offset_of, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -287,17 +287,8 @@ def _dense(moves: Sequence[tuple[int, int | None]]) -> int | None:
 
 def _accesses(nodes: Sequence[ir.Node], around: Around) -> Iterator[tuple[ir.Load | ir.Store, Around]]:
     """The loads and stores of all tiles, with what stands around them."""
-    for node in nodes:
-        match node:
-            case ir.Loop(body=body):
-                yield from _accesses(body, around.loop(node))
-            case ir.If(body=body):
-                yield from _accesses(body, around)
-            case ir.Tile(body=statements):
-                inside = around.tile(node)
-                yield from ((access, inside) for access in accesses_in(statements))
-            case _:
-                pass
+    for tile, inside in tiles_in(nodes, around):
+        yield from ((access, inside) for access in accesses_in(tile.body))
 
 
 def _together(alike: Sequence[_Touch]) -> _Touch:

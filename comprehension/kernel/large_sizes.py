@@ -17,7 +17,7 @@ from math import prod
 from typing import TypeVar
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, place_accesses
+from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, place_accesses, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -98,15 +98,8 @@ def _is_computed(stage: ir.Stage, names: set[str]) -> bool:
 
 def _counted(nodes: Sequence[ir.Node], around: Around) -> Iterator[tuple[ir.Tile, int]]:
     """The tiles, and how many points each has in all iterations; what is unknown counts once."""
-    for node in nodes:
-        match node:
-            case ir.Loop(body=body):
-                yield from _counted(body, around.loop(node))
-            case ir.If(body=body):
-                yield from _counted(body, around)
-            case ir.Tile():
-                inside = around.tile(node)
-                yield node, prod(often or 1 for _, often in (*inside.loops, *inside.axes))
+    for tile, inside in tiles_in(nodes, around):
+        yield tile, prod(often or 1 for _, often in inside.all())
 
 
 @dataclass(frozen=True, slots=True)

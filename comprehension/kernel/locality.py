@@ -13,7 +13,7 @@ processors fetch ahead by themselves, but not far enough beside such stores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -102,6 +102,20 @@ class Around:
 
     def all(self) -> tuple[tuple[str, int | None], ...]:
         return (*self.loops, *self.axes)
+
+
+def tiles_in(nodes: Iterable[ir.Node], around: Around) -> Iterator[tuple[ir.Tile, Around]]:
+    """The tiles with what stands around their statements."""
+    for node in nodes:
+        match node:
+            case ir.Loop(body=body):
+                yield from tiles_in(body, around.loop(node))
+            case ir.If(body=body):
+                yield from tiles_in(body, around)
+            case ir.Tile():
+                yield node, around.tile(node)
+            case _:
+                pass
 
 
 @dataclass(frozen=True, slots=True)
