@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+LINE_BYTES = 64  # of a cache line
+NEAR = 4  # elements from lane to lane up to which whole vectors and shuffles beat a gather (16 lanes: some ten vectors)
 _CACHE_DEFAULTS = {"l1": 32 << 10, "l2": 1 << 20, "l3": 8 << 20}
 # Processors that join the halves of their two 256-bit units, or have one, for a 512-bit multiply-add.
 _ONE_WIDE_FMA = frozenset({"znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake"})

@@ -1,6 +1,6 @@
 """Lanes that lie a few elements apart: whole vectors are loaded, and the lanes picked from them in registers.
 
-In: where the first lane lies, and a literal stride of 2 to `FARTHEST`.  Out: a vector of the lanes.
+In: where the first lane lies, and a literal stride of 2 to `NEAR`.  Out: a vector of the lanes.
 Invariant: nothing is read before the first lane or behind the last one.  What lies between lanes is read along with
 them and never used: a few elements between two that are read are there as well.  With a mask only lanes are read.
 
@@ -15,13 +15,12 @@ from llvmlite import ir
 
 from comprehension.codegen.lanes import constant_vector, shuffle
 from comprehension.codegen.memory import Memory
-
-FARTHEST = 4  # a gather of 16 lanes takes as long as some ten vectors
+from comprehension.machine import NEAR
 
 
 def is_near(stride: int | None, width: int) -> bool:
     """Whether lanes so far apart are read in this way."""
-    return stride is not None and 1 < stride <= FARTHEST <= width
+    return stride is not None and 1 < stride <= NEAR <= width
 
 
 def vector_starts(stride: int, width: int) -> list[int]:

@@ -141,7 +141,7 @@ class _Lowering:
             case ast.Pass():
                 pass
             case _:
-                raise _unknown(node)
+                raise unknown(node)
 
     def assign(self, name: str, found: Typed) -> None:
         if name in self.values:
@@ -213,7 +213,7 @@ class _Lowering:
             case ast.Attribute(value=ast.Name(id="np"), attr=name):
                 return Typed(types.NumberClass(_scalar_type(name)), ir.Constant(BYTES, None))
             case _:
-                raise _unknown(node)
+                raise unknown(node)
 
     def name(self, name: str) -> Typed:
         if name in self.places:
@@ -261,7 +261,7 @@ class _Lowering:
             case ast.Mod():
                 return self.emitted(emit_floor_mod, None, left, right)
         if type(op) not in _BINARY:
-            raise _unknown(op)
+            raise unknown(op)
         return self.elementwise(_BINARY[type(op)], left, right)
 
     def elementwise(self, op: Any, *operands: Typed) -> Typed:
@@ -303,7 +303,7 @@ class _Lowering:
             case ast.Name(id=name) if name in simd.__all__:
                 return self.intrinsic(getattr(simd, name), node.args)
             case _:
-                raise _unknown(node)
+                raise unknown(node)
 
     def intrinsic(self, function: Any, arguments: Sequence[ast.expr]) -> Typed:
         typing, keeps_literals = TYPED[function]
@@ -325,7 +325,7 @@ class _Lowering:
         found = self.value(node)
         source = types.unliteral(found.type)
         if not (isinstance(source, types.Integer) and isinstance(kind, types.Integer)):
-            raise _unknown(node)
+            raise unknown(node)
         signature, generate = TYPED[simd.convert][0](None, source, types.NumberClass(kind))
         return Typed(kind, generate(_Context, self.builder, signature, [found.value, None]))
 
@@ -402,6 +402,7 @@ def _scalar_type(name: str) -> types.Type:
     return found
 
 
-def _unknown(node: ast.AST) -> Unknown:
+def unknown(node: ast.AST) -> Unknown:
+    """What to raise for a part of a text."""
     text = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__
     return Unknown(f"line {getattr(node, 'lineno', '?')}: {text}")

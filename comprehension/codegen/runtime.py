@@ -20,9 +20,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from comprehension.codegen.arithmetic import emit_floor_div, emit_floor_mod
 from comprehension.codegen.extension import TYPED
-from comprehension.codegen.lanes import I1, I64
-from comprehension.codegen.lowering import Unknown
+from comprehension.codegen.lanes import I1, I64, Lanes
+from comprehension.codegen.lowering import Unknown, unknown
 
 _ARITHMETIC: dict[type[ast.AST], str] = {
     ast.Add: "add",
@@ -135,11 +136,11 @@ class _Lowering:
             case ast.Pass() | ast.Expr(value=ast.Constant(value=str())):
                 pass
             case _:
-                raise _unknown(node)
+                raise unknown(node)
 
     def assign(self, target: ast.expr, value: ir.Value) -> None:
         if not isinstance(target, ast.Name):
-            raise _unknown(target)
+            raise unknown(target)
         self.build.store(value, self.place(target.id))
 
     def choice(self, test: ast.expr, body: Sequence[ast.stmt], otherwise: Sequence[ast.stmt]) -> None:
@@ -258,7 +259,7 @@ class _Lowering:
             case ast.IfExp(test=test, body=then, orelse=otherwise):
                 return self.chosen(self.truth(test), lambda: self.word(then), lambda: self.word(otherwise))
             case _:
-                raise _unknown(node)
+                raise unknown(node)
 
     def name(self, name: str, node: ast.AST) -> ir.Value:
         if name in self.places:
@@ -281,29 +282,18 @@ class _Lowering:
 
     def arithmetic(self, op: ast.AST, left: ir.Value, right: ir.Value) -> ir.Value:
         match op:
-            case ast.FloorDiv():
-                return self.floor(left, right)[0]
-            case ast.Mod():
-                return self.floor(left, right)[1]
+            case ast.FloorDiv() | ast.Mod():
+                emit = emit_floor_div if isinstance(op, ast.FloorDiv) else emit_floor_mod
+                return emit(*(Lanes(self.build, word, types.int64) for word in (left, right))).value
         if type(op) not in _ARITHMETIC:
-            raise _unknown(op)
+            raise unknown(op)
         return getattr(self.build, _ARITHMETIC[type(op)])(left, right)
-
-    def floor(self, left: ir.Value, right: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Quotient and remainder, rounded down as Python's are."""
-        build = self.build
-        quotient, rest = build.sdiv(left, right), build.srem(left, right)
-        is_left = build.icmp_signed("!=", rest, _word(0))
-        differ = build.icmp_signed("<", build.xor(rest, right), _word(0))
-        down = build.and_(is_left, differ)
-        moved = build.sub(quotient, build.zext(down, I64))
-        return moved, build.add(rest, build.select(down, right, _word(0)))
 
     # --- calls ----------------------------------------------------------------------------------------------
 
     def call(self, node: ast.Call) -> ir.Value:
         if not isinstance(node.func, ast.Name) or node.keywords:
-            raise _unknown(node)
+            raise unknown(node)
         name, values = node.func.id, [self.word(argument) for argument in node.args]
         if name in ("min", "max") and len(values) > 1 and name not in self.globals:
             return self.extreme("<" if name == "min" else ">", values)
@@ -315,7 +305,7 @@ class _Lowering:
         try:
             typing, _ = TYPED[self.globals[name]]
         except (KeyError, TypeError):
-            raise _unknown(node) from None
+            raise unknown(node) from None
         signature, generate = typing(None, *[types.int64] * len(values))
         return generate(None, self.build, signature, values)
 
@@ -358,8 +348,3 @@ def _breaks(statements: Sequence[ast.stmt]) -> bool:
             case ast.If(body=body, orelse=otherwise) if _breaks(body) or _breaks(otherwise):
                 return True
     return False
-
-
-def _unknown(node: ast.AST) -> Unknown:
-    text = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__
-    return Unknown(f"line {getattr(node, 'lineno', '?')}: {text}")

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from comprehension.errors import ComprehensionError
 from comprehension.kernel.outside import Outside
 from comprehension.lang.checked import CheckedDef
+from comprehension.lang.forms import is_computed
 from comprehension.lang.loops import LoopProgram, LoopStatement
-from comprehension.lang.tree import Access, Expr, Span, walk
+from comprehension.lang.tree import Access, Span, walk
 
 
 def placed(error: ComprehensionError, definition: CheckedDef, program: Callable[[], LoopProgram]) -> ComprehensionError:
@@ -54,7 +55,7 @@ def _access(outside: Outside, program: LoopProgram) -> Span | None:
             continue
         for access in _accesses(statement):
             subscripts = access.subscripts[outside.axis : outside.axis + 1]
-            if access.tensor == outside.tensor and any(_reads(subscript) for subscript in subscripts):
+            if access.tensor == outside.tensor and any(map(is_computed, subscripts)):
                 return access.span
     return None
 
@@ -63,7 +64,3 @@ def _accesses(statement: LoopStatement) -> Iterator[Access]:
     yield Access(statement.target, statement.subscripts, span=statement.span)
     for root in (statement.value, *(let.value for let in statement.lets), *statement.subscripts):
         yield from (node for node in walk(root) if isinstance(node, Access))
-
-
-def _reads(subscript: Expr) -> bool:
-    return any(isinstance(node, Access) for node in walk(subscript))

@@ -31,9 +31,8 @@ from comprehension.kernel.locality import Around, Placed, offset_of, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 
-LINE_BYTES = 64
 FEWEST_LINES = 8  # of a box: less is on its way before it is missed
 SHORTEST = 5_000  # points of an iteration: some hundred cycles, what memory takes to answer
 REUSED = 4  # points for each element, so that there is arithmetic to hide behind

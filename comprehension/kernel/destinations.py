@@ -23,9 +23,8 @@ from comprehension.kernel import ir
 from comprehension.kernel.locality import Around, Placed, offset_of
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.kernel.simplify import Linear, expression, linear, simplify
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 
-LINE_BYTES = 64
 APART = 1024  # bytes from one row to the next
 MOST_LINES = 48  # of a tile: no more can be on their way
 LONG_ENOUGH = 5_000  # points of the reduction: some hundred cycles, what memory takes to answer

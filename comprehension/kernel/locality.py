@@ -21,12 +21,11 @@ from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.simplify import Linear, Ranges, bounds_of, linear, varies_with
 from comprehension.kernel.walk import accesses_in
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 
 AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
 BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
 LOAD_WORK = 2.0  # of a vector that is loaded and stored or combined, whatever is done with it
-LINE_BYTES = 64
 SHORTEST_RUN = 512  # bytes that are written in one piece of memory: both its ends are parts of lines
 KEPT_SHARE = 2  # the last cache serves other cores, too: half of it counts
 

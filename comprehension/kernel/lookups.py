@@ -22,9 +22,8 @@ from comprehension.kernel import ir
 from comprehension.kernel.locality import Around, Placed, offset_of
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import expression, simplify
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 
-LINE_BYTES = 64
 LINES_AHEAD = 32  # of the rows that are on their way: some times the latency of memory over the time for a line
 FEWEST_POINTS = 16  # iterations of the loop around; fewer are over before anything asked for comes
 

@@ -26,9 +26,8 @@ from comprehension.kernel import ir
 from comprehension.kernel.locality import Around, Placed, offset_of
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, expression, linear, simplify
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 
-LINE_BYTES = 64
 FEWEST_LINES = 4  # that the reduction reads of a row
 APART = 1024  # bytes from one row to the next: what lies nearer is asked for in one piece (`boxes`)
 FEWEST_LANES = 32  # arithmetic for each element, behind which its line arrives

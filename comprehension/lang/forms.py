@@ -113,7 +113,7 @@ def _combined(op: str, a: Linear | None, b: Linear | None) -> Linear | None:
 
 def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
     """A cast or a choice that reads no tensor and calls nothing, as an atom that depends on the names in it."""
-    if any(isinstance(part, Access | Call) and not _is_extreme(part) for part in walk(node)):
+    if is_computed(node):
         return None
     inside = {part.id for part in walk(node) if isinstance(part, Name)}
     forms = {name: where.names[name] for name in inside if name in where.names}
@@ -127,8 +127,12 @@ def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
     return Linear(((Atom(key, "opaque", (), node, frozenset(names)), 1),), 0)
 
 
-def _is_extreme(node: Expr) -> bool:
-    return isinstance(node, Call) and node.function in ("min", "max")
+def is_computed(node: Expr) -> bool:
+    """Whether only the running kernel knows the value: it reads a tensor, or calls a builtin."""
+    return any(
+        isinstance(part, Access) or (isinstance(part, Call) and part.function not in ("min", "max"))
+        for part in walk(node)
+    )
 
 
 def resolve(node: Expr, sizes: Set[str], where: Environment) -> Expr:

@@ -18,7 +18,7 @@ from math import prod
 from comprehension.kernel.interleave import FEWEST_STEPS, STEPS, rows_of
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, single_axis_of
 from comprehension.poly.dependence import Dependences
 from comprehension.poly.extents import Extents
@@ -29,7 +29,6 @@ from comprehension.poly.tile_cost import (
     FROM_L3,
     FROM_MEMORY,
     LATE,
-    LINE_BYTES,
     STREAMED,
     STREAMS,
     TILE,

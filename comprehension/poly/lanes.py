@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import inf, prod
 
 from comprehension.lang import tree
-from comprehension.machine import Machine
+from comprehension.machine import NEAR, Machine
 from comprehension.options import MappingOptions
 from comprehension.poly.access import AccessPattern, AccessPatterns
 from comprehension.poly.dependence import Dependences
@@ -26,7 +26,6 @@ from comprehension.poly.scop import Scop, ScopRole, ScopStatement
 
 BUILTIN_COST = 12.0  # operations of a polynomial exp, tanh, ...
 BACKWARDS_COST = 1.5  # per vector of neighbours in falling order: turned round in registers
-NEAR = 4  # elements from lane to lane: read as so many vectors, and shuffled together
 GATHER_COST = 1.0  # per lane
 SCATTER_COST = 1.5  # per lane
 APART = 2.0  # times as much where each lane lies on a cache line of its own

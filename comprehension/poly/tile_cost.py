@@ -18,14 +18,12 @@ from math import gcd, prod
 from comprehension.kernel.interleave import STEPS
 from comprehension.lang import tree
 from comprehension.lang.loops import Role
-from comprehension.machine import Machine
+from comprehension.machine import LINE_BYTES, Machine
 from comprehension.poly.access import AccessPattern, AccessPatterns, innermost_axis
 from comprehension.poly.extents import Extents
 from comprehension.poly.scop import Scop, ScopRole
 from comprehension.poly.tile_jam import LONGEST, moves_alike
-from comprehension.poly.tile_traffic import LINE, Touched
-
-LINE_BYTES = 4 * LINE
+from comprehension.poly.tile_traffic import Touched
 
 LOAD, HALF_LOAD = (
     1.2,

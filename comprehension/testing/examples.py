@@ -135,7 +135,7 @@ class _Builder:
         dtype = self.dtype()
         if inferred:
             value = values.read(list(indices), tuple(indices.values()), dtype)
-            exactly = values._input(tuple(indices.values()), self.dtype())
+            exactly = values.input(tuple(indices.values()), self.dtype())
             statement.ranges = [f"exists {access(exactly.name, indices)}"]
         else:
             value = values.of(dtype)

@@ -77,10 +77,10 @@ class Values:
             if len(tensor.shape) == len(needed) and all(a >= b for a, b in zip(tensor.shape, needed, strict=True))
         ]
         reuse = bool(fitting) and self.draw(st.booleans())
-        tensor = self.draw(st.sampled_from(fitting)) if reuse else self._input(needed, dtype)
+        tensor = self.draw(st.sampled_from(fitting)) if reuse else self.input(needed, dtype)
         return Value(access(tensor.name, subscripts), dtype, tensor.bound, tensor.exact)
 
-    def _input(self, shape: tuple[int, ...], dtype: T, below: int | None = None) -> Tensor:
+    def input(self, shape: tuple[int, ...], dtype: T, below: int | None = None) -> Tensor:
         wild = dtype.is_integer and below is None and self.draw(st.integers(0, 3)) == 3
         bound = largest(dtype) if wild else 2.0 if self.draft.regime == "integers" or not dtype.is_float else 8.0
         name = f"{'In' if self.draft.name == 'f' else 'X'}{len(self.draft.inputs)}"
@@ -111,7 +111,7 @@ class Values:
 
     def _word(self, dtype: T, depth: int, exact: bool) -> Value:
         """A random word of an index."""
-        (counter,) = [self._index(T.INT32, depth, True).text]
+        counter = self._index(T.INT32, depth, True).text
         return Value(f"philox({counter}, 0, 1, 2, 3, 4)", T.UINT32, 2.0**32).cast(dtype)
 
     # --- operations -------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Values:
             guard, subscript, needed = f"{name} < {at}", name, max(1, at)
         if self.draw(st.booleans()):
             guard = f"{guard} && {self.of(T.BOOL, depth + 1, exact=True).text}"
-        return Value(f"{guard}", T.BOOL, 1), self.read([subscript], (needed,), dtype, exact)
+        return Value(guard, T.BOOL, 1), self.read([subscript], (needed,), dtype, exact)
 
     def _converted(self, dtype: T, depth: int, exact: bool) -> Value:
         source = self.draw(st.sampled_from([t for t in TYPES if t is not dtype]))
@@ -261,7 +261,7 @@ class Values:
             tensor = self.draw(st.sampled_from(known))
         else:
             count = self.draw(st.integers(1, 5)) if below is None else below
-            tensor = self._input((extent,), self.draw(st.sampled_from((T.INT32, *INTEGERS))), count)
+            tensor = self.input((extent,), self.draw(st.sampled_from((T.INT32, *INTEGERS))), count)
         assert tensor.below is not None
         return f"{tensor.name}({name})", tensor.below
 
