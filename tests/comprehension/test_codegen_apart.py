@@ -9,14 +9,13 @@ from hypothesis import example, given, settings
 from native_kernels import run_native
 
 from comprehension.codegen.apart import vector_starts
-from comprehension.machine import NEAR
 from comprehension.codegen.cpu import generate
 from comprehension.codegen.lowering import lower_module
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.ir import Axis, Buffer, Int, Load, Space, Stage, Store, Tile, Var
 from comprehension.lang.types import ScalarType as T
-from comprehension.machine import host
+from comprehension.machine import NEAR, host
 
 TYPES = [T.BOOL, T.INT8, T.UINT16, T.INT32, T.INT64, T.FLOAT16, T.FLOAT32, T.FLOAT64]
 
