@@ -397,7 +397,8 @@ class Session:
         if self.phase is not Phase.COEXECUTE:
             memory.release()  # what eager steps used: the graph has memory of its own
         told = "%s, step %d: a graph of %d operations, %d of them in %d kernels, is taken into use"
-        sizes = self.report.operations, compiled.compiled_nodes, compiled.kernels
+        computed = sum(1 for placement in compiled.placements if placement.kernels)
+        sizes = self.report.operations, computed, compiled.kernels
         logs.graphs.info(told, self.report.name, self.report.steps, *sizes)
         self.phase = Phase.COEXECUTE
         if self.traces.version > program.version:

@@ -17,7 +17,7 @@ from coexec import logs
 from coexec.clusters.lower import Cluster, Lowered, Specs, lower, nodes_by_id
 from coexec.clusters.partition import Partition, partition, refusals_between, split, verify_partition
 from coexec.clusters.placement import place
-from coexec.clusters.steps import Alias, Step
+from coexec.clusters.steps import Step
 from coexec.errors import CoexecError, CompilationFailed
 from coexec.graph.symbolic import SymbolicGraph, verify_symbolic
 from coexec.graph_side import channel
@@ -70,12 +70,9 @@ def build_native(graph: SymbolicGraph, numerics: str) -> NativeGraph:
     verify_sequence(program)
     shapes = shapes_of(graph, program)
     plan = make_plan(graph, program, plan_buffers(graph, program), shapes)
-    steps = [step for block in parts.blocks for step in block]
-    nodes = {node.id for step in steps if isinstance(step, Cluster) for node in step.nodes}
-    nodes |= {step.node.id for step in steps if isinstance(step, Alias)}
     numbers = {id(kernel): number for number, kernel in enumerate(program.kernels)}
     placements = place(parts, {cluster: numbers[id(kernel)] for cluster, kernel in compiled.items()})
-    return NativeGraph(plan, len(nodes), lambda: explain(plan), placements)
+    return NativeGraph(plan, lambda: explain(plan), placements)
 
 
 def compile_clusters(parts: Partition, math: Math) -> tuple[Partition, dict[Cluster, CompiledCluster]]:

@@ -312,13 +312,11 @@ class NativeGraph:
     def __init__(
         self,
         plan: Plan,
-        compiled_nodes: int,
         explanation: Callable[[], str],
         placements: tuple[Placement, ...] = (),
     ) -> None:
         self.plan = plan
         self.placements = placements
-        self.compiled_nodes = compiled_nodes
         self._explanation = explanation
         self._memory = Memory(plan)
         self._frames: list[tuple[Frame, NativeRun]] = []

@@ -269,7 +269,6 @@ class ReferenceGraph:
     """A graph ready to be interpreted."""
 
     kernels = 0
-    compiled_nodes = 0
     placements = ()
 
     def __init__(self, graph: SymbolicGraph) -> None:

@@ -108,10 +108,6 @@ class CompiledGraph(Protocol):
         """How many compiled kernels it has."""
 
     @property
-    def compiled_nodes(self) -> int:
-        """How many operations of the graph are inside compiled clusters."""
-
-    @property
     def placements(self) -> tuple[Placement, ...]:
         """Where each operation went and why not elsewhere, in the graph's order; empty without kernels."""
 

@@ -41,7 +41,7 @@ def account_coexecuted(
     report.whole_calls += runner.whole_calls
     if compiled is not None:
         operations = report.operations + len(runner.left_to_python)
-        report.coverage = compiled.compiled_nodes / operations if operations else 0.0
+        report.coverage = len(compiled.placements) / operations if operations else 0.0
     for name, because in runner.left_to_python:
         if name not in report.left_to_python:
             logs.fallbacks.info("%s: left to Python: %s: %s", report.name, name, because)

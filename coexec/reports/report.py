@@ -55,8 +55,8 @@ class Report:
     """What happened so far in the outermost calls of one step function.
 
     traced_steps: recorded from beginning to end or from a fallback on.  coexecuted_steps: ended in the graph.
-    graphs_built: full builds.  transitions: changes of phase.  coverage: operations inside compiled clusters, as a
-    fraction of the latest graph's and of those that its latest step left to Python.
+    graphs_built: full builds.  transitions: changes of phase.  coverage: operations of the latest compiled
+    graph, as a fraction of them and of those that its latest step left to Python.
     left_to_python: operations that stayed eager, and why.  waits: seconds that Python waited, by what for.
     step_s: seconds that Python spent in the latest steps of each kind, stalls included.
     """

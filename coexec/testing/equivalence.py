@@ -6,6 +6,7 @@ Invariant: everything the step lets see is compared, and co-execution that did n
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,7 +21,7 @@ from coexec.reports.report import Report
 from coexec.session import wait
 from coexec.testing.comparison import Compare, NotEquivalent, assert_same, within
 from coexec.testing.observation import MakeStep, Observation, Snapshot, call, program_state, seed_all, settle
-from coexec.testing.rounding import Rounding, observing
+from coexec.testing.rounding import Rounding, assert_repeatable, observing
 from coexec.testing.switches import switched
 from minitensor import random as tensor_random
 
@@ -72,7 +73,9 @@ def assert_equivalent(
         trouble: planned trouble around every co-executed call: `LeaveEverywhere()`, `RandomDelays()` or another.
         wrap: how the step is co-executed.
 
-    Raises NotEquivalent (an AssertionError) with the first difference; AssertionError where the counts are not met.
+    Raises NotEquivalent (an AssertionError) with the first difference, also between two eager runs where the program
+    does not repeat itself (it reads a clock, say); AssertionError where the counts are not met; TypeError where `make`
+    makes no step.
 
     >>> import minitensor as mt
     >>> def make():
@@ -89,17 +92,18 @@ def assert_equivalent(
     if compare is not None and (rtol is not None or atol is not None):
         raise TypeError("rtol and atol are those of the comparison that assert_equivalent makes: give them or compare")
     tolerant = within(rtol or 0.0, atol or 0.0) if rtol is not None or atol is not None else assert_same
+    _check_takes_nothing(make)
 
     def eager(around: Around = _no_trouble) -> Iterator[Snapshot]:
         with switched(mode="eager"):  # steps inside the step are plain, too
             seed_all(seed)  # `make` may draw
-            yield from run(make(), steps, lag, seed, around)
+            yield from run(_made(make), steps, lag, seed, around)
 
     with _generators_kept():
         expected = list(eager())
         judge: Rounding | Immediate
         if compare is None and tolerant is assert_same and config.runner == "native":
-            judge = Rounding(expected, lambda nudges: eager(lambda number: observing(nudges)))
+            judge = Rounding(expected, eager, lambda nudges: eager(lambda number: observing(nudges)))
         else:
             judge = Immediate(expected, compare or tolerant, tolerant)
         seed_all(seed)
@@ -112,10 +116,31 @@ def assert_equivalent(
         except NotEquivalent as found:
             if found.what.startswith("step 0,"):
                 found.note = f"{found.note} {_SHARED}".strip()
+            else:
+                assert_repeatable(expected, eager)
             raise
     report = step.report()
     check_counts(report, steps // 2 if coexecuted is None else coexecuted, fallbacks, graphs)
     return report
+
+
+def _check_takes_nothing(make: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(make).bind()
+    except ValueError:  # built in: it tells no signature
+        return
+    except TypeError as refused:
+        raise TypeError(
+            f"assert_equivalent takes a function without arguments that makes a step with fresh state; {make!r} takes "
+            f"arguments ({refused}).  Is it the step itself?  Write def make(): ... return step"
+        ) from None
+
+
+def _made(make: MakeStep) -> Callable[[int], Any]:
+    step = make()
+    if not callable(step):
+        raise TypeError(f"{make!r} returned {step!r:.60}, not a step: a function of the number of the step")
+    return step
 
 
 class Immediate:

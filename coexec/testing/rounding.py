@@ -2,7 +2,8 @@
 
 In: the eager program, and the numbers in which its co-execution differed.  Out: nothing, or the first number that
 rounding does not explain.
-Invariant: a number that eager execution computes without rounding may not differ by a bit.
+Invariant: a number that eager execution computes without rounding may not differ by a bit; a program that differs from
+itself explains nothing.
 
 Kernels add up in another order, contract a product and a sum into one rounding, and have their own `exp`.  What that
 may amount to after many operations and steps depends on the program: cancellation magnifies it, and so does training.
@@ -118,16 +119,37 @@ def observing(nudges: Nudges) -> Iterator[None]:
         local.observer = before
 
 
+def assert_repeatable(expected: list[Snapshot], eager_run: Callable[[], Iterator[Snapshot]]) -> None:
+    """Raises NotEquivalent where the eager program gives other values when it runs once more.
+
+    Such a program would be found to move by itself, and any difference of its co-execution would be explained by that.
+    """
+    for look, again in zip(expected, eager_run(), strict=True):
+        try:
+            for difference in look.differences(again):
+                raise NotEquivalent(difference.what, difference.expected, difference.seen)
+        except NotEquivalent as other:
+            other.note = _NOT_REPEATABLE
+            raise
+
+
 class Rounding:
     """Judges two runs, look by look: numbers that differ are kept until it is known how far rounding moves them.
 
     Args:
         expected: every look of the eager run.
-        nudged_run: the looks of one more eager run, its operations moved.
+        eager_run: the looks of one more eager run.
+        nudged_run: of another one, its operations moved.
     """
 
-    def __init__(self, expected: list[Snapshot], nudged_run: Callable[[Nudges], Iterator[Snapshot]]) -> None:
+    def __init__(
+        self,
+        expected: list[Snapshot],
+        eager_run: Callable[[], Iterator[Snapshot]],
+        nudged_run: Callable[[Nudges], Iterator[Snapshot]],
+    ) -> None:
         self._expected = expected
+        self._eager_run = eager_run
         self._nudged_run = nudged_run
         self._found: dict[tuple[int, str], Difference] = {}  # by number of the look, and place
         self._moved: dict[tuple[int, str], Array] = {}
@@ -148,6 +170,7 @@ class Rounding:
         """Raises NotEquivalent for the first number that is further away than rounding explains."""
         if not self._found:
             return
+        assert_repeatable(self._expected, self._eager_run)
         self._measure(last=max(number for number, _ in self._found))
         for (number, what), difference in self._found.items():
             if sum(stray <= number for stray in self._strays) == RUNS:
@@ -175,6 +198,10 @@ class Rounding:
                 self._moved[key] = np.maximum(self._moved.get(key, 0.0), difference.distance)
 
 
+_NOT_REPEATABLE = (
+    "both are eager runs: the program differs from itself (a clock, an unseeded generator, an address, the order of a "
+    "set), so nothing can be held against it.  Make its values anew from the number of the step, or seed them in make()"
+)
 _STRAY = (
     "rounding alone makes the eager program take another path here (a branch, an index, a count): choose other values, "
     "or give rtol and atol"

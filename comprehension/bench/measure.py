@@ -1,16 +1,17 @@
-"""A compiled def, the machine's limit and NumPy, timed in one run.
+"""A compiled def, other kernels of it, the machine's limit and NumPy, timed in one run.
 
-In: a comprehension, inputs or their specs, settings.  Out: a `Measured`, which prints as a table.
+In: a comprehension, inputs or their specs, settings, schedules of one's own.  Out: a `Measured`: prints as a table.
 Invariant: sides are timed in turn, on the same inputs, into memory held already where a side can; whatever
-NumPy computes is compared with our result before any clock runs.
+another side computes is compared with our result before any clock runs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +28,7 @@ from comprehension.lang.loops import Role
 from comprehension.lang.ranges import infer
 from comprehension.lang.types import Spec
 from comprehension.options import MappingOptions
+from comprehension.scheduling.schedule import Schedule
 
 OURS, NUMPY = "comprehension", "NumPy"
 _SHORTEST_SAMPLE = 50e-6  # seconds: below it the clock itself would be timed
@@ -54,13 +56,14 @@ class Limit:
 class Measured:
     """What `measure` found; `print` shows it as a table.
 
-    `without_numpy` says why NumPy is not among the sides; `difference` is the largest between it and us.
+    `without_numpy` says why NumPy is not among the sides; `differences`: the largest of each other side's results from
+    ours.
     """
 
     title: str
     sides: tuple[Side, ...]
     limit: Limit
-    difference: float | None
+    differences: Mapping[str, float]
     without_numpy: str | None
 
     def __str__(self) -> str:
@@ -71,8 +74,7 @@ class Measured:
         lines.append(f"{'limit':<16}{_time(self.limit.seconds):>12}{'':>12}   {self.limit.reason}")
         if self.without_numpy is not None:
             lines.append(f"no NumPy beside it: {self.without_numpy}")
-        if self.difference is not None:
-            lines.append(f"largest difference from NumPy: {self.difference:.2g}")
+        lines += [f"largest difference from {name}: {by:.2g}" for name, by in self.differences.items()]
         return "\n".join(lines)
 
 
@@ -82,31 +84,60 @@ def measure(
     options: MappingOptions | str | None = None,
     math: str = "fast",
     seconds: float = 1.0,
+    beside: Mapping[str, Schedule | Kernel] | None = None,
 ) -> Measured:
     """Times a def on `inputs` for about `seconds`, with `config.threads` threads.
 
     Args:
         inputs: arrays and numbers as in a call; random ones are drawn for what is a `Spec` (of static sizes).
+        beside: other kernels of the same def to time in turn, by name: schedules, or kernels with other options.
 
     Raises ComprehensionError where the def cannot be compiled or run on such inputs.
+
+    >>> import comprehension as tc
+    >>> from comprehension.bench.measure import measure
+    >>> f = tc.define("def f(float(M,K) A) -> (s) { s(m) +=! A(m, k) }").f
+    >>> given = (tc.Spec((8, 64), "float32"),)
+    >>> own = f.schedule(*given).vectorize("k", 32)
+    >>> [side.name for side in measure(f, given, seconds=0.01, beside={"own": own}).sides]
+    ['comprehension', 'own', 'NumPy']
     """
     if not isinstance(comprehension, Comprehension):
-        raise ComprehensionError(f"measure: takes a comprehension such as module.f, not {comprehension!r:.60}")
+        goes_beside = isinstance(comprehension, Schedule | Kernel)
+        hint = " (a schedule or a kernel goes into beside={...})" if goes_beside else ""
+        raise ComprehensionError(f"measure: takes a comprehension such as module.f, not {comprehension!r:.60}{hint}")
     specs = specs_of(comprehension.definition, inputs)
     kernel = comprehension.compile(*specs, options=options, math=math)  # type: ignore[arg-type]
     inputs = [sample(given) if isinstance(given, Spec) else given for given in inputs]
-    found = kernel(*inputs, out=_accumulators(comprehension, specs))
-    sides: dict[str, Callable[[], object]] = {OURS: lambda: kernel(*inputs, out=found)}
-    reason, difference = None, None
+    sides: dict[str, Callable[[], object]] = {}
+    results: dict[str, Any] = {}
+    for name, one in {OURS: kernel, **_kernels(beside or {})}.items():
+        results[name] = found = one(*inputs, out=_accumulators(comprehension, specs))
+        sides[name] = partial(one, *inputs, out=found)
+    differences = {name: _difference(results[OURS], _tuple_of(found)) for name, found in results.items()}
+    del differences[OURS]
+    reason = None
     try:
         theirs = numpy_side(comprehension, specs)
         arrays = [np.asarray(given)[()] for given in inputs]
-        difference = _difference(found, theirs(*arrays))
-        sides[NUMPY] = lambda: theirs(*arrays)
+        differences[NUMPY] = _difference(results[OURS], theirs(*arrays))
+        sides[NUMPY] = partial(theirs, *arrays)
     except NotDirect as refused:
         reason = str(refused)
     timed = _in_turn(sides, seconds)
-    return Measured(_title(kernel), timed, limit_of(kernel, specs), difference, reason)
+    return Measured(_title(kernel), timed, limit_of(kernel, specs), differences, reason)
+
+
+def _kernels(beside: Mapping[str, Schedule | Kernel]) -> dict[str, Kernel]:
+    """Raises ComprehensionError for a name that is taken, or what is no kernel."""
+    found = {}
+    for name, one in beside.items():
+        if name in (OURS, NUMPY):
+            raise ComprehensionError(f"measure: beside: {name!r} is the name of another side")
+        if not isinstance(one, Schedule | Kernel):
+            raise ComprehensionError(f"measure: beside: {name!r} is {one!r:.60}, neither a schedule nor a kernel")
+        found[name] = one.compile() if isinstance(one, Schedule) else one
+    return found
 
 
 def numpy_side(comprehension: Comprehension, specs: Sequence[Spec]) -> Callable[..., tuple[np.ndarray[Any, Any], ...]]:

@@ -231,9 +231,11 @@ class _DefChecker:
             )
         if promote(declared.dtype, value) is not declared.dtype:
             message = f"narrowing without a cast: {name} is {declared.dtype}, the value is {value}"
-            raise Fault(
-                f"{message}; write {declared.dtype}(...) if that is meant", statement.value.span or statement.span
-            )
+            message += f"; write {declared.dtype}(...) if that is meant"
+            if declared.dims is None:
+                wider = promote(declared.dtype, value)
+                message += f", or {wider}(...) in its first statement, which has given {name} its type"
+            raise Fault(message, statement.value.span or statement.span)
 
     def write(self, declared: Declared) -> None:
         """From here on the tensor can be read."""

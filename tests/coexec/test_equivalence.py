@@ -178,3 +178,35 @@ def test_state_that_make_shares_between_the_runs_is_said_to_be_that() -> None:
 
     with pytest.raises(NotEquivalent, match=r"(?s)step 0.*has to make all state anew"):
         assert_equivalent(make, steps=4)
+
+
+def test_a_program_that_differs_from_itself_explains_nothing() -> None:
+    ticks = iter(range(10**6))
+
+    def make() -> Callable[[int], Any]:
+        def step(i: int) -> Any:
+            x = mt.asarray(np.float32([0.1, 0.2])) * planted(2.0, 1.0)
+            return x.sum() + (float(next(ticks)) if i > 1 else 0.0)  # a clock
+
+        return step
+
+    with pytest.raises(NotEquivalent, match="both are eager runs: the program differs from itself"):
+        assert_equivalent(make, steps=4, coexecuted=0)
+
+
+def test_only_differences_are_looked_into_again() -> None:
+    made = []
+
+    def make() -> Callable[[int], Any]:
+        made.append(1)
+        return lambda i: mt.asarray(np.float32([i, 0.5])).sum()
+
+    assert_equivalent(make, steps=4, coexecuted=0)
+    assert len(made) == 2  # once eagerly, once recorded
+
+
+def test_a_step_in_place_of_make_is_refused() -> None:
+    with pytest.raises(TypeError, match="Is it the step itself"):
+        assert_equivalent(lambda i: i, steps=2)  # type: ignore[arg-type, misc]
+    with pytest.raises(TypeError, match="returned None, not a step"):
+        assert_equivalent(lambda: None, steps=2)  # type: ignore[arg-type, return-value]

@@ -217,7 +217,7 @@ def test_users_texts_are_escaped_in_drawings_and_pages(tmp_path: Path) -> None:
 
     class Compiled:
         placements = tuple(placed(graph).values())
-        kernels, compiled_nodes = 1, 1
+        kernels = 1
 
         def explain(self) -> str:
             return HOSTILE

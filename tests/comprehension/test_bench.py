@@ -104,7 +104,7 @@ def test_measured_prints_a_table() -> None:
     measured = measure(f, specs_of(f, ((16, 16), (16, 16))), seconds=0.01)
     assert [side.name for side in measured.sides] == ["comprehension", "NumPy"]
     assert all(0 < side.best <= side.median and side.samples >= 3 for side in measured.sides)
-    assert measured.difference is not None and measured.difference < 16 * 2.0**-23 * 16
+    assert measured.differences["NumPy"] < 16 * 2.0**-23 * 16
     lines = str(measured).splitlines()
     assert lines[0].startswith("f(float32[16, 16], float32[16, 16])") and lines[-2].startswith("limit")
 
@@ -114,8 +114,22 @@ def test_arrays_are_measured_as_they_are() -> None:
     table, at = np.arange(5, dtype=np.float32), np.array([4, 0], np.int32)  # drawn numbers would be other ones
     measured = measure(f, (table, at, 2.0), seconds=0.01)
     assert str(measured).startswith("f(float32[5], int32[2], float32[])")
-    with pytest.raises(tc.ComprehensionError, match="takes a comprehension"):
+    with pytest.raises(tc.ComprehensionError, match=r"takes a comprehension .* goes into beside="):
         measure(f.compile(table, at, 2.0), (table, at, 2.0))  # type: ignore[arg-type]
+
+
+def test_schedules_and_kernels_are_timed_beside() -> None:
+    f = tc.define("def f(float(N) A) -> (B) { B(i) = A(i) / 3.0 }").f
+    inputs = (tc.Spec((64,), "float32"),)
+    other = tc.define("def f(float(N) A) -> (B) { B(i) = A(i) / 3.0 + 0.25 }").f.compile(*inputs)
+    own = f.schedule(*inputs).vectorize("i", 16)
+    measured = measure(f, inputs, seconds=0.01, beside={"own": own, "other": other})
+    assert [side.name for side in measured.sides] == ["comprehension", "own", "other", "NumPy"]
+    assert measured.differences["own"] == 0.0 and measured.differences["other"] == pytest.approx(0.25, rel=1e-6)
+    assert "largest difference from other: 0.25" in str(measured)
+    for name, wrong, message in (("NumPy", own, "name of another side"), ("own", f, "neither a schedule nor a kernel")):
+        with pytest.raises(tc.ComprehensionError, match=message):
+            measure(f, inputs, beside={name: wrong})  # type: ignore[dict-item]
 
 
 @pytest.mark.filterwarnings("ignore::comprehension.ComprehensionWarning")

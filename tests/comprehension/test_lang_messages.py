@@ -73,7 +73,7 @@ CHECKS = {
     "narrowing without a cast: 'B' is uint32, the value is int32": (
         "def f(uint32(N) A) -> (uint32(N) B) { B(i) = <<A(i)>> + 1 }"
     ),
-    "narrowing without a cast: 'T' is int32, the value is float32": (
+    "'T' is int32, the value is float32; write int32(...) if that is meant, or float32(...) in its first statement": (
         "def f(float(N) A) -> (B) { T(i) = 1 where i in 0:N T(i) = <<A(i)>> B(i) = T(i) }"
     ),
     # 6: names
