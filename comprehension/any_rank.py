@@ -23,6 +23,7 @@ from comprehension.lang.frontend import SHOWN_LEADING, analyse, without_leading
 from comprehension.lang.leading import leading_of
 from comprehension.lang.printer import to_text
 from comprehension.scheduling.schedule import Schedule
+from comprehension.source import source_of
 
 
 class AnyRank(Comprehension):
@@ -40,9 +41,10 @@ class AnyRank(Comprehension):
 
     def __init__(self, definition: tree.Def, program: tree.Program, source: str | None, sizes: Sizes) -> None:
         shown = without_leading(program, definition.name, source)
-        super().__init__(check(shown, source)[definition.name], to_text(shown), sizes)
+        checked = check(shown, source)
+        super().__init__(checked[definition.name], source_of(checked, to_text(shown)), sizes)
         self._tree = definition
-        self._source = program, source
+        self._written = program, source
         self._ranks: dict[int, Comprehension] = {}
 
     def at_rank(self, leading: int) -> Comprehension:
@@ -52,15 +54,16 @@ class AnyRank(Comprehension):
         """
         known = self._ranks.get(leading)
         if known is None:
-            program, source = self._source
+            program, source = self._written
             alone = without_leading(program, self.name, source, leading)
-            made = Comprehension(analyse(alone, source)[self.name], to_text(alone), self.sizes)
+            checked = analyse(alone, source)
+            made = Comprehension(checked[self.name], source_of(checked, to_text(alone)), self.sizes)
             known = self._ranks.setdefault(leading, made)  # of two threads the first
         return known
 
     def _of(self, inputs: Sequence[Any]) -> Comprehension:
         """The comprehension for inputs like these."""
-        check_count(self.definition, len(inputs))
+        check_count(self.interface, len(inputs))
         names = (f"{self.name}: {param.name}" for param in self._tree.inputs)
         ranks = [rank_of(value, name) for value, name in zip(inputs, names, strict=True)]
         try:

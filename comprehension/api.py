@@ -9,18 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 
-from comprehension.any_rank import AnyRank
 from comprehension.comprehension import Comprehension
 from comprehension.errors import ComprehensionError, ComprehensionWarning
-from comprehension.jit import client
 from comprehension.jit.kernel import Kernel as Kernel
 from comprehension.jit.request import Sizes
 from comprehension.lang import tree
-from comprehension.lang.check import check
-from comprehension.lang.expressions import propose
-from comprehension.lang.frontend import analyse, read
-from comprehension.lang.leading import at_rank, has_leading, uses_leading
-from comprehension.lang.printer import to_text
+from comprehension.source import recall
 
 
 def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
@@ -40,27 +34,19 @@ def define(text: str | tree.Program, sizes: Sizes = "static") -> Module:
     """
     if sizes not in ("static", "symbolic"):
         raise ComprehensionError(f'define: sizes must be "static" or "symbolic", not {sizes!r}')
-    if isinstance(text, str):
-        program, source = read(text), text
-    elif isinstance(text, tree.Program):
-        program, source = text, None
-    else:
+    if not isinstance(text, (str, tree.Program)):
         raise ComprehensionError(f"define: expected the text of a comprehension, found a {type(text).__name__}")
-    canonical = to_text(program)
-    checked = check(program, source) if client.is_analysed(canonical) else analyse(program, source)
-    for definition in checked.values():
-        for warning in definition.warnings:
+    known = recall(text)
+    if known is not None:
+        comprehensions = [Comprehension(each, known, sizes) for each in known.interfaces]
+    else:
+        from comprehension.analysis import comprehensions_of  # the whole front end: not for what was seen before
+
+        comprehensions = comprehensions_of(text, sizes)
+    for comprehension in comprehensions:
+        for warning in comprehension.interface.warnings:
             warnings.warn(str(warning), ComprehensionWarning, stacklevel=2)
-    if not uses_leading(program):
-        return Module(tuple(Comprehension(definition, canonical, sizes) for definition in checked.values()))
-    return Module(
-        tuple(
-            AnyRank(definition, program, source, sizes)
-            if has_leading(definition)
-            else Comprehension(checked[definition.name], to_text(at_rank(program, definition.name, 0)), sizes)
-            for definition in program.defs
-        )
-    )
+    return Module(comprehensions)
 
 
 class Module:
@@ -88,6 +74,8 @@ class Module:
         return comprehension
 
     def _unknown(self, name: str) -> str:
+        from comprehension.lang.expressions import propose
+
         return f"unknown function {name!r}; there are {', '.join(self.defs)}{propose(str(name), self.defs)}"
 
     def __iter__(self) -> Iterator[Comprehension]:

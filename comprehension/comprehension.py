@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from comprehension.jit.targets import Wanted, take_targets
 from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang import tree
 from comprehension.lang.checked import CheckedDef
+from comprehension.lang.interface import Interface
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, Role, TensorInfo
 from comprehension.lang.printer import to_text, type_text
@@ -39,6 +41,7 @@ from comprehension.lang.types import Spec
 from comprehension.layout import Layouts
 from comprehension.options import MappingOptions
 from comprehension.scheduling.schedule import Schedule, start
+from comprehension.source import Source
 
 MAX_KERNELS = 512  # of one comprehension; then the one made first is dropped
 
@@ -64,12 +67,13 @@ class IndexRange:
 class Comprehension:
     """One def: call it with arrays and scalars in the order of its parameters."""
 
-    def __init__(self, definition: CheckedDef, text: str, sizes: Sizes) -> None:
-        self.definition = definition
-        self.name = definition.name
-        self.text = text
+    def __init__(self, interface: Interface, source: Source, sizes: Sizes) -> None:
+        self.interface = interface
+        self.name = interface.name
+        self.text = source.text
         self.sizes: Sizes = sizes
-        self._parameters = tuple(param.name for param in definition.parameters)
+        self._source = source
+        self._parameters = tuple(param.name for param in interface.parameters)
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self._by_arrays: dict[tuple[Any, ...], Kernel] = {}  # of plain calls: found without looking at specs
         self._by_specs: dict[tuple[Any, ...], Kernel] = {}  # of plain calls with other libraries' arrays
@@ -99,8 +103,8 @@ class Comprehension:
         key = tuple([(v.shape, v.dtype) if type(v) is np.ndarray else type(v) for v in inputs])
         kernel = self._by_arrays.get(key)
         if kernel is None:
-            arguments = take_arguments(self.definition, inputs)
-            kernel = self._kernel(arguments.specs, layouts_of(self.definition, arguments.views, out))
+            arguments = take_arguments(self.interface, inputs)
+            kernel = self._kernel(arguments.specs, layouts_of(self.interface, arguments.views, out))
             if all(type(v) is np.ndarray or isinstance(v, (bool, int, float)) for v in inputs):
                 self._remember(self._by_arrays, key, kernel)
             results = kernel.launcher.launch(arguments.views, arguments.family, out)
@@ -160,14 +164,14 @@ class Comprehension:
         Raises ComprehensionError for specs that do not fit.
         """
         given = inputs or tuple(
-            Spec(p.type.dims, p.type.scalar) for p in self.definition.parameters if p.type is not None
+            Spec(p.type.dims, p.type.scalar) for p in self.interface.parameters if p.type is not None
         )
         request = self._requested(given, Settings(math=math, checked=checked))
         return start(request, self._compile, lambda r: infer(self.definition, r.specs, r.sizes))
 
     def reference(self, *inputs: Any, out: Any = None) -> Any:
         """What the text says, interpreted element by element: slow, and no compiler is involved."""
-        arguments = take_arguments(self.definition, inputs)
+        arguments = take_arguments(self.interface, inputs)
         try:
             return self._interpreted(arguments, out)
         except ComprehensionError as error:
@@ -201,7 +205,7 @@ class Comprehension:
         Spec(shape=(3, 2), dtype=<ScalarType.FLOAT32: 'float32'>)
         """
         program = self._program(inputs)
-        values = {p.name: v for p, v in zip(self.definition.parameters, inputs, strict=True) if is_scalar(p)}
+        values = {p.name: v for p, v in zip(self.interface.parameters, inputs, strict=True) if is_scalar(p)}
         known = {name: np.asarray(value).item() for name, value in values.items() if not isinstance(value, Spec)}
         for precondition in program.preconditions:
             if _value(precondition.condition, known) == 0:
@@ -215,6 +219,11 @@ class Comprehension:
         return found[0] if len(found) == 1 else found
 
     @property
+    def definition(self) -> CheckedDef:
+        """The checked def; where an earlier program compiled the text, it is read now."""
+        return self._source.definition(self.name)
+
+    @property
     def signature(self) -> str:
         """The parameters as the text has them, the results with the shapes and types that were inferred.
 
@@ -223,7 +232,7 @@ class Comprehension:
         'f(float(N) A, float(K) W) -> (float(N - K + 1) O)'
         """
         program = infer(self.definition, None, "symbolic")
-        given = ", ".join(f"{type_text(p.type)} {p.name}" for p in self.definition.parameters if p.type is not None)
+        given = ", ".join(f"{type_text(p.type)} {p.name}" for p in self.interface.parameters if p.type is not None)
         made = ", ".join(
             f"{type_text(tree.TensorType(t.dtype, tuple(map(to_text, t.shape))))} {t.name}"
             for t in program.tensors
@@ -258,35 +267,35 @@ class Comprehension:
         """An error of a call at its place in the text."""
 
         def program() -> LoopProgram:
-            specs = specs_of(self.definition, inputs)
-            specs = symbolic(self.definition, specs) if self.sizes == "symbolic" else specs
+            specs = specs_of(self.interface, inputs)
+            specs = symbolic(self.interface, specs) if self.sizes == "symbolic" else specs
             return infer(self.definition, specs, sizes_of(specs))
 
         return placed(error, self.definition, program)
 
     def _program(self, inputs: Sequence[Any]) -> LoopProgram:
-        specs = specs_of(self.definition, inputs)
+        specs = specs_of(self.interface, inputs)
         return infer(self.definition, specs, sizes_of(specs))
 
     def _kernel(self, specs: tuple[Spec, ...], layouts: Layouts) -> Kernel:
         """The kernel of a plain call; made for arrays of these layouts if there is none yet."""
         seen = specs
         if self.sizes == "symbolic":
-            specs = symbolic(self.definition, specs)
+            specs = symbolic(self.interface, specs)
         kernel = self._by_specs.get(specs)
         if kernel is None:
-            kernel = self._compile(request_for(self.definition, self.text, specs, PLAIN, layouts, seen))
+            kernel = self._compile(request_for(self.name, self.text, specs, PLAIN, layouts, seen))
             self._remember(self._by_specs, specs, kernel)
         return kernel
 
     def _requested(self, inputs: Sequence[Any], settings: Settings) -> ComprehensionRequest:
         """The request for a kernel for inputs like these."""
-        specs = seen = specs_of(self.definition, inputs)
+        specs = seen = specs_of(self.interface, inputs)
         if self.sizes == "symbolic":
-            opened = zip(inputs, specs, symbolic(self.definition, specs), strict=True)
+            opened = zip(inputs, specs, symbolic(self.interface, specs), strict=True)
             specs = tuple(spec if isinstance(given, Spec) else left_open for given, spec, left_open in opened)
-        layouts = layouts_of(self.definition, inputs) if settings.target == "cpu" else ()
-        return request_for(self.definition, self.text, specs, settings, layouts, seen)
+        layouts = layouts_of(self.interface, inputs) if settings.target == "cpu" else ()
+        return request_for(self.name, self.text, specs, settings, layouts, seen)
 
     def _compile(self, request: ComprehensionRequest) -> Kernel:
         known = self._kernels.get(identity_of(request))
@@ -302,8 +311,9 @@ class Comprehension:
         with self._lock:
             known = self._kernels.get(identity)
             if known is None:
-                known = Kernel(request, artifact, self._parameters, self.definition)
+                known = Kernel(request, artifact, self._parameters, partial(self._source.definition, self.name))
                 self._remember(self._kernels, identity, known)
+                self._source.remember()
             return known
 
     @staticmethod
@@ -315,7 +325,7 @@ class Comprehension:
     def _split(self, arguments: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays: dict[str, Any] = {}
         scalars: dict[str, Any] = {}
-        for param, view in zip(self.definition.parameters, arguments.views, strict=True):
+        for param, view in zip(self.interface.parameters, arguments.views, strict=True):
             if is_scalar(param):
                 scalars[param.name] = view[0]
             else:

@@ -27,7 +27,7 @@ from comprehension.jit.arrays import (
 from comprehension.jit.targets import check_writable
 from comprehension.lang import tree
 from comprehension.lang.binding import check_count, check_specs
-from comprehension.lang.checked import CheckedDef
+from comprehension.lang.interface import Interface
 from comprehension.lang.loops import Role
 from comprehension.lang.types import ScalarType, Spec
 from comprehension.layout import Layout, Layouts
@@ -47,7 +47,7 @@ def is_scalar(param: tree.Param) -> bool:
     return param.type is not None and not param.type.dims
 
 
-def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
+def take_arguments(definition: Interface, inputs: Sequence[Any]) -> Arguments:
     """The views of a call's inputs.
 
     Raises ComprehensionError: number of arguments, dtype, rank, a size that is 4 here and 5 there.
@@ -72,7 +72,7 @@ def take_arguments(definition: CheckedDef, inputs: Sequence[Any]) -> Arguments:
     return Arguments(tuple(views), specs, one_family(families))
 
 
-def spec_of(definition: CheckedDef, param: tree.Param, value: Any) -> Spec:
+def spec_of(definition: Interface, param: tree.Param, value: Any) -> Spec:
     """The spec of an array, a Spec, or (for a scalar parameter) a number."""
     if isinstance(value, Spec):
         return value
@@ -95,7 +95,7 @@ def _spec_of(label: str, kind: tree.TensorType, value: Any) -> Spec:
         raise ComprehensionError(f"{label}: expected {kind.scalar}, found {view.dtype}") from None
 
 
-def specs_of(definition: CheckedDef, inputs: Sequence[Any]) -> tuple[Spec, ...]:
+def specs_of(definition: Interface, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     """The specs of arrays, Specs or scalars in the order of the parameters, checked."""
     check_count(definition, len(inputs))
     specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, inputs, strict=True))
@@ -110,7 +110,7 @@ def rank_of(value: Any, label: str) -> int:
     return 0 if isinstance(value, (bool, int, float, np.generic)) else view_of(value, label)[0].ndim
 
 
-def layouts_of(definition: CheckedDef, inputs: Sequence[Any], out: Any = None) -> Layouts:
+def layouts_of(definition: Interface, inputs: Sequence[Any], out: Any = None) -> Layouts:
     """The layouts of inputs and outputs that are arrays and not dense; by name.
 
     What cannot be addressed in place counts as dense: the launch copies it.  An output that nobody may write is refused

@@ -41,17 +41,15 @@ from comprehension.jit.failure import (
 from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
 from comprehension.jit.protocol import Message, ProtocolError, read_message, write_message
 from comprehension.jit.request import (
-    ComprehensionRequest,
     Request,
     SourceRequest,
     fingerprint,
     key_of,
-    key_of_text,
 )
 from comprehension.machine import host
 
 OBJECT = "kernel.o"
-ANALYSED = "analysed"
+KNOWN = "source.json"  # what is known of a source whose kernels were made
 HAS_ALARM = hasattr(signal, "setitimer")
 PATIENCE = (
     10.0  # times the limit that an answer is waited for: on a crowded machine its processor time may take so long
@@ -263,8 +261,6 @@ class Client:
         statistics.compiled += 1
         if response.header["fingerprint"] == fingerprint(request.header()["kind"]):
             self._store(key, response.files)
-            if isinstance(request, ComprehensionRequest):
-                self._store(key_of_text(request.text), {ANALYSED: b""})
         else:
             log.warning("the compiler's files changed since this program began: its artifacts are not cached")
         return response.files
@@ -298,10 +294,15 @@ class Client:
                 raise ProgramEnded("the program ended while this was compiled") from error
             raise
 
-    def is_analysed(self, text: str) -> bool:
-        """Whether a kernel of this canonical text was made before: then nothing is wrong with it at any size."""
+    def recall(self, key: str) -> bytes | None:
+        """What was remembered under this key."""
         cache = self._cache()
-        return cache is not None and cache.load(key_of_text(text)) is not None
+        found = cache.load(key) if cache is not None else None
+        return None if found is None else found.get(KNOWN)
+
+    def remember(self, key: str, known: bytes) -> None:
+        """Keeps what is known of a source for later programs."""
+        self._store(key, {KNOWN: known})
 
     def _load(self, key: str) -> Artifact | None:
         cache = self._cache()
@@ -334,9 +335,14 @@ def submit(request: Request, urgent: bool = False, on_miss: Callable[[], object]
     return _client().submit(request, urgent, on_miss)
 
 
-def is_analysed(text: str) -> bool:
-    """Whether the cache knows that a canonical text is right, whatever the sizes."""
-    return _client().is_analysed(text)
+def recall(key: str) -> bytes | None:
+    """What the cache was told to remember under this key."""
+    return _client().recall(key)
+
+
+def remember(key: str, known: bytes) -> None:
+    """Has the cache keep what is known of a source."""
+    _client().remember(key, known)
 
 
 def compile_source(

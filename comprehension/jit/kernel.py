@@ -9,7 +9,7 @@ wrote when it made the kernel.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,11 @@ class Kernel:
         request: ComprehensionRequest,
         artifact: Artifact,
         parameters: Sequence[str],
-        definition: CheckedDef | None = None,
+        definition: Callable[[], CheckedDef] | None = None,
     ) -> None:
-        """`definition` has the text as its author wrote it, for the carets of messages."""
+        """`definition` gives the def as its author wrote it, for the carets of messages."""
         self.request = request
-        self.definition = definition
+        self._definition = definition
         self.name = request.name
         self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
         self._artifact = artifact
@@ -77,9 +77,9 @@ class Kernel:
             raise self._placed(error) from error.__cause__
 
     def _placed(self, error: ComprehensionError) -> ComprehensionError:
-        definition, request = self.definition, self.request
-        if definition is None:
+        if self._definition is None:
             return error
+        definition, request = self._definition(), self.request
         return placed(error, definition, lambda: infer(definition, request.specs, request.sizes))
 
     def _variant(self, layouts: Layouts) -> Runner:

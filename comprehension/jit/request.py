@@ -149,9 +149,9 @@ def key_of(request: Request) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def key_of_text(text: str) -> str:
-    """The cache key of what is known of a canonical text alone."""
-    content = json.dumps([FORMAT, fingerprint("comprehension"), "text", text])
+def key_of_source(kind: Literal["text", "tree"], text: str) -> str:
+    """The cache key of what is known of a source alone: a text as it was written, or a tree by its canonical text."""
+    content = json.dumps([FORMAT, fingerprint("comprehension"), kind, text])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

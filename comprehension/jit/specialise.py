@@ -13,7 +13,7 @@ from typing import Any
 
 from comprehension.errors import ComprehensionError
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
-from comprehension.lang.checked import CheckedDef
+from comprehension.lang.interface import Interface
 from comprehension.lang.types import Spec
 from comprehension.layout import Layouts
 from comprehension.machine import host
@@ -46,19 +46,19 @@ PLAIN = Settings()  # of a call
 
 
 def request_for(
-    definition: CheckedDef,
+    name: str,
     text: str,
     specs: tuple[Spec, ...],
     settings: Settings,
     layouts: Layouts = (),
     seen: tuple[Spec, ...] = (),
 ) -> ComprehensionRequest:
-    """The request for a kernel of the def of this canonical text.
+    """The request for a kernel of the def `name` of this canonical text.
 
     `seen`: the specs of the inputs themselves, with sizes to plan for where `specs` leave them open.
     """
     return ComprehensionRequest(
-        name=definition.name,
+        name=name,
         text=text,
         specs=specs,
         sizes=sizes_of(specs),
@@ -72,7 +72,7 @@ def request_for(
     )
 
 
-def symbolic(definition: CheckedDef, specs: Sequence[Spec]) -> tuple[Spec, ...]:
+def symbolic(definition: Interface, specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """The specs with each named size of the def left open."""
     return tuple(
         Spec(param.type.dims if param.type is not None else spec.shape, spec.dtype)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comprehension.errors import ComprehensionError
-from comprehension.lang.checked import CheckedDef
+from comprehension.lang.interface import Interface
 from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Linear, number, variable
 from comprehension.lang.tree import TensorType
 from comprehension.lang.types import Spec
 
 
-def bind_sizes(checked: CheckedDef, specs: Sequence[Spec] | None) -> dict[str, Linear]:
+def bind_sizes(checked: Interface, specs: Sequence[Spec] | None) -> dict[str, Linear]:
     """What every size of the def is.
 
     Raises ComprehensionError for specs that do not fit.
@@ -37,7 +37,7 @@ def bind_sizes(checked: CheckedDef, specs: Sequence[Spec] | None) -> dict[str, L
     return forms
 
 
-def check_count(checked: CheckedDef, given: int) -> None:
+def check_count(checked: Interface, given: int) -> None:
     """Raises ComprehensionError for a wrong number of arguments."""
     expected = len(checked.parameters)
     if given != expected:
@@ -49,7 +49,7 @@ def check_count(checked: CheckedDef, given: int) -> None:
         raise error.at(spans[min(given, expected - 1)] if spans else None, checked.text)
 
 
-def check_specs(checked: CheckedDef, specs: Sequence[Spec]) -> None:
+def check_specs(checked: Interface, specs: Sequence[Spec]) -> None:
     """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
     check_count(checked, len(specs))
     sizes: dict[str, tuple[int | str, str]] = {}

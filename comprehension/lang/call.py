@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from comprehension.lang.checked import CheckedDef, Declared
+from comprehension.lang.checked import CheckedDef
 from comprehension.lang.expressions import Fault, Hidden, Scope, cast_to, dtype_of, propose, quoted, type_expression
+from comprehension.lang.interface import Declared
 from comprehension.lang.loops import Role
 from comprehension.lang.tree import Access, Call, Expr, Name, Number, SizeOf, Statement, Unary
 from comprehension.lang.types import promote

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Set
 
 from comprehension.errors import ComprehensionError, Diagnostic
 from comprehension.lang.call import bind_arguments, check_call_shape, find_callee
-from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared, SameSize
+from comprehension.lang.checked import CheckedDef, CheckedStatement, SameSize
 from comprehension.lang.expand import expand_call
 from comprehension.lang.expressions import Fault, Readable, Scope, dtype_of, propose, quoted
 from comprehension.lang.header import check_header
+from comprehension.lang.interface import Declared
 from comprehension.lang.limits import MAX_RANK, MAX_STATEMENTS, TOO_LARGE, is_too_large
 from comprehension.lang.loops import Role
 from comprehension.lang.statement import TypedStatement, check_statement, reads

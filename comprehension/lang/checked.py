@@ -10,22 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comprehension.errors import Diagnostic
-from comprehension.lang.loops import Role, Scalar
-from comprehension.lang.tree import Expr, Param, Span, Statement
-from comprehension.lang.types import ScalarType
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A tensor of a def.  `dims` are those of its annotation, None where it has none (then `rank` says)."""
-
-    name: str
-    dtype: ScalarType
-    rank: int
-    role: Role  # INPUT, OUTPUT, ACCUMULATED (the first write is a reduction without `!`) or TEMPORARY
-    dims: tuple[str | int, ...] | None = None
-    span: Span | None = None
+from comprehension.lang.interface import Interface
+from comprehension.lang.tree import Expr, Span, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +34,9 @@ class SameSize:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedDef:
-    """`parameters` as the text has them (scalars among them); `text` is the source, for carets."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDef(Interface):
+    """An interface, and what is behind it."""
 
-    name: str
-    parameters: tuple[Param, ...]
-    sizes: tuple[str, ...]  # in order of first appearance in the parameters
-    scalars: tuple[Scalar, ...]
-    tensors: tuple[Declared, ...]  # inputs, outputs, temporaries
     statements: tuple[CheckedStatement, ...]
     same_sizes: tuple[SameSize, ...] = ()
-    warnings: tuple[Diagnostic, ...] = ()
-    text: str | None = None
-
-    def tensor(self, name: str) -> Declared:
-        return next(t for t in self.tensors if t.name == name)

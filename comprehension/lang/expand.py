@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared, SameSize
+from comprehension.lang.checked import CheckedDef, CheckedStatement, SameSize
+from comprehension.lang.interface import Declared
 from comprehension.lang.loops import Role
 from comprehension.lang.names import Names
 from comprehension.lang.tree import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from comprehension.lang.checked import Declared
 from comprehension.lang.expressions import Fault, propose, quoted
+from comprehension.lang.interface import Declared
 from comprehension.lang.limits import MAX_INT, MAX_RANK
 from comprehension.lang.loops import Role, Scalar
 from comprehension.lang.names import Names, check_name

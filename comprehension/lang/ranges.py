@@ -21,12 +21,13 @@ from comprehension.errors import ComprehensionError, Diagnostic, shorten
 from comprehension.lang.accesses import constraints_of, reads_of, with_extents
 from comprehension.lang.binding import bind_sizes
 from comprehension.lang.bounds import Ranges, greatest
-from comprehension.lang.checked import CheckedDef, CheckedStatement, Declared
+from comprehension.lang.checked import CheckedDef, CheckedStatement
 from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Attempts, Fault
 from comprehension.lang.forms import Environment, choice, from_expr, resolve
 from comprehension.lang.injective import conditions_to_be_injective
+from comprehension.lang.interface import Declared
 from comprehension.lang.limits import MAX_INT, check_shape
 from comprehension.lang.linear import Linear, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo

@@ -47,11 +47,11 @@ class TextRules:
     @property
     def operands(self) -> tuple[tree.Param, ...]:
         """The parameters that are operands."""
-        return tuple(p for p in self.checked.parameters if not is_attribute(p))
+        return tuple(p for p in self.function.interface.parameters if not is_attribute(p))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(t.name for t in self.checked.tensors if t.role in _OUTPUTS)
+        return tuple(t.name for t in self.function.interface.tensors if t.role in _OUTPUTS)
 
     @property
     def may_raise(self) -> bool:
@@ -66,7 +66,8 @@ class TextRules:
     def eager(self, *arrays: Any, **attributes: Any) -> Any:
         """The compiled kernel on arrays and numbers."""
         given = iter(arrays)
-        return self.function(*[attributes[p.name] if is_attribute(p) else next(given) for p in self.checked.parameters])
+        parameters = self.function.interface.parameters
+        return self.function(*[attributes[p.name] if is_attribute(p) else next(given) for p in parameters])
 
     def definition(self, *operands: Operand, **attributes: Any) -> tree.Def:
         """The def for these operands, under the names of `comprehend`."""

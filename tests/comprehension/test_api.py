@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import comprehension as tc
-from comprehension import api
 from comprehension.config import config, statistics
 from comprehension.jit import client
 
@@ -312,22 +311,6 @@ def test_a_refused_cache_is_said_once_and_not_used(fresh_client, tmp_path, monke
     assert statistics.fallbacks["cache refused"] == before + 1
     assert caplog.text.count("others may write to") == 1
     assert not [path for path in folder.rglob("*") if path.is_file()]
-
-
-def test_a_text_whose_kernel_is_cached_is_not_analysed_again(fresh_client, monkeypatch) -> None:
-    text = "def f(float(N) A, float(K) B) -> (C) { C(i) +=! A(i + k) * B(k) }"
-    specs = [tc.Spec((9,), "float32"), tc.Spec((4,), "float32")]
-    kernel = tc.define(text).f.compile(*specs)
-
-    def never(*_: object) -> None:
-        raise AssertionError("ranges were inferred although the kernel is in the cache")
-
-    monkeypatch.setattr("comprehension.comprehension.infer", never)
-    monkeypatch.setattr(api, "analyse", never)
-    again = tc.define(text).f.compile(*specs)
-    assert again is not kernel and again.source == kernel.source
-    with pytest.raises(AssertionError, match="ranges were inferred"):
-        tc.define(text + " ").f.compile(tc.Spec((8,), "float32"), specs[1])  # other sizes are looked at
 
 
 def test_sizes_that_do_not_fit_are_refused_before_anything_is_compiled(fresh_client) -> None:

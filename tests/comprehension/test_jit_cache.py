@@ -16,7 +16,7 @@ import pytest
 
 from comprehension.config import statistics
 from comprehension.jit.cache import Cache, CacheRefused
-from comprehension.jit.request import SourceRequest, fingerprint, key_of, key_of_text
+from comprehension.jit.request import SourceRequest, fingerprint, key_of, key_of_source
 from comprehension.machine import host
 
 KEY = "0123456789abcdef" * 4
@@ -235,13 +235,13 @@ def test_another_version_of_a_library_finds_nothing_of_the_old_one(
     library: str, monkeypatch: pytest.MonkeyPatch, private: Path
 ) -> None:
     wanted = SourceRequest("f", "def f(buffers, dims, scratch, lo, hi):\n    return 0\n", (), host())
-    before = key_of(wanted), key_of_text("def f(float(N) X) -> (Y) { Y(i) = X(i) }")
+    before = key_of(wanted), key_of_source("text", "def f(float(N) X) -> (Y) { Y(i) = X(i) }")
     Cache(private).store(before[0], ARTIFACT)
     installed = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1" if name == library else installed(name))
     fingerprint.cache_clear()
     try:
-        after = key_of(wanted), key_of_text("def f(float(N) X) -> (Y) { Y(i) = X(i) }")
+        after = key_of(wanted), key_of_source("text", "def f(float(N) X) -> (Y) { Y(i) = X(i) }")
     finally:
         monkeypatch.undo()
         fingerprint.cache_clear()
