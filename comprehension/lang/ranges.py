@@ -210,7 +210,7 @@ class _Inference:
                     "the size of the target cannot be told from a subscript that reads a tensor", subscript.span
                 )
             return before
-        top = greatest(form, ranges) + 1
+        top = greatest(form, ranges, runs=False) + 1
         runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in form.names}
         if any(run.value is not None and run.value <= 0 for run in runs.values()):
             return number(0) if before is None else before
@@ -218,7 +218,8 @@ class _Inference:
         reached = number(0) if before is None else before
         if len(unsure) == 1:  # where that index runs over nothing, `top` may say no more than what is reached
             ((name, run),) = unsure.items()
-            nothing = greatest(form, {**ranges, name: (ranges[name][0], ranges[name][0])}) + 1
+            at_none = {**ranges, name: (ranges[name][0], ranges[name][0])}
+            nothing = greatest(form, at_none, runs=False) + 1
             if self.requirements.is_known(reached - nothing) or self.requirements.is_known(reached + run - top):
                 unsure = {}
         return self.larger(reached, guarded(list(unsure.values()), top))

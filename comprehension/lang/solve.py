@@ -109,7 +109,7 @@ def _round(
         if len(free) != 1 or (strict and (guarded or constraint.own)):
             continue
         name = free[0]
-        form = least(constraint.form, solved)
+        form = least(constraint.form, solved, runs=False)
         c = form.coefficient(name)
         rest = form - _multiple(form, name)
         if c == 0 or name in rest.names:

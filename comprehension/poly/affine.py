@@ -16,7 +16,7 @@ from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.functions import ARITHMETIC, COMPARISONS, arithmetic, choice, comparison, constant
-from comprehension.poly.parameters import integer_of, name_of
+from comprehension.poly.parameters import from_parameters, integer_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,19 +72,19 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
         case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
             return function_of(operand, where)
         case tree.Binary(op=op, left=left, right=right) if op in ARITHMETIC:
-            return arithmetic(op, function_of(left, where), function_of(right, where)) or _parameter(expr, where)
+            return arithmetic(op, function_of(left, where), function_of(right, where)) or _from_parameters(expr, where)
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
-            return arithmetic(op, function_of(left, where), function_of(right, where)) or _parameter(expr, where)
+            return arithmetic(op, function_of(left, where), function_of(right, where)) or _from_parameters(expr, where)
         case tree.Select(condition=condition, then=then, otherwise=otherwise):
             return choice(set_of(condition, where), function_of(then, where), function_of(otherwise, where))
         case _:
             return None
 
 
-def _parameter(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
-    """The parameter that stands for the expression, if there is one."""
+def _from_parameters(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
+    """The expression from products and quotients of sizes that are parameters."""
     integer = integer_of(expr)
-    return None if integer is None else where.values.get(name_of(integer))
+    return None if integer is None else from_parameters(integer, where.space, where.values)
 
 
 def set_of(condition: tree.Expr, where: AffineSpace) -> isl.Set | None:

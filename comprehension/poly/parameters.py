@@ -11,13 +11,17 @@ never meet a size's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from comprehension.kernel import ir
 from comprehension.kernel.printer import index_text
 from comprehension.kernel.simplify import simplify
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
+from comprehension.poly import isl
+from comprehension.poly.functions import arithmetic
+from comprehension.poly.functions import constant as constant_function
+from comprehension.poly.monomials import Monomial, products_of, written
 
 
 def parameters_of(program: LoopProgram) -> dict[str, ir.IntExpr]:
@@ -30,29 +34,58 @@ def parameters_of(program: LoopProgram) -> dict[str, ir.IntExpr]:
         for part in _not_affine(expr, known):
             integer = integer_of(part)
             if integer is not None:
-                found[name_of(integer)] = simplify(integer)
+                products = (product for product in products_of(integer) if not _is_plain(product))
+                found |= {name_of(product): written({product: 1}) for product in products}
     return dict(sorted(found.items()))
 
 
-def name_of(expr: ir.IntExpr) -> str:
-    """What an expression over sizes is called as one isl parameter.
+def _is_plain(product: Monomial) -> bool:
+    """Whether isl can compute a product: a number, a name, or a quotient of those by a number."""
+    match product:
+        case () | (ir.Var(),):
+            return True
+        case (ir.IntOp(op=op, left=left, right=right),):
+            if op in ("/", "%") and not (isinstance(right, ir.Int) and right.value > 0):
+                return False
+            return all(_is_plain(part) for side in (left, right) for part in products_of(side))
+        case _:
+            return False
+
+
+def name_of(product: Monomial) -> str:
+    """What a product of sizes, or a quotient of them, is called as one isl parameter.
 
     >>> m, n = ir.Var("M"), ir.Var("N")
-    >>> name_of(ir.IntOp("*", n, m)), name_of(ir.IntOp("/", n, ir.IntOp("-", m, ir.Int(1))))
-    ('M*N', '(N / (M - 1))')
+    >>> [name_of(product) for product in products_of(ir.IntOp("*", ir.IntOp("-", n, ir.Int(1)), m))]
+    ['M*N', 'M']
+    >>> [name_of(product) for product in products_of(ir.IntOp("/", n, ir.IntOp("-", m, ir.Int(1))))]
+    ['(N / (M - 1))']
     """
-    factors = _factors(expr)
-    return index_text(simplify(expr)) if factors is None else "*".join(sorted(factors))
+    return "*".join(index_text(factor) for factor in product)
 
 
-def _factors(expr: ir.IntExpr) -> tuple[str, ...] | None:
-    """The names of a product of variables, or None if it is anything else."""
-    match expr:
-        case ir.Var(name=name):
-            return (name,)
-        case ir.IntOp(op="*", left=left, right=right):
-            first, second = _factors(left), _factors(right)
-            return None if first is None or second is None else (*first, *second)
+def from_parameters(expr: ir.IntExpr, space: isl.Space, values: Mapping[str, isl.PwAff]) -> isl.PwAff | None:
+    """An expression from the products and quotients in it that are parameters; None where one is not known.
+
+    `values` are what isl can compute, by name, and the parameters.
+    """
+    total = constant_function(space, 0)
+    for product, times in products_of(expr).items():
+        value = values.get(name_of(product))
+        if value is None:
+            value = _from_its_arguments(product, space, values)
+        if value is None:
+            return None
+        total = total.add(value.scale_val(isl.Val(times, value.get_ctx())))
+    return total
+
+
+def _from_its_arguments(product: Monomial, space: isl.Space, values: Mapping[str, isl.PwAff]) -> isl.PwAff | None:
+    match product:
+        case ():
+            return constant_function(space, 1)
+        case (ir.IntOp(op=op, left=left, right=right),):
+            return arithmetic(op, from_parameters(left, space, values), from_parameters(right, space, values))
         case _:
             return None
 

@@ -15,7 +15,7 @@ from typing import assert_never
 from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
-from comprehension.poly.parameters import name_of
+from comprehension.poly.parameters import from_parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ class IntegerSpace:
                 return self.variables.get(name)
             case ir.IntOp(op=op, left=left, right=right):
                 found = arithmetic(op, self.function(left), self.function(right))
-                return self.variables.get(name_of(expr)) if found is None else found
+                return from_parameters(expr, self.space, self.variables) if found is None else found
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 return choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):

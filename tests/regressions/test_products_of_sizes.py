@@ -1,0 +1,31 @@
+"""Found by drawn texts: one product of sizes in two spellings was two unknowns of the proof, which then failed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import comprehension as tc
+
+TEXTS = {
+    "a factor of one, from loops that were joined": "T(i,j,k) = float(2) where i in 0:N, j in 0:1, k in 0:N",
+    "the factors bracketed otherwise": "T(i) = float(1) where i in 0:M*(N*M)\n U(i) = T(i) where i in 0:(M*M)*N",
+    "multiplied out": "T(i) = float(1) where i in 0:(M+1)*N\n U(i) = T(i) where i in 0:M*N + N",
+    "with a number": "T(i) = float(1) where i in 0:(2*M)*N\n U(i) = T(i + M*N) where i in 0:N*M",
+    "divided": "T(i) = float(1) where i in 0:N*M/2\n U(i) = T(i) where i in 0:(M*N)/2",
+    "divided by a size": "T(i) = float(1) where i in 0:(N+N*M)/N\n U(i) = T(i) where i in 0:(M*N+N)/N",
+}
+
+
+@pytest.mark.parametrize("body", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("fusion", ["min", "max", "preserve"])
+def test_products_are_one_unknown_however_they_are_written(body: str, fusion: str) -> None:
+    outputs = "T, U" if "U(" in body else "T"
+    f = tc.define(f"def f(float(M,N) A) -> ({outputs}) {{ {body} }}", sizes="symbolic").f
+    arrays = [np.zeros(shape, np.float32) for shape in ((2, 3), (3, 1), (0, 5))]
+    kernel = f.compile(arrays[0], options=tc.MappingOptions(fusion=fusion))
+    assert kernel.certificate and not kernel.report.fallbacks
+    for a in arrays:
+        found, wanted = kernel(a), f.reference(a)
+        for left, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, wanted)), strict=True):
+            np.testing.assert_array_equal(left, right)
