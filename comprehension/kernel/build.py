@@ -202,7 +202,7 @@ class _Walker:
 
     def _tiles(self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...], ranges: Ranges) -> list[ir.Node]:
         """The statements as one tile; as one for each outcome where a choice is the same for all points."""
-        choice = uniform_choice(body, [axis.variable for axis in axes])
+        choice = uniform_choice(body, [axis.variable for axis in axes], ranges)
         if choice is not None:
             known = truth(choice.condition, ranges)
             if known is not None:

@@ -6,7 +6,8 @@
     else:               tile: c[r, l] += 0 * w[..]
 
 In: statements of a tile.  Out: a condition over integers, and the statements for either outcome.
-Invariant: each point runs each statement exactly once, with the value that the choice has there.
+Invariant: each point runs each statement exactly once, with the value that the choice has there.  Values that wrap
+around in their type are no integers of a condition.
 
 And back, for the proof: branches that differ in values alone become one, with the choice inside.  To isl the outside of
 a picture is a union of half spaces, and every instance would be compared with those of either branch.
@@ -20,7 +21,7 @@ from typing import Any
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.simplify import varies_with
+from comprehension.kernel.simplify import Ranges, bounds_of, linear, varies_with
 from comprehension.lang.types import ScalarType
 
 Statements = tuple[ir.Define | ir.Store, ...]
@@ -34,10 +35,10 @@ class Choice:
     condition: ir.Condition
 
 
-def uniform_choice(body: Statements, axes: Sequence[str]) -> Choice | None:
+def uniform_choice(body: Statements, axes: Sequence[str], ranges: Ranges) -> Choice | None:
     """The first choice of the statements whose condition no tile axis changes."""
     for select in nodes_of(body, ir.SelectValue):
-        condition = condition_of_value(select.condition)
+        condition = condition_of_value(select.condition, ranges)
         if condition is not None and not any(varies_with(condition, axis) for axis in axes):
             return Choice(select.condition, condition)
     return None
@@ -59,16 +60,16 @@ def _resolved(node: Any, choice: Choice, outcome: bool) -> Any:
     return node
 
 
-def condition_of_value(value: ir.Value) -> ir.Condition | None:
+def condition_of_value(value: ir.Value, ranges: Ranges) -> ir.Condition | None:
     """A truth value that depends on integers alone, as a condition; None for any other."""
     match value:
         case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
-            first, second = condition_of_value(left), condition_of_value(right)
+            first, second = condition_of_value(left, ranges), condition_of_value(right, ranges)
             if first is None or second is None:
                 return None
             return ir.BoolOp("and" if op == "&&" else "or", first, second)
         case ir.BinaryOp(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
-            a, b = _integer(left), _integer(right)
+            a, b = _integer(left, ranges), _integer(right, ranges)
             if a is None or b is None:
                 return None
             match op:
@@ -80,17 +81,24 @@ def condition_of_value(value: ir.Value) -> ir.Condition | None:
             return None
 
 
-def _integer(value: ir.Value) -> ir.IntExpr | None:
+def _integer(value: ir.Value, ranges: Ranges) -> ir.IntExpr | None:
     match value:
         case ir.IndexValue(index=index):
-            return index
+            return None if _is_seen_to_wrap(index, value.dtype, ranges) else index
         case ir.Const(value=int(constant)) if value.dtype.is_integer:
             return ir.Int(constant)
         case ir.BinaryOp(op="/" | "%" as op, left=left, right=ir.Const(value=int(divisor))) if divisor > 0:
-            dividend = _integer(left)
+            dividend = _integer(left, ranges)
             return None if dividend is None else ir.IntOp(op, dividend, ir.Int(divisor))
         case _:
             return None
+
+
+def _is_seen_to_wrap(index: ir.IntExpr, dtype: ScalarType, ranges: Ranges) -> bool:
+    """Whether an index may leave its type; of variables without known bounds nothing is seen (the proof has to)."""
+    lowest, highest = dtype.limits
+    low, high = bounds_of(linear(index, ranges), ranges)
+    return (low is not None and low < lowest) or (high is not None and high > highest)
 
 
 def negated(condition: ir.Condition) -> ir.Condition:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from comprehension.lang.bounds import Ranges, greatest, least
 from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment
+from comprehension.lang.limits import LARGEST_PLAIN_SIZE
 from comprehension.lang.linear import Linear, is_nonnegative, number, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
@@ -103,14 +104,14 @@ class Requirements:
 
 def _values_of(dtype: ScalarType) -> tuple[Linear, Linear]:
     """The numbers of an integer type, half open."""
-    lowest = -(1 << (dtype.bits - 1)) if dtype.is_signed else 0
-    return number(lowest), number(lowest + (1 << dtype.bits))
+    lowest, highest = dtype.limits
+    return number(lowest), number(highest + 1)
 
 
 def _is_wide(room: Linear) -> bool:
     """Whether only sums of sizes near the largest could use it up."""
-    few = all(atom.op == "name" and atom.nonnegative and abs(c) <= 64 for atom, c in room.terms)
-    return few and room.constant >= 1 << 30
+    plain = all(atom.op == "name" and atom.nonnegative for atom, _ in room.terms)
+    return plain and room.constant >= sum(abs(c) for _, c in room.terms) * LARGEST_PLAIN_SIZE
 
 
 def at_least_zero(form: Linear) -> Expr:

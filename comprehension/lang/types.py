@@ -67,6 +67,16 @@ class ScalarType(StrEnum):
     def is_signed(self) -> bool:
         return self.numpy.kind == "i"
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest number of an integer type.
+
+        >>> ScalarType.INT8.limits, ScalarType.UINT8.limits
+        ((-128, 127), (0, 255))
+        """
+        lowest = -(1 << (self.bits - 1)) if self.is_signed else 0
+        return lowest, lowest + (1 << self.bits) - 1
+
     def __str__(self) -> str:
         return self.value
 

@@ -14,9 +14,9 @@ COMPARISONS = {"<": "lt_set", "<=": "le_set", ">": "gt_set", ">=": "ge_set", "==
 
 
 def constant(space: isl.Space, value: int) -> isl.PwAff:
-    """The function that is `value` everywhere in a set space."""
+    """The function that is `value` everywhere in a set space (numbers beyond 64 bits are given to isl as text)."""
     zero = isl.Aff.zero_on_domain(isl.LocalSpace.from_space(space))
-    return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(value, space.get_ctx())))
+    return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(str(value), space.get_ctx())))
 
 
 def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:

@@ -20,6 +20,7 @@ from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, function_of, set_of, where_it_may_be
 from comprehension.poly.parameters import never_negative, parameters_of
+from comprehension.poly.wrapping import plain_sizes
 
 
 class ScopRole(Enum):
@@ -104,6 +105,11 @@ class Scop:
         """All accesses to a tensor, in the order of the text."""
         return self._by_tensor.get(tensor, ())
 
+    def affine_space(self, statement: ScopStatement) -> AffineSpace:
+        """What the expressions of a statement are at its instances."""
+        where = statement.domain.intersect_params(plain_context(self.program, self.context))
+        return AffineSpace.of(statement.domain.get_space(), statement.source.lets, where)
+
     @property
     def domain(self) -> isl.UnionSet:
         return isl.union_set(self.context.get_space(), (s.domain for s in self.statements))
@@ -116,6 +122,11 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
     for source in program.statements:
         statements.extend(builder.statements_of(source))
     return Scop(program, builder.sizes_context(), tuple(statements), builder.times(statements))
+
+
+def plain_context(program: LoopProgram, context: isl.Set) -> isl.Set:
+    """`context` for questions of whether values may wrap around."""
+    return plain_sizes(context, program.sizes, ((s.name, s.dtype) for s in program.scalars))
 
 
 def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:
@@ -157,6 +168,7 @@ class _Builder:
         self.computed = parameters_of(program)
         self.parameters = (*program.sizes, *integer_scalars, *self.computed)
         self.parameter_space = isl.named_set_space(context, self.parameters, "", ()).params()
+        self.plain = plain_context(program, self.sizes_context())
 
     def sizes_context(self) -> isl.Set:
         where = AffineSpace.of(isl.named_set_space(self.context, self.parameters, "", ()))
@@ -184,8 +196,8 @@ class _Builder:
         name = f"{source.name}_init" if is_init else source.name
         dims = tuple(index.name for index in source.indices[: source.left if is_init else None])
         space = isl.named_set_space(self.context, self.parameters, name, dims)
-        where = AffineSpace.of(space, source.lets)
-        domain = self._domain(source, dims, where)
+        domain = self._domain(source, dims, AffineSpace.of(space))
+        where = AffineSpace.of(space, source.lets, domain.intersect_params(self.plain))
         write = self._access(name, 0, source.target, source.subscripts, domain, where, is_write=True)
         accesses = [write]
         if not is_init:

@@ -28,7 +28,7 @@ def found(op: str, left: ir.Value, right: ir.Value) -> Choice | None:
     """The choice of Y(j) = left op right ? X(j) : 0, in a tile along j."""
     condition = ir.BinaryOp(op, left, right, T.BOOL)  # type: ignore[arg-type]
     value = ir.SelectValue(condition, X, ir.Const(0.0, F32), F32)
-    return uniform_choice((ir.Store("Y", (ir.Var("j"),), value),), ["j"])
+    return uniform_choice((ir.Store("Y", (ir.Var("j"),), value),), ["j"], {})
 
 
 @pytest.mark.parametrize(("op", "meaning"), [("&&", "and"), ("||", "or")])

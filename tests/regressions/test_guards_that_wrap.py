@@ -1,5 +1,8 @@
 """Conditions that wrap around: a guard was proved for exact numbers, but computed in its type: it let reads through.
 
+The proof of a kernel took them for exact too: it saw no dependence where a guard holds only because it wraps, and loops
+were joined that must not be; a choice for a whole tile was made by the exact number.
+
 `i + s` of a uint32 `s` is an int32 value: for 2³² - 1 it is i - 1, while the subscript `i + s` is exact.
 """
 
@@ -59,3 +62,24 @@ def test_what_a_guard_that_wraps_lets_through_has_been_written() -> None:
     expected = [*[0] * 15, 1]
     np.testing.assert_array_equal(f.reference(a, s), expected)
     np.testing.assert_array_equal(f(a, s), expected)
+
+
+ROWS = "T(i, j) = X(i, j) * 2  O(i, j) = {guard} ? T(N - 1 - i, j) : X(i, j)"
+HIDDEN = {
+    "a constant": ("", "i + 2147483647 < 0", (), 1),
+    "a let": (" where k = i + 2147483647, ok = k < 0", "ok", (), 1),
+    "a quotient": ("", "(i + 2147483647) / 2 < 0", (), 1),
+    "a narrow type": ("", "int8(i) * int8(100) < int8(0)", (), (2, 5)),
+    "a scalar": ("", "s - uint8(200) < uint8(100) && s < uint8(199)", (50,), ()),
+    "a wide scalar": ("", "i - s > 0 && s > 0", (2**31 - 1,), ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_a_guard_lets_through_by_wrapping_is_a_dependence(name: str, sizes: Any) -> None:
+    where, guard, scalars, _ = HIDDEN[name]
+    kind = {0: "", 50: ", uint8 s"}.get(scalars[0] if scalars else 0, ", int32 s")
+    text = f"def f(float(N, N) X{kind}) -> (O) {{ {ROWS.format(guard=guard)}{where} }}"
+    f, x = tc.define(text, sizes=sizes).f, np.arange(1, 65, dtype=np.float32).reshape(8, 8)
+    np.testing.assert_array_equal(f(x, *scalars), f.reference(x, *scalars))

@@ -17,6 +17,7 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.integers import IntegerSpace
 from comprehension.poly.proof.places import Entry, Place, places_of_stage
+from comprehension.poly.wrapping import plain_sizes
 
 
 class NotExtractable(Exception):
@@ -141,7 +142,7 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
     for number, stage in enumerate(kernel.stages):
         places.extend(places_of_stage(number, stage))
     length = max((len(p.time) for p in places), default=1)
-    maker = _Maker(kernel, parameters, context, length)
+    maker = _Maker(kernel, parameters, context, plain_sizes(context, kernel.sizes, kernel.scalars), length)
     acting = [place for place in places if not isinstance(place.node, ir.Barrier)]
     actions = (maker.action(i, p) for i, p in enumerate(acting))
     waits = tuple(maker.wait(i, p) for i, p in enumerate(places) if isinstance(p.node, ir.Barrier))
@@ -156,6 +157,7 @@ class _Maker:
     kernel: ir.Kernel
     parameters: tuple[str, ...]
     known: isl.Set
+    plain: isl.Set  # the same, for questions of whether values may wrap around
     time_length: int
 
     @property
@@ -168,6 +170,7 @@ class _Maker:
         name = f"A{number}"
         scope = self._scope(name, place)
         domain = self._domain(scope, place)
+        scope = scope.at(domain.intersect_params(self.plain))
         time = self.time(scope, place.time, domain)
         variables = place.variables
         reader = _Reader(self, scope, place, domain, time)

@@ -3,7 +3,8 @@
 In: `IntExpr`, `Condition` and boolean `Value`s, and the meaning of their variables at a place of the kernel.
 Out: piecewise quasi-affine functions and sets in the space of that place.
 Invariant: what is returned equals the expression wherever the place is reached; None stands for "not affine"
-(an indirect subscript, a product of variables) and never for a guess.
+(an indirect subscript, a product of variables) and never for a guess.  `IntExpr`s are exact; `Value`s wrap in their
+types, and are unknown where something in them may wrap around.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
 from comprehension.poly.parameters import from_parameters
+from comprehension.poly.wrapping import fits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerSpace:
     """A set space, and what each visible integer variable is in it; `locals` are values named by `Define`.
 
-    `numbers` and `truths` keep what the locals are: lets that use lets would else be followed exponentially.
+    `where` are the points at which values are asked for.  `numbers` and `truths` keep what the locals are: lets
+    that use lets would else be followed exponentially.
     """
 
     space: isl.Space
     variables: Mapping[str, isl.PwAff]
     locals: Mapping[str, ir.Value]
+    where: isl.Set
     numbers: dict[str, isl.PwAff | None] = field(default_factory=dict)
     truths: dict[str, isl.Set | None] = field(default_factory=dict)
     possible: dict[tuple[str, bool], isl.Set] = field(default_factory=dict)
@@ -43,11 +47,15 @@ class IntegerSpace:
         parameters = range(space.dim(isl.dim_type.param))
         variables = {space.get_dim_name(isl.dim_type.param, p): dimension(isl.dim_type.param, p) for p in parameters}
         variables |= {name: dimension(isl.dim_type.set, position) for name, position in names.items()}
-        return cls(space, variables, locals)
+        return cls(space, variables, locals, isl.Set.universe(space))
 
     def only(self, names: Sequence[str]) -> IntegerSpace:
         """The same space, in which nothing but `names` is visible."""
-        return IntegerSpace(self.space, {name: self.variables[name] for name in names}, self.locals)
+        return IntegerSpace(self.space, {name: self.variables[name] for name in names}, self.locals, self.where)
+
+    def at(self, where: isl.Set) -> IntegerSpace:
+        """The same space, for values at these points."""
+        return IntegerSpace(self.space, self.variables, self.locals, where)
 
     def constant(self, value: int) -> isl.PwAff:
         return constant(self.space, value)
@@ -65,7 +73,7 @@ class IntegerSpace:
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 return choice(self.condition(condition), self.function(then), self.function(otherwise))
             case ir.FromValue(value=value):
-                return self.number(value)
+                return self.fitting(value)
         assert_never(expr)
 
     def condition(self, condition: ir.Condition) -> isl.Set | None:
@@ -81,7 +89,7 @@ class IntegerSpace:
         assert_never(condition)
 
     def truth(self, value: ir.Value) -> isl.Set | None:
-        """The places at which a boolean value is true, or None where that depends on data."""
+        """The places at which a boolean value is true, or None where that depends on data, or on what may wrap."""
         match value:
             case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
                 first, second = self.truth(left), self.truth(right)
@@ -89,7 +97,7 @@ class IntegerSpace:
                     return None
                 return first.intersect(second) if op == "&&" else first.union(second)
             case ir.BinaryOp(op=op, left=left, right=right) if op in COMPARISONS:
-                return comparison(op, self.number(left), self.number(right))
+                return comparison(op, self.fitting(left), self.fitting(right))
             case ir.UnaryOp(op="!", operand=operand):
                 inner = self.truth(operand)
                 return None if inner is None else inner.complement()
@@ -101,7 +109,7 @@ class IntegerSpace:
                 return None
 
     def where_it_may_be(self, wanted: bool, value: ir.Value, domain: isl.Set) -> isl.Set:
-        """The places of `domain` at which a boolean may be `wanted`: parts that depend on data may be either."""
+        """The places of `domain` at which a boolean may be `wanted`: what depends on data, or wraps, may be either."""
         match value:
             case ir.BinaryOp(op="&&" | "||" as op, left=left, right=right):
                 first = self.where_it_may_be(wanted, left, domain)
@@ -119,12 +127,23 @@ class IntegerSpace:
             return domain
         return domain.intersect(holds) if wanted else domain.subtract(holds)
 
+    def fitting(self, value: ir.Value) -> isl.PwAff | None:
+        """An integer value that does not wrap around; None where it is not affine, or may."""
+        number = self.number(value)
+        if number is None:
+            return None
+        is_plain = isinstance(value, ir.Const | ir.ScalarArg)
+        return number if is_plain or fits(number, value.dtype, self.where) else None
+
     def number(self, value: ir.Value) -> isl.PwAff | None:
-        """An integer value made of indices, sizes and constants alone."""
+        """An integer value of indices, sizes and constants alone, before it wraps at its very end.
+
+        What is added, subtracted and multiplied may wrap before it is (as in `affine.value_of`).
+        """
         match value:
             case ir.Const(value=int(number), dtype=dtype) if dtype.is_integer:
                 return self.constant(int(number))
-            case ir.IndexValue(index=index):
+            case ir.IndexValue(index=index, dtype=dtype) if dtype.is_integer:
                 return self.function(index)
             case ir.Local(name=name, dtype=dtype) if name in self.locals and dtype.is_integer:
                 if name not in self.numbers:
@@ -132,13 +151,14 @@ class IntegerSpace:
                 return self.numbers[name]
             case ir.ScalarArg(name=name, dtype=dtype) if dtype.is_integer:
                 return self.variables.get(name)
-            case ir.Convert(operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
-                return self.number(operand)
-            case ir.UnaryOp(op="-", operand=operand, dtype=dtype) if dtype.is_integer and dtype.bits >= 32:
+            case ir.Convert(operand=operand, dtype=dtype) if dtype.is_integer and operand.dtype.is_integer:
+                return self.fitting(operand)
+            case ir.UnaryOp(op="-", operand=operand, dtype=dtype) if dtype.is_integer:
                 inner = self.number(operand)
                 return None if inner is None else inner.neg()
-            case ir.BinaryOp(op="+" | "-" | "*" | "/" | "%" | "min" | "max" as op, left=left, right=right, dtype=dtype):
-                small = not dtype.is_integer or dtype.bits < 32
-                return None if small else arithmetic(op, self.number(left), self.number(right))
+            case ir.BinaryOp(op="+" | "-" | "*" as op, left=left, right=right, dtype=dtype) if dtype.is_integer:
+                return arithmetic(op, self.number(left), self.number(right))
+            case ir.BinaryOp(op="/" | "%" | "min" | "max" as op, left=left, right=right) if value.dtype.is_integer:
+                return arithmetic(op, self.fitting(left), self.fitting(right))
             case _:
                 return None

@@ -2,9 +2,10 @@
 
 In: a Scop and an `Extraction`.  Out: findings.
 The value of each EXECUTE store is matched, operator by operator, with the statement's typed expression: the same
-operations on the same accesses, constants and types; indices as equal functions of the instance.  Sums, products,
-`min` and `max` may have their operands swapped, a product and a sum may be one `Fma` (only under math="fast"), and a
-choice whose condition is settled for all points may be one of its sides.
+operations on the same accesses, constants and types; indices as equal functions of the instance.  Sums and products
+may have their operands swapped, `min` and `max` too unless they are of floats (of two zeros the second is taken), a
+product and a sum may be one `Fma` (only under math="fast"), and a choice whose condition is settled for all points may
+be one of its sides.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from comprehension.kernel import ir, scalars
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, function_of, set_of
+from comprehension.poly.affine import AffineSpace, truth_of, value_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import inside
 from comprehension.poly.proof.polynomials import Polynomials
 from comprehension.poly.proof.verdict import Finding, Property, Violation
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
 
-_COMMUTATIVE = ("+", "*", "min", "max", "==", "!=", "&&", "||")
+_COMMUTATIVE = ("+", "*", "==", "!=", "&&", "||")
 
 
 def check_values(scop: Scop, extraction: Extraction, *, fast: bool) -> Iterator[Finding]:
@@ -48,7 +51,7 @@ def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool
     if statement.role is ScopRole.INIT:
         assert source.reduction is not None
         return _is_constant(value, scalars.reduce_identity(source.reduction, dtype), dtype)
-    matcher = _Matcher.of(statement, action, fast=fast)
+    matcher = _Matcher.of(scop, statement, action, fast=fast)
     own = len(statement.accesses) - 1
     targets = [load for load in nodes_of(value, ir.Load) if source.reduction is not None and load.access == own]
     places = [action.store.subscripts, *(target.subscripts for target in targets)]
@@ -79,7 +82,8 @@ def _is_constant(value: ir.Value, meant: scalars.Scalar, dtype: ScalarType) -> b
     if not isinstance(value, ir.Const) or value.dtype is not dtype:
         return False
     found = scalars.cast(value.value, dtype)
-    return bool(found == meant) or bool(found != found and meant != meant)
+    same = bool(found == meant) and bool(np.signbit(found) == np.signbit(meant) if dtype.is_float else True)
+    return same or bool(found != found and meant != meant)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,12 +107,12 @@ class _Matcher:
         self.integers = Polynomials(self.points, self.action.scope, self.where, point, self.lets, self.same)
 
     @classmethod
-    def of(cls, statement: ScopStatement, action: Action, *, fast: bool) -> _Matcher:
+    def of(cls, scop: Scop, statement: ScopStatement, action: Action, *, fast: bool) -> _Matcher:
         numbers: dict[int, set[int]] = {}
         for number, (access, _) in enumerate(reads_in_order(statement.source), start=1):
             numbers.setdefault(id(access), set()).add(number)
-        where = AffineSpace.of(statement.domain.get_space(), statement.source.lets)
         lets = {let.name: let.value for let in statement.source.lets}
+        where = scop.affine_space(statement)
         return cls(action, inside(action, statement), where, lets, statement.dims, numbers, fast)
 
     def stored(self, value: ir.Value, expr: tree.Expr, dtype: ScalarType) -> bool:
@@ -185,11 +189,12 @@ class _Matcher:
     def _same_pair(self, op: str, left: ir.Value, right: ir.Value, first: tree.Expr, second: tree.Expr) -> bool:
         if self.same(left, first) and self.same(right, second):
             return True
-        return op in _COMMUTATIVE and self.same(left, second) and self.same(right, first)
+        swaps = op in _COMMUTATIVE or (op in ("min", "max") and not left.dtype.is_float)
+        return swaps and self.same(left, second) and self.same(right, first)
 
     def _settled(self, value: ir.Value, expr: tree.Select) -> bool:
         """A choice that always goes one way."""
-        holds = set_of(expr.condition, self.where)
+        holds = truth_of(expr.condition, self.where)
         if holds is None:
             return False
         reached = self.points.range()
@@ -201,7 +206,7 @@ class _Matcher:
         """Whether a condition is that of the statement: as it is written, or in the points at which it holds."""
         if self.same(condition, meant):
             return True
-        found, holds = self.action.scope.truth(condition), set_of(meant, self.where)
+        found, holds = self.action.scope.truth(condition), truth_of(meant, self.where)
         if found is None or holds is None:
             return False
         expected = self.points.intersect_range(holds).domain()
@@ -210,29 +215,14 @@ class _Matcher:
     # --- indices ------------------------------------------------------------------------------------------
 
     def _same_index(self, value: ir.Value, expr: tree.Expr) -> bool | None:
-        """Whether two affine integers are equal at every point; None where one of them is not affine.
+        """Whether two affine integers are equal at every point; None where one of them is not affine, or wraps inside.
 
-        An `IndexValue` is computed exactly and wraps once, at its end: it is no quotient, say, of what wraps before.
+        Both wrap in the same type at their end.
         """
         if expr.dtype is None or not expr.dtype.is_integer:
             return None
-        if isinstance(value, ir.IndexValue) and not self._wraps_once(expr, expr.dtype):
-            return None
-        found, meant = self.action.scope.number(value), function_of(expr, self.where)
+        found, meant = self.action.scope.number(value), value_of(expr, self.where)
         return None if found is None or meant is None else self._equal(found, meant)
-
-    def _wraps_once(self, expr: tree.Expr, dtype: ScalarType) -> bool:
-        """Whether wrapping at the end gives what wrapping after each operation does: sums and products of one type."""
-        match self._opened_expr(expr):
-            case tree.Name() | tree.Number() | tree.SizeOf():
-                return True
-            case tree.Cast(operand=operand):
-                return isinstance(self._opened_expr(operand), tree.Name | tree.Number | tree.SizeOf)
-            case tree.Unary(op="-", operand=operand, dtype=own):
-                return own is dtype and self._wraps_once(operand, dtype)
-            case tree.Binary(op="+" | "-" | "*", left=left, right=right, dtype=own):
-                return own is dtype and self._wraps_once(left, dtype) and self._wraps_once(right, dtype)
-        return False
 
     def _equal(self, found: isl.PwAff, meant: isl.PwAff) -> bool:
         expected = self.points.apply_range(isl.Map.from_pw_aff(meant))
