@@ -20,7 +20,7 @@ from typing import Any
 from coexec.graph.dims import Unifier
 from coexec.graph.keys import attribute_key, same_attributes, same_scalar
 from coexec.graph.symbolic import Dim, SymbolicSpec
-from coexec.traces.alternatives import complete
+from coexec.traces.alternatives import connect, hides, share_producers
 from coexec.traces.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.traces.opaque import has_comprehension
 from coexec.traces.prune import prune, symbolic_feeds
@@ -39,7 +39,6 @@ from coexec.traces.trace_graph import (
     add_ancestors,
     ancestors,
     operands_of_node,
-    reach,
 )
 from minitensor.ops.opdef import TensorSpec
 
@@ -139,7 +138,7 @@ class Merger:
     def finish(self, trace: Trace) -> None:
         """The trace is complete: notes its end, what was read and what is kept."""
         graph = self.graph
-        self._go_on_to(graph.end)
+        connect(graph, self.pointer, graph.end)
         for position, read in trace.reads:
             behind = self.path[position - 1] if position else graph.start
             graph.add_read(behind, self.output(read))
@@ -200,12 +199,10 @@ class Merger:
             self._beside = [child for other in beside for child in other.children]
         else:
             node = self._commit(match)
-        self._go_on_to(node)
+        connect(self.graph, self.pointer, node)
+        if not self.generalised and (match is None or match.wirings.added):
+            share_producers(self.graph, node, self.place)
         self.path.append(node)
-
-    def _go_on_to(self, node: TraceNode) -> None:
-        if self.graph.add_edge(self.pointer, node):
-            complete(self.graph, self.pointer, node)
 
     def _known_child(self, record: OpRecord) -> TraceNode | None:
         """The child that covers the record just as it stands.
@@ -339,7 +336,7 @@ class Merger:
                     if self.place[output.node] != reference.index or not self._reaches(wiring, output):
                         return None
                     if output not in wiring.alternatives:
-                        if self._hides(output, wiring, node):
+                        if hides(self.graph, output, wiring, node):
                             return None
                         added.append((wiring, output))
                 case FromFeed(), External():
@@ -360,18 +357,6 @@ class Merger:
             if other > place or (other == place and known is not output):
                 return False
         return True
-
-    def _hides(self, output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
-        """Whether a known alternative could no longer be chosen, were `output` one too.
-
-        The last executed counts, and every way from the one to `node` leads through the other.  Operands in an order
-        that values decide are such.
-        """
-        if reach({o.node for o in wiring.alternatives}, node, avoiding=output.node):
-            return False
-        earlier = ancestors(output.node)
-        known = [o.node for o in wiring.alternatives if o.node in earlier]
-        return bool(known) and not self.graph.reaching(node, avoiding=output.node).issuperset(known)
 
     def _match_specs(self, node: TraceNode, record: OpRecord, wirings: _Wirings) -> _Match | None:
         unifier = Unifier(self.graph.symbols, self.symbols, self.graph.numbers)
@@ -422,9 +407,9 @@ class Merger:
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
         wirings = [self._wiring(reference) for reference in record.inputs]
         inputs, outputs, attributes = self._specs(record, wirings)
-        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
+        forward = None if record.forward is None else self.path[record.forward]
+        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record, forward)
         node.inputs = wirings
-        node.kin = self._kin_of(record)
         if node.kin not in self._kin:  # later iterations of a loop are no restlessness
             self.graph.restless[node.kin] = self.graph.restless.get(node.kin, 0) + 1
         return node

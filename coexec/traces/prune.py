@@ -123,6 +123,6 @@ def _remove(graph: TraceGraph, left: _Left) -> None:
             if isinstance(wiring, FromNodes):
                 wiring.alternatives = left.producers(node, wiring)
         node.form = None
-    for key, nodes in list(graph.by_key.items()):
-        graph.by_key[key] = [node for node in nodes if node not in removed]
+    graph.by_key = {key: [node for node in nodes if node not in removed] for key, nodes in graph.by_key.items()}
+    graph.by_kin = {kin: [node for node in nodes if node not in removed] for kin, nodes in graph.by_kin.items()}
     graph.version += 1

@@ -95,14 +95,14 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None).
 
     `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
-    `kin`: equal for alternatives: its place, and the kin of the node whose gradient is being taken.
+    `kin`: equal for alternatives: its place, and the kin of `forward`, the node whose gradient is being taken.
     `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
     the node changes.  `removed`: pruned; a path through it leads nowhere.
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "kin", "loops",
-        "number", "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
+        "attributes", "children", "fetched", "first", "form", "forward", "input_specs", "inputs", "kept", "key", "kin",
+        "loops", "number", "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
     )  # fmt: skip
 
     def __init__(
@@ -115,12 +115,14 @@ class TraceNode:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
+        forward: TraceNode | None = None,
     ) -> None:
         self.number = number
         self.op = op
         self.key = key
         self.place: Place | None = None if key is None else (key.op, key.location)
-        self.kin: Kin = (self.place, number if op is None else None)
+        self.forward = forward
+        self.kin: Kin = (self.place, number if op is None else forward and forward.kin)
         self.first = first
         self.form: Any = None
         self.removed = False
@@ -181,6 +183,7 @@ class TraceGraph:
         self.end = TraceNode(1, None, None, {}, (), (), "end")
         self.nodes: list[TraceNode] = []
         self.by_key: dict[NodeKey, list[TraceNode]] = {}
+        self.by_kin: dict[Kin, list[TraceNode]] = {}
         self.symbols = Symbols()
         self.feeds = 0
         self.made = 1  # the latest node's number; never given again, whatever pruning removes (start and end: 0, 1)
@@ -204,11 +207,13 @@ class TraceGraph:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
+        forward: TraceNode | None = None,
     ) -> TraceNode:
         self.made += 1
-        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first)
+        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first, forward)
         self.nodes.append(node)
         self.by_key.setdefault(key, []).append(node)
+        self.by_kin.setdefault(node.kin, []).append(node)
         self.version += 1
         return node
 

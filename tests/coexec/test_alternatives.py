@@ -128,6 +128,61 @@ def test_the_graph_stays_in_order_whatever_is_chosen_in_loops(choices: list[tupl
     assert_equivalent(make, steps=2 * len(choices), coexecuted=0)
 
 
+def sums_of_rounds(rounds: tuple[int, ...]) -> Any:
+    """One round has one of two alternatives, or none; the gradient adds what they give."""
+    w = parameter(3, 4)
+    parts = [mt.flip(w, axis=k) if k < 2 else w for k in rounds]
+    total = mt.sum(mt.stack(parts))
+    total.backward()
+    return total, w.grad
+
+
+def test_what_alternatives_read_they_may_all_read() -> None:
+    """The second round's gradient is added to either of the first round's, in whichever combination that was met."""
+    pairs = [*itertools.product(range(2), repeat=2)]
+    some = traced(lambda n: sums_of_rounds(pairs[n]), [0, 1, 2])
+    every = traced(lambda n: sums_of_rounds(pairs[n % 4]), [0, 1, 2, 3])
+    assert some.version == every.version, "the fourth combination brought something new"
+
+
+def test_what_follows_one_way_from_a_fork_to_a_join_follows_the_other() -> None:
+    """The loop ends behind a round of either kind, once it has ended behind one of them."""
+
+    def step(n: int) -> Any:
+        x, kinds = data(3, 4), ([0, 0], [1, 0], [0], [1])[n]
+        return [mt.flip(x, axis=k) for k in kinds], x * 2.0
+
+    graph = traced(step, [0, 1, 2])
+    assert edges(graph, "flip", "multiply") == 3
+    assert graph.version == traced(step, [0, 1, 2, 3]).version
+
+
+def test_ways_that_go_side_by_side_stay_apart() -> None:
+    """Two operations in a row that change together: two ways, with no edge between them."""
+
+    def step(n: int) -> Any:
+        x = data(3, 4)
+        return x * 2.0, mt.flip(x, axis=n % 2), mt.roll(x, n % 2, axis=0), x + 1.0
+
+    graph = traced(step, [0, 1, 0, 1])
+    assert edges(graph, "flip", "roll") == 2 and edges(graph, "multiply", "flip") == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple), min_size=2, max_size=8))
+def test_a_trace_is_a_path_whatever_alternatives_share(choices: list[tuple[int, ...]]) -> None:
+    """Met once more at once, it brings nothing new: sharing has hidden no producer of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coexec.config, "mode", "trace")
+        step = coexec.coexecute(sums_of_rounds)
+        for rounds in choices:
+            step(rounds)
+            version = step.session.traces.version
+            step(rounds)
+            assert step.session.traces.version == version
+        verify_trace_graph(step.session.traces)
+    assert_equivalent(lambda: lambda i: sums_of_rounds(choices[i % len(choices)]), steps=2 * len(choices), coexecuted=0)
+
+
 def test_every_pair_was_met_or_connected() -> None:
     """Of a full grid of combinations no further one is new."""
     pairs = [*itertools.product(range(2), range(3))]
