@@ -40,9 +40,10 @@ $(VENV)/.docs: $(VENV)/.installed
 docs: $(VENV)/.docs  ## the documentation as HTML in docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
-refresh-docs: $(VENV)/.installed  ## write the results of the examples in the docs, the list of functions and the pictures anew
+refresh-docs: $(VENV)/.installed  ## write the results of examples, figures, lists of names and pictures in the docs anew
 	$(RUN) docs/refresh.py docs/*.md docs/stages/*.md
 	$(RUN) docs/listing.py
+	$(RUN) -m benchmarks.pages
 	$(RUN) docs/pictures.py
 
 $(VENV)/.bench: $(VENV)/.installed

@@ -72,18 +72,10 @@ def _run(
             side.close()
         os.sched_setaffinity(0, usable)
     click.echo(f"{len(cases)} cases on {threads} threads in {time.perf_counter() - start:.0f} s")
-    click.echo(goals(rows, two_fmas=_has_two_fmas(rows)))
+    click.echo(goals(rows))
     if kept:
         click.echo(_save(threads, rows, about))
         kept.finish()
-
-
-def _has_two_fmas(rows: dict[str, Any]) -> bool:
-    """Whether a core finished more than one 512-bit multiply-add a cycle (more than 150 GFLOP/s at usual clocks)."""
-    threads_peak = [
-        case.flops / rows[case.name]["limit"]["fma_seconds"] for case in CASES if case.flops and case.name in rows
-    ]
-    return bool(threads_peak) and max(threads_peak) > 1.5e11
 
 
 @click.command()
@@ -108,7 +100,7 @@ def main(
         if summary:
             rows = read((RESULTS / f"kernels-{count}.json").read_text())
             _draw(count, rows)
-            click.echo(f"{goals(rows, _has_two_fmas(dict(rows)))}\n\n{markdown(rows)}")
+            click.echo(f"{goals(rows)}\n\n{markdown(rows)}")
         else:
             _run(chosen(cases), sides, columns, count, seconds, rounds)
 

@@ -1,6 +1,6 @@
-"""The results as a table and as a picture.
+"""The results as tables and as a picture.
 
-In: `benchmarks/results/programs.json`.  Out: text, and an SVG with one group of bars a program.
+In: `benchmarks/results/programs.json`.  Out: text, Markdown, and an SVG with one group of bars a program.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from benchmarks.timing import RESULTS
 
 PICTURE = RESULTS / "programs.svg"
 GOALS = {"eager": 2.0, "lazy": 1.0, "torch": 1.2}  # geometric means that are wanted
+LEAST = {"eager": 1.0, "lazy": 0.97, "torch": 0.0}  # what is wanted of each program
+NAMES_OF_SIDES = {"eager": "own eager", "lazy": "lazy mode", "torch": "PyTorch eager"}
 
 
 def saved() -> dict[str, Any]:
@@ -39,19 +41,70 @@ def table(rows: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def over(rows: dict[str, Any], side: str) -> dict[str, float]:
+    """By title, how many times as fast as a side the co-executed program is."""
+    return {row["title"]: row["faster_by"][side][1] for row in rows.values() if side in row["faster_by"]}
+
+
+def mean_over(rows: dict[str, Any], side: str) -> float:
+    """The geometric mean of `over`, which has to have a row."""
+    found = over(rows, side).values()
+    return math.exp(sum(map(math.log, found)) / len(found))
+
+
 def goals(rows: dict[str, Any]) -> str:
     """Whether the goals hold: the geometric means, and which programs are behind."""
-    lines = []
+    return "\n".join(
+        f"co-executed ÷ {side}: geometric mean {mean_over(rows, side):.2f} over {len(over(rows, side))} programs "
+        f"(wanted {wanted}); behind: {', '.join(_behind(rows, side)) or 'none'}"
+        for side, wanted in GOALS.items()
+        if over(rows, side)
+    )
+
+
+def _behind(rows: dict[str, Any], side: str) -> list[str]:
+    least = LEAST[side] or 1.0
+    return [f"{title} {ratio:.2f}" for title, ratio in over(rows, side).items() if ratio < least]
+
+
+# --- Markdown --------------------------------------------------------------------------------------------
+
+
+def markdown(rows: dict[str, Any]) -> str:
+    """Steps a second, ratios with 95 % intervals, size and times of both runners."""
+    head = ["steps a second", "own eager", "co-executed", "lazy", "PyTorch eager", "torch.compile", "÷ own eager"]
+    head += ["÷ lazy", "÷ PyTorch", "operations / kernels", "Python works / waits, ms", "graph works / waits, ms"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in rows.values():
+        speeds, ratios, ours = row["steps_per_second"], row["faster_by"], row["co-executed"]
+        ms = ours["milliseconds_a_step"]
+        cells = [row["title"], *(f"{speeds[s]:.1f}" if s in speeds else "–" for s in SIDES)]
+        cells += ["{1:.2f} ({0:.2f}–{2:.2f})".format(*ratios[s]) if s in ratios else "–" for s in GOALS]
+        cells += [f"{ours['operations']} / {ours['kernels']}"]
+        cells += [f"{ms[f'{who}_run']:.1f} / {ms[f'{who}_stall']:.1f}" for who in ("python", "graph")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def goals_markdown(rows: dict[str, Any]) -> str:
+    """The aims and what is reached."""
+    lines = ["| co-executed over | aim, geometric mean | reached | aim for each | behind it |", "|---|---|---|---|---|"]
     for side, wanted in GOALS.items():
-        found = {row["title"]: row["faster_by"][side][1] for row in rows.values() if side in row["faster_by"]}
-        if not found:
-            continue
-        mean = math.exp(sum(map(math.log, found.values())) / len(found))
-        behind = [f"{title} {ratio:.2f}" for title, ratio in found.items() if ratio < (0.97 if side == "lazy" else 1.0)]
-        lines.append(
-            f"co-executed ÷ {side}: geometric mean {mean:.2f} over {len(found)} programs (wanted {wanted}); "
-            f"behind: {', '.join(behind) or 'none'}"
-        )
+        each = f"≥ {LEAST[side]:g}" if LEAST[side] else ""
+        behind = (", ".join(_behind(rows, side)) or "none") if each else ""
+        lines.append(f"| {NAMES_OF_SIDES[side]} | {wanted:g} | {mean_over(rows, side):.2f} | {each} | {behind} |")
+    return "\n".join(lines)
+
+
+def census_markdown(rows: dict[str, Any]) -> str:
+    """What each program is made of."""
+    head = ["", "the named feature", "operations a step", "fewest and most", "parameters", "changes of the trace"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in rows.values():
+        c = row["census"]
+        span = f"{c['fewest']}–{c['most']}" if c["fewest"] < c["most"] else f"{c['most']}"
+        cells = [row["title"], row["feature"], c["operations"], span, f"{c['parameters']:,}", c["changes"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

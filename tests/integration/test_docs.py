@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks import pages
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*DOCS.glob("*.md"), *DOCS.glob("stages/*.md"), *DOCS.glob("decisions/*.md"), ROOT / "README.md"]
@@ -55,6 +57,27 @@ def test_every_page_is_reached_from_the_first() -> None:
                 waiting += [found for name in names for found in page.parent.resolve().glob(f"{name}.md")]
                 waiting += [(page.parent / f"{name}.md").resolve() for name in names if "*" not in name]
     assert {page.resolve() for page in PAGES if DOCS in page.parents} <= {page.resolve() for page in reached}
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
+def test_figures_are_those_that_were_measured(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert pages.refreshed(text) == text, "run python -m benchmarks.pages"
+    shown = re.findall(r"^<!-- figures: (\S+) -->$", text, flags=re.M)
+    assert len(shown) == text.count("<!-- end of figures -->") == len(set(shown))
+
+
+def test_every_table_of_figures_is_shown_somewhere() -> None:
+    shown = [name for page in pages.PAGES for name in re.findall(r"<!-- figures: (\S+) -->", page.read_text("utf-8"))]
+    assert sorted(shown) == sorted(pages.FIGURES)
+
+
+def test_a_figure_changed_by_hand_is_written_anew() -> None:
+    place = "before\n<!-- figures: start -->\n\n{}\n\n<!-- end of figures -->\nafter"
+    right = place.format(pages.FIGURES["start"]())
+    assert pages.refreshed(place.format("| 1 |")) == pages.refreshed(right) == right
+    with pytest.raises(KeyError, match="nothing"):
+        pages.refreshed(place.replace("start", "nothing"))
 
 
 def test_refreshing_changes_wrong_results_and_nothing_else() -> None:
