@@ -156,11 +156,15 @@ def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
     Returns why there is none, where it cannot be proved.
     """
     other = Compilation(compilation.request, compilation.options)
-    _run(other, (*FRONT, *MIDDLE["cpu"]))
+    refusal = ""
+    try:
+        _run(other, (*FRONT, *MIDDLE["cpu"]))
+    except IllegalSchedule as refused:
+        refusal = str(refused)
     for stage, seconds in other.seconds.items():
         compilation.seconds[stage] = round(compilation.seconds[stage] + seconds, 6)
-    if not other.certificate:
-        why = f"a plan for typical sizes: {_not_proved(other)}"
+    if refusal or not other.certificate:
+        why = f"a plan for typical sizes: {refusal or _not_proved(other)}"
         return (why, *_plan_for_all(compilation)) if compilation.tree.assumed else (why,)
     join_plans(compilation, other)
     if compilation.choice is None:
@@ -196,7 +200,7 @@ def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
         compilation.options = options
         try:
             _run(compilation, MIDDLE[compilation.request.target])
-        except IllegalSchedule as refused:  # no mapping to threads can be proved
+        except IllegalSchedule as refused:  # it cannot be written as loops, or no mapping to threads can be proved
             given_up.append(str(refused))
             continue
         if compilation.certificate:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from comprehension.errors import ComprehensionError
+from comprehension.errors import IllegalSchedule
 from comprehension.kernel import ir
 from comprehension.kernel.simplify import Linear, Ranges, expression, linear, simplify
 from comprehension.poly import isl
@@ -52,7 +52,7 @@ class Scope:
                 dims.append(self.names[name])
             else:
                 if value is None:
-                    raise ComprehensionError("statements that never share an iteration of a loop share a local buffer")
+                    raise IllegalSchedule(f"isl makes no loop {position + 1}, by which a local buffer is placed")
                 dims.append(simplify(aff_expr(value, dims, self.names), self.ranges))
         return tuple(dims)
 

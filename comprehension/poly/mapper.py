@@ -126,7 +126,7 @@ class Mapper:
             node = self._mark(node.parent(), f"rows {len(self.decisions)}", RowsMark(plan.rows)).child(0).child(0)
             depth += more + 1
         outer = (*around, *nest.members)
-        prefix = Prefix(node)
+        prefix = Prefix(node, self.scop)
         promotions = [p for t in self._private(nest, outer) if (p := private_box(t, prefix, self.scop)) is not None]
         self.homes.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
@@ -221,7 +221,7 @@ class Mapper:
         private = frozenset(self._private(nest, outer))
         boxed = all(self.model.lanes.extents.is_box(name) for name in names)
         tiles, boxes = [], []
-        prefix = Prefix(node)
+        prefix = Prefix(node, self.scop)
         for tensor in self._touched(names):
             held = None
             if boxed and self._is_shared(tensor, names, in_rows=len(axes) > 1):

@@ -94,7 +94,10 @@ def hold(place: Place, tensor: str, dependences: Dependences, patterns: AccessPa
     accesses = place.accesses(tensor)
     if not all(access.exact for access in accesses):
         raise ComprehensionError(f"schedule: promote: {tensor} is reached by an indirect subscript")
-    if _stays(place, tensor, dependences) and (box := private_box(tensor, Prefix(place.node), place.scop)) is not None:
+    if (
+        _stays(place, tensor, dependences)
+        and (box := private_box(tensor, Prefix(place.node, place.scop), place.scop)) is not None
+    ):
         return Held(box)
     registers = _registers(place, tensor, patterns)
     return registers if registers is not None else _box(place, tensor)
@@ -209,7 +212,7 @@ def _by_place(place: Place, access: ScopAccess) -> isl.Map:
 def _box(place: Place, tensor: str) -> Held:
     accesses = place.accesses(tensor)
     label = place.around[-1].label
-    touched = footprint(place.node, accesses)
+    touched = footprint(Prefix(place.node, place.scop), accesses)
     if touched is None:
         raise ComprehensionError(f"schedule: promote: nothing of {tensor} is touched below {label}")
     offsets, extents = box_of(touched)
@@ -228,7 +231,7 @@ def _box(place: Place, tensor: str) -> Held:
     buffer = f"{tensor}_local" if place.number == 0 else f"{tensor}_local{place.number + 1}"
     copies = _copies(place, tensor, buffer, loops, points, mark)
     space = Space.SCRATCH if axes else Space.REGISTER
-    settled = settled_dimensions(place.node)
+    settled = settled_dimensions(place.node, place.scop)
     redirected = _redirected(accesses, copies)
     return Held(Promotion(tensor, buffer, space, offsets, extents, redirected, axes, settled), copies)
 
@@ -256,12 +259,12 @@ def _copies(
     accesses = place.accesses(tensor)
     writes = [access for access in accesses if access.is_write]
     found = []
-    if _needs_old(place, accesses) and (read := footprint(place.node, accesses)) is not None:
+    if _needs_old(place, accesses) and (read := footprint(Prefix(place.node, place.scop), accesses)) is not None:
         into = CopyStatement(place.named(f"load {tensor}"), buffer, tensor, into_buffer=True)
         found.append(Copy(into, read, loops, points, mark))
     own = place.scop.program.tensor(tensor).role is Role.TEMPORARY
     stays = own and len(accesses) == len(place.scop.accesses_to(tensor))
-    if writes and not stays and (written := footprint(place.node, writes)) is not None:
+    if writes and not stays and (written := footprint(Prefix(place.node, place.scop), writes)) is not None:
         out = CopyStatement(place.named(f"store {tensor}"), buffer, tensor, into_buffer=False)
         found.append(Copy(out, written, loops, points, mark))
     return tuple(found)
@@ -278,7 +281,7 @@ def _needs_old(place: Place, accesses: Sequence[ScopAccess]) -> bool:
 
 
 def _touched(place: Place, accesses: Sequence[ScopAccess]) -> isl.Map:
-    touched = footprint(place.node, accesses)
+    touched = footprint(Prefix(place.node, place.scop), accesses)
     assert touched is not None
     return touched
 

@@ -20,7 +20,7 @@ from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
 from comprehension.poly.scop import Scop
 from comprehension.poly.tile_plan import Operand
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
-from comprehension.poly.transform.promote import box_of, footprint, settled_dimensions
+from comprehension.poly.transform.promote import Prefix, box_of, footprint, settled_dimensions
 
 TRANSPOSED_ROWS = 16  # contiguous elements taken at once where the panel runs across them
 
@@ -55,7 +55,7 @@ def pack(
     `suffix` tells the panels of one tensor apart where several accesses have their own.
     """
     access = scop.statement(statement).accesses[operand.access]
-    touched = footprint(node, [access])
+    touched = footprint(Prefix(node, scop), [access])
     if touched is None:
         return None
     offsets, extents = box_of(touched)
@@ -71,7 +71,7 @@ def pack(
         extents,
         frozenset({statement}),
         (*rest, axis),
-        settled_dimensions(node),
+        settled_dimensions(node, scop),
         panel=(axis, extent),
         access=operand.access,
     )

@@ -42,8 +42,9 @@ def is_private(tensor: str, members: Sequence[Member], names: Collection[str], s
 class Prefix:
     """The schedule above a node, asked of isl once for all tensors: it is as long as there are statements."""
 
-    def __init__(self, node: isl.ScheduleNode) -> None:
+    def __init__(self, node: isl.ScheduleNode, scop: Scop) -> None:
         self._node = node
+        self._scop = scop
         self._settled: tuple[isl.Aff | None, ...] | None = None
         self.parts: dict[str, list[isl.Map]] = {}  # { instances -> prefix schedule }, by statement
         for part in isl.maps_of(node.get_prefix_schedule_relation()):
@@ -52,13 +53,12 @@ class Prefix:
     @property
     def settled(self) -> tuple[isl.Aff | None, ...]:
         if self._settled is None:
-            self._settled = settled_dimensions(self._node)
+            self._settled = settled_dimensions(self._node, self._scop)
         return self._settled
 
 
-def footprint(above: isl.ScheduleNode | Prefix, accesses: Sequence[ScopAccess]) -> isl.Map | None:
+def footprint(prefix: Prefix, accesses: Sequence[ScopAccess]) -> isl.Map | None:
     """{ prefix schedule -> elements touched below a node }."""
-    prefix = above if isinstance(above, Prefix) else Prefix(above)
     total: isl.Map | None = None
     for access in accesses:
         for part in prefix.parts.get(access.statement, ()):
@@ -83,10 +83,10 @@ def box_of(touched: isl.Map) -> tuple[tuple[isl.Aff, ...], tuple[int | None, ...
     return tuple(offsets), tuple(extents)
 
 
-def settled_dimensions(node: isl.ScheduleNode) -> tuple[isl.Aff | None, ...]:
+def settled_dimensions(node: isl.ScheduleNode, scop: Scop) -> tuple[isl.Aff | None, ...]:
     """For each dimension of the prefix schedule its value as a function of those before it, if it is one.
 
-    isl makes no loop for such a dimension.
+    isl makes no loop for such a dimension; it knows what holds of sizes.
     """
     times = node.get_prefix_schedule_relation().range()
     count = node.get_schedule_depth()
@@ -95,11 +95,19 @@ def settled_dimensions(node: isl.ScheduleNode) -> tuple[isl.Aff | None, ...]:
     values: list[isl.Aff | None] = []
     for position in range(count):
         known = isl.Set.from_union_set(times).project_out(isl.dim_type.set, position + 1, count - position - 1)
-        moved = isl.Map.from_domain(known).move_dims(isl.dim_type.out, 0, isl.dim_type.in_, position, 1)
-        value = moved.dim_max(0) if moved.is_single_valued() else None
-        value = None if value is None else value.gist(value.domain())
-        values.append(value.as_aff() if value is not None and value.isa_aff() else None)
+        known = known.intersect_params(scop.context)
+        # a statement may run at few of another's times: the hull tells { [0, 0]; [1, 1] } from [i, i] no longer
+        values.append(_last_of(known.coalesce()) or _last_of(isl.Set.from_basic_set(known.affine_hull())))
     return tuple(values)
+
+
+def _last_of(points: isl.Set) -> isl.Aff | None:
+    """The last dimension as a function of those before it, if it is one and affine."""
+    moved = isl.Map.from_domain(points)
+    moved = moved.move_dims(isl.dim_type.out, 0, isl.dim_type.in_, points.dim(isl.dim_type.set) - 1, 1)
+    value = moved.dim_max(0) if moved.is_single_valued() else None
+    value = None if value is None else value.gist(value.domain())
+    return value.as_aff() if value is not None and value.isa_aff() else None
 
 
 def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
