@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks import pages
+from benchmarks.kernels.cases import CASES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -70,6 +71,12 @@ def test_figures_are_those_that_were_measured(page: Path) -> None:
 def test_every_table_of_figures_is_shown_somewhere() -> None:
     shown = [name for page in pages.PAGES for name in re.findall(r"<!-- figures: (\S+) -->", page.read_text("utf-8"))]
     assert sorted(shown) == sorted(pages.FIGURES)
+
+
+def test_what_limits_it_is_said_of_every_kernel() -> None:
+    page = (DOCS / "performance-kernels.md").read_text("utf-8")
+    rows = " ".join(re.findall(r"^\|([^|]*)\|", page, flags=re.M)) + " "
+    assert not [case.name for case in CASES if not re.search(rf" {re.escape(case.name)}[ ,]", rows)]
 
 
 def test_a_figure_changed_by_hand_is_written_anew() -> None:
