@@ -24,6 +24,7 @@ import numpy as np
 import minitensor as mt
 from benchmarks.timing import save
 from coexec import patience as rules
+from coexec.clusters.placement import Placement
 from coexec.config import config
 from coexec.graph.symbolic import Output, ScalarValue, SymbolicGraph
 from coexec.graph_side.runner_protocol import Array, CompiledGraph, Handle, RunTimes
@@ -114,6 +115,7 @@ class _IdleGraph:
     graph: SymbolicGraph
     kernels: int = 0
     compiled_nodes: int = 0
+    placements: tuple[Placement, ...] = ()
 
     def start(self, *, lazy: bool = False) -> _IdleRun:
         return _IdleRun()

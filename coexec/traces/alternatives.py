@@ -188,11 +188,12 @@ def _add_producers(graph: TraceGraph, reader: TraceNode, position: int, outputs:
     """Those of the outputs that the input can be."""
     wiring, spec = reader.inputs[position], reader.input_specs[position]
     assert isinstance(wiring, FromNodes)
+    fitting = [o for o in outputs if o not in wiring.alternatives and o.node.output_specs[o.index] == spec]
+    if not fitting:
+        return
     above = ancestors(reader)
-    for output in outputs:
-        if output in wiring.alternatives or output.node not in above:
-            continue
-        if output.node.output_specs[output.index] == spec and not hides(graph, output, wiring, reader):
+    for output in dict.fromkeys(fitting):
+        if output.node in above and not hides(graph, output, wiring, reader):
             wiring.alternatives.append(output)
             reader.form = None
             graph.version += 1
