@@ -9,11 +9,13 @@ tensor([[66.],
         [88.]])
 """
 
+import sys
 from importlib import import_module
 from math import e, inf, nan, pi
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from minitensor import data, fft, functional, io, linalg, nn, optim, random
+from minitensor import data, errors, fft, functional, io, linalg, nn, optim, other_names, random
 from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from minitensor.creation import (
@@ -200,7 +202,19 @@ def __getattr__(name: str) -> Any:
         return import_module("minitensor.testing")
     if name in ("operator", "Operator"):
         return getattr(import_module("minitensor.operators"), name)
-    raise AttributeError(f"module 'minitensor' has no attribute {name!r}")
+    raise other_names.missing("module 'minitensor'", name, other_names.NAMESPACE)
+
+
+class _OnlyAModule(ModuleType):
+    """`mt.tensor(...)` and `mt.device(...)` are functions in PyTorch; here they are modules, and say so."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        name = self.__name__.removeprefix("minitensor.")
+        raise errors.DTypeError(f"mt.{name} is a module, no function: {other_names.NAMESPACE[name]}")
+
+
+for _name in ("tensor", "device"):
+    sys.modules[f"minitensor.{_name}"].__class__ = _OnlyAModule
 
 
 newaxis = None

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from minitensor.creation import asarray, ones
-from minitensor.dispatch import apply, local
-from minitensor.errors import DTypeError, GradientError, ShapeError
+from minitensor.dispatch import apply, as_tensor, local
+from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from minitensor.ops.elementwise import add, identity, real
 from minitensor.ops.movement import astype, reshape
 from minitensor.ops.reduce import sum_
@@ -156,14 +156,16 @@ def _propagate(walk: _Walk, wanted: frozenset[int], create_graph: bool) -> Itera
 
 def _start(tensor: Tensor, gradient: Tensor | None) -> _Walk:
     if tensor.node is None:
-        raise GradientError("this tensor has no tape: nothing it was computed from requires grad")
+        raise GradientError(
+            "this tensor has no tape: nothing it came from requires grad, or it was made under no_grad()"
+        )
     if gradient is None:
         if tensor.size != 1:
             raise GradientError(
                 f"a tensor of shape {tensor.shape} needs an explicit gradient; only one element has one"
             )
         gradient = ones(tensor.shape, dtype=tensor.dtype)
-    elif gradient.shape != tensor.shape:
+    elif (gradient := as_tensor(gradient)).shape != tensor.shape:
         raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
     walk = _Walk()
     walk.add(tensor.node, gradient)
@@ -244,10 +246,14 @@ def value_and_grad(
     (tensor(9.), tensor(6.))
     """
     wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not callable(f):
+        raise DTypeError(f"a function is differentiated, not {type(f).__name__}; a tensor has .backward()")
 
     @functools.wraps(f)
     def differentiated(*arguments: Any, **keywords: Any) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         given = list(arguments)
+        if any(not 0 <= i < len(given) for i in wanted):
+            raise ArgumentError(f"argnums {argnums} of {len(given)} positional arguments; keywords are passed on only")
         for i in wanted:
             given[i] = _entry(arguments[i])
         entries = [given[i] for i in wanted]

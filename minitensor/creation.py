@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from minitensor.device import Device, as_device
-from minitensor.dispatch import apply, read
+from minitensor.dispatch import apply, as_tensor, read
 from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, complex64, scalar_dtype
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.ops import creation as ops
+from minitensor.ops.arrangement import concat as concat_op
 from minitensor.ops.movement import astype as astype_op
 from minitensor.ops.movement import broadcast_to as broadcast_op
 from minitensor.ops.movement import reshape as reshape_op
@@ -38,6 +39,14 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     return result
 
 
+def as_integer(what: str, number: Any) -> int:
+    """An int, or what is as good as one.  Raises DTypeError for anything else."""
+    try:
+        return index(number)
+    except TypeError:
+        raise DTypeError(f"{what} is an int, not {number!r:.60}") from None
+
+
 def asarray(
     obj: Any,
     /,
@@ -51,6 +60,7 @@ def asarray(
 
     Python floats become float32, ints int64; arrays keep their dtype.  Memory is copied, unless
     `copy=False`: then it is borrowed, or ShapeError (a ValueError) is raised where that cannot be.
+    Of a list of tensors that require grad the result is on the tape too.
 
     >>> asarray([1.0, 2.0]).dtype, asarray([1, 2]).dtype
     (dtype('float32'), dtype('int64'))
@@ -76,6 +86,9 @@ def _from_tensor(x: Tensor, dtype: DType | None, copy: bool | None) -> Tensor:
 
 def _from_object(obj: Any, dtype: DType | None, copy: bool | None) -> Tensor:
     array = _as_array(obj)
+    if array is None and _is_tracked(obj):
+        stacked = _stacked(obj)
+        return stacked if dtype is None or dtype == stacked.dtype else apply(astype_op, stacked, dtype=dtype)
     if array is None:
         if copy is False:
             raise ShapeError(f"a {type(obj).__name__} has no memory to borrow: copy=False cannot be")
@@ -122,6 +135,23 @@ def _plain(obj: Any) -> Any:
     return obj
 
 
+def _is_tracked(obj: Any) -> bool:
+    """Whether a tensor of nested sequences is on the tape."""
+    if isinstance(obj, list | tuple):
+        return any(_is_tracked(x) for x in obj if type(x) is not int and type(x) is not float)
+    return isinstance(obj, Tensor) and obj.requires_grad
+
+
+def _stacked(obj: Any) -> Tensor:
+    """Nested sequences of tensors and numbers as one tensor, by operations, through which gradients go."""
+    if not isinstance(obj, list | tuple):
+        return asarray(obj)
+    parts = [_stacked(x) for x in obj]
+    if any(part.shape != parts[0].shape for part in parts):
+        raise ShapeError(f"a list of equal shapes makes a tensor, not one of {[part.shape for part in parts]!r:.80}")
+    return apply(concat_op, *[apply(reshape_op, part, shape=(1, *part.shape)) for part in parts], axis=0)
+
+
 def _has_dtype(obj: Any) -> bool:
     """Whether the first element knows its dtype (a tensor or a NumPy scalar in a list)."""
     while isinstance(obj, list | tuple) and obj:
@@ -132,9 +162,14 @@ def _has_dtype(obj: Any) -> bool:
 def full(
     shape: Shape, fill_value: bool | int | float | complex, *, dtype: Any = None, device: Device | str | None = None
 ) -> Tensor:
-    """A tensor with `fill_value` everywhere; its dtype is that of the number if none is given."""
+    """A tensor with `fill_value` everywhere; its dtype is that of the number if none is given.
+
+    A tensor without dimensions may be the number.  Raises DTypeError for what is no number.
+    """
     as_device(device)
-    wanted = scalar_dtype(fill_value) if dtype is None else as_dtype(dtype)
+    wanted = as_dtype(dtype) if dtype is not None else getattr(fill_value, "dtype", None) or scalar_dtype(fill_value)
+    if isinstance(fill_value, Tensor | np.ndarray | np.generic):
+        return apply(broadcast_op, apply(astype_op, fill_value, dtype=wanted), shape=as_shape(shape))
     return apply(ops.full, fill_value, shape=as_shape(shape), dtype=wanted)
 
 
@@ -157,6 +192,7 @@ def full_like(
     x: Tensor, /, fill_value: bool | int | float | complex, *, dtype: Any = None, device: Device | str | None = None
 ) -> Tensor:
     """`full` with the shape of `x`, and its dtype unless another is given."""
+    x = as_tensor(x)
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device)
 
 
@@ -244,6 +280,7 @@ def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
 
 
 def _triangle(x: Tensor, k: int, *, lower: bool) -> Tensor:
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"a triangle of a tensor with shape {x.shape}: it needs two dimensions")
     return apply(ops.triangle, x, k=index(k), lower=lower)
@@ -274,4 +311,6 @@ def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | N
     as_device(device)
     if isinstance(x, Tensor):
         return asarray(x, copy=copy)
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError(f"from_dlpack takes an object with __dlpack__, not {type(x).__name__}; asarray() takes more")
     return asarray(np.from_dlpack(x), copy=copy)

@@ -26,6 +26,7 @@ __all__ = [
     "apply",
     "apply_several",
     "as_operand",
+    "as_tensor",
     "filled",
     "local",
     "operator_of",
@@ -236,7 +237,28 @@ def as_operand(x: Any) -> Any:
     for kind in (bool, int, float, complex):
         if isinstance(x, kind):
             return kind(x)  # type: ignore[arg-type]
-    raise DTypeError(f"an operand is a tensor, a NumPy array or a number, not {type(x).__name__}")
+    raise DTypeError(f"an operand is a tensor, a NumPy array or a number, not {_described(x)}")
+
+
+def as_tensor(x: Any) -> Tensor:
+    """What a function of one tensor was given: a tensor, or a NumPy array, of which one is made.
+
+    Raises DTypeError for anything else.  Lists are no tensors: what dtype they have is `asarray`'s to say.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
+        return Tensor(Value(np.array(x, dtype=as_dtype(x.dtype))))
+    raise DTypeError(f"a tensor is expected, not {_described(x)}")
+
+
+def _described(x: Any) -> str:
+    """What is no operand, and what to do about it."""
+    if isinstance(x, np.ndarray | np.generic):
+        return f"an array of {x.dtype}"
+    if isinstance(x, list | tuple | int | float | complex):
+        return f"{type(x).__name__} {x!r:.40}: asarray() makes a tensor of it"
+    return "None" if x is None else f"{type(x).__name__} {x!r:.40}"
 
 
 def rebind(tensor: Tensor, value: Value, node: TapeNode | None = None) -> None:
@@ -273,7 +295,10 @@ def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attrib
                     str(x.dtype) if isinstance(x, Tensor | Value) else type(x).__name__ for x in inputs
                 )
                 text = f"{op.name} does not take {kinds}; astype() makes another dtype of a tensor"
+            elif "mismatch in its core dimension" in text:
+                shapes = " and ".join(str(x.shape) for x in inputs if isinstance(x, Tensor | Value))
+                text = f"shapes {shapes} do not fit: the dimension summed over is not the same in both"
             raise ours(f"{op.name}({', '.join(shown)}): {text}") from error
-    if isinstance(error, AttributeError) and not any(isinstance(x, Tensor | Value) for x in inputs):
-        raise DTypeError(f"{op.name} takes a tensor, not {', '.join(shown)}: asarray() makes one") from error
+    if isinstance(error, AttributeError) and type(error.obj) in _SCALARS:
+        raise DTypeError(f"{op.name} takes a tensor, not {error.obj!r}: asarray() makes one") from error
     raise error

@@ -56,9 +56,11 @@ def as_dtype(dtype: Any) -> DType:
     if dtype is complex or (type(dtype) is str and dtype == "complex"):
         return DEFAULT_COMPLEX
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(dtype) if dtype is not None else None  # to NumPy None is float64
     except TypeError:
-        raise DTypeError(f"no dtype {dtype!r:.60}; tensors have one of {', '.join(map(str, ALL))}") from None
+        found = None
+    if found is None:
+        raise DTypeError(f"no dtype {dtype!r:.60}; tensors have one of {', '.join(map(str, ALL))}")
     if found not in _NATIVE:
         found = found.newbyteorder("=")
     if found not in _NATIVE:
@@ -83,12 +85,16 @@ def weak_dtype(dtype: DType, scalar: bool | int | float | complex) -> DType:
 
 
 def scalar_dtype(scalar: bool | int | float | complex) -> DType:
-    """The dtype of a Python scalar by itself."""
+    """The dtype of a Python scalar by itself.  Raises DTypeError for anything else."""
     if isinstance(scalar, bool):
         return bool_
     if isinstance(scalar, int):
         return DEFAULT_INT
-    return DEFAULT_FLOAT if isinstance(scalar, float) else DEFAULT_COMPLEX
+    if isinstance(scalar, float):
+        return DEFAULT_FLOAT
+    if isinstance(scalar, complex):
+        return DEFAULT_COMPLEX
+    raise DTypeError(f"a number is expected, not {scalar!r:.60}")
 
 
 def to_float(dtype: DType) -> DType:
@@ -140,15 +146,21 @@ def finfo(type: Any, /) -> FloatInfo:
     >>> finfo(float32).bits
     32
     """
-    info = np.finfo(_dtype_of(type))
+    dtype = _dtype_of(type)
+    if dtype.kind not in "fc":
+        raise DTypeError(f"finfo is of floating-point dtypes, not of {dtype}; iinfo is of integers")
+    info = np.finfo(dtype)
     eps, largest, least, normal = (float(v) for v in (info.eps, info.max, info.min, info.smallest_normal))
-    return FloatInfo(info.bits, eps, largest, least, normal, to_real(_dtype_of(type)))
+    return FloatInfo(info.bits, eps, largest, least, normal, to_real(dtype))
 
 
 def iinfo(type: Any, /) -> IntInfo:
     """Limits of an integer dtype, or of a tensor's."""
-    info = np.iinfo(_dtype_of(type))
-    return IntInfo(info.bits, int(info.max), int(info.min), _dtype_of(type))
+    dtype = _dtype_of(type)
+    if dtype.kind not in "iu":
+        raise DTypeError(f"iinfo is of integer dtypes, not of {dtype}; finfo is of floats")
+    info = np.iinfo(dtype)
+    return IntInfo(info.bits, int(info.max), int(info.min), dtype)
 
 
 _NAMED_KINDS = {
@@ -171,7 +183,7 @@ def isdtype(dtype: DType, kind: DType | str | tuple[DType | str, ...]) -> bool:
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, str) and kind in _NAMED_KINDS:
-        return dtype.kind in _NAMED_KINDS[kind]
+        return as_dtype(dtype).kind in _NAMED_KINDS[kind]
     if isinstance(kind, str):
         raise ShapeError(f"unknown kind {kind!r} of dtypes; known are {', '.join(_NAMED_KINDS)}")
     return bool(dtype == kind)
@@ -198,4 +210,5 @@ def result_type(*operands: Any) -> DType:
 
 def can_cast(from_: Any, to: DType, /) -> bool:
     """Whether promotion takes `from_` (a dtype or a tensor) to `to`."""
-    return PROMOTED[_dtype_of(from_), to] == to
+    target = as_dtype(to)
+    return PROMOTED[_dtype_of(from_), target] == target

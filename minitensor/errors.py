@@ -37,8 +37,16 @@ class MinitensorError(Exception):
         return type(self), (self.message,)
 
 
-class ShapeError(MinitensorError, ValueError):
+class ArgumentError(MinitensorError, ValueError):
+    """An argument that cannot be: a negative learning rate, a word that is none of those known."""
+
+
+class ShapeError(ArgumentError):
     """Shapes, axes or other arguments that do not fit together."""
+
+
+class AxisError(ShapeError, IndexError):
+    """An axis that a tensor does not have."""
 
 
 class DTypeError(MinitensorError, TypeError):
@@ -47,6 +55,12 @@ class DTypeError(MinitensorError, TypeError):
 
 class TensorIndexError(MinitensorError, IndexError):
     """An index outside its dimension, or too many of them."""
+
+
+class MissingNameError(MinitensorError, KeyError):
+    """A name that is not there: of a module, or of a parameter in a state dict."""
+
+    __str__ = Exception.__str__  # a KeyError's own shows its message in quotation marks
 
 
 class ScalarRangeError(MinitensorError, OverflowError):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from minitensor.creation import arange
 from minitensor.device import Device
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import PROMOTED, DType, complex64, to_float
 from minitensor.elementwise import conj, real
 from minitensor.errors import DTypeError, ShapeError
@@ -72,11 +72,13 @@ def fftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, nor
     >>> mt.real(fftn(mt.ones((2, 2)))).tolist()
     [[4.0, 0.0], [0.0, 0.0]]
     """
+    x = as_tensor(x)
     return _transform(x, *_resolved(x, s, axes), norm, inverse=False)
 
 
 def ifftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, norm: str = "backward") -> Tensor:
     """The inverse of `fftn`."""
+    x = as_tensor(x)
     return _transform(x, *_resolved(x, s, axes), norm, inverse=True)
 
 
@@ -104,6 +106,7 @@ def _check_real(x: Tensor, what: str) -> None:
 
 def rfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The first n/2 + 1 points of the transform of a real tensor; the others are their conjugates."""
+    x = as_tensor(x)
     _check_real(x, "rfft")
     return _half(fft(x, n=n, axis=axis, norm=norm), normalize_axis(axis, x.ndim))
 
@@ -123,6 +126,7 @@ def _whole(x: Tensor, n: int | None, axis: int) -> tuple[Tensor, int]:
 
 def irfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The real tensor of `n` points (2·(points − 1) if None) whose `rfft` is x."""
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     whole, size = _whole(astype(x, PROMOTED[x.dtype, complex64], copy=False), n, place)
     return real(ifft(whole, n=size, axis=place, norm=norm))
@@ -130,6 +134,7 @@ def irfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "ba
 
 def rfftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, norm: str = "backward") -> Tensor:
     """The transform of a real tensor along `axes`; the last one gives its first half."""
+    x = as_tensor(x)
     _check_real(x, "rfftn")
     sizes, places = _resolved(x, s, axes)
     return _half(_transform(x, sizes, places, norm, inverse=False), places[-1])
@@ -137,23 +142,25 @@ def rfftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, no
 
 def irfftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, norm: str = "backward") -> Tensor:
     """The real tensor whose `rfftn` is x."""
+    x = as_tensor(x)
     sizes, places = _resolved(x, s, axes)
     last = None if s is None else sizes[-1]
     inner = x if len(places) == 1 else _transform(x, sizes[:-1], places[:-1], norm, inverse=True)
     return irfft(inner, n=last, axis=places[-1], norm=norm)
 
 
-_OTHER_WAY = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
+def _other_way(norm: str) -> str:
+    return {"backward": "forward", "forward": "backward"}.get(norm, norm)
 
 
 def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The real spectrum of a signal whose first half is x and whose other half are the conjugates."""
-    return irfft(conj(x), n=n, axis=axis, norm=_OTHER_WAY[norm])
+    return irfft(conj(x), n=n, axis=axis, norm=_other_way(norm))
 
 
 def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The inverse of `hfft`."""
-    return conj(rfft(x, n=n, axis=axis, norm=_OTHER_WAY[norm]))
+    return conj(rfft(x, n=n, axis=axis, norm=_other_way(norm)))
 
 
 # --- frequencies -----------------------------------------------------------------------------------------
@@ -174,12 +181,14 @@ def rfftfreq(n: int, /, *, d: float = 1.0, dtype: DType | None = None, device: D
 
 def fftshift(x: Tensor, /, *, axes: int | Axes = None) -> Tensor:
     """Frequency 0 in the middle along `axes`."""
+    x = as_tensor(x)
     places = _shifted_axes(x, axes)
     return roll(x, [x.shape[a] // 2 for a in places], axis=places)
 
 
 def ifftshift(x: Tensor, /, *, axes: int | Axes = None) -> Tensor:
     """The inverse of `fftshift`."""
+    x = as_tensor(x)
     places = _shifted_axes(x, axes)
     return roll(x, [-(x.shape[a] // 2) for a in places], axis=places)
 

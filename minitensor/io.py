@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from minitensor.creation import asarray
-from minitensor.errors import FileFormatError
+from minitensor.errors import DTypeError, FileFormatError
 from minitensor.tensor import Tensor
 
 
@@ -26,7 +26,7 @@ def save(tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> None:
     """
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            raise TypeError(f"{name!r} is of type {type(value).__name__}, expected a Tensor")
+            raise DTypeError(f"{name!r} is of type {type(value).__name__}, expected a Tensor")
     save_file({name: np.asarray(t.detach().numpy(), order="C") for name, t in tensors.items()}, path)
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
+from minitensor import other_names
 from minitensor.creation import arange, eye
-from minitensor.dispatch import apply, apply_several
+from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.dtypes import finfo
 from minitensor.elementwise import abs as absolute
 from minitensor.elementwise import conj, sqrt, where
 from minitensor.errors import ShapeError
 from minitensor.linear_algebra import matmul, outer, tensordot, vecdot
-from minitensor.manipulation import broadcast_arrays, expand_dims, matrix_transpose, reshape, roll
+from minitensor.manipulation import broadcast_arrays, expand_dims, matrix_transpose, moveaxis, reshape, roll
 from minitensor.ops import linalg as ops
 from minitensor.ops.analytic import power
 from minitensor.ops.indexing import gather
@@ -30,7 +31,7 @@ from minitensor.tensor import Tensor
 
 __all__ = [
     "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
-    "matrix_rank", "matrix_transpose", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot",
+    "matrix_rank", "matrix_transpose", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot",
     "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
@@ -64,9 +65,12 @@ class SVDResult(NamedTuple):
     Vh: Tensor
 
 
-def _check_square(x: Tensor, what: str) -> None:
+def _square(x: Tensor, what: str) -> Tensor:
+    """A stack of square matrices.  Raises ShapeError for other shapes."""
+    x = as_tensor(x)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"{what} takes square matrices, not shape {x.shape}")
+    return x
 
 
 # --- decompositions and solutions ------------------------------------------------------------------------
@@ -79,38 +83,32 @@ def inv(x: Tensor, /) -> Tensor:
     >>> mt.linalg.inv(mt.asarray([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    _check_square(x, "inv")
-    return apply(ops.inv, x)
+    return apply(ops.inv, _square(x, "inv"))
 
 
 def det(x: Tensor, /) -> Tensor:
     """The determinants."""
-    _check_square(x, "det")
-    return apply(ops.det, x)
+    return apply(ops.det, _square(x, "det"))
 
 
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The solutions of x1 y = x2; x2 is one vector, or a stack of matrices.  Raises LinAlgError."""
-    _check_square(x1, "solve")
-    return apply(ops.solve, x1, x2)
+    return apply(ops.solve, _square(x1, "solve"), as_tensor(x2))
 
 
 def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """The triangular factor of positive definite matrices.  Raises LinAlgError for another."""
-    _check_square(x, "cholesky")
-    return apply(ops.cholesky, x, upper=upper)
+    return apply(ops.cholesky, _square(x, "cholesky"), upper=upper)
 
 
 def slogdet(x: Tensor, /) -> SlogdetResult:
     """Sign and logarithm of the magnitude of the determinants."""
-    _check_square(x, "slogdet")
-    return SlogdetResult(*apply_several(ops.slogdet, x))
+    return SlogdetResult(*apply_several(ops.slogdet, _square(x, "slogdet")))
 
 
 def eigh(x: Tensor, /) -> EighResult:
     """Eigenvalues in rising order and eigenvectors of Hermitian matrices."""
-    _check_square(x, "eigh")
-    return EighResult(*apply_several(ops.eigh, x))
+    return EighResult(*apply_several(ops.eigh, _square(x, "eigh")))
 
 
 def eigvalsh(x: Tensor, /) -> Tensor:
@@ -162,7 +160,7 @@ def pinv(x: Tensor, /, *, rtol: float | Tensor | None = None) -> Tensor:
 
 def matrix_power(x: Tensor, n: int, /) -> Tensor:
     """The n-th power; negative ones are those of the inverse."""
-    _check_square(x, "matrix_power")
+    x = _square(x, "matrix_power")
     base, result = (x, None) if n >= 0 else (inv(x), None)
     n = abs(n)
     while n:
@@ -174,6 +172,7 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
 
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
     """The elements on the `offset`-th diagonal of the last two dimensions."""
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"a diagonal of a tensor with shape {x.shape}: it needs two dimensions")
     rows, columns = x.shape[-2:]
@@ -192,6 +191,7 @@ def trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The cross product of vectors with three components along `axis`."""
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     a, b = broadcast_arrays(x1, x2)
     place = normalize_axis(axis, a.ndim)
     if a.shape[place] != 3 or x1.shape[axis] != 3 or x2.shape[axis] != 3:
@@ -206,7 +206,8 @@ def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
 def vector_norm(
     x: Tensor, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: float = 2
 ) -> Tensor:
-    """(Σ |x|^ord)^(1/ord) along `axis`; ±∞ are the extremes, 0 counts."""
+    """(Σ |x|^ord)^(1/ord) along `axis`; ±∞ are the extremes, 0 counts.  Where the norm is 0 so is its gradient."""
+    x = as_tensor(x)
     size = absolute(x)
     if ord == inf:
         return largest(size, axis=axis, keepdims=keepdims)
@@ -216,13 +217,50 @@ def vector_norm(
         return total(size != 0, axis=axis, keepdims=keepdims).astype(size.dtype)
     if ord == 1:
         return total(size, axis=axis, keepdims=keepdims)
-    if ord == 2:
-        return sqrt(total(size * size, axis=axis, keepdims=keepdims))
-    return apply(power, total(apply(power, size, ord), axis=axis, keepdims=keepdims), 1 / ord)
+    sums = total(size * size if ord == 2 else apply(power, size, ord), axis=axis, keepdims=keepdims)
+    nothing = sums == 0
+    some = where(nothing, 1, sums)  # the branch not taken must have a slope
+    return where(nothing, 0, sqrt(some) if ord == 2 else apply(power, some, 1 / ord))
+
+
+def norm(
+    x: Tensor,
+    ord: float | str | None = None,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """NumPy's norm: of vectors along one axis, of matrices along two, of all elements if neither is given.
+
+    Orders are those of `vector_norm` and `matrix_norm`, which the array standard has instead.
+
+    >>> import minitensor as mt
+    >>> x = mt.asarray([[3.0, 4.0], [0.0, 0.0]])
+    >>> mt.linalg.norm(x).item(), mt.linalg.norm(x, axis=1).tolist(), mt.linalg.norm(x, "nuc").item()
+    (5.0, [5.0, 0.0], 5.0)
+
+    Raises ShapeError (a ValueError) for an order of more than two dimensions without `axis`.
+    """
+    x = as_tensor(x)
+    if axis is None and (ord is None or x.ndim == 1):
+        return vector_norm(x, axis=None, keepdims=keepdims, ord=2 if ord is None else _number(ord))
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    if len(axes) == 1:
+        return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord is None else _number(ord))
+    if len(axes) != 2:
+        raise ShapeError(f"norm of order {ord!r} over {len(axes)} dimensions of shape {x.shape}: give one axis or two")
+    result = matrix_norm(moveaxis(x, axes, (-2, -1)), ord="fro" if ord is None else ord)
+    return expand_dims(result, tuple(sorted(normalize_axes(axes, x.ndim)))) if keepdims else result
+
+
+def _number(ord: float | str) -> float:
+    if isinstance(ord, str):
+        raise ShapeError(f"order {ord!r} is of matrices; vectors have a number")
+    return ord
 
 
 def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str | None = "fro") -> Tensor:
     """Norms of matrices: "fro", "nuc", ±1 (columns), ±∞ (rows), ±2 (singular values)."""
+    x = as_tensor(x)
     axes = normalize_axes((-2, -1), x.ndim)
     if ord in ("fro", None):
         return vector_norm(x, axis=axes, keepdims=keepdims)
@@ -236,3 +274,7 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str | None
     else:
         raise ShapeError(f"matrix_norm has no order {ord!r}")
     return extreme if keepdims else reshape(extreme, x.shape[:-2])
+
+
+def __getattr__(name: str) -> Never:
+    raise other_names.missing("module 'minitensor.linalg'", name, other_names.LINALG)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitensor.creation import asarray
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.errors import ShapeError
 from minitensor.manipulation import broadcast_shapes, broadcast_to, expand_dims, moveaxis, permute_dims, reshape
 from minitensor.ops import contract
@@ -36,6 +36,7 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Seq
     >>> mt.tensordot(mt.ones((2, 3, 4)), mt.ones((4, 3, 5)), axes=((1, 2), (1, 0))).shape
     (2, 5)
     """
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, int):
         left, right = tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
     else:
@@ -54,6 +55,7 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Seq
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The dot product along `axis` of the broadcast tensors; the first is conjugated."""
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     if axis >= 0 or axis < -min(x1.ndim, x2.ndim):
         raise ShapeError(f"vecdot's axis counts from the end and lies in both tensors, not {axis}")
     if x1.shape[axis] != x2.shape[axis]:
@@ -65,6 +67,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
 
 def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
     """All products of an element of one vector with one of the other."""
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ShapeError(f"outer takes two tensors of one dimension, not {x1.shape} and {x2.shape}")
     return reshape(x1, (-1, 1)) * x2

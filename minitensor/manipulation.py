@@ -15,9 +15,9 @@ import numpy as np
 
 from minitensor.creation import as_shape, asarray
 from minitensor.device import as_device
-from minitensor.dispatch import apply, read
+from minitensor.dispatch import apply, as_tensor, read
 from minitensor.dtypes import as_dtype
-from minitensor.errors import ShapeError
+from minitensor.errors import DTypeError, ShapeError
 from minitensor.ops import arrangement
 from minitensor.ops import movement as ops
 from minitensor.ops.indexing import gather
@@ -29,6 +29,7 @@ Axis = int | Sequence[int]
 
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """The tensor in another dtype; differentiable between floating-point dtypes."""
+    x = as_tensor(x)
     as_device(device)
     wanted = as_dtype(dtype)
     if wanted == x.dtype:
@@ -46,12 +47,14 @@ def reshape(x: Tensor, /, shape: Sequence[int] | int, *, copy: bool | None = Non
     >>> mt.reshape(mt.zeros((2, 3)), (3, -1)).shape
     (3, 2)
     """
+    x = as_tensor(x)
     wanted = tuple(shape) if isinstance(shape, Sequence) else (index(shape),)
     return apply(ops.reshape, x, shape=resolve_shape(wanted, x.size))
 
 
 def expand_dims(x: Tensor, /, axis: Axis = 0) -> Tensor:
     """The tensor with new dimensions of extent 1, which stand at `axis` in the result."""
+    x = as_tensor(x)
     several = axis if isinstance(axis, Sequence) else (axis,)
     rank = x.ndim + len(several)
     places = normalize_axes(tuple(several), rank)
@@ -61,6 +64,7 @@ def expand_dims(x: Tensor, /, axis: Axis = 0) -> Tensor:
 
 def squeeze(x: Tensor, /, axis: Axis) -> Tensor:
     """The tensor without the dimensions `axis`.  Raises ShapeError for one whose extent is not 1."""
+    x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
     for a in axes:
         if x.shape[a] != 1:
@@ -70,6 +74,7 @@ def squeeze(x: Tensor, /, axis: Axis) -> Tensor:
 
 def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
     """The dimensions in another order: dimension `k` of the result is dimension `axes[k]`."""
+    x = as_tensor(x)
     wanted = tuple(normalize_axis(a, x.ndim) for a in axes)
     if sorted(wanted) != list(range(x.ndim)):
         raise ShapeError(f"axes {tuple(axes)} are no permutation of {x.ndim} dimensions")
@@ -78,6 +83,7 @@ def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
 
 def matrix_transpose(x: Tensor, /) -> Tensor:
     """The last two dimensions exchanged.  Raises ShapeError for fewer than two."""
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"matrix_transpose of a tensor with shape {x.shape}: it needs two dimensions")
     last = x.ndim - 1
@@ -86,6 +92,7 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
 
 def moveaxis(x: Tensor, source: Axis, destination: Axis, /) -> Tensor:
     """Dimensions `source` put to the places `destination`; the others keep their order."""
+    x = as_tensor(x)
     sources = [normalize_axis(a, x.ndim) for a in (source if isinstance(source, Sequence) else (source,))]
     targets = [
         normalize_axis(a, x.ndim) for a in (destination if isinstance(destination, Sequence) else (destination,))
@@ -100,6 +107,7 @@ def moveaxis(x: Tensor, source: Axis, destination: Axis, /) -> Tensor:
 
 def broadcast_to(x: Tensor, /, shape: Sequence[int]) -> Tensor:
     """The tensor repeated along new and extent-1 dimensions up to `shape`."""
+    x = as_tensor(x)
     wanted = as_shape(shape)
     if broadcast(x.shape, wanted) != wanted:
         raise ShapeError(f"shape {x.shape} cannot be broadcast to {wanted}")
@@ -126,9 +134,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     """The tensors one after the other along `axis` (None: all flattened first)."""
-    if not arrays:
-        raise ShapeError("concat of no tensors")
-    tensors = [asarray(x) for x in arrays]
+    tensors = _several("concat", arrays)
     if axis is None:
         tensors, axis = [reshape(x, (-1,)) for x in tensors], 0
     place = normalize_axis(axis, tensors[0].ndim)
@@ -139,11 +145,19 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     return apply(arrangement.concat, *tensors, axis=place)
 
 
+def _several(what: str, arrays: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that were given in a list.  Raises ShapeError for none, DTypeError for what is no list."""
+    if isinstance(arrays, Tensor | np.ndarray) or not hasattr(arrays, "__iter__"):
+        raise DTypeError(f"{what} takes a list or tuple of tensors, not {type(arrays).__name__}")
+    tensors = [asarray(x) for x in arrays]
+    if not tensors:
+        raise ShapeError(f"{what} of no tensors")
+    return tensors
+
+
 def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     """The tensors along a new dimension, which stands at `axis` in the result."""
-    if not arrays:
-        raise ShapeError("stack of no tensors")
-    tensors = [asarray(x) for x in arrays]
+    tensors = _several("stack", arrays)
     if any(x.shape != tensors[0].shape for x in tensors):
         raise ShapeError(f"stack needs equal shapes, found {[x.shape for x in tensors]}")
     place = normalize_axis(axis, tensors[0].ndim + 1)
@@ -152,17 +166,20 @@ def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
 
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along `axis`."""
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     return tuple(x[(slice(None),) * place + (k,)] for k in range(x.shape[place]))
 
 
 def flip(x: Tensor, /, *, axis: Axis | None = None) -> Tensor:
     """The elements in reverse order along `axis` (all if None)."""
+    x = as_tensor(x)
     return apply(arrangement.flip, x, axes=normalize_axes(axis, x.ndim))
 
 
 def roll(x: Tensor, /, shift: int | Sequence[int], *, axis: Axis | None = None) -> Tensor:
     """The elements moved along `axis`, those that leave come in at the other end; None rolls the flat order."""
+    x = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), shift, axis=0), x.shape)
     axes = tuple(normalize_axis(a, x.ndim) for a in (axis if isinstance(axis, Sequence) else (axis,)))
@@ -181,6 +198,7 @@ def split(x: Tensor, sizes: int | Sequence[int], /, *, axis: int = 0) -> tuple[T
 
     Raises ShapeError (a ValueError) for sizes that do not add up to the extent, or a size below 1.
     """
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     extent = x.shape[place]
     if isinstance(sizes, Sequence):
@@ -200,6 +218,7 @@ def split(x: Tensor, sizes: int | Sequence[int], /, *, axis: int = 0) -> tuple[T
 
 def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:
     """The tensor laid out `repetitions` times along each dimension (missing ones are 1, in front)."""
+    x = as_tensor(x)
     factors = tuple(index(k) for k in repetitions)
     rank = max(x.ndim, len(factors))
     base = reshape(x, (1,) * (rank - x.ndim) + x.shape)
@@ -211,6 +230,7 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
 
     A tensor of counts is read by Python, because the result's shape depends on it.
     """
+    x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     place = normalize_axis(axis, x.ndim)
@@ -218,7 +238,10 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
         if repeats < 0:
             raise ShapeError(f"repeat of {repeats} times")
         return apply(arrangement.repeat, x, repeats=repeats, axis=place)
-    counts = np.broadcast_to(read(asarray(repeats).value), (x.shape[place],))
+    given = asarray(repeats)
+    if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (x.shape[place],)):
+        raise ShapeError(f"repeat takes an integer or {x.shape[place]} of them, not {given.dtype}{list(given.shape)}")
+    counts = np.broadcast_to(read(given.value), (x.shape[place],))
     positions = asarray(np.repeat(np.arange(x.shape[place]), counts))
     return apply(gather, x, positions, axes=(place,), position=place)
 
@@ -228,6 +251,7 @@ def pad(x: Tensor, pad_width: int | Sequence[Any], /, *, constant_values: float 
 
     `pad_width`: one number, a pair for all dimensions, or a pair for each.
     """
+    x = as_tensor(x)
     if isinstance(pad_width, int):
         widths = [(pad_width, pad_width)] * x.ndim
     elif len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from minitensor import (
     statistics,
 )
 from minitensor.device import CPU, Device, as_device
-from minitensor.dispatch import apply, as_operand, operator_of, rebind
+from minitensor.dispatch import apply, as_tensor, operator_of, rebind
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.ops import analytic, bits, contract
 from minitensor.ops import elementwise as el
@@ -148,14 +149,14 @@ class Methods:
 
     @data.setter
     def data(self, new: Tensor) -> None:
-        x, source = _tensor(self), as_operand(new)
+        x, source = _tensor(self), as_tensor(new)
         if source.shape != x.shape or source.dtype != x.dtype:
             raise ShapeError(f"data of {x.dtype}{list(x.shape)} cannot become {source.dtype}{list(source.shape)}")
         rebind(x, source.value.snapshot())
 
     def copy_(self, source: Tensor) -> Tensor:
         """Rebinds this tensor to the contents of another of the same shape."""
-        new = manipulation.astype(as_operand(source), _tensor(self).dtype, copy=False)
+        new = manipulation.astype(source, _tensor(self).dtype, copy=False)
         return _rebound(_tensor(self), new)
 
     # --- reductions ----------------------------------------------------------------------------------
@@ -318,6 +319,8 @@ def put_on(target: type[Tensor]) -> None:
     own = {"__module__", "__qualname__", "__doc__", "__slots__", "__hash__", "__dict__", "__weakref__"}
     for name, member in vars(Methods).items():
         if name not in own:
+            if isinstance(member, FunctionType) and member.__qualname__.startswith("Methods."):
+                member.__qualname__ = f"{target.__name__}.{name}"  # as Python names it when arguments do not fit
             setattr(target, name, member)
 
 

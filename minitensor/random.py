@@ -11,12 +11,15 @@ uniform = top 24 bits × 2⁻²⁴; normal by the inverse of the distribution fu
 from __future__ import annotations
 
 import os
+from typing import Never
 
 import numpy as np
 
+from minitensor import other_names
+from minitensor.creation import as_integer, as_shape
 from minitensor.dispatch import apply
 from minitensor.elementwise import log
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import broadcast_shapes, moveaxis
 from minitensor.ops import random as ops
 from minitensor.ops.shapes import normalize_axis
@@ -46,7 +49,7 @@ class Generator:
     def seed(self, seed: int) -> None:
         """Starts the stream of `seed` from its beginning."""
         if not 0 <= seed < 2**64:
-            raise ValueError(f"a seed is an integer in [0, 2**64), found {seed}")
+            raise ArgumentError(f"a seed is an integer in [0, 2**64), found {seed}")
         self._state = (seed, 0)
 
     def get_state(self) -> tuple[int, int]:
@@ -66,21 +69,22 @@ class Generator:
     def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Tensor:
         """float32, uniform on the multiples of 2⁻²⁴ in [0, 1), scaled to [low, high)."""
         if not low <= high:
-            raise ValueError(f"uniform needs low <= high, found {low} and {high}")
+            raise ArgumentError(f"uniform needs low <= high, found {low} and {high}")
         unit = apply(ops.UNIFORM, self._take(), shape=_shape(shape))
         return unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
 
     def normal(self, shape: Shape = (), mean: float = 0.0, std: float = 1.0) -> Tensor:
         """float32, normal with `mean` and standard deviation `std`; relative accuracy about 2⁻²²."""
         if std < 0.0:
-            raise ValueError(f"a standard deviation cannot be negative, found {std}")
+            raise ArgumentError(f"a standard deviation cannot be negative, found {std}")
         unit = apply(ops.NORMAL, self._take(), shape=_shape(shape))
         return unit if (mean, std) == (0.0, 1.0) else unit * std + mean
 
     def randint(self, low: int, high: int, shape: Shape = ()) -> Tensor:
         """int64, uniform on low ≤ n < high (at most 2³² values; bias below 2⁻³² times their number)."""
+        low, high = as_integer("randint's low", low), as_integer("randint's high", high)
         if not 0 < high - low <= _WORD:
-            raise ValueError(f"randint needs low < high and at most 2**32 values, found {low} and {high}")
+            raise ArgumentError(f"randint needs low < high and at most 2**32 values, found {low} and {high}")
         return apply(ops.INTEGERS, self._take(), low=low, high=high, shape=_shape(shape))
 
     def bernoulli(self, p: float | Tensor = 0.5, shape: Shape | None = None) -> Tensor:
@@ -94,7 +98,7 @@ class Generator:
         Raises ValueError for a number p outside of [0, 1]; a tensor's contents are not read.
         """
         if not isinstance(p, Tensor) and not 0.0 <= p <= 1.0:
-            raise ValueError(f"p is a probability in [0, 1], not {p}")
+            raise ArgumentError(f"p is a probability in [0, 1], not {p}")
         drawn = self.uniform(getattr(p, "shape", ()) if shape is None else shape)
         if isinstance(p, Tensor) and broadcast_shapes(p.shape, drawn.shape) != drawn.shape:
             raise ShapeError(f"probabilities of shape {p.shape} cannot be broadcast to {drawn.shape}")
@@ -119,7 +123,7 @@ class Generator:
     def permutation(self, n: int) -> Tensor:
         """int64 (n,): a random order of 0 … n − 1."""
         if n < 0:
-            raise ValueError(f"permutation needs n >= 0, found {n}")
+            raise ArgumentError(f"permutation needs n >= 0, found {n}")
         return apply(argsort, self.bits((n,)), axis=0, descending=False, stable=True)
 
     def _take(self) -> Tensor:
@@ -131,7 +135,7 @@ class Generator:
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    return as_shape(shape)
 
 
 default_generator = Generator(int.from_bytes(os.urandom(8), "little"))
@@ -176,3 +180,7 @@ def bernoulli(p: float | Tensor = 0.5, shape: Shape | None = None) -> Tensor:
 
 def categorical(logits: Tensor, shape: Shape = (), *, axis: int = -1) -> Tensor:
     return default_generator.categorical(logits, shape, axis=axis)
+
+
+def __getattr__(name: str) -> Never:
+    raise other_names.missing("module 'minitensor.random'", name, other_names.RANDOM)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minitensor.creation import asarray
-from minitensor.dispatch import apply, apply_several
+from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.elementwise import logical_not
 from minitensor.errors import DTypeError, ShapeError
 from minitensor.manipulation import broadcast_to, reshape
@@ -30,6 +30,7 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
     >>> mt.take(mt.asarray([10, 20, 30]), mt.asarray([2, 0]), axis=0)
     tensor([30, 10])
     """
+    x = as_tensor(x)
     if axis is None and x.ndim != 1:
         raise ShapeError(f"take from a tensor with shape {x.shape} needs an axis")
     place = normalize_axis(0 if axis is None else axis, x.ndim)
@@ -38,6 +39,7 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
 
 def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
     """For each point of `indices` the element of `x` at that point, its index along `axis` replaced."""
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     wanted = _integers(indices)
     if wanted.ndim != x.ndim:
@@ -63,6 +65,7 @@ def scatter_add(x: Tensor, indices: Tensor, /, *, axis: int, extent: int) -> Ten
             [0., 0.],
             [3., 4.]])
     """
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     where = _integers(indices)
     if where.ndim != 1 or where.shape[0] != x.shape[place]:
@@ -83,11 +86,13 @@ def _integers(indices: Any) -> Tensor:
 
 def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The positions that sort `x` along `axis`."""
+    x = as_tensor(x)
     return apply(sorting.argsort, x, axis=normalize_axis(axis, x.ndim), descending=descending, stable=stable)
 
 
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The elements sorted along `axis`; differentiable."""
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     order = argsort(x, axis=place, descending=descending, stable=stable)
     return apply(indexing.take_along_axis, x, order, axis=place)
@@ -111,6 +116,7 @@ def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> TopK:
 
     Raises ShapeError (a ValueError) for k below 0 or above the extent.
     """
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     if not 0 <= k <= x.shape[place]:
         raise ShapeError(f"topk of {k} elements along axis {place} of a tensor with shape {x.shape}")
@@ -129,6 +135,7 @@ def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tenso
 
 def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
     """The positions of the elements that are not 0: one tensor for each dimension."""
+    x = as_tensor(x)
     if x.ndim == 0:
         raise ShapeError("nonzero of a tensor without dimensions")
     found = apply(sorting.nonzero, x)

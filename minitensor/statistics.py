@@ -12,7 +12,7 @@ from math import prod as product
 from typing import Any
 
 from minitensor.creation import full
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import DType, as_dtype, to_float
 from minitensor.elementwise import isclose
 from minitensor.errors import ShapeError
@@ -43,6 +43,7 @@ def prod(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool =
 
 
 def _accumulated(op: OpDef, x: Tensor, axis: Axis, dtype: Any, keepdims: bool) -> Tensor:
+    x = as_tensor(x)
     wanted = None if dtype is None else as_dtype(dtype)
     source = x if wanted is None else astype(x, wanted, copy=False)
     total = apply(op, source, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
@@ -51,6 +52,7 @@ def _accumulated(op: OpDef, x: Tensor, axis: Axis, dtype: Any, keepdims: bool) -
 
 def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean along `axis` (all if None); of integers in the default float."""
+    x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
     floats = x if x.dtype.kind in "fc" else astype(x, to_float(x.dtype))
     return apply(ops.sum_, floats, axis=axes, keepdims=keepdims) / product([x.shape[a] for a in axes])
@@ -58,6 +60,7 @@ def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance along `axis`: the sum of squared deviations over (number - `correction`)."""
+    x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
     deviation = x - mean(x, axis=axes, keepdims=True)
     total = apply(ops.sum_, deviation * deviation, axis=axes, keepdims=keepdims)
@@ -71,26 +74,31 @@ def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
 
 def max(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest element along `axis`; NaN if there is one.  Raises ShapeError for no elements."""
+    x = as_tensor(x)
     return apply(ops.max_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The smallest element along `axis`; NaN if there is one.  Raises ShapeError for no elements."""
+    x = as_tensor(x)
     return apply(ops.min_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def any(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether an element along `axis` is true."""
+    x = as_tensor(x)
     return apply(ops.any_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def all(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether all elements along `axis` are true."""
+    x = as_tensor(x)
     return apply(ops.all_, x, axis=normalize_axes(axis, x.ndim), keepdims=keepdims)
 
 
 def count_nonzero(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """How many elements along `axis` are not 0."""
+    x = as_tensor(x)
     return sum(x != 0, axis=axis, keepdims=keepdims)
 
 
@@ -105,6 +113,7 @@ def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> 
 
 
 def _position(op: OpDef, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+    x = as_tensor(x)
     if axis is not None:
         return apply(op, x, axis=normalize_axis(axis, x.ndim), keepdims=keepdims)
     flat = apply(op, reshape(x, (-1,)), axis=0, keepdims=False)
@@ -126,6 +135,7 @@ def cumulative_prod(
 
 
 def _running(op: OpDef, x: Tensor, axis: int | None, dtype: Any, initial: int | None) -> Tensor:
+    x = as_tensor(x)
     if axis is None and x.ndim != 1:
         raise ShapeError(f"{op.name} of a tensor with shape {x.shape} needs an axis")
     place = normalize_axis(0 if axis is None else axis, x.ndim)
@@ -144,6 +154,7 @@ def diff(
     x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """Differences of neighbours along `axis`, `n` times."""
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     parts = [part for part in (prepend, x, append) if part is not None]
     result = concat(parts, axis=place) if len(parts) > 1 else x

@@ -14,9 +14,10 @@ from weakref import ref
 
 import numpy as np
 
+from minitensor import other_names
 from minitensor.device import CPU, Device
 from minitensor.dtypes import DType
-from minitensor.errors import DTypeError, GradientError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from minitensor.tape import Leaf, TapeNode
 from minitensor.value import Array, Value, read
 
@@ -188,7 +189,12 @@ class Tensor(Methods):
     def __format__(self, spec: str) -> str:
         if self.value.shape == ():
             return format(self.item(), spec)
-        return format(str(self), spec)
+        if not spec:
+            return str(self)
+        try:
+            return np.array2string(read(self.value), separator=", ", formatter={"all": lambda x: format(x, spec)})
+        except ValueError as error:
+            raise ArgumentError(f"format {spec!r} of a {self.dtype} tensor: {error}") from None
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.value.shape:
@@ -209,10 +215,11 @@ class Tensor(Methods):
     if not TYPE_CHECKING:  # a type checker is to know what is not there
 
         def __getattr__(self, name: str) -> Any:
-            """Only asked for what is not there: says by which name it is, to users of PyTorch."""
-            known = f"{type(self).__name__!r} object has no attribute {name!r}"
-            advice = _OTHER_NAMES.get(name)
-            raise AttributeError(f"{known}: {advice}" if advice else known, name=name, obj=self)
+            """Only asked for what is not there: says by which name it is, to users of PyTorch and NumPy."""
+            # `Tensor([1.0])` is refused here, where its first property failed: operations make many Tensors.
+            if name != "value" and not isinstance(self.value, Value):
+                raise DTypeError(f"Tensor(...) is what operations call; asarray({self.value!r:.40}) makes a tensor")
+            raise other_names.missing(f"{type(self).__name__!r} object", name, other_names.TENSOR, self)
 
     # --- identity, copies ----------------------------------------------------------------------------
 
@@ -235,36 +242,6 @@ class Tensor(Methods):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return rebuild, (type(self), np.array(read(self.value)), self.requires_grad, self._grad)
-
-
-_OTHER_NAMES = {
-    "view": "use x.reshape(...)",
-    "clone": "nothing needs it, tensors are values; x.detach() is a snapshot",
-    "contiguous": "nothing needs it, memory is the library's business",
-    "to": "use x.astype(dtype); there is one device",
-    "cpu": "there is one device",
-    "cuda": "there is one device",
-    "type": "use x.astype(dtype)",
-    "float": "use x.astype('float32')",
-    "double": "use x.astype('float64')",
-    "long": "use x.astype('int64')",
-    "numel": "use x.size",
-    "dim": "use x.ndim",
-    "unsqueeze": "use mt.expand_dims(x, axis)",
-    "masked_fill": "use mt.where(mask, value, x)",
-    "gather": "use mt.take_along_axis(x, indices, axis=axis)",
-    "index_select": "use mt.take(x, indices, axis=axis)",
-    "cat": "use mt.concat(tensors, axis=axis)",
-    "expand": "use mt.broadcast_to(x, shape)",
-    "norm": "use mt.linalg.vector_norm(x)",
-    "add_": "write x += y",
-    "sub_": "write x -= y",
-    "mul_": "write x *= y",
-    "div_": "write x /= y",
-    "zero_": "write x[...] = 0",
-    "fill_": "write x[...] = value",
-    "requires_grad_": "set x.requires_grad = True",
-}
 
 
 def rebuild(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:

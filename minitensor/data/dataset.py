@@ -11,6 +11,7 @@ import numpy as np
 
 from minitensor import random
 from minitensor.creation import asarray
+from minitensor.errors import ArgumentError, TensorIndexError
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -39,7 +40,7 @@ class TensorDataset:
         self.arrays = tuple(np.array(a) for a in arrays)
         lengths = {len(a) for a in self.arrays}
         if len(lengths) != 1:
-            raise ValueError(f"arrays of one length are needed, found {[a.shape for a in self.arrays]}")
+            raise ArgumentError(f"arrays of one length are needed, found {[a.shape for a in self.arrays]}")
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -67,7 +68,7 @@ class Subset:
         count = len(dataset)
         wrong = [i for i in self.indices if not -count <= i < count]
         if wrong:
-            raise IndexError(f"the dataset has {count} samples, none with index {wrong[0]}")
+            raise TensorIndexError(f"the dataset has {count} samples, none with index {wrong[0]}")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -87,7 +88,7 @@ class ConcatDataset:
     def __init__(self, datasets: Iterable[Dataset]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
-            raise ValueError("ConcatDataset needs at least one dataset")
+            raise ArgumentError("ConcatDataset needs at least one dataset")
         self._ends = list(accumulate(len(dataset) for dataset in self.datasets))
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class ConcatDataset:
     def __getitem__(self, index: int) -> Any:
         at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
-            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+            raise TensorIndexError(f"index {index} is out of range for {len(self)} samples")
         number = bisect_right(self._ends, at)
         return self.datasets[number][at - (self._ends[number - 1] if number else 0)]
 
@@ -116,12 +117,12 @@ def random_split(
     sizes = [int(n) for n in lengths]
     if any(isinstance(n, float) for n in lengths):
         if abs(sum(lengths) - 1.0) > 1e-6 or min(lengths) < 0:
-            raise ValueError(f"fractions must add up to 1, found {list(lengths)}")
+            raise ArgumentError(f"fractions must add up to 1, found {list(lengths)}")
         sizes = [int(part * count) for part in lengths]
         for k in range(count - sum(sizes)):
             sizes[k % len(sizes)] += 1
     if sum(sizes) != count or min(sizes) < 0:
-        raise ValueError(f"lengths {list(lengths)} do not add up to the {count} samples of the dataset")
+        raise ArgumentError(f"lengths {list(lengths)} do not add up to the {count} samples of the dataset")
     order = (generator or random.default_generator).permutation(count).tolist()
     starts = [0, *accumulate(sizes)]
     return [Subset(dataset, order[start : start + size]) for start, size in zip(starts, sizes, strict=False)]

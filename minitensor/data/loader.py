@@ -10,6 +10,7 @@ import numpy as np
 from minitensor import random
 from minitensor.creation import asarray
 from minitensor.data.dataset import Dataset, TensorDataset
+from minitensor.errors import ArgumentError
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -40,7 +41,7 @@ class DataLoader:
         generator: random.Generator | None = None,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, is {batch_size}")
+            raise ArgumentError(f"batch_size must be at least 1, is {batch_size}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -85,5 +86,5 @@ def collate(samples: list[Any]) -> Any:
     arrays = [np.asarray(s.detach() if isinstance(s, Tensor) else asarray(s)) for s in samples]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
-        raise ValueError(f"samples of shapes {sorted(shapes)} make no batch: pad them in a collate_fn")
+        raise ArgumentError(f"samples of shapes {sorted(shapes)} make no batch: pad them in a collate_fn")
     return Tensor(Value(np.stack(arrays)))

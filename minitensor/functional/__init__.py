@@ -7,6 +7,9 @@ cross-entropy, layer norm, batch norm, gelu, linear) is one record each, and so 
 operation costs Python more than its arithmetic takes.
 """
 
+from typing import Never
+
+from minitensor import other_names
 from minitensor.functional.activations import (
     elu,
     gelu,
@@ -132,3 +135,7 @@ __all__ = [
     "softsign",
     "triplet_margin_loss",
 ]
+
+
+def __getattr__(name: str) -> Never:
+    raise other_names.missing("module 'minitensor.functional'", name, other_names.FUNCTIONAL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import to_float
 from minitensor.elementwise import abs, clip, exp, log, log1p, tanh, where
 from minitensor.errors import ShapeError
@@ -44,6 +44,7 @@ def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where it is positive, alpha·(exp(x) − 1) elsewhere."""
+    x = as_tensor(x)
     negative = -relu(-x)  # the branch not taken must not overflow
     return where(x > 0, x, (exp(negative) - 1) * alpha)
 
@@ -55,11 +56,13 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     """x·sigmoid(x)."""
+    x = as_tensor(x)
     return x * sigmoid(x)
 
 
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), without overflow."""
+    x = as_tensor(x)
     return relu(x) + log1p(exp(-abs(x)))
 
 
@@ -99,26 +102,31 @@ def relu6(x: Tensor) -> Tensor:
 
 def hardsigmoid(x: Tensor) -> Tensor:
     """min(max(x / 6 + 1/2, 0), 1)."""
+    x = as_tensor(x)
     return clip(x * (1.0 / 6.0) + 0.5, 0.0, 1.0)
 
 
 def hardswish(x: Tensor) -> Tensor:
     """x·hardsigmoid(x) (Howard and others 2019)."""
+    x = as_tensor(x)
     return x * hardsigmoid(x)
 
 
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)."""
+    x = as_tensor(x)
     return x / (abs(x) + 1.0)
 
 
 def logsigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow."""
+    x = as_tensor(x)
     return -softplus(-x)
 
 
 def mish(x: Tensor) -> Tensor:
     """x·tanh(softplus(x)) (Misra 2019)."""
+    x = as_tensor(x)
     return x * tanh(softplus(x))
 
 
@@ -129,6 +137,7 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     >>> prelu(mt.asarray([[-1.0, -1.0]]), mt.asarray([0.5, 0.25])).tolist()
     [[-0.5, -0.25]]
     """
+    x, weight = as_tensor(x), as_tensor(weight)
     if weight.ndim != 1 or (weight.size != 1 and (x.ndim < 2 or weight.size != x.shape[1])):
         raise ShapeError(
             f"prelu takes one weight, or one for each channel of (N, C, ...), not {weight.shape}: {x.shape}"
@@ -144,6 +153,7 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
     >>> glu(mt.asarray([2.0, 0.0])).tolist()
     [1.0]
     """
+    x = as_tensor(x)
     place = normalize_axis(axis, x.ndim)
     half, odd = divmod(x.shape[place], 2)
     if odd:
@@ -169,11 +179,13 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 def as_floats(x: Tensor) -> Tensor:
     """Integers and bool as the default float."""
+    x = as_tensor(x)
     return x if x.dtype.kind == "f" else astype(x, to_float(x.dtype))
 
 
 def logsumexp(x: Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> Tensor:
     """log(Σ exp(x)) along `axis`, without overflow; −∞ if all elements are."""
+    x = as_tensor(x)
     peak = largest(x.detach(), axis=axis, keepdims=True)
     peak = where(abs(peak) < math.inf, peak, 0)
     result = log(total(exp(x - peak), axis=axis, keepdims=True)) + peak

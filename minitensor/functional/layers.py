@@ -9,7 +9,7 @@ import math
 
 from minitensor import random
 from minitensor.creation import arange, ones
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.elementwise import where
 from minitensor.errors import ShapeError
 from minitensor.functional.activations import softmax
@@ -29,17 +29,20 @@ def as_pair(value: Pair) -> tuple[int, int]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b; weight (out, in), bias (out)."""
+    weight = as_tensor(weight)
     return matmul(x, weight.mT) if bias is None else apply(contract.linear, x, weight, bias)
 
 
 def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """The rows of `weight` that the integers name; row `padding_idx` gets no gradient."""
+    weight = as_tensor(weight)
     rows = take(weight, indices, axis=0)
     return rows if padding_idx is None else where(expand_dims(indices == padding_idx, -1), rows.detach(), rows)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """In training each element is 0 with probability `p`, otherwise scaled by 1 / (1 − p); draws from `mt.random`."""
+    x = as_tensor(x)
     if not 0.0 <= p <= 1.0:
         raise ShapeError(f"p is a probability in [0, 1], not {p}")
     if not training or p == 0.0:
@@ -52,6 +55,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """In training each channel of (N, C, ...) is 0 with probability `p`, otherwise scaled (Tompson and others 2015)."""
+    x = as_tensor(x)
     if x.ndim < 3:
         raise ShapeError(f"dropout2d takes (N, C, ...), not {x.shape}")
     kept = dropout(ones((*x.shape[:2], *[1] * (x.ndim - 2)), dtype=x.dtype), p, training)
@@ -97,6 +101,7 @@ def conv1d(
     >>> conv1d(mt.asarray([[[1.0, 2.0, 4.0]]]), mt.asarray([[[1.0, -1.0]]])).tolist()
     [[[-1.0, -2.0]]]
     """
+    x, weight = as_tensor(x), as_tensor(weight)
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(f"conv1d takes x (N, C, L) and weight (F, C / groups, K), not {x.shape} and {weight.shape}")
     rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
@@ -124,6 +129,7 @@ def conv_transpose2d(
 
     Raises ShapeError where the channels do not fit, or `output_padding` is not below stride or dilation.
     """
+    x, weight = as_tensor(x), as_tensor(weight)
     steps, pads, extra, spread = as_pair(stride), as_pair(padding), as_pair(output_padding), as_pair(dilation)
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
         raise ShapeError(
@@ -179,6 +185,7 @@ def scaled_dot_product_attention(
     >>> scaled_dot_product_attention(q, k, v, mask=mt.asarray([[False, True]])).tolist()
     [[3.0]]
     """
+    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
     if is_causal:
         past = causal_mask(query.shape[-2], key.shape[-2])
         mask = past if mask is None else mask & past if mask.dtype.kind == "b" else where(past, mask, -math.inf)
@@ -190,12 +197,14 @@ def scaled_dot_product_attention(
 
 def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """The largest element of each window of (N, C, L): `max_pool2d` of pictures of one row."""
+    x = as_tensor(x)
     step = kernel_size if stride is None else stride
     return squeeze(max_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
 
 
 def avg_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """The mean of each window of (N, C, L), the zeros of the padding counted."""
+    x = as_tensor(x)
     step = kernel_size if stride is None else stride
     return squeeze(avg_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
 
@@ -217,4 +226,5 @@ def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding
 
 def one_hot(indices: Tensor, classes: int) -> Tensor:
     """float32 (..., classes): 1 where the class is the index, 0 elsewhere."""
+    indices = as_tensor(indices)
     return (expand_dims(indices, -1) == arange(classes, dtype=indices.dtype)).astype("float32")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_tensor
 from minitensor.elementwise import abs, exp, log, maximum, square, where
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.functional.activations import as_floats, log_softmax, softplus
-from minitensor.functional.normalisation import norm_along
+from minitensor.linalg import vector_norm
 from minitensor.manipulation import astype, expand_dims, reshape
 from minitensor.ops import losses
 from minitensor.ops import softmax as rows
@@ -32,15 +32,28 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     raise ShapeError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
 
 
+def _difference(prediction: Tensor, target: Tensor) -> Tensor:
+    """prediction − target.
+
+    Raises ShapeError where both would be spread to a shape that neither has, (4, 1) and (4,) to (4, 4): a loss over
+    all pairs is hardly ever meant, and nothing else would tell.
+    """
+    difference = prediction - target
+    shapes = [getattr(x, "shape", ()) for x in (prediction, target)]
+    if difference.shape not in shapes:
+        raise ShapeError(f"a prediction of shape {shapes[0]} and a target of {shapes[1]}: reshape one to the other")
+    return difference
+
+
 def mse_loss(prediction: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The squared differences: their mean, their sum, or themselves."""
-    difference = prediction - target
+    difference = _difference(prediction, target)
     return _reduced(difference * difference, reduction)
 
 
 def l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The magnitudes of the differences: their mean, their sum, or themselves."""
-    return _reduced(abs(prediction - target), reduction)
+    return _reduced(abs(_difference(prediction, target)), reduction)
 
 
 def smooth_l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -53,8 +66,8 @@ def smooth_l1_loss(prediction: Tensor, target: Tensor, reduction: str = "mean", 
     tensor([0.125, 2.5  ])
     """
     if not beta > 0:
-        raise ValueError(f"smooth_l1_loss's beta must be positive, is {beta}")
-    return _reduced(apply(losses.huber, prediction - target, float(beta)), reduction)
+        raise ArgumentError(f"smooth_l1_loss's beta must be positive, is {beta}")
+    return _reduced(apply(losses.huber, _difference(prediction, target), float(beta)), reduction)
 
 
 def huber_loss(prediction: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
@@ -90,6 +103,7 @@ def nll_loss(
     >>> round(float(nll_loss(logs, mt.asarray([0, -1]), ignore_index=-1)), 4)
     0.6931
     """
+    log_probabilities, target = as_tensor(log_probabilities), as_tensor(target)
     axis = _axis_of_classes(log_probabilities, target)
     labels, shares = _shares(target, weight, ignore_index, log_probabilities)
     chosen = reshape(take_along_axis(log_probabilities, expand_dims(labels, axis), axis=axis), target.shape)
@@ -118,6 +132,7 @@ def cross_entropy(
     >>> round(float(cross_entropy(mt.asarray([[0.0, 0.0]]), mt.asarray([[0.5, 0.5]]))), 4)
     0.6931
     """
+    logits, target = as_tensor(logits), as_tensor(target)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ShapeError(f"label_smoothing is a part in [0, 1], not {label_smoothing}")
     axis = 1 if logits.ndim > 1 else 0
@@ -238,6 +253,7 @@ def kl_div(log_probabilities: Tensor, target: Tensor, reduction: str = "mean", *
     >>> float(kl_div(mt.log(same), same, "batchmean"))
     0.0
     """
+    log_probabilities, target = as_tensor(log_probabilities), as_tensor(target)
     if log_target:
         each = exp(target) * (target - log_probabilities)
     else:
@@ -275,5 +291,5 @@ def triplet_margin_loss(
 
     1e-6 is added to each difference, as in PyTorch.  Source: Schroff and others 2015.
     """
-    near, far = (norm_along(anchor - other + 1e-6, 2, -1) for other in (positive, negative))
+    near, far = (vector_norm(anchor - other + 1e-6, axis=-1) for other in (positive, negative))
     return _reduced(maximum(near - far + margin, 0), reduction)

@@ -10,14 +10,14 @@ import math
 import numpy as np
 
 from minitensor.autograd import no_grad
-from minitensor.dispatch import apply, apply_several, rebind
-from minitensor.elementwise import abs, maximum, sqrt, where
+from minitensor.dispatch import apply, apply_several, as_tensor, rebind
+from minitensor.elementwise import maximum, sqrt
 from minitensor.errors import ShapeError
 from minitensor.functional.activations import as_floats
+from minitensor.linalg import vector_norm
 from minitensor.manipulation import reshape
 from minitensor.ops import batch_norm as batch
 from minitensor.ops import layer_norm as norm
-from minitensor.statistics import max as largest
 from minitensor.statistics import mean
 from minitensor.statistics import sum as total
 from minitensor.tensor import Tensor
@@ -49,6 +49,7 @@ def batch_norm(
     Raises ShapeError (a ValueError) for x that is not (N, C, ...) or, in training, has one value a channel or none,
     and where there are no running statistics outside of training.
     """
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm takes (N, C, ...), not {x.shape}")
     if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
@@ -98,6 +99,7 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """x normalised over its last dimensions `normalized_shape`, then scaled and shifted."""
+    x = as_tensor(x)
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"layer_norm over {normalized_shape} of a tensor with shape {x.shape}")
     if weight is not None and bias is not None:
@@ -116,6 +118,7 @@ def group_norm(
 
     Raises ShapeError where the channels are no multiple of `num_groups`.
     """
+    x = as_tensor(x)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ShapeError(f"group_norm in {num_groups} groups of a tensor with shape {x.shape}, which is (N, C, ...)")
     rows = reshape(x, (x.shape[0], num_groups, -1))
@@ -133,6 +136,7 @@ def rms_norm(
 
     `eps`, added to the mean square, is the dtype's own if None, as in PyTorch.
     """
+    x = as_tensor(x)
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"rms_norm over {normalized_shape} of a tensor with shape {x.shape}")
     x = as_floats(x)
@@ -145,15 +149,6 @@ def rms_norm(
 # --- vectors along one axis --------------------------------------------------------------------------------
 
 
-def norm_along(x: Tensor, p: float, axis: int, keepdims: bool = False) -> Tensor:
-    """(Σ |x|ᵖ)^(1/p) along an axis, the largest magnitude for p = ∞; where it is 0 the gradient is 0."""
-    if p == math.inf:
-        return largest(abs(x), axis=axis, keepdims=keepdims)
-    sums = total(x * x if p == 2 else abs(x) ** p, axis=axis, keepdims=keepdims)
-    away = where(sums > 0, sums, 1)  # the branch not taken must have a slope
-    return where(sums > 0, sqrt(away) if p == 2 else away ** (1.0 / p), 0)
-
-
 def normalize(x: Tensor, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Tensor:
     """x over its p-norm along `axis`, or over `eps` where the norm is less.
 
@@ -161,7 +156,8 @@ def normalize(x: Tensor, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> T
     >>> [round(v, 4) for v in normalize(mt.asarray([[3.0, 4.0]])).tolist()[0]]
     [0.6, 0.8]
     """
-    return x / maximum(norm_along(x, p, axis, keepdims=True), eps)
+    x = as_tensor(x)
+    return x / maximum(vector_norm(x, ord=p, axis=axis, keepdims=True), eps)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor:
@@ -171,5 +167,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) 
     >>> cosine_similarity(mt.asarray([[3.0, 0.0]]), mt.asarray([[1.0, 0.0]])).tolist()
     [1.0]
     """
-    norms = [maximum(norm_along(x, 2, axis), eps) for x in (x1, x2)]
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    norms = [maximum(vector_norm(x, axis=axis), eps) for x in (x1, x2)]
     return total(x1 * x2, axis=axis) / (norms[0] * norms[1])

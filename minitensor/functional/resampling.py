@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minitensor.creation import asarray
+from minitensor.dispatch import as_tensor
 from minitensor.errors import ShapeError
 from minitensor.functional.layers import Pair, as_pair, avg_pool2d
 from minitensor.linear_algebra import matmul
@@ -29,6 +30,7 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     >>> pixel_shuffle(mt.reshape(mt.arange(4.0), (1, 4, 1, 1)), 2).tolist()
     [[[[0.0, 1.0], [2.0, 3.0]]]]
     """
+    x = as_tensor(x)
     r = upscale_factor
     if x.ndim != 4 or r < 1 or x.shape[1] % (r * r):
         raise ShapeError(f"pixel_shuffle by {r} takes (N, C·{r}², H, W), not {x.shape}")
@@ -44,6 +46,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
     >>> adaptive_avg_pool2d(mt.asarray([[[[0.0, 1.0, 2.0]]]]), (1, 2))
     tensor([[[[0.5, 1.5]]]])
     """
+    x = as_tensor(x)
     out, size = as_pair(output_size), (x.shape[-2], x.shape[-1])
     if min(out) < 1:
         raise ShapeError(f"adaptive_avg_pool2d to the size {out}: both must be at least 1")
@@ -69,6 +72,7 @@ def interpolate(x: Tensor, size: Pair, mode: str = "nearest") -> Tensor:
 
     Raises ShapeError for another mode or a size below 1.
     """
+    x = as_tensor(x)
     out, (height, width) = as_pair(size), x.shape[-2:]
     if min(out) < 1:
         raise ShapeError(f"interpolate to the size {out}: both must be at least 1")

@@ -1,5 +1,8 @@
 """Modules, layers, losses and containers with PyTorch's names, parameter shapes and state dicts."""
 
+from typing import Never
+
+from minitensor import other_names
 from minitensor.nn import init
 from minitensor.nn.activations import (
     ELU,
@@ -30,6 +33,7 @@ from minitensor.nn.activations import (
 )
 from minitensor.nn.attention import (
     MultiheadAttention,
+    TransformerEncoder,
     TransformerEncoderLayer,
 )
 from minitensor.nn.clipping import (
@@ -141,9 +145,14 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerEncoder",
     "TransformerEncoderLayer",
     "Upsample",
     "clip_grad_norm_",
     "clip_grad_value_",
     "init",
 ]
+
+
+def __getattr__(name: str) -> Never:
+    raise other_names.missing("module 'minitensor.nn'", name, other_names.NN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from minitensor import functional as F
 from minitensor.creation import full
 from minitensor.elementwise import tanh
+from minitensor.errors import ArgumentError
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -213,7 +214,7 @@ class Upsample(Module):
 
     def __init__(self, scale_factor: int, mode: str = "nearest") -> None:
         if scale_factor < 1:
-            raise ValueError(f"scale_factor must be at least 1, is {scale_factor}")
+            raise ArgumentError(f"scale_factor must be at least 1, is {scale_factor}")
         self.scale_factor, self.mode = scale_factor, mode
 
     def forward(self, x: Tensor) -> Tensor:

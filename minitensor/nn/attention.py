@@ -5,14 +5,16 @@ Invariant: parameters have PyTorch's names, shapes and initial distributions, so
 
 from __future__ import annotations
 
+import copy
 import math
 
 from minitensor import functional as F
 from minitensor.creation import zeros
 from minitensor.elementwise import where
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import expand_dims, permute_dims, reshape
+from minitensor.nn.containers import ModuleList
 from minitensor.nn.init import xavier_uniform_
 from minitensor.nn.layers import Dropout, Linear
 from minitensor.nn.module import Module, Parameter
@@ -43,7 +45,7 @@ class MultiheadAttention(Module):
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = False
     ) -> None:
         if num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(f"embed_dim {embed_dim} must be a multiple of num_heads {num_heads}")
+            raise ArgumentError(f"embed_dim {embed_dim} must be a multiple of num_heads {num_heads}")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.in_proj_weight = Parameter(xavier_uniform_(zeros((3 * embed_dim, embed_dim))))
         self.in_proj_bias = Parameter(zeros(3 * embed_dim)) if bias else None
@@ -159,7 +161,7 @@ class TransformerEncoderLayer(Module):
         norm_first: bool = False,
     ) -> None:
         if activation not in ("relu", "gelu"):
-            raise ValueError(f"activation is 'relu' or 'gelu', not {activation!r}")
+            raise ArgumentError(f"activation is 'relu' or 'gelu', not {activation!r}")
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first=batch_first)
         self.linear1, self.linear2 = Linear(d_model, dim_feedforward), Linear(dim_feedforward, d_model)
         self.norm1, self.norm2 = LayerNorm(d_model, layer_norm_eps), LayerNorm(d_model, layer_norm_eps)
@@ -189,3 +191,30 @@ class TransformerEncoderLayer(Module):
         bend = F.relu if self.activation == "relu" else F.gelu
         result: Tensor = self.dropout2(self.linear2(self.dropout(bend(self.linear1(x)))))
         return result
+
+
+class TransformerEncoder(Module):
+    """Layers like the one given, each with parameters of its own that begin as its copies, then `norm` if there is one.
+
+    >>> import minitensor as mt
+    >>> layer = mt.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> mt.nn.TransformerEncoder(layer, 3, norm=mt.nn.LayerNorm(8))(mt.ones((3, 5, 8))).shape
+    (3, 5, 8)
+    """
+
+    def __init__(self, encoder_layer: TransformerEncoderLayer, num_layers: int, norm: Module | None = None) -> None:
+        if num_layers < 1:
+            raise ArgumentError(f"num_layers must be at least 1, is {num_layers}")
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.norm = norm
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask, src_key_padding_mask, is_causal)
+        return x if self.norm is None else self.norm(x)

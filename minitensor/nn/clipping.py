@@ -12,6 +12,7 @@ from typing import Any
 from minitensor.autograd import no_grad
 from minitensor.dispatch import apply
 from minitensor.elementwise import add, maximum, minimum, sqrt
+from minitensor.errors import ArgumentError
 from minitensor.ops.squares import square_sum
 from minitensor.tensor import Tensor
 
@@ -66,8 +67,8 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
 
 def _gradients(parameters: Iterable[Tensor], name: str, limit: float) -> list[Tensor]:
     if not limit >= 0.0:
-        raise ValueError(f"{name} must not be negative, is {limit}")
+        raise ArgumentError(f"{name} must not be negative, is {limit}")
     found = [p.grad for p in ([parameters] if isinstance(parameters, Tensor) else parameters) if p.grad is not None]
     if not found:
-        raise ValueError("no parameter has a gradient: clip between backward() and step()")
+        raise ArgumentError("no parameter has a gradient: clip between backward() and step()")
     return found

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from minitensor.errors import ArgumentError, DTypeError, MissingNameError, TensorIndexError
 from minitensor.nn.module import Module, Parameter
+
+
+def _told(found: object) -> str:
+    """What was given in a module's place, and what to do about it."""
+    advice = "; nn has functions as modules, such as nn.ReLU()" if callable(found) else ""
+    several = "; Sequential takes them one by one: Sequential(*modules)" if isinstance(found, list | tuple) else ""
+    return f"{type(found).__name__}{advice}{several}"
 
 
 class ModuleList(Module):
@@ -22,7 +30,7 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> None:
         if not isinstance(module, Module):
-            raise TypeError(f"a Module is expected, found {type(module).__name__}")
+            raise DTypeError(f"a Module is expected, found {_told(module)}")
         self.__dict__[str(len(self))] = module
 
     def __len__(self) -> int:
@@ -34,7 +42,7 @@ class ModuleList(Module):
     def __getitem__(self, index: int) -> Module:
         modules = list(self)
         if not -len(modules) <= index < len(modules):
-            raise IndexError(f"index {index} is out of range for {len(modules)} modules")
+            raise TensorIndexError(f"index {index} is out of range for {len(modules)} modules")
         return modules[index]
 
 
@@ -70,16 +78,18 @@ class ModuleDict(Module):
 
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(module, Module):
-            raise TypeError(f"a Module is expected, found {type(module).__name__}")
+            raise DTypeError(f"a Module is expected, found {type(module).__name__}")
         if not name or "." in name or hasattr(type(self), name):
-            raise ValueError(f"{name!r} cannot name a module: it is empty, has a dot, or is an attribute of ModuleDict")
+            raise ArgumentError(
+                f"{name!r} cannot name a module: it is empty, has a dot, or is an attribute of ModuleDict"
+            )
         self.__dict__[name] = module
 
     def __getitem__(self, name: str) -> Module:
         for known, module in self.named_children():
             if known == name:
                 return module
-        raise KeyError(f"no module {name!r}; there are {list(self)}")
+        raise MissingNameError(f"no module {name!r}; there are {list(self)}")
 
     def __contains__(self, name: object) -> bool:
         return name in list(self)
@@ -111,7 +121,7 @@ class ParameterList(Module):
 
     def append(self, parameter: Parameter) -> None:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"a Parameter is expected, found {type(parameter).__name__}")
+            raise DTypeError(f"a Parameter is expected, found {type(parameter).__name__}")
         self.__dict__[str(len(self))] = parameter
 
     def __len__(self) -> int:
@@ -123,5 +133,5 @@ class ParameterList(Module):
     def __getitem__(self, index: int) -> Parameter:
         parameters = list(self)
         if not -len(parameters) <= index < len(parameters):
-            raise IndexError(f"index {index} is out of range for {len(parameters)} parameters")
+            raise TensorIndexError(f"index {index} is out of range for {len(parameters)} parameters")
         return parameters[index]

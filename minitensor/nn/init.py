@@ -14,7 +14,7 @@ import numpy as np
 from minitensor import random
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.tensor import Tensor
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": sqrt(2.0), "selu": 0.75}
@@ -31,15 +31,13 @@ def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
     if nonlinearity == "leaky_relu":
         return sqrt(2.0 / (1.0 + param**2))
     if nonlinearity not in _GAINS:
-        raise ValueError(f"nonlinearity is one of {sorted([*_GAINS, 'leaky_relu'])}, not {nonlinearity!r}")
+        raise ArgumentError(f"nonlinearity is one of {sorted([*_GAINS, 'leaky_relu'])}, not {nonlinearity!r}")
     return _GAINS[nonlinearity]
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """One number everywhere."""
-    with no_grad():
-        tensor[...] = value
-    return tensor
+    return _filled(tensor, value)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -60,16 +58,12 @@ def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     >>> bool((mt.nn.init.uniform_(w, 1.0, 2.0) >= 1.0).all())
     True
     """
-    with no_grad():
-        tensor[...] = random.uniform(tensor.shape, low, high)
-    return tensor
+    return _filled(tensor, random.uniform(_checked(tensor).shape, low, high))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """N(mean, std²)."""
-    with no_grad():
-        tensor[...] = random.normal(tensor.shape, mean, std)
-    return tensor
+    return _filled(tensor, random.normal(_checked(tensor).shape, mean, std))
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0) -> Tensor:
@@ -78,18 +72,16 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: floa
     Raises ValueError unless low < high, or where the interval holds less than a thousandth of all draws.
     """
     if not low < high:
-        raise ValueError(f"trunc_normal_ needs low < high, found {low} and {high}")
+        raise ArgumentError(f"trunc_normal_ needs low < high, found {low} and {high}")
     kept = np.empty(0, np.float32)
     drawn = 0
-    while kept.size < tensor.size:
+    while kept.size < _checked(tensor).size:
         values = random.normal((max(2 * (tensor.size - kept.size), 64),), mean, std).numpy()
         drawn += values.size
         kept = np.concatenate([kept, values[(values >= low) & (values <= high)]])
         if drawn > 1000 * (kept.size + 64):
-            raise ValueError(f"[{low}, {high}] is too far from the mean {mean} for standard deviation {std}")
-    with no_grad():
-        tensor[...] = asarray(kept[: tensor.size].reshape(tensor.shape))
-    return tensor
+            raise ArgumentError(f"[{low}, {high}] is too far from the mean {mean} for standard deviation {std}")
+    return _filled(tensor, asarray(kept[: tensor.size].reshape(tensor.shape)))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -122,20 +114,32 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     >>> bool((abs(w @ w.mT - mt.eye(2)) < 1e-5).all())
     True
     """
-    if tensor.ndim < 2:
+    if _checked(tensor).ndim < 2:
         raise ShapeError(f"orthogonal_ needs at least two dimensions, not {tensor.shape}")
     rows, columns = tensor.shape[0], prod(tensor.shape[1:])
     drawn = random.normal((max(rows, columns), min(rows, columns))).numpy().astype(np.float64)
     q, r = np.linalg.qr(drawn)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # so that each such matrix is equally likely
+    return _filled(tensor, asarray((gain * (q if rows >= columns else q.T)).reshape(tensor.shape)))
+
+
+def _filled(tensor: Tensor, contents: Tensor | float) -> Tensor:
+    """The tensor, with these contents from now on."""
     with no_grad():
-        tensor[...] = asarray((gain * (q if rows >= columns else q.T)).reshape(tensor.shape).astype(tensor.dtype))
+        _checked(tensor)[...] = contents
+    return tensor
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    """Raises DTypeError for what is no tensor: a NumPy array would not be written by all of these."""
+    if not isinstance(tensor, Tensor):
+        raise DTypeError(f"initial values are given to a tensor, not to {type(tensor).__name__}")
     return tensor
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (out, in, ...)."""
-    if tensor.ndim < 2:
+    if _checked(tensor).ndim < 2:
         raise ShapeError(f"fans are those of a weight (out, in, ...), not of a tensor with shape {tensor.shape}")
     field = prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
@@ -143,7 +147,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 
 def _fan(tensor: Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode is 'fan_in' or 'fan_out', not {mode!r}")
+        raise ArgumentError(f"mode is 'fan_in' or 'fan_out', not {mode!r}")
     return _positive(_fans(tensor)[mode == "fan_out"])
 
 

@@ -10,6 +10,8 @@ from math import prod, sqrt
 from minitensor import functional as F
 from minitensor import random
 from minitensor.autograd import no_grad
+from minitensor.creation import as_shape
+from minitensor.errors import ArgumentError
 from minitensor.functional import as_pair
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
@@ -30,6 +32,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        out_features, in_features = as_shape((out_features, in_features))
         self.weight = _uniform((out_features, in_features), in_features)
         self.bias = _uniform((out_features,), in_features) if bias else None
 
@@ -53,7 +56,7 @@ class _Convolution(Module):
     def _make(self, in_channels: int, out_channels: int, kernel: tuple[int, ...], groups: int, bias: bool) -> None:
         """Weights and biases, uniform by the fan-in."""
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
+            raise ArgumentError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
         first, second = (in_channels, out_channels) if self._inputs_first else (out_channels, in_channels)
         shape = (first, second // groups, *kernel)
         fan_in = prod(shape[1:])
@@ -175,7 +178,7 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
+            raise ArgumentError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.weight = Parameter(random.normal((num_embeddings, embedding_dim)))
         if self.padding_idx is not None:
@@ -194,7 +197,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0.0 <= p <= 1.0:
-            raise ValueError(f"p must be a probability in [0, 1], is {p}")
+            raise ArgumentError(f"p must be a probability in [0, 1], is {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Invariant: a reduction that is none of "mean", "sum", "none" is refused when the
 from __future__ import annotations
 
 from minitensor import functional as F
+from minitensor.errors import ArgumentError
 from minitensor.nn.module import Module
 from minitensor.tensor import Tensor
 
@@ -17,7 +18,7 @@ class _Loss(Module):
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in self._reductions:
-            raise ValueError(f"reduction is one of {self._reductions}, not {reduction!r}")
+            raise ArgumentError(f"reduction is one of {self._reductions}, not {reduction!r}")
         self.reduction = reduction
 
     def extra_repr(self) -> str:

@@ -8,13 +8,14 @@ buffer because its name was given to `register_buffer`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from minitensor import other_names
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
 from minitensor.dispatch import rebind
 from minitensor.dtypes import as_dtype
-from minitensor.errors import DTypeError
+from minitensor.errors import ArgumentError, DTypeError, MissingNameError
 from minitensor.manipulation import astype
 from minitensor.tensor import Tensor
 
@@ -72,7 +73,7 @@ class Module:
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """Makes attribute `name` a buffer: a tensor that is state, but no parameter."""
         if not name.isidentifier():
-            raise ValueError(f"a buffer's name must be an identifier, is {name!r}")
+            raise ArgumentError(f"a buffer's name must be an identifier, is {name!r}")
         self.__dict__.setdefault("_buffer_names", {})[name] = None
         setattr(self, name, tensor)
 
@@ -210,11 +211,11 @@ class Module:
         own = dict(self._named_tensors())
         missing, extra = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
         if strict and (missing or extra):
-            raise KeyError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
+            raise MissingNameError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
         new = {name: asarray(state_dict[name], dtype=own[name].dtype) for name in own if name in state_dict}
         for name, value in new.items():
             if value.shape != own[name].shape:
-                raise ValueError(f"{name} has shape {own[name].shape}, the state_dict has {value.shape}")
+                raise ArgumentError(f"{name} has shape {own[name].shape}, the state_dict has {value.shape}")
         with no_grad():
             for name, value in new.items():
                 own[name][...] = value
@@ -223,6 +224,11 @@ class Module:
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{body})"
+
+    if not TYPE_CHECKING:  # a type checker takes any attribute then
+
+        def __getattr__(self, name: str) -> Any:
+            raise other_names.missing(f"{type(self).__name__!r} object", name, other_names.MODULE, self)
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of the repr; subclasses name their sizes."""

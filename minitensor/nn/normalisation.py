@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from minitensor import functional as F
 from minitensor.creation import ones, zeros
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import astype
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
@@ -126,7 +126,7 @@ class GroupNorm(Module):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"num_channels {num_channels} must be a multiple of num_groups {num_groups}")
+            raise ArgumentError(f"num_channels {num_channels} must be a multiple of num_groups {num_groups}")
         self.num_groups, self.eps = num_groups, eps
         self.weight = Parameter(ones(num_channels)) if affine else None
         self.bias = Parameter(zeros(num_channels)) if affine else None

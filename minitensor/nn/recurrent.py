@@ -14,7 +14,7 @@ from minitensor import functional as F
 from minitensor import random
 from minitensor.creation import zeros
 from minitensor.elementwise import tanh
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import concat, permute_dims, stack
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
@@ -56,7 +56,7 @@ def _relu_step(of_x: Tensor, of_h: Tensor, state: State) -> State:
 def _plain_step(nonlinearity: str) -> StepRule:
     rules = {"tanh": _tanh_step, "relu": _relu_step}
     if nonlinearity not in rules:
-        raise ValueError(f"nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+        raise ArgumentError(f"nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
     return rules[nonlinearity]
 
 
@@ -176,9 +176,9 @@ class _Recurrence(Module):
         bidirectional: bool = False,
     ) -> None:
         if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, is {num_layers}")
+            raise ArgumentError(f"num_layers must be at least 1, is {num_layers}")
         if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"dropout is a probability in [0, 1], not {dropout}")
+            raise ArgumentError(f"dropout is a probability in [0, 1], not {dropout}")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self._suffixes = ("", "_reverse") if bidirectional else ("",)

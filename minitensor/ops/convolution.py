@@ -39,6 +39,11 @@ class Window:
     def extent(self, size: Dim, kernel: Dim, axis: int) -> int:
         """How many positions the kernel has along spatial axis 0 or 1.  Raises ShapeError for none."""
         size, kernel = static((size, kernel), "a spatial size of a convolution")
+        stride, dilation, padding = self.stride[axis], self.dilation[axis], self.padding[axis]
+        if min(kernel, stride, dilation) < 1 or padding < 0:
+            raise ShapeError(
+                f"kernel {kernel}, stride {stride} or dilation {dilation} below 1, or padding {padding} below 0"
+            )
         reach = self.dilation[axis] * (kernel - 1) + 1
         room = size + 2 * self.padding[axis] - reach
         if room < 0:

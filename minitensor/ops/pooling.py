@@ -31,6 +31,8 @@ def pooled_shape(shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Sha
     """(N, C, OH, OW).  Raises ShapeError for other ranks, and where the window does not fit."""
     if len(shape) != 4:
         raise ShapeError(f"pooling takes (N, C, H, W), not {shape}")
+    if min(*kernel, *stride) < 1 or min(padding) < 0:
+        raise ShapeError(f"window {kernel} or stride {stride} below 1, or padding {padding} below 0")
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise ShapeError(f"padding {padding} is more than half of the window {kernel}")
     sizes = static(shape[2:], "a spatial size of pooling")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitensor.dtypes import PROMOTED, scalar_dtype, weak_dtype
-from minitensor.errors import DTypeError, NoComprehension, ShapeError
+from minitensor.errors import AxisError, DTypeError, NoComprehension, ShapeError
 from minitensor.ops.opdef import Operand, Scalar, TensorSpec
 
 Dim = int | str
@@ -71,18 +71,25 @@ def need_equal(left: Shape, right: Shape, complaint: str) -> None:
 
 
 def normalize_axis(axis: int, rank: int) -> int:
-    """An axis counted from the front.  Raises ShapeError for one that is not there."""
+    """An axis counted from the front.  Raises AxisError for one that is not there."""
     try:
         number = index(axis)
     except TypeError:
-        raise DTypeError(f"an axis is an int, not {type(axis).__name__}") from None
+        raise DTypeError(f"an axis is an int, not {axis!r:.60}") from None
     if not -rank <= number < rank:
-        raise ShapeError(f"axis {number} of a tensor with {rank} dimensions")
+        raise AxisError(f"axis {number} of a tensor with {rank} dimensions{_range_of_axes(rank)}")
     return number % rank
 
 
+def _range_of_axes(rank: int) -> str:
+    return f"; there are {-rank} ... {rank - 1}" if rank else ", which has none"
+
+
 def normalize_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    """Axes counted from the front, in rising order; None is all of them.  Raises ShapeError for a double one."""
+    """Axes counted from the front, in rising order; None is all of them.
+
+    Raises AxisError for one that is not there, ShapeError for a double one.
+    """
     if axis is None:
         return tuple(range(rank))
     axes = sorted(normalize_axis(a, rank) for a in (axis if isinstance(axis, tuple | list) else (axis,)))

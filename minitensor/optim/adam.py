@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import sqrt
 from typing import Any
 
+from minitensor.errors import DTypeError
 from minitensor.ops.update import adam_update
 from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
@@ -46,7 +47,7 @@ class Adam(Optimizer):
         try:
             first, second = self.betas
         except (TypeError, ValueError):
-            raise TypeError(f"betas must be two numbers, is {self.betas!r}") from None
+            raise DTypeError(f"betas must be two numbers, is {self.betas!r}") from None
         check_number("betas[0]", first, 0.0, 1.0)
         check_number("betas[1]", second, 0.0, 1.0)
         check_number("eps", self.eps, 0.0, float("inf"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 from typing import Any
 
+from minitensor.errors import ArgumentError
 from minitensor.optim.optimizer import Optimizer
 
 
@@ -49,9 +50,11 @@ class LambdaLR:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues where `state_dict` gave the state; sets the optimiser's `lr`."""
         if set(state_dict) != {"bases", "count"}:
-            raise ValueError(f"a schedule's state has the entries 'bases' and 'count', not {sorted(state_dict)}")
+            raise ArgumentError(f"a schedule's state has the entries 'bases' and 'count', not {sorted(state_dict)}")
         if len(state_dict["bases"]) != len(self.bases):
-            raise ValueError(f"the state is of {len(state_dict['bases'])} groups, the optimiser has {len(self.bases)}")
+            raise ArgumentError(
+                f"the state is of {len(state_dict['bases'])} groups, the optimiser has {len(self.bases)}"
+            )
         self.bases, self.count = list(state_dict["bases"]), state_dict["count"]
         self._set()
 
@@ -93,7 +96,7 @@ class LinearLR(LambdaLR):
     ) -> None:
         _at_least_one("total_iters", total_iters)
         if start_factor < 0 or end_factor < 0:
-            raise ValueError(f"factors must not be negative, are {start_factor} and {end_factor}")
+            raise ArgumentError(f"factors must not be negative, are {start_factor} and {end_factor}")
         rise = end_factor - start_factor
         super().__init__(optimizer, lambda count: start_factor + rise * min(count / total_iters, 1.0))
 
@@ -158,7 +161,7 @@ class OneCycleLR(LambdaLR):
         final_div_factor: float = 1e4,
     ) -> None:
         if total_steps < 2 or not 0.0 < pct_start < 1.0:
-            raise ValueError(f"total_steps is at least 2 and pct_start in (0, 1), not {total_steps} and {pct_start}")
+            raise ArgumentError(f"total_steps is at least 2 and pct_start in (0, 1), not {total_steps} and {pct_start}")
         start, last = 1.0 / div_factor, 1.0 / div_factor / final_div_factor
         top = pct_start * total_steps - 1
 
@@ -201,9 +204,9 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
     ) -> None:
         if mode not in ("min", "max"):
-            raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
+            raise ArgumentError(f"mode is 'min' or 'max', not {mode!r}")
         if not 0.0 <= factor < 1.0:
-            raise ValueError(f"factor must be in [0, 1), is {factor}")
+            raise ArgumentError(f"factor must be in [0, 1), is {factor}")
         self.optimizer, self.factor, self.patience = optimizer, factor, patience
         self.threshold, self.cooldown, self.min_lr = threshold, cooldown, min_lr
         self._sign = 1.0 if mode == "min" else -1.0
@@ -231,7 +234,7 @@ class ReduceLROnPlateau:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues where `state_dict` gave the state."""
         if set(state_dict) != {"best", "bad", "resting"}:
-            raise ValueError(f"the state has the entries 'best', 'bad' and 'resting', not {sorted(state_dict)}")
+            raise ArgumentError(f"the state has the entries 'best', 'bad' and 'resting', not {sorted(state_dict)}")
         self._best, self._bad, self._resting = (state_dict[name] for name in ("best", "bad", "resting"))
 
 
@@ -242,4 +245,4 @@ def _half_cosine(part: float) -> float:
 
 def _at_least_one(name: str, value: int) -> None:
     if value < 1:
-        raise ValueError(f"{name} must be at least 1, is {value}")
+        raise ArgumentError(f"{name} must be at least 1, is {value}")

@@ -19,6 +19,7 @@ import numpy as np
 from minitensor.autograd import no_grad
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, apply_several, rebind
+from minitensor.errors import ArgumentError, DTypeError
 from minitensor.manipulation import astype
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
@@ -75,11 +76,11 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Tensor] | Iterable[Mapping[str, Any]], lr: float) -> None:
         if isinstance(params, Tensor):
-            raise TypeError(f"parameters come as an iterable of tensors, [it], not as one {type(params).__name__}")
+            raise DTypeError(f"parameters come as an iterable of tensors, [it], not as one {type(params).__name__}")
         try:
             given = list(params)
         except TypeError as error:
-            raise TypeError(f"parameters come as an iterable such as model.parameters(): {error}") from None
+            raise DTypeError(f"parameters come as an iterable such as model.parameters(): {error}") from None
         self.lr = lr
         self.check()
         if any(isinstance(x, Mapping) for x in given):
@@ -101,16 +102,16 @@ class Optimizer:
     def _group(self, given: Any, state: list[State] | None = None) -> Optimizer:
         """An optimiser like this one for the parameters of a group, with its hyperparameters."""
         if not isinstance(given, Mapping) or "params" not in given:
-            raise TypeError(f'parameters come as tensors or as groups, dicts with "params"; found {_described(given)}')
+            raise DTypeError(f'parameters come as tensors or as groups, dicts with "params"; found {_described(given)}')
         try:
             known = self.hyperparameters()
         except AttributeError as error:
             advice = "set the hyperparameters before super().__init__()"
-            raise TypeError(f"{type(self).__name__} cannot take groups: {error}; {advice}") from None
+            raise DTypeError(f"{type(self).__name__} cannot take groups: {error}; {advice}") from None
         own = {name: value for name, value in given.items() if name != "params"}
         if not own.keys() <= known.keys():
             names = ", ".join(map(repr, sorted(own.keys() - known.keys())))
-            raise ValueError(f"{type(self).__name__} has no hyperparameter {names}; it has {', '.join(known)}")
+            raise ArgumentError(f"{type(self).__name__} has no hyperparameter {names}; it has {', '.join(known)}")
         group = copy(self)
         group._groups = ()
         for name, value in own.items():
@@ -219,12 +220,12 @@ class Optimizer:
             return
         expected = {*self.hyperparameters(), "state"}
         if set(state_dict) != expected:
-            raise ValueError(
+            raise ArgumentError(
                 f"this state belongs to another optimiser: {type(self).__name__} expects the entries "
                 f"{sorted(expected)}, found {sorted(state_dict)}"
             )
         if len(state_dict["state"]) != len(self.params):
-            raise ValueError(f"the state is of {len(state_dict['state'])} parameters, here are {len(self.params)}")
+            raise ArgumentError(f"the state is of {len(state_dict['state'])} parameters, here are {len(self.params)}")
         for name in self.hyperparameters():
             setattr(self, name, state_dict[name])
         self.state = [
@@ -234,7 +235,7 @@ class Optimizer:
     def _load_groups(self, state_dict: dict[str, Any]) -> None:
         found = state_dict.get("groups", ())
         if len(found) != len(self._groups):
-            raise ValueError(f"the state is of {len(found)} groups of parameters, here are {len(self._groups)}")
+            raise ArgumentError(f"the state is of {len(found)} groups of parameters, here are {len(self._groups)}")
         for group, state in zip(self._groups, found, strict=True):
             group.load_state_dict(state)
         self._set_groups(list(self._groups))
@@ -266,7 +267,7 @@ class ParamGroup(MutableMapping[str, Any]):
             object.__setattr__(self._owner, name, value)
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("a group has all of its optimiser's hyperparameters: none can be deleted")
+        raise DTypeError("a group has all of its optimiser's hyperparameters: none can be deleted")
 
     def __iter__(self) -> Iterator[str]:
         return iter(("params", *self._optimizer.hyperparameters()))
@@ -312,23 +313,24 @@ def check_number(name: str, value: float, low: float, high: float) -> None:
     try:
         fits = low <= value < high
     except TypeError:
-        raise TypeError(f"{name} must be a number, is {value!r}") from None
+        raise DTypeError(f"{name} must be a number, is {value!r}") from None
     if not fits:
-        raise ValueError(f"{name} must be in [{low}, {high}), is {value}")
+        raise ArgumentError(f"{name} must be in [{low}, {high}), is {value}")
 
 
 def _checked(params: list[Any]) -> list[Tensor]:
     """Parameters as they may be."""
     if not params:
-        raise ValueError("the optimiser was given no parameters")
+        advice = "modules in a plain list are not found, in nn.ModuleList they are"
+        raise ArgumentError(f"the optimiser was given no parameters; {advice}")
     seen: set[int] = set()
     for position, param in enumerate(params):
         if not isinstance(param, Tensor):
-            raise TypeError(f"parameter {position} is of type {type(param).__name__}, expected a Tensor")
+            raise DTypeError(f"parameter {position} is of type {type(param).__name__}, expected a Tensor")
         if not param.requires_grad or not param.is_leaf:
-            raise ValueError(f"parameter {position} of shape {param.shape} is not a leaf that requires grad")
+            raise ArgumentError(f"parameter {position} of shape {param.shape} is not a leaf that requires grad")
         if id(param) in seen:
-            raise ValueError(f"parameter {position} of shape {param.shape} was given twice")
+            raise ArgumentError(f"parameter {position} of shape {param.shape} was given twice")
         seen.add(id(param))
     return params
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minitensor.errors import ArgumentError
 from minitensor.ops.update import sgd_momentum_update, sgd_update
 from minitensor.optim.optimizer import Optimizer, State, apply_update, check_number, plain, zeros_for
 from minitensor.tensor import Tensor
@@ -43,7 +44,7 @@ class SGD(Optimizer):
         check_number("momentum", self.momentum, 0.0, float("inf"))
         check_number("weight_decay", self.weight_decay, 0.0, float("inf"))
         if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov needs a momentum above 0")
+            raise ArgumentError("nesterov needs a momentum above 0")
 
     def hyperparameters(self) -> dict[str, Any]:
         return {

@@ -271,6 +271,7 @@ def test_all_names_of_the_standard_are_there() -> None:
             "matrix_power",
             "matrix_rank",
             "matrix_transpose",
+            "norm",  # NumPy's, beyond the standard
             "outer",
             "pinv",
             "qr",
@@ -357,6 +358,19 @@ def test_more_of_linalg() -> None:
     for order in (0, 1, 2, 3, np.inf, -np.inf):
         expected = np.linalg.vector_norm(a, axis=-1, ord=order)
         np.testing.assert_allclose(mt.linalg.vector_norm(x, axis=-1, ord=order).numpy(), expected)
+    for arguments in (
+        {},
+        {"axis": 0},
+        {"axis": (0, 2), "keepdims": True},
+        {"ord": 1, "axis": (2, 0)},
+        {"ord": 3, "axis": 1},
+    ):
+        np.testing.assert_allclose(mt.linalg.norm(x, **arguments).numpy(), np.linalg.norm(a, **arguments))
+    flat = mt.zeros((2, 3), dtype="float64")
+    flat.requires_grad = True
+    mt.linalg.norm(flat).backward()
+    assert flat.grad is not None and flat.grad.tolist() == [[0.0] * 3] * 2
+    assert np.isnan(mt.linalg.norm(mt.asarray([np.nan, 1.0])).item())
     v = np.random.default_rng(3).standard_normal((2, 4, 3))
     np.testing.assert_allclose(mt.linalg.cross(*map(mt.asarray, v)).numpy(), np.cross(*v))
 

@@ -1,0 +1,160 @@
+"""What bad arguments are answered with: an error of this library that says what to do, never one from inside it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minitensor as mt
+from minitensor import functional as F
+from minitensor import nn, optim, other_names
+from minitensor.errors import MinitensorError
+
+# --- what is no tensor ---------------------------------------------------------------------------------------
+
+NO_TENSORS: list[Any] = [[1.0, 2.0], None, "a", 2.5, {}, np.array([1, None], dtype=object)]
+INIT = {name: getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and name[0] != "_"}
+PUBLIC: dict[str, Callable[..., Any]] = {
+    **{name: getattr(mt, name) for name in mt.__all__},
+    **{f"F.{name}": getattr(F, name) for name in F.__all__},
+    **{f"linalg.{name}": getattr(mt.linalg, name) for name in mt.linalg.__all__},
+    **{f"fft.{name}": getattr(mt.fft, name) for name in mt.fft.__all__},
+    **{f"init.{name}": function for name, function in INIT.items()},
+}
+_STAND_INS: tuple[tuple[str, Any], ...] = (
+    ("Sequence[Tensor]", [mt.ones((2, 2))]),
+    ("Tensor", mt.ones((2, 2))),
+    ("float", 1.0),
+    ("str", "ij"),
+    ("Sequence", (0, 1)),
+)
+
+
+def stand_in(parameter: inspect.Parameter) -> Any:
+    return next((value for words, value in _STAND_INS if words in str(parameter.annotation)), 1)
+
+
+def takes_tensors() -> list[str]:
+    functions = {name: f for name, f in PUBLIC.items() if inspect.isfunction(f)}
+    return [n for n, f in functions.items() if any("Tensor" in str(p.annotation) for p in required(f))]
+
+
+def required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+
+
+@pytest.mark.parametrize("name", takes_tensors())
+def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
+    function = PUBLIC[name]
+    parameters = required(function)
+    for place, parameter in enumerate(parameters):
+        if "Tensor" not in str(parameter.annotation):
+            continue
+        for wrong in NO_TENSORS:
+            given = [wrong if k == place else stand_in(p) for k, p in enumerate(parameters)]
+            positional = [v for v, p in zip(given, parameters, strict=True) if p.kind is not p.KEYWORD_ONLY]
+            keywords = {p.name: v for v, p in zip(given, parameters, strict=True) if p.kind is p.KEYWORD_ONLY}
+            try:
+                function(*positional, **keywords)
+            except (MinitensorError, BufferError):  # the latter is DLPack's own, and says what it is about
+                continue
+            assert isinstance(wrong, list | float), f"{name} took {wrong!r} for {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: mt.sum([1, 2]), r"a tensor is expected, not list \[1, 2\]: asarray\(\) makes a tensor of it"),
+        (lambda x: x + np.array([None, 1]), "not an array of object"),
+        (lambda x: mt.exp(None), "not None"),
+        (lambda x: mt.conj(2.0), r"takes a tensor, not 2.0: asarray\(\)"),
+        (lambda x: mt.stack(x), "a list or tuple of tensors, not Tensor"),
+        (lambda x: mt.sum(x, axis=2), r"axis 2 of a tensor with 2 dimensions; there are -2 \.\.\. 1"),
+        (lambda x: mt.sum(x, axis="rows"), "an axis is an int, not 'rows'"),
+        (lambda x: x @ x, r"shapes \(2, 3\) and \(2, 3\) do not fit: the dimension summed over"),
+        (lambda x: mt.full((2,), "1"), "a number is expected, not '1'|not str '1'"),
+        (lambda x: mt.astype(x, None), "no dtype None"),
+        (lambda x: mt.finfo(mt.int8), "finfo is of floating-point dtypes, not of int8"),
+        (lambda x: mt.repeat(x, mt.asarray([1, 2, 3]), axis=0), r"an integer or 2 of them, not int64\[3\]"),
+        (lambda x: mt.random.randint((3,), 0, 10), r"low is an int, not \(3,\)"),
+        (lambda x: mt.tensor([1.0]), r"mt.tensor is a module, no function: use mt.asarray"),
+        (lambda x: mt.Tensor([1.0]).shape, r"asarray\(\[1.0\]\) makes a tensor"),
+        (lambda x: x.backward(), r"no tape: nothing it came from requires grad, or it was made under no_grad\(\)"),
+        (lambda x: mt.grad(x), "a function is differentiated, not Tensor"),
+        (lambda x: mt.grad(lambda y: y.sum(), argnums=1)(x), "argnums 1 of 1 positional arguments"),
+        (lambda x: F.mse_loss(mt.ones((4, 1)), mt.ones(4)), r"prediction of shape \(4, 1\) and a target of \(4,\)"),
+        (lambda x: F.conv2d(mt.ones((1, 1, 4, 4)), mt.ones((1, 1, 2, 2)), stride=0), "stride 0"),
+        (lambda x: F.max_pool2d(mt.ones((1, 1, 4, 4)), 0), r"window \(0, 0\)"),
+        (lambda x: nn.Linear(3, "4"), r"a shape is an int or several, not \('4', 3\)"),
+        (
+            lambda x: nn.Sequential([nn.ReLU()]),
+            r"found list; Sequential takes them one by one: Seq",
+        ),
+        (lambda x: nn.Sequential(F.relu), r"nn has functions as modules, such as nn.ReLU\(\)"),
+        (lambda x: nn.Linear(2, 2).load_state_dict({}), r"^state_dict does not fit: missing \['bias', 'weight'\]"),
+        (lambda x: optim.SGD([], lr=0.1), "nn.ModuleList"),
+        (lambda x: f"{x:q}", "format 'q' of a float32 tensor"),
+    ],
+)
+def test_messages_say_what_to_do(call: Callable[[mt.Tensor], Any], words: str) -> None:
+    with pytest.raises(MinitensorError, match=words):
+        call(mt.ones((2, 3)))
+
+
+def test_an_axis_that_is_not_there_is_an_index_and_a_value() -> None:
+    for builtin in (IndexError, ValueError):
+        with pytest.raises(builtin):
+            mt.expand_dims(mt.ones(2), axis=3)
+
+
+def test_numbers_that_know_their_dtype_fill_tensors() -> None:
+    assert mt.full((2,), np.float32(3)).dtype == mt.float32
+    w = mt.asarray(3.0, requires_grad=True)
+    mt.full((2, 2), w).sum().backward()
+    assert w.grad is not None and w.grad.item() == 4.0
+
+
+def test_a_list_of_tensors_that_require_grad_keeps_its_tape() -> None:
+    x = mt.asarray([1.0, 2.0], requires_grad=True)
+    stacked = mt.asarray([[x[0] * 3, 2.0], [x[1], x[1]]])
+    assert stacked.tolist() == [[3.0, 2.0], [2.0, 2.0]]
+    stacked.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [3.0, 2.0]
+    assert mt.asarray([x, x], dtype="float64").dtype == mt.float64
+    with pytest.raises(ValueError, match="a list of equal shapes"):
+        mt.asarray([x, x[0]])
+
+
+# --- names of other libraries --------------------------------------------------------------------------------
+
+OWNERS: list[tuple[Any, Mapping[str, str]]] = [
+    (mt, other_names.NAMESPACE),
+    (mt.ones((2, 2)), other_names.TENSOR),
+    (F, other_names.FUNCTIONAL),
+    (mt.linalg, other_names.LINALG),
+    (mt.random, other_names.RANDOM),
+    (nn, other_names.NN),
+    (nn.Linear(2, 2), other_names.MODULE),
+    (optim, other_names.OPTIM),
+]
+HERE = {"mt": mt, "F": F, "nn": nn, "optim": optim, "x": mt.ones((2, 2)), "module": nn.Linear(2, 2)}
+
+
+@pytest.mark.parametrize(("owner", "advice"), OWNERS)
+def test_names_of_other_libraries_are_answered_with_names_that_are_here(owner: Any, advice: Mapping[str, str]) -> None:
+    for name, text in advice.items():
+        if owner is not mt or name not in ("tensor", "device"):  # which are modules, and answer when they are called
+            with pytest.raises(AttributeError, match=re.escape(f"no attribute {name!r}: {text}")):
+                getattr(owner, name)
+        for root, path in re.findall(r"\b(mt|F|nn|optim|x|module)((?:\.\w+)+)\b(?! =)", text):
+            place = HERE[root]
+            for part in path[1:].split("."):
+                place = getattr(place, part)
+    with pytest.raises(AttributeError, match="no attribute 'nowhere'$"):
+        _ = owner.nowhere
