@@ -369,7 +369,7 @@ class Printer:
         self.function.line(f"{self.function.use('ahead')}({region}, {place}, {self.index(distance).text})")
 
     def moved(self, store: ir.Store) -> str | None:
-        """The arguments of `move` where a store writes what one load of a whole tile turns round, None elsewhere."""
+        """The arguments of `move` where a whole tile is copied and turned round on the way, None elsewhere."""
         load, tile = store.value, self.tile
         if not isinstance(load, ir.Load) or tile is None or tile.is_limited or store.buffer == load.buffer:
             return None
@@ -379,9 +379,9 @@ class Printer:
         if self._guard is not None or ir.Space.REGISTER in (target.space, source.space):
             return None
         to, come = self.steps(self.offset(target, store.subscripts)), self.steps(self.offset(source, load.subscripts))
-        if to is None or come is None or come[1] != ir.Int(1) or come[2] in (ir.Int(0), ir.Int(1), ir.Int(-1)):
+        if to is None or come is None or ir.Int(0) in (*to[1:], *come[1:]):
             return None
-        if ir.Int(0) in to[1:]:
+        if not (_is_turned(come) or (_is_turned(to) and come[2] == ir.Int(1))):
             return None
         arguments = [tile.region]
         for name, steps in ((store.buffer, to), (load.buffer, come)):
@@ -456,6 +456,11 @@ class Printer:
             if simplified(ir.IntOp("-", subscript, ir.IntOp("-", ir.Var(axis), start))) == ir.Int(0):
                 return axis
         return None
+
+
+def _is_turned(steps: tuple[ir.IntExpr, ir.IntExpr, ir.IntExpr]) -> bool:
+    """Whether a tile's rows lie side by side in memory, its lanes apart."""
+    return steps[1] == ir.Int(1) and steps[2] not in (ir.Int(0), ir.Int(1), ir.Int(-1))
 
 
 def _halves(value: ir.Value) -> list[ir.Load] | None:

@@ -286,7 +286,7 @@ class _Walker:
             held.append((promotion, offsets))
             if promotion.buffer not in self.locals:
                 self.locals[promotion.buffer] = self._local(promotion)
-            if promotion.space is ir.Space.REGISTER or promotion.panel is not None:
+            if promotion.space is ir.Space.REGISTER or (promotion.panel is not None and not promotion.is_home):
                 self.padded.add(promotion.buffer)
         body = self.nodes(node, scope.promoting(held))
         masked = stored_under_masks(body)
@@ -349,7 +349,7 @@ class _Walker:
         buffer, local = scope.place_in(self.local_name(copy.buffer), element)
         if copy.fill:
             return ir.Store(buffer, local, ir.Const(0.0 if dtype.is_float else 0, dtype), ir.StoreRole.FILL)
-        home, place = scope.home(copy.tensor, element)
+        home, place = scope.home(copy.tensor, element, beside=buffer)
         if copy.into_buffer:
             return ir.Store(buffer, local, ir.Load(home, place, dtype), ir.StoreRole.COPY)
         return ir.Store(home, place, ir.Load(buffer, local, dtype), ir.StoreRole.COPY)

@@ -80,10 +80,12 @@ class Scope:
         found = self.promoted.get((statement, tensor, access)) or self.promoted.get((statement, tensor, None))
         return (tensor, subscripts) if found is None else self._local_place(*found, subscripts)
 
-    def home(self, tensor: str, subscripts: Subscripts) -> Target:
-        """Where the tensor itself keeps the element, whatever register or panel holds a copy of it."""
+    def home(self, tensor: str, subscripts: Subscripts, beside: str) -> Target:
+        """Where what is in the buffer `beside` comes from or goes to: the tensor, or the buffer that is its home."""
         found = self.homes.get(tensor)
-        return (tensor, subscripts) if found is None else self._local_place(*found, subscripts)
+        if found is None or found[0].buffer == beside:
+            return tensor, subscripts
+        return self._local_place(*found, subscripts)
 
     def place_in(self, buffer: str, subscripts: Subscripts) -> Target:
         """Where an element of a tensor stands in the local buffer."""

@@ -37,6 +37,7 @@ from comprehension.poly.tile_cost import (
 )
 from comprehension.poly.tile_jam import Candidates, is_alone, registers_of
 from comprehension.poly.tile_plan import Jam, Operand, TilePlan
+from comprehension.poly.tile_sums import WORTH, held_operand, held_tiles
 from comprehension.poly.tile_traffic import Level, Touched, fetched
 
 FEWEST_REDUCED = 4  # shorter reductions are not worth a register tile
@@ -71,11 +72,12 @@ class _Shape:
     jam: Jam | None = None
     pack_rows: Operand | None = None
     pack_lanes: Operand | None = None
+    held: Operand | None = None  # sums between blocks of the reduction
     interleaved: bool = False  # several steps of the reduction stand side by side in a vector
 
     @property
     def packed(self) -> frozenset[int]:
-        return frozenset(o.access for o in (self.pack_rows, self.pack_lanes) if o is not None)
+        return frozenset(o.access for o in (self.pack_rows, self.pack_lanes, self.held) if o is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class ContractionModel:
         for packed, around, _ in whole:
             best.setdefault(packed, around)
         fewest = sorted(best.items(), key=lambda each: self._work(*each))[:MOST_CUT]  # blocks mend what they wait for
-        cut = [self._costed(shape, each) for shape, around in fewest for each in self._cut(shape, around)]
+        cut = [self._costed(*each) for shape, around in fewest for each in self._cut(shape, around)]
         return [*(plan for _, _, plan in whole), *cut]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
@@ -332,7 +334,7 @@ class ContractionModel:
         if longest is not None and self._count(longest) > max(lengths, default=1):
             yield (longest, *moving), tuple(m for m in within if m is not longest)
 
-    def _cut(self, shape: _Shape, around: _Around) -> Iterator[_Around]:
+    def _cut(self, shape: _Shape, around: _Around) -> Iterator[tuple[_Shape, _Around]]:
         """The same loops with the reduction in blocks, whose panels stay in the second or in the first cache."""
         if not shape.reduced or shape.interleaved or not self._may_be_cut(shape):
             return
@@ -343,7 +345,22 @@ class ContractionModel:
                 fits = cache // step
                 if fits < counts[0] and fits * prod(counts[1:]) >= SHORTEST_BLOCK:
                     block = -(-counts[0] // -(-counts[0] // fits))
-                    yield from loops(shape, around.outer, around.inner, block)
+                    for each in loops(shape, around.outer, around.inner, block):
+                        yield shape, each
+                        yield from self._with_held(shape, each)
+
+    def _with_held(self, shape: _Shape, around: _Around) -> Iterator[tuple[_Shape, _Around]]:
+        """The same loops with sums in panels between blocks, and no more rows than the last cache holds panels of."""
+        choice, (write, *_) = shape.choice, self.patterns.of(shape.name)
+        held = held_operand(shape.nest, write, choice.lanes.dim(shape.name), self.scop, self.extents)
+        if held is None or shape.jam is not None:
+            return
+        tiles, bits = self._tiles(shape), self._bits(shape.name)
+        lanes = min(tiles[1], around.lane_block or tiles[1]) * shape.lane_extent
+        tile_bytes = shape.row_extent * lanes * prod(self._count(m) for m in around.inner) * bits // 8
+        block = held_tiles(tiles[0], around.row_block, tile_bytes, self.machine.l3_bytes // self.machine.cores)
+        if block is not None:
+            yield replace(shape, held=held), replace(around, row_block=block)
 
     def _may_be_cut(self, shape: _Shape) -> bool:
         """Whether the update is the nest's only reduction; what stands behind it waits for the last block."""
@@ -398,6 +415,7 @@ class ContractionModel:
     def _costed(self, shape: _Shape, around: _Around) -> TilePlan:
         choice = shape.choice
         cost = (self._work(shape, around) + self._traffic(shape, around)) * self._idle(shape, around)
+        cost *= 1.0 if shape.held is None else WORTH
         return TilePlan(
             statement=shape.name,
             rows=choice.rows,
@@ -416,6 +434,7 @@ class ContractionModel:
             rows_first=around.rows_first,
             reduced_dim=shape.reduced[0] if around.reduced_block else None,
             reduced_block=around.reduced_block,
+            held=shape.held,
             jam=shape.jam,
         )
 
@@ -474,7 +493,7 @@ class ContractionModel:
         return total
 
     def _packing(self, shape: _Shape, around: _Around) -> float:
-        """Panels, as often as they are made."""
+        """Panels, as often as they are made, and what is held in some, copied to memory."""
         main, choice = self._cost_of(shape.name, shape), shape.choice
         tiles = self._tiles(shape)
         inside = [*shape.reduced, *(m.dim(shape.name) for m in around.inner)]
@@ -488,6 +507,10 @@ class ContractionModel:
             times = -(-tiles[0] // around.row_block) * tiles[1]
             read, lane_dim = patterns[shape.pack_lanes.access], choice.lanes.dim(shape.name)
             total += outer * times * main.packing(read, lane_dim, shape.lane_extent, inside)
+        if shape.held is not None:
+            inside = [m.dim(shape.name) for m in (choice.rows, *around.inner)]
+            lane_dim = choice.lanes.dim(shape.name)
+            total += outer * main.packing(patterns[shape.held.access], lane_dim, self._count(choice.lanes), inside)
         return total
 
     def _traffic(self, shape: _Shape, around: _Around) -> float:
@@ -513,6 +536,8 @@ class ContractionModel:
         for lines, cycles in ((l2, FROM_L3), (l3, FROM_MEMORY)):
             far = (*fetched(reads, levels, sizes, lines), *fetched([write], tiles, sizes, lines))
             total += sum(each * (cycles + more) for each, more in zip(far, late, strict=True))
+            if shape.held is not None:
+                total += 2 * write.lines(sizes)[0] * cycles  # once more, to memory
         return total
 
     def _is_streamed(self, shape: _Shape, read: Touched) -> bool:

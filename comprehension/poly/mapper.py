@@ -31,7 +31,7 @@ from comprehension.poly.schedule_tree import (
 from comprehension.poly.scop import Scop
 from comprehension.poly.tile_plan import Jam, Operand, TilePlan
 from comprehension.poly.transform.cut import block_schedule
-from comprehension.poly.transform.pack import Packing, pack
+from comprehension.poly.transform.pack import Panels, hold, pack
 from comprehension.poly.transform.promote import Prefix, TileAxis, is_private, private_box, register_tile
 from comprehension.poly.transform.tile import point_schedule, tile_schedule
 
@@ -167,8 +167,8 @@ class Mapper:
             depth_outer += more
         node, more = self._tile_band(node, plan.rows, plan.row_extent * plan.row_block)
         depth_outer += more
-        node, more = self._reduction_blocks(node, nest, plan)
-        depth_outer += more
+        held = self._hold(node, plan, nest)
+        node, depth_blocks = self._reduction_blocks(node, nest, plan)
         packed_rows = self._pack(node, plan, plan.pack_rows, plan.rows, plan.row_extent, nest)
         node, depth_rows = self._jam_band(node, plan.inner if plan.inner_first else (), plan.jam)
         tiles = [(plan.lanes, plan.lane_extent), (plan.rows, plan.row_extent)]
@@ -188,7 +188,8 @@ class Mapper:
         ordered = nest if plan.jam is None else innermost(nest, plan.jam.statement, plan.jam.along)
         node = self._tile_body(node, ordered, point, (*around, *nest.members), axes)
         node = self._packed(_up(node, depth_lanes), packed_lanes)
-        return _up(self._packed(_up(node, depth_rows), packed_rows), depth_outer)
+        node = self._packed(_up(node, depth_rows), packed_rows)
+        return _up(self._packed(_up(node, depth_blocks), held), depth_outer)
 
     def _jam_band(
         self, node: isl.ScheduleNode, members: tuple[Member, ...], jam: Jam | None
@@ -267,7 +268,7 @@ class Mapper:
         member: Member,
         extent: int,
         nest: Nest,
-    ) -> Packing | None:
+    ) -> Panels | None:
         if operand is None:
             return None
         written = any(
@@ -281,17 +282,29 @@ class Mapper:
         self.packed[operand.tensor] = self.packed.get(operand.tensor, 0) + 1
         return pack(node, plan.statement, operand, extent, self._lower(member), self.scop, suffix)
 
-    def _packed(self, node: isl.ScheduleNode, packing: Packing | None) -> isl.ScheduleNode:
-        """`node` below a promote mark and behind the copy into panels; the mark stands where `node` stood."""
-        if packing is None:
+    def _hold(self, node: isl.ScheduleNode, plan: TilePlan, nest: Nest) -> Panels | None:
+        """Panels for the sums that blocks of the reduction leave."""
+        if plan.held is None or not self.local_buffers:
+            return None
+        tensor, names = plan.held.tensor, nest.statements()
+        suffix = _suffix(self.packed, tensor)
+        self.packed[tensor] = self.packed.get(tensor, 0) + 1
+        copies = {f"{what} {tensor}{_suffix(self.tiled, tensor)}" for what in ("load", "store")}  # of the register tile
+        lower = self._lower(plan.lanes)
+        return hold(node, {*names, *copies}, plan.held, plan.lane_extent, lower, self.scop, suffix)
+
+    def _packed(self, node: isl.ScheduleNode, panels: Panels | None) -> isl.ScheduleNode:
+        """`node` below a promote mark and beside the copy of the panels; the mark stands where `node` stood."""
+        if panels is None:
             return node
-        self._copies([packing.copy])
-        self.decisions[f"tile {packing.copy.name}"] = packing.mark
-        promotion = packing.promotion
-        self.steps.append(f"{promotion.tensor} packed into {promotion.buffer}{list(promotion.extents)}")
-        mark = packing.copy.name
-        node = self._mark(node, mark, PromoteMark((packing.promotion,))).child(0)
-        return packing.graft(node).parent()
+        self._copies([panels.copy])
+        self.decisions[f"tile {panels.copy.name}"] = panels.mark
+        promotion = panels.promotion
+        how = "packed into" if panels.copy.into_buffer else "held between blocks in"
+        self.steps.append(f"{promotion.tensor} {how} {promotion.buffer}{list(promotion.extents)}")
+        mark = panels.copy.name
+        node = self._mark(node, mark, PromoteMark((promotion,))).child(0)
+        return panels.graft(node).parent()
 
     def _copies(self, copies: Sequence[CopyStatement]) -> None:
         self.copies.update((copy.name, copy) for copy in copies)

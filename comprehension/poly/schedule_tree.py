@@ -56,7 +56,7 @@ class Promotion:
     `axes`: those axes of the tensor that the buffer has, in its order.  `panel` says that axis `panel[0]` of the
     box is laid out in panels of `panel[1]`: outermost the panel (if there are several), innermost the place in it.
     `access`: the one access of each statement that is redirected (None: all that it has to the tensor).
-    `is_home`: nothing of the tensor is elsewhere: copies between it and other buffers go here as well.
+    `is_home`: nothing of the box is elsewhere while it stands: copies between the tensor and other buffers go here.
     """
 
     tensor: str

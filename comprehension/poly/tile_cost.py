@@ -63,7 +63,7 @@ class Varying:
 
 @dataclass(slots=True)
 class TileCost:
-    """One statement in a tile of `rows` × `lanes`; `packed` are the accesses that read panels.
+    """One statement in a tile of `rows` × `lanes`; `packed` are the accesses that are made in panels.
 
     `copies` tiles stand side by side, one for each of several values of index `beside`; `innermost` is the last index
     of the reduction.
@@ -105,7 +105,7 @@ class TileCost:
     def store(self) -> float:
         """Cycles of writing the tile to memory, or of reading it."""
         write = self.patterns.of(self.statement)[0]
-        return self._memory(write, SCATTERED)
+        return self.rows * self._vectors if write.number in self.packed else self._memory(write, SCATTERED)
 
     def conflicts(self, read: AccessPattern, reduced: Sequence[int], steps: int) -> float:
         """Cycles that an unpacked operand loses in one run through the reduction to lines that share a set."""

@@ -13,7 +13,7 @@ from comprehension.poly.nest import Member
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A read of the update, to be packed into panels along axis `axis` of its tensor."""
+    """An access of the update, to be kept in panels along axis `axis` of its tensor."""
 
     access: int
     tensor: str
@@ -46,8 +46,9 @@ class TilePlan:
 
     With `inner_first` the inner loops stand around the tiles of lanes: then nothing is packed for lanes, and what
     neighbouring tiles share is still near.  A block of the reduction (`reduced_block` values of its outermost index
-    `reduced_dim`) leaves its sums in memory, and the next one goes on from there.  With `jam` the last loop around the
-    tiles, which is `jam.member`, runs several iterations at once.
+    `reduced_dim`) leaves its sums in memory, and the next one goes on from there: in panels of their own (`held`), from
+    which they are copied to the tensor behind the last block, or in the tensor itself.  With `jam` the last loop around
+    the tiles, which is `jam.member`, runs several iterations at once.
     """
 
     statement: str
@@ -67,4 +68,5 @@ class TilePlan:
     rows_first: bool = False
     reduced_dim: int | None = None
     reduced_block: int = 0
+    held: Operand | None = None
     jam: Jam | None = None

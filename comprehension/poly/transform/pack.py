@@ -1,16 +1,21 @@
-"""Packing: the operand of a register tile in panels, so that the inner loop reads memory in order.
+"""Panels: an operand of a register tile so that the inner loop reads memory in order, or its sums between blocks.
 
     for t (tiles of n):                               for t:
         for m, k: c[m, n] += a[m, k] * b[k, n]   ->       for k: panel[k, :] = b[k, 16 t : 16 t + 16]
                                                           for m, k: c[m, n] += a[m, k] * panel[k, n - 16 t]
 
-Beyond the tensor's edge panels hold zeros.
+    for b (blocks of k):                              for b, tiles, k in b: held[t, m, :] += a[m, k] * b[k, tile t]
+        for tiles, k in b: c[m, n] += ...        ->   for t, m: c[m, tile t] = held[t, m, :]
 
-Legal where nothing below the place writes the tensor.
+Beyond the tensor's edge packed panels hold zeros.
+
+Legal where nothing below the place writes a packed tensor, and where what stands below writes each element of a held
+one before it reads it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from comprehension.kernel.ir import Space
@@ -26,8 +31,8 @@ TRANSPOSED_ROWS = 16  # contiguous elements taken at once where the panel runs a
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Packing:
-    """What a pack adds to a tree: the buffer, the copy and the tile mark around it."""
+class Panels:
+    """What panels add to a tree: the buffer, the copy and the tile mark around it."""
 
     promotion: Promotion
     copy: CopyStatement
@@ -37,8 +42,8 @@ class Packing:
     mark: TileMark
 
     def graft(self, node: isl.ScheduleNode) -> isl.ScheduleNode:
-        name = self.copy.name
-        return graft_copy(node, self.touched, name, self.loops, self.points, f"tile {name}", before=True)
+        name, first = self.copy.name, self.copy.into_buffer
+        return graft_copy(node, self.touched, name, self.loops, self.points, f"tile {name}", before=first)
 
 
 def pack(
@@ -49,7 +54,7 @@ def pack(
     lower: isl.PwAff,
     scop: Scop,
     suffix: str = "",
-) -> Packing | None:
+) -> Panels | None:
     """Panels of `extent` along the operand's axis, for what is touched below `node`.
 
     `suffix` tells the panels of one tensor apart where several accesses have their own.
@@ -59,10 +64,7 @@ def pack(
     if touched is None:
         return None
     offsets, extents = box_of(touched)
-    strides = strides_of(scop.program, operand.tensor)
-    axis = operand.axis
-    rest = [a for a in range(len(strides)) if a != axis and extents[a] != 1]
-    name = f"pack {operand.tensor}{suffix}"
+    rest = _beside(operand, extents)
     promotion = Promotion(
         operand.tensor,
         f"{operand.tensor}_packed{suffix}",
@@ -70,19 +72,62 @@ def pack(
         offsets,
         extents,
         frozenset({statement}),
-        (*rest, axis),
+        (*rest, operand.axis),
         settled_dimensions(node, scop),
-        panel=(axis, extent),
+        panel=(operand.axis, extent),
         access=operand.access,
     )
-    copy = CopyStatement(name, promotion.buffer, operand.tensor, into_buffer=True)
+    copy = CopyStatement(f"pack {operand.tensor}{suffix}", promotion.buffer, operand.tensor, into_buffer=True)
+    return _panels(promotion, copy, touched, lower, scop)
+
+
+def hold(
+    node: isl.ScheduleNode,
+    names: Collection[str],
+    operand: Operand,
+    extent: int,
+    lower: isl.PwAff,
+    scop: Scop,
+    suffix: str = "",
+) -> Panels | None:
+    """Panels of `extent` along the operand's axis, in which the sums of the statements `names` stay while they run."""
+    touched = footprint(Prefix(node, scop), [a for a in scop.accesses_to(operand.tensor) if a.statement in names])
+    if touched is None:
+        return None
+    offsets, extents = box_of(touched)
+    promotion = Promotion(
+        operand.tensor,
+        f"{operand.tensor}_held{suffix}",
+        Space.SCRATCH,
+        offsets,
+        extents,
+        frozenset(names),
+        (*_beside(operand, extents), operand.axis),
+        settled_dimensions(node, scop),
+        panel=(operand.axis, extent),
+        is_home=True,
+    )
+    copy = CopyStatement(f"unpack {operand.tensor}{suffix}", promotion.buffer, operand.tensor, into_buffer=False)
+    return _panels(promotion, copy, touched, lower, scop)
+
+
+def _beside(operand: Operand, extents: tuple[int | None, ...]) -> list[int]:
+    """The axes of a box besides that of its panels, without those of one element."""
+    return [axis for axis, extent in enumerate(extents) if axis != operand.axis and extent != 1]
+
+
+def _panels(promotion: Promotion, copy: CopyStatement, touched: isl.Map, lower: isl.PwAff, scop: Scop) -> Panels:
+    """The copy in tiles: whole pieces of memory where the tensor is contiguous along the lanes, else across them."""
+    assert promotion.panel is not None
+    axis, extent = promotion.panel
+    rest = [each for each in promotion.axes if each != axis]
     lanes = CopyLoop(axis, point=extent, lower=lower)
     tiles = CopyLoop(axis, tile=extent, lower=lower)
-    contiguous = innermost_axis(strides)
+    contiguous = innermost_axis(strides_of(scop.program, promotion.tensor))
     if contiguous == axis or contiguous not in rest:
         loops = (tiles, *(CopyLoop(a) for a in rest))
-        return Packing(promotion, copy, touched, loops, (lanes,), TileMark(extent))
+        return Panels(promotion, copy, touched, loops, (lanes,), TileMark(extent))
     across = CopyLoop(contiguous, point=TRANSPOSED_ROWS)
     others = tuple(CopyLoop(a) for a in rest if a != contiguous)
     loops = (tiles, *others, CopyLoop(contiguous, tile=TRANSPOSED_ROWS))
-    return Packing(promotion, copy, touched, loops, (across, lanes), TileMark(extent, TRANSPOSED_ROWS))
+    return Panels(promotion, copy, touched, loops, (across, lanes), TileMark(extent, TRANSPOSED_ROWS))
