@@ -1,5 +1,6 @@
-"""Writes docs/functions.md (minitensor: functions, classes, records of operations) and docs/reference.md (the names of
-comprehension, coexec and the testing tools, with the methods and attributes of their classes).
+"""Writes docs/functions.md (minitensor: functions, classes, records of operations), docs/reference.md (the names of
+comprehension, coexec and the testing tools, with the methods and attributes of their classes) and docs/modules.md
+(every file of the three packages).
 
 In: the modules' `__all__` and docstrings, `REGISTRY`.  Out: Markdown pages.  Run by `make refresh-docs`; a test holds
 the pages against what this gives, so that they cannot go out of date.
@@ -8,6 +9,7 @@ Invariant: nothing is said here that does not stand in the code.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
@@ -29,6 +31,7 @@ from minitensor.ops.opdef import REGISTRY, OpDef
 
 PAGE = Path(__file__).parent / "functions.md"
 REFERENCE = Path(__file__).parent / "reference.md"
+MODULES = Path(__file__).parent / "modules.md"
 HEAD = """# All functions of minitensor
 
 Made from the docstrings by `docs/listing.py` (`make refresh-docs`). How they are used: [minitensor](minitensor.md).
@@ -141,6 +144,32 @@ def _parameters(function: Any) -> str:
     return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)).replace("|", "\\|")
 
 
+MODULES_HEAD = """# Map of the source
+
+Every file of the three packages with the first sentence of what it says at its top, where it goes on with what goes in, what
+comes out and what holds. Made by `docs/listing.py` (`make refresh-docs`). [Architecture](architecture.md) follows one operation
+through them in order.
+"""
+
+
+def modules() -> str:
+    """The page of all files, folder by folder."""
+    root = Path(__file__).parents[1]
+    parts = [MODULES_HEAD]
+    for package in ("comprehension", "minitensor", "coexec"):
+        files = sorted((root / package).rglob("*.py"), key=lambda path: (path.parent, path.name))
+        for folder in dict.fromkeys(path.parent for path in files):
+            rows = [f"| `{path.name}` | {_top(path)} |" for path in files if path.parent == folder and _top(path)]
+            parts.append("\n".join([f"## {folder.relative_to(root)}/", "", "| | |", "|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _top(path: Path) -> str:
+    """The first sentence of a file's docstring."""
+    told = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return first_sentence(told)
+
+
 class _Dots:
     """A default that has no short name."""
 
@@ -182,10 +211,13 @@ def summary(value: Any) -> str:
     own = value.__doc__ or getattr(mt.random.Generator, value.__name__).__doc__
     if not own:
         raise ValueError(f"{value!r} has no docstring")
-    text = inspect.cleandoc(own)
+    return first_sentence(inspect.cleandoc(own))
+
+
+def first_sentence(text: str) -> str:
+    """For a cell of a table."""
     paragraph = " ".join(text.split("\n\n")[0].split())
-    sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0]
-    return sentence.replace("|", "\\|")
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0].replace("|", "\\|")
 
 
 def _records() -> str:
@@ -219,3 +251,4 @@ def _gradient(op: OpDef) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     REFERENCE.write_text(reference(), encoding="utf-8")
+    MODULES.write_text(modules(), encoding="utf-8")
