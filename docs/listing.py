@@ -146,9 +146,9 @@ def _parameters(function: Any) -> str:
 
 MODULES_HEAD = """# Map of the source
 
-Every file of the three packages with the first sentence of what it says at its top, where it goes on with what goes in, what
-comes out and what holds. Made by `docs/listing.py` (`make refresh-docs`). [Architecture](architecture.md) follows one operation
-through them in order.
+Every file of the three packages with the first sentence of what it says at its top, where it goes on with what goes in,
+what comes out and what holds. Made by `docs/listing.py` (`make refresh-docs`).
+[Architecture](architecture.md) follows one operation through them in order.
 """
 
 
