@@ -16,6 +16,7 @@ from typing import assert_never
 
 from comprehension.kernel import ir
 from comprehension.lang import tree
+from comprehension.lang.types import ScalarType
 
 _FUNCTIONS = ("min", "max", "int")
 
@@ -74,13 +75,23 @@ def text_of_tree(expr: tree.Expr) -> str:
         case tree.Select(condition, then, otherwise):
             return f"({text_of_tree(then)} if {text_of_tree(condition)} else {text_of_tree(otherwise)})"
         case tree.Cast(to, operand):
-            return f"int({text_of_tree(operand)})" if to.is_integer else text_of_tree(operand)
+            return _cast_text(to, text_of_tree(operand))
         case tree.Call("min" | "max" as function, arguments):
             return f"{function}({', '.join(text_of_tree(a) for a in arguments)})"
         case tree.Call() | tree.Access() | tree.SizeOf():
             raise ValueError(f"{type(expr).__name__} is not known before the kernel runs")
         case _:
             assert_never(expr)
+
+
+def _cast_text(to: ScalarType, operand: str) -> str:
+    """A conversion: numbers of sizes and indices are exact in types of 32 bits and more, and wrap in smaller ones."""
+    if not to.is_integer:
+        return operand
+    if to.bits >= 32:
+        return f"int({operand})"
+    lowest = to.limits[0]
+    return f"((int({operand}) - ({lowest})) % {1 << to.bits} + ({lowest}))"
 
 
 def escaped(name: str) -> str:

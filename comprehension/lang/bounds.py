@@ -27,6 +27,7 @@ from comprehension.lang.linear import (
     variable,
 )
 from comprehension.lang.tree import Cast
+from comprehension.lang.types import ScalarType
 
 Ranges = Mapping[str, tuple[Linear, Linear]]  # half-open, in the order of the loops
 Interval = tuple[Linear, Linear]  # both ends belong to it
@@ -250,8 +251,8 @@ def _last(span: Interval) -> Linear:
 def _opaque_interval(atom: Atom) -> Interval:
     """What the type alone says: an opaque expression of an index is an integer of its type."""
     dtype = atom.expr.dtype if atom.expr is not None else None
-    if isinstance(atom.expr, Cast):
-        dtype = atom.expr.to
+    if isinstance(atom.expr, Cast) and atom.expr.operand.dtype is not ScalarType.BOOL:
+        dtype = atom.expr.operand.dtype  # an opaque expression of another type than int32 is cast to that
     bits, signed = (dtype.bits, dtype.is_signed) if dtype is not None and dtype.is_integer else (64, True)
     low = -(2 ** (bits - 1)) if signed else 0
     return number(low), number(low + 2**bits - 1)

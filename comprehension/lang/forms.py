@@ -26,6 +26,7 @@ from comprehension.lang.linear import (
     to_expr,
 )
 from comprehension.lang.printer import to_text
+from comprehension.lang.scalars import wrap
 from comprehension.lang.tree import (
     Access,
     Binary,
@@ -78,8 +79,11 @@ def from_expr(node: Expr, where: Environment) -> Linear | None:
             return _bounded(_combined(op, from_expr(left, where), from_expr(right, where)), node)
         case Call(function="min" | "max" as extremum, arguments=(first, second)) if is_integral(node):
             return _combined(extremum, from_expr(first, where), from_expr(second, where))
-        case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and is_integral(operand):
-            return from_expr(operand, where)
+        case Cast(to=to, operand=operand) if to.is_integer and is_integral(operand):
+            inner = from_expr(operand, where)
+            if to.bits >= 32 or inner is None:
+                return inner
+            return _opaque_expr(node, where) if inner.value is None else number(wrap(inner.value, to))
         case _:
             return _opaque_expr(node, where)
 
@@ -121,6 +125,8 @@ def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
         return None
     node = resolve(node, {name for name, form in forms.items() if form is not None and form.names != {name}}, where)
     names = {part.id for part in walk(node) if isinstance(part, Name)}
+    if node.dtype is not INT32:
+        node = Cast(INT32, node, dtype=INT32, span=node.span)
     key = to_text(node)
     if len(key) > MAX_KEY:
         raise Fault(f"an expression of sizes and indices grows beyond {MAX_KEY} characters", node.span)
