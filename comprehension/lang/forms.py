@@ -7,7 +7,7 @@ kernel runs; numbers stay within 64 bits.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 
 from comprehension.lang.expressions import Fault
@@ -50,7 +50,8 @@ from comprehension.lang.types import ScalarType
 class Environment:
     """What names and sizes of tensors are; a name that stands for no integer form (an indirect let) is None.
 
-    `conditions` are the bool lets, `values` those of integers, `scalars` the types of integer parameters.
+    `conditions` are the bool lets, `values` those of integers, `scalars` the types of integer parameters; `unknown`
+    are comparisons (the ids of their nodes) that say nothing of integers, because they may wrap around.
     """
 
     names: dict[str, Linear | None]
@@ -58,6 +59,11 @@ class Environment:
     conditions: dict[str, Expr] = field(default_factory=dict)
     values: dict[str, Expr] = field(default_factory=dict)
     scalars: dict[str, ScalarType] = field(default_factory=dict)
+    unknown: frozenset[int] = frozenset()
+
+    def without(self, comparisons: Iterable[int]) -> Environment:
+        """The same, where these comparisons are unknown."""
+        return replace(self, unknown=frozenset(comparisons))
 
 
 def from_expr(node: Expr, where: Environment) -> Linear | None:

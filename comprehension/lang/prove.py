@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from comprehension.lang.bounds import Ranges
+from comprehension.lang.bounds import Ranges, least
+from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment, from_expr
-from comprehension.lang.linear import Atom, Linear, largest, number, quotient, smallest
+from comprehension.lang.linear import Atom, Linear, is_nonnegative, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
 from comprehension.lang.tree import Binary, Call, Cast, Expr, Name, Select, Unary, is_integral, walk
 from comprehension.lang.types import ScalarType
@@ -39,6 +40,8 @@ def never(
 ) -> bool:
     """Whether at no point of `ranges` at which all `guards` hold, all `forms` are at least 0."""
     domain = [*facts]
+    if any(_is_negative(form, ranges, domain) for form in forms):
+        return True
     for name, (lower, upper) in ranges.items():
         index = where.names[name]
         assert index is not None, "indices are forms"
@@ -48,6 +51,14 @@ def never(
     for condition, value in guards:
         cases = _both(cases, cases_of(condition, value, where, known))
     return all(infeasible([*domain, *case, *forms]) for case in cases)
+
+
+def _is_negative(form: Linear, ranges: Ranges, facts: Sequence[Linear]) -> bool:
+    """Whether the bounds of a form alone tell that it is negative everywhere."""
+    try:
+        return is_nonnegative(least(-form - 1, ranges), facts)
+    except Fault:  # it grows beyond all limits
+        return False
 
 
 def ranges_under(guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[Ranges]:
@@ -103,14 +114,13 @@ def is_affine(guard: Guard, where: Environment) -> bool:
     return True
 
 
-def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Linear, ScalarType]]:
-    """The forms in guards that must lie within types for the guards to mean what `cases_of` makes of them.
+def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Binary, Linear, ScalarType]]:
+    """Comparisons in guards with forms that must lie within types for them to mean what `cases_of` makes of them.
 
     As values they wrap; sums and products only at their end, where they are compared, divided or cast.
     """
     conditions = [condition for condition, _ in guards]
     seen: set[str] = set()
-    sides: list[Expr] = []
     while conditions:
         match conditions.pop():
             case Name(id=name) if name in where.conditions and name not in seen:
@@ -122,8 +132,14 @@ def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Line
                 conditions.append(operand)
             case Binary(op="&&" | "||", left=left, right=right):
                 conditions += (left, right)
-            case Binary(left=left, right=right) if is_integral(left):
-                sides += (left, right)
+            case Binary(left=left, right=right) as comparison if is_integral(left):
+                if from_expr(left, where) is not None and from_expr(right, where) is not None:
+                    yield from ((comparison, form, dtype) for form, dtype in _computed([left, right], where))
+
+
+def _computed(sides: list[Expr], where: Environment) -> Iterator[tuple[Linear, ScalarType]]:
+    """The numbers that are computed in types on the way to some values."""
+    seen: set[str] = set()
     while sides:
         side = sides.pop()
         form = from_expr(side, where)
@@ -165,7 +181,7 @@ def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple
             chosen = _both(inner(choice, True), inner(then, value))
             return _either(chosen, _both(inner(choice, False), inner(otherwise, value)))
         case Binary(op="<" | "<=" | ">" | ">=" | "==" | "!=" as op, left=left, right=right):
-            if not is_integral(left):
+            if not is_integral(left) or id(condition) in where.unknown:
                 return [[]]
             a, b = from_expr(left, where), from_expr(right, where)
             return [[]] if a is None or b is None else _comparison(op if value else _OPPOSITE[op], a, b)

@@ -258,7 +258,9 @@ class _Inference:
             grows = access.tensor == node.target
             if not grows and covers(boxes, self.where.shapes[access.tensor]):
                 continue
-            may_wrap = self.requirements.rooms(guards, ranges, where) != []  # then they prove nothing
+            may_wrap = any(
+                r != [] for r in self.requirements.rooms(guards, ranges, where).values()
+            )  # they prove nothing
             match reader.is_defined(access, () if may_wrap else guards, boxes):
                 case Defined.DEFINED:
                     pass

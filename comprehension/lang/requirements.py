@@ -66,40 +66,59 @@ class Requirements:
         self._found.setdefault(condition, Precondition(condition, f"{message}: {to_text(condition)}", span))
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
-        """Asks for an access to stay in bounds wherever its guards hold."""
+        """Asks for an access to stay in bounds wherever its guards hold.
+
+        Comparisons that may wrap around are left out unless something comes of them: then they must not wrap.
+        """
         form, guards = constraint.form, constraint.guards
         if self.is_known(least(form, ranges)) or (guards and holds(form, ranges, (), where, self.facts)):
             return
         rooms = self.rooms(guards, ranges, where)
-        guards = () if rooms is None else guards
-        for room in rooms or ():
-            message = f"the condition around {constraint.because} would wrap around in its type"
-            running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
-            self.require(room, message, constraint.span, running)
-        if holds(form, ranges, guards, where, self.facts):
+        sure = where.without(key for key, found in rooms.items() if found is None or found)
+        if holds(form, ranges, guards, sure, self.facts):
             return
-        for narrowed in ranges_under(guards, ranges, where):
-            worst = least(constraint.form, narrowed)
+        worst = self._worst(constraint, ranges, sure)
+        possible = where.without(key for key, found in rooms.items() if found is None)
+        if possible.unknown != sure.unknown and (better := self._worst(constraint, ranges, possible)) != worst:
+            running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
+            message = f"the condition around {constraint.because} would wrap around in its type"
+            for room in dict.fromkeys(room for found in rooms.values() for room in found or ()):
+                self.require(room, message, constraint.span, running)
+            if holds(form, ranges, guards, possible, self.facts):
+                return
+            worst = better
+        for least_value, message, extents in worst:
+            self.require(least_value, message, constraint.span, extents)
+
+    def _worst(
+        self, constraint: Constraint, ranges: Ranges, where: Environment
+    ) -> list[tuple[Linear, str, list[Linear]]]:
+        """The least values of a constraint's form where its guards hold, each with the extents of its loops."""
+        found = []
+        for narrowed in ranges_under(constraint.guards, ranges, where):
             concerned = _concerned(constraint.form.names, narrowed)
             extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
-            self.require(worst, _out_of_bounds(constraint, narrowed), constraint.span, list(extents))
+            found.append((least(constraint.form, narrowed), _out_of_bounds(constraint, narrowed), list(extents)))
+        return found
 
-    def rooms(self, guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[Linear] | None:
-        """What must not be negative for guards not to wrap around, where that is not known; None where they do.
+    def rooms(self, guards: Sequence[Guard], ranges: Ranges, where: Environment) -> dict[int, list[Linear] | None]:
+        """For each comparison in guards what must not be negative for it not to wrap around, where that is not known.
 
-        Sums of a few sizes are taken to be within int32.
+        None where it does wrap.  Sums of a few sizes are taken to be within int32.
         """
         scalars = {name: _values_of(dtype) for name, dtype in where.scalars.items()}
-        found: dict[Linear, None] = {}
-        for form, dtype in compared(guards, where):
+        found: dict[int, list[Linear] | None] = {}
+        for comparison, form, dtype in compared(guards, where):
+            own = found.setdefault(id(comparison), [])
             lowest, end = _values_of(dtype)
             for room in (least(form, ranges) - lowest, end - 1 - greatest(form, ranges)):
                 if self.is_known(room) or self.is_known(least(room, scalars)) or _is_wide(room):
                     continue
                 if room.value is not None:
-                    return None
-                found[room] = None
-        return list(found)
+                    own = found[id(comparison)] = None
+                if own is not None:
+                    own.append(room)
+        return found
 
 
 def _values_of(dtype: ScalarType) -> tuple[Linear, Linear]:

@@ -129,3 +129,13 @@ def test_many_indices_in_one_product_are_bounded_or_refused_soon() -> None:
         with suppress(Fault):
             greatest(form - names[0], {str(name): (number(-1), N) for name in names})
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("subscripts", ["i / 2, i % 2", "i, i % 3", "i % 2, min(i, 0)", "i * 2, i * i"])
+def test_reads_of_a_short_range_are_of_what_was_written(subscripts: str) -> None:
+    text = f"""
+    def f(int32(N) A) -> (T) {{
+        T(i, j) = i + 1 where i in 0:3, j in 0:1
+        T(p, i) min= T({subscripts}) where p in 0:3, i in 0:1
+    }}"""
+    assert tc.define(text).f.reference(np.zeros(1, np.int32)).tolist() == [[1], [1], [1]]

@@ -83,3 +83,20 @@ def test_what_a_guard_lets_through_by_wrapping_is_a_dependence(name: str, sizes:
     text = f"def f(float(N, N) X{kind}) -> (O) {{ {ROWS.format(guard=guard)}{where} }}"
     f, x = tc.define(text, sizes=sizes).f, np.arange(1, 65, dtype=np.float32).reshape(8, 8)
     np.testing.assert_array_equal(f(x, *scalars), f.reference(x, *scalars))
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "int16(s) >= 3 && i >= 1",  # wraps, and says nothing of i
+        "i + s >= 7 && i >= 1",  # wraps, and nothing comes of it
+        "int16(s) >= int16(philox(i, 0, 1, 2, 3, 4)) && i >= 1",  # compares with what no form stands for
+        "(i - s < 5 || i < 3) && i >= 1",
+    ],
+)
+def test_a_condition_that_no_bound_comes_of_may_wrap(guard: str, sizes: Any) -> None:
+    text = f"def f(float(N) A, int32 s) -> (B) {{ B(i) = {guard} ? A(i - 1) : -1.0 where i in 0:N }}"
+    f = tc.define(text, sizes=sizes).f
+    for scalar in (2**31 - 2, -(2**31), 70_000, 5):
+        np.testing.assert_array_equal(f(A, scalar), f.reference(A, scalar))

@@ -20,7 +20,8 @@ A = np.arange(300, dtype=np.float32)
 
 
 def test_a_number_of_a_small_type_in_a_guard_makes_no_requirement() -> None:
-    text = "def f(uint8(N) A, float(N) B) -> (C) { C(i) = A(i) < uint8(2) && i < uint8(258) ? B(i) : 0.0 where i in 0:5 }"
+    guarded = "A(i) < uint8(2) && i < uint8(258) ? B(i) : 0.0"
+    text = f"def f(uint8(N) A, float(N) B) -> (C) {{ C(i) = {guarded} where i in 0:5 }}"
     program = infer(load(text)["f"], None, "symbolic")
     verify_program(program)
     assert [to_text(p.condition) for p in program.preconditions] == ["5 <= N"]  # for A(i); B(i) is guarded
