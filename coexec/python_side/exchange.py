@@ -106,7 +106,7 @@ class Exchange(Validator):
             if type(x) is Value:  # `_as_it_is`, written out
                 if (contents := x.array) is None:
                     promise = x.pending
-                    contents = promise.handle if type(promise) is Promise else None
+                    contents = promise.handle if type(promise) is Promise and promise.owner is None else None
                 elif not x.owned:
                     contents = None
             if contents is None:
@@ -229,9 +229,12 @@ class Exchange(Validator):
 
 
 def _as_it_is(x: Value) -> Array | Handle | None:
-    """What can be sent of a value without a copy or a wait: its array, or the handle of what an earlier step owes."""
+    """What can be sent of a value without a copy or a wait: its array, or the handle of what an earlier step owes.
+
+    A step that still runs in another thread has no handle to give yet (`owner`).
+    """
     array = x.array
     if array is not None:
         return array if x.owned else None
     promise = x.pending  # read once: whoever fills the value takes it away
-    return promise.handle if type(promise) is Promise else None
+    return promise.handle if type(promise) is Promise and promise.owner is None else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from features import FEATURES
 from odd_flow import ODD_FLOW
+from odd_mixtures import ODD_MIXTURES
 from odd_numbers import ODD_NUMBERS
 from odd_state import ODD_STATE
 from odd_training import ODD_TRAINING
@@ -30,5 +31,5 @@ def test_every_name_on_the_list_is_there() -> None:
 
 
 def test_every_program_is_on_the_list() -> None:
-    odd = ODD_NUMBERS + ODD_FLOW + ODD_STATE + ODD_TRAINING
+    odd = ODD_NUMBERS + ODD_FLOW + ODD_STATE + ODD_TRAINING + ODD_MIXTURES
     assert {make.__name__ for make in FEATURES + TRAINING + PROGRAMS + odd} <= listed()

@@ -11,6 +11,7 @@ import random
 
 import pytest
 from odd_flow import ODD_FLOW
+from odd_mixtures import ODD_MIXTURES
 from odd_numbers import ODD_NUMBERS
 from odd_state import ODD_STATE
 from odd_training import ODD_TRAINING
@@ -19,7 +20,7 @@ import coexec
 from coexec.testing import LeaveEverywhere, RandomDelays, assert_equivalent
 from coexec.testing.observation import MakeStep
 
-ODD = [*ODD_NUMBERS, *ODD_FLOW, *ODD_STATE, *ODD_TRAINING]
+ODD = [*ODD_NUMBERS, *ODD_FLOW, *ODD_STATE, *ODD_TRAINING, *ODD_MIXTURES]
 STEPS = 40
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 pytestmark = [
