@@ -39,6 +39,7 @@ from minitensor.functional.layers import (
     causal_mask,
     conv1d,
     conv2d,
+    conv_transpose1d,
     conv_transpose2d,
     dropout,
     dropout2d,
@@ -76,18 +77,26 @@ from minitensor.functional.resampling import (
     interpolate,
     pixel_shuffle,
 )
+from minitensor.functional.volumes import (
+    avg_pool3d,
+    conv3d,
+    max_pool3d,
+)
 
 __all__ = [
     "adaptive_avg_pool2d",
     "as_pair",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "causal_mask",
     "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cosine_similarity",
     "cross_entropy",
@@ -115,6 +124,7 @@ __all__ = [
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "mish",
     "mse_loss",
     "nll_loss",

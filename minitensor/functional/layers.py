@@ -14,7 +14,7 @@ from minitensor.elementwise import where
 from minitensor.errors import ShapeError
 from minitensor.functional.activations import softmax
 from minitensor.linear_algebra import matmul
-from minitensor.manipulation import expand_dims, reshape, squeeze
+from minitensor.manipulation import expand_dims, pad, reshape, squeeze
 from minitensor.ops import contract, convolution, pooling
 from minitensor.searching import take
 from minitensor.tensor import Tensor
@@ -67,11 +67,20 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = 1,
-    padding: Pair = 0,
+    padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation: x (N, C, H, W), weight (F, C / groups, KH, KW), bias (F) to (N, F, OH, OW)."""
+    """Cross-correlation: x (N, C, H, W), weight (F, C / groups, KH, KW), bias (F) to (N, F, OH, OW).
+
+    padding: zeros on each side; "valid" is none, "same" as many as give pictures of the same size (stride 1 only).
+
+    >>> import minitensor as mt
+    >>> conv2d(mt.ones((1, 1, 2, 2)), mt.ones((1, 1, 2, 2)), padding="same").tolist()
+    [[[[4.0, 2.0], [2.0, 1.0]]]]
+    """
+    if isinstance(padding, str):
+        x, padding = _padded_by_word(x, padding, as_tensor(weight).shape[2:], as_pair(stride), as_pair(dilation))
     result = apply(
         convolution.conv2d,
         x,
@@ -84,12 +93,24 @@ def conv2d(
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
 
 
+def _padded_by_word(
+    x: Tensor, word: str, kernel: tuple[int, ...], steps: tuple[int, int], spread: tuple[int, int]
+) -> tuple[Tensor, tuple[int, int]]:
+    """The picture and the padding left to do; where both sides cannot have the same, the end has one zero more."""
+    if word not in ("same", "valid") or (word == "same" and steps != (1, 1)):
+        raise ShapeError(f"padding is a number, a pair, 'valid', or with stride 1 'same'; not {word!r}, stride {steps}")
+    reach = [d * (k - 1) if word == "same" else 0 for d, k in zip(spread, kernel, strict=False)]
+    if any(r % 2 for r in reach):
+        x = pad(x, ((0, 0), (0, 0), *[(0, r % 2) for r in reach]))
+    return x, (reach[0] // 2, reach[1] // 2)
+
+
 def conv1d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int = 1,
-    padding: int = 0,
+    padding: int | str = 0,
     dilation: int = 1,
     groups: int = 1,
 ) -> Tensor:
@@ -105,7 +126,8 @@ def conv1d(
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(f"conv1d takes x (N, C, L) and weight (F, C / groups, K), not {x.shape} and {weight.shape}")
     rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
-    result = conv2d(rows, taps, bias, (1, stride), (0, padding), (1, dilation), groups)
+    around = padding if isinstance(padding, str) else (0, padding)
+    result = conv2d(rows, taps, bias, (1, stride), around, (1, dilation), groups)
     return squeeze(result, axis=2)
 
 
@@ -152,6 +174,25 @@ def conv_transpose2d(
         groups=groups,
     )
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
+
+
+def conv_transpose1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+    groups: int = 1,
+    dilation: int = 1,
+) -> Tensor:
+    """The transpose of `conv1d`: x (N, C, L), weight (C, F / groups, K) to (N, F, OL), by `conv_transpose2d`."""
+    x, weight = as_tensor(x), as_tensor(weight)
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(f"conv_transpose1d takes (N, C, L) and (C, F/groups, K), not {x.shape} and {weight.shape}")
+    rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
+    result = conv_transpose2d(rows, taps, bias, (1, stride), (0, padding), (0, output_padding), groups, (1, dilation))
+    return squeeze(result, axis=2)
 
 
 def causal_mask(queries: int, keys: int) -> Tensor:

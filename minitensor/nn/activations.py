@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from minitensor import functional as F
 from minitensor.creation import full
 from minitensor.elementwise import tanh
-from minitensor.errors import ArgumentError
+from minitensor.errors import ArgumentError, ShapeError
+from minitensor.functional.volumes import Triple
 from minitensor.nn.module import Module, Parameter
+from minitensor.ops.shapes import normalize_axis, resolve_shape
 from minitensor.tensor import Tensor
 
 Pair = int | tuple[int, int]
@@ -74,6 +78,37 @@ class Hardswish(Module):
         return F.hardswish(x)
 
 
+class Hardsigmoid(Module):
+    """`functional.hardsigmoid`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+
+class Hardtanh(Module):
+    """x within [min_val, max_val], the nearer end elsewhere."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardtanh(x, self.min_val, self.max_val)
+
+
+class Softsign(Module):
+    """x / (1 + |x|)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softsign(x)
+
+
+class LogSigmoid(Module):
+    """log(sigmoid(x)), without overflow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.logsigmoid(x)
+
+
 class Mish(Module):
     """x·tanh(softplus(x))."""
 
@@ -122,10 +157,13 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016)."""
+    """x·Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016), exactly or by "tanh"."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x)
+        return F.gelu(x, self.approximate)
 
 
 class SiLU(Module):
@@ -150,10 +188,38 @@ class Tanh(Module):
 
 
 class Flatten(Module):
-    """(N, ...) to (N, product of the rest)."""
+    """Dimensions start_dim … end_dim made one: (N, ...) to (N, product of the rest) unless told otherwise.
+
+    >>> import minitensor as mt
+    >>> mt.nn.Flatten()(mt.ones((2, 3, 4))).shape, mt.nn.Flatten(0, 1)(mt.ones((2, 3, 4))).shape
+    ((2, 12), (6, 4))
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.reshape((x.shape[0], -1))
+        first, last = normalize_axis(self.start_dim, x.ndim), normalize_axis(self.end_dim, x.ndim)
+        if first > last:
+            raise ShapeError(f"Flatten from {self.start_dim} to {self.end_dim} of shape {x.shape}: none is between")
+        return x.reshape((*x.shape[:first], prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+
+
+class Unflatten(Module):
+    """Dimension `dim` made several, of the extents `unflattened_size`, of which one may be -1.
+
+    >>> import minitensor as mt
+    >>> mt.nn.Unflatten(1, (3, -1))(mt.ones((2, 12))).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        place = normalize_axis(self.dim, x.ndim)
+        several = resolve_shape(self.unflattened_size, x.shape[place])
+        return x.reshape((*x.shape[:place], *several, *x.shape[place + 1 :]))
 
 
 class _Pool(Module):
@@ -197,6 +263,25 @@ class AvgPool1d(_Pool1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding)
+
+
+class _Pool3d(Module):
+    def __init__(self, kernel_size: Triple, stride: Triple | None = None, padding: Triple = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+
+class MaxPool3d(_Pool3d):
+    """The largest element of each window of (N, C, D, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool3d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool3d(_Pool3d):
+    """The mean of each window of (N, C, D, H, W), the zeros of the padding counted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool3d(x, self.kernel_size, self.stride, self.padding)
 
 
 class AdaptiveAvgPool2d(Module):

@@ -13,6 +13,7 @@ from minitensor.autograd import no_grad
 from minitensor.creation import as_shape
 from minitensor.errors import ArgumentError
 from minitensor.functional import as_pair
+from minitensor.functional.volumes import Triple, as_triple
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -48,8 +49,8 @@ class _Convolution(Module):
 
     weight: Parameter
     bias: Parameter | None
-    stride: int | tuple[int, int]
-    padding: int | tuple[int, int]
+    stride: int | tuple[int, ...]
+    padding: int | str | tuple[int, ...]
     groups: int
     _inputs_first: bool = False  # in the weight
 
@@ -69,7 +70,13 @@ class _Convolution(Module):
 
 
 class Conv2d(_Convolution):
-    """Cross-correlation of (N, C, H, W); weight (out_channels, in_channels / groups, KH, KW)."""
+    """Cross-correlation of (N, C, H, W); weight (out_channels, in_channels / groups, KH, KW).
+
+    padding: zeros on each side, or "same", or "valid".
+    """
+
+    stride: tuple[int, int]
+    padding: str | tuple[int, int]
 
     def __init__(
         self,
@@ -77,13 +84,14 @@ class Conv2d(_Convolution):
         out_channels: int,
         kernel_size: int | tuple[int, int],
         stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
+        padding: int | str | tuple[int, int] = 0,
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
     ) -> None:
         self._make(in_channels, out_channels, as_pair(kernel_size), groups, bias)
-        self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
+        self.stride, self.dilation = as_pair(stride), as_pair(dilation)
+        self.padding = padding if isinstance(padding, str) else as_pair(padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(
@@ -106,7 +114,7 @@ class Conv1d(_Convolution):
     """
 
     stride: int
-    padding: int
+    padding: int | str
 
     def __init__(
         self,
@@ -114,7 +122,7 @@ class Conv1d(_Convolution):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | str = 0,
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
@@ -126,6 +134,68 @@ class Conv1d(_Convolution):
         return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+class Conv3d(_Convolution):
+    """Cross-correlation of (N, C, D, H, W); weight (out_channels, in_channels / groups, KD, KH, KW).
+
+    >>> import minitensor as mt
+    >>> mt.nn.Conv3d(2, 4, 3, stride=(1, 2, 2), padding=1)(mt.ones((1, 2, 5, 8, 8))).shape
+    (1, 4, 5, 4, 4)
+    """
+
+    stride: tuple[int, int, int]
+    padding: tuple[int, int, int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Triple,
+        stride: Triple = 1,
+        padding: Triple = 0,
+        dilation: Triple = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        self._make(in_channels, out_channels, as_triple(kernel_size), groups, bias)
+        self.stride, self.padding, self.dilation = as_triple(stride), as_triple(padding), as_triple(dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class ConvTranspose1d(_Convolution):
+    """The transpose of Conv1d; weight (in_channels, out_channels / groups, K).
+
+    >>> import minitensor as mt
+    >>> mt.nn.ConvTranspose1d(8, 3, 4, stride=2, padding=1)(mt.ones((1, 8, 5))).shape
+    (1, 3, 10)
+    """
+
+    _inputs_first = True
+    stride: int
+    padding: int
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int = 1,
+    ) -> None:
+        self._make(in_channels, out_channels, (kernel_size,), groups, bias)
+        self.stride, self.padding, self.dilation, self.output_padding = stride, padding, dilation, output_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose1d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+
 class ConvTranspose2d(_Convolution):
     """The transpose of Conv2d, which enlarges pictures; weight (in_channels, out_channels / groups, KH, KW).
 
@@ -135,6 +205,8 @@ class ConvTranspose2d(_Convolution):
     """
 
     _inputs_first = True
+    stride: tuple[int, int]
+    padding: tuple[int, int]
 
     def __init__(
         self,

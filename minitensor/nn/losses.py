@@ -143,3 +143,46 @@ class KLDivLoss(_Loss):
 
     def forward(self, log_probabilities: Tensor, target: Tensor) -> Tensor:
         return F.kl_div(log_probabilities, target, self.reduction, log_target=self.log_target)
+
+
+class MarginRankingLoss(_Loss):
+    """`functional.margin_ranking_loss`."""
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, first: Tensor, second: Tensor, target: Tensor) -> Tensor:
+        return F.margin_ranking_loss(first, second, target, self.reduction, self.margin)
+
+
+class TripletMarginLoss(_Loss):
+    """`functional.triplet_margin_loss`."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return F.triplet_margin_loss(anchor, positive, negative, self.reduction, self.margin)
+
+
+class GaussianNLLLoss(_Loss):
+    """`functional.gaussian_nll_loss`."""
+
+    def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.full, self.eps = full, eps
+
+    def forward(self, prediction: Tensor, target: Tensor, var: Tensor) -> Tensor:
+        return F.gaussian_nll_loss(prediction, target, var, self.reduction, full=self.full, eps=self.eps)
+
+
+class CosineSimilarity(Module):
+    """`functional.cosine_similarity`."""
+
+    def __init__(self, axis: int = 1, eps: float = 1e-8) -> None:
+        self.axis, self.eps = axis, eps
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.cosine_similarity(x1, x2, self.axis, self.eps)

@@ -81,14 +81,26 @@ class BatchNorm2d(_BatchNorm):
     _ranks = (4,)
 
 
+class BatchNorm3d(_BatchNorm):
+    """Normalises each channel of (N, C, D, H, W) over N, D, H, W; otherwise as `BatchNorm2d`."""
+
+    _ranks = (5,)
+
+
 class LayerNorm(Module):
     """Normalises over the last dimensions `normalized_shape` (Ba and others 2016); weight and bias of that shape."""
 
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.normalized_shape, self.eps = shape, eps
-        self.weight = Parameter(ones(shape))
-        self.bias = Parameter(zeros(shape))
+        self.weight = Parameter(ones(shape)) if elementwise_affine else None
+        self.bias = Parameter(zeros(shape)) if elementwise_affine and bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -133,3 +145,38 @@ class GroupNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class _InstanceNorm(GroupNorm):
+    """Each channel of each sample normalised by itself: group norm with a group for each channel.
+
+    Without weight and bias unless `affine`, and without running statistics, as in PyTorch by default.
+    """
+
+    _rank = 0
+
+    def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False) -> None:
+        super().__init__(num_features, num_features, eps, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != self._rank:
+            raise ShapeError(f"{type(self).__name__} takes tensors of {self._rank} dimensions, x is {x.shape}")
+        return super().forward(x)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalises each channel of each sample of (N, C, L) (Ulyanov and others 2016)."""
+
+    _rank = 3
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalises each channel of each sample of (N, C, H, W) (Ulyanov and others 2016).
+
+    >>> import minitensor as mt
+    >>> x = mt.nn.InstanceNorm2d(3)(mt.random.normal((2, 3, 4, 4)))
+    >>> bool(abs(x.mean((2, 3))).max() < 1e-5)
+    True
+    """
+
+    _rank = 4

@@ -16,6 +16,7 @@ import numpy as np
 
 from minitensor.autograd import grad
 from minitensor.creation import asarray
+from minitensor.errors import DTypeError
 from minitensor.statistics import sum as total
 from minitensor.tensor import Tensor
 
@@ -26,18 +27,18 @@ _STEP = 1e-3
 def gradcheck(f: Function, inputs: Sequence[Any], *, seed: int = 0, step: float = _STEP) -> None:
     """Checks the gradient of `f` along random directions, one for each floating-point input.
 
-    `f` takes tensors and returns one; inputs are float64 or complex128 arrays (others are passed on as they
-    are, without gradient).  Raises AssertionError.
+    `f` takes tensors and returns one; inputs are float64 or complex128 arrays or tensors (others are passed on as
+    they are, without gradient).  Raises AssertionError, and DTypeError where there is nothing to check.
 
     >>> import minitensor as mt
     >>> gradcheck(lambda x: mt.exp(x), [np.array([0.5, 1.0])])
     """
     rng = np.random.default_rng(seed)
-    arrays = [np.asarray(x) if isinstance(x, np.ndarray | np.generic) else x for x in inputs]
+    arrays = _arrays(inputs)
     weights = rng.standard_normal(_value(f, arrays).shape)
     scalar = _projected(f, weights)
     for k, x in enumerate(arrays):
-        if not isinstance(x, np.ndarray) or x.dtype not in (np.float64, np.complex128):
+        if not _is_checked(x):
             continue
         direction = _direction(rng, x)
         gradient = grad(scalar, k)(*map(_as_input, arrays)).numpy()
@@ -55,12 +56,26 @@ def gradcheck(f: Function, inputs: Sequence[Any], *, seed: int = 0, step: float 
 def gradgradcheck(f: Function, inputs: Sequence[Any], *, seed: int = 0, step: float = _STEP) -> None:
     """Checks the gradients of the gradients of `f`, along random directions.  Raises AssertionError."""
     rng = np.random.default_rng(seed + 1)
-    arrays = [np.asarray(x) if isinstance(x, np.ndarray | np.generic) else x for x in inputs]
+    arrays = _arrays(inputs)
     weights = rng.standard_normal(_value(f, arrays).shape)
     scalar = _projected(f, weights)
     for k, x in enumerate(arrays):
         if isinstance(x, np.ndarray) and x.dtype == np.float64:
             gradcheck(grad(scalar, k), arrays, seed=seed, step=step)
+
+
+def _arrays(inputs: Sequence[Any]) -> list[Any]:
+    """Tensors as arrays.  Raises DTypeError where none has double precision: such a check could not fail."""
+    tensors = (Tensor, np.ndarray, np.generic)
+    arrays = [np.asarray(x.detach() if isinstance(x, Tensor) else x) if isinstance(x, tensors) else x for x in inputs]
+    if not any(map(_is_checked, arrays)):
+        found = [str(getattr(x, "dtype", type(x).__name__)) for x in arrays]
+        raise DTypeError(f"gradients are checked in float64 or complex128, inputs are {found}")
+    return arrays
+
+
+def _is_checked(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype in (np.float64, np.complex128)
 
 
 def _as_input(x: Any) -> Any:
