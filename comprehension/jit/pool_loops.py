@@ -246,15 +246,16 @@ def _workers_for(pool: int, work: int, least: int, now: int) -> int:
 
 def _run_or_divide(pool: int, row: int, buffers: int, dims: int, scratch: int) -> int:
     """One stage; its row learns how long it takes, which a model can only guess (memory, caches, other programs)."""
-    stage, extent, work = load(row), load(row + 8), load(row + 32)
+    stage, extent, work, least = load(row), load(row + 8), load(row + 32), load(row + 40)
     start = nanoseconds()
-    wanted = _workers_for(pool, work, load(row + 40), start)
+    wanted = _workers_for(pool, work, least, start)
     if wanted < 0:
         code = call_stage(stage, buffers, dims, scratch, 0, extent)
         now = nanoseconds()
         work = (3 * work + now - start) // 4
     else:
-        code = _run(pool, stage, buffers, dims, extent, load(row + 16), load(row + 24), scratch, wanted)
+        grain = min(load(row + 16), (extent * least + work - 1) // work)  # units that take as long as is worth it
+        code = _run(pool, stage, buffers, dims, extent, grain, load(row + 24), scratch, wanted)
         now = nanoseconds()
         work = min(work, (now - start) * (load(pool + WORKERS) + 1))
     store(row + 32, max(work, 1))

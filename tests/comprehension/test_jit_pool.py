@@ -56,6 +56,12 @@ def private(buffers, dims, scratch, lo, hi):
         a[i] += total
     return 0
 
+def begins(buffers, dims, scratch, lo, hi):
+    a = carray(buffers[0], (dims[0],), np.int64)
+    for i in range(lo, hi):
+        a[i] = lo
+    return 0
+
 def check(buffers, dims, scratch, lo, hi):
     n = dims[0]
     a = carray(buffers[0], (n,), np.int64)
@@ -71,7 +77,7 @@ def check(buffers, dims, scratch, lo, hi):
 
 @pytest.fixture(scope="module")
 def stages() -> LoadedObject:
-    entries = dict.fromkeys(("count", "slow", "private", "check"), STAGE_SIGNATURE)
+    entries = dict.fromkeys(("count", "slow", "private", "begins", "check"), STAGE_SIGNATURE)
     return load_object("pool_test", emit_by_numba("pool_test", STAGES, entries, host()), entries, RUNTIME_SYMBOLS)
 
 
@@ -210,6 +216,18 @@ def test_a_row_of_stages_learns_how_long_they_take(workers, stages) -> None:
         assert workers.run_stages(workers.address, table.ctypes.data, 3, *call.where, 0) == 0
     assert (array == 300).all()
     assert 0 < table[0, 4] < 10**9 and table[1, 4] > 0 and table[2, 4] == 0
+
+
+@pytest.mark.parametrize(("microseconds", "units"), [(400, 3), (100, 11), (48, 22)])
+def test_chunks_are_no_longer_than_what_is_worth_it_takes(workers, stages, microseconds: int, units: int) -> None:
+    """`grain` (24) is a guess; of units that turned out to be longer, so many make a chunk as take 8 µs."""
+    array = np.zeros(128, np.int64)
+    call = Call(array, dims=(128,))
+    table = np.array([stages.addresses["begins"], 128, 24, 64, 1000 * microseconds, 8000], np.int64)
+    with workers:
+        assert workers.run_stages(workers.address, table.ctypes.data, 1, *call.where, 0) == 0
+    chunk = 128 if config.threads == 1 else max(units, -(-128 // (8 * config.threads)))
+    assert np.unique(array).tolist() == list(range(0, 128, chunk))
 
 
 def test_sleeping_workers_are_woken_for_what_pays() -> None:
