@@ -7,8 +7,9 @@ of rows, a reduction over pixels is one loop.
 Invariant: an instance (.., i, j, ..) becomes (.., i * J + j, ..), an element (.., a, b, ..) of a dense tensor
 (.., a * J + b, ..): a bijection that keeps the order of instances, and the place in memory of each element.  So
 two axes are joined only where every access to the tensor has two neighbouring indices there, as they are, the
-second over the whole axis; and these indices stand nowhere else, but for values that say that very number, i * J + j
-(the number of an element, of which a random draw is a function), which is the joined index.
+second over the whole axis (and the first, where sizes are names); and these indices stand nowhere else, but for
+values that say that very number, i * J + j (the number of an element, of which a random draw is a function), which is
+the joined index.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _pairs(program: LoopProgram, statement: LoopStatement, axes: set[Axes]) -> s
     for first, second in zip(statement.indices, statement.indices[1:], strict=False):
         pair = (first.name, second.name)
         plain = names.index(second.name) != statement.left and _is_constant(first, names)
-        if plain and _stand_together(statement, pair, axes) and _covers(program, statement, second, axes, first.name):
+        if plain and _stand_together(statement, pair, axes) and _covers(program, statement, first, second):
             found.add(pair)
     return found
 
@@ -114,14 +115,22 @@ def _widened(node: Expr, factor: Expr) -> Expr:
     return node
 
 
-def _covers(program: LoopProgram, statement: LoopStatement, second: Index, axes: set[Axes], first: str) -> bool:
-    """Whether the second index runs over the whole of the second axis, wherever it stands."""
-    return second.lower == Number(0, dtype=INT32) and all(
-        program.tensor(access.tensor).shape[a + 1] == second.upper
-        for access in accesses_of(statement)
-        for a in range(len(access.subscripts) - 1)
-        if _named(access.subscripts, a) == (first, second.name)
-    )
+def _covers(program: LoopProgram, statement: LoopStatement, first: Index, second: Index) -> bool:
+    """Whether the second index runs over the whole of the second axis, wherever it stands.
+
+    The first one over the whole of its axis, too, unless all of its numbers are known: of products of other sizes it
+    could not be proved that the smaller one is.
+    """
+    if second.lower != Number(0, dtype=INT32) or not isinstance(first.lower, Number):
+        return False
+    for access in accesses_of(statement):
+        shape = program.tensor(access.tensor).shape
+        for a in range(len(access.subscripts) - 1):
+            if _named(access.subscripts, a) == (first.name, second.name):
+                known = isinstance(first.upper, Number) and isinstance(shape[a], Number)
+                if shape[a + 1] != second.upper or not (known or shape[a] == first.upper):
+                    return False
+    return True
 
 
 def _is_constant(index: Index, names: list[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -29,3 +31,26 @@ def test_products_are_one_unknown_however_they_are_written(body: str, fusion: st
         found, wanted = kernel(a), f.reference(a)
         for left, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, wanted)), strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+PARTS = {
+    "two tensors of other sizes": "O(i, j) = A(i, j) + B(i, j)",
+    "one size three times": "O(i, j, k) = C(i, j, k) where i in 0:N, j in 0:N, k in 0:N",
+    "a few rows": "O(i, j) = A(i, j) where i in 0:2, j in 0:N",
+    "all rows but one": "O(i, j, k) = C(i, j, k) where i in 0:M-1, j in 0:M, k in 0:N",
+    "half of the rows": "O(i, j) = A(i, j) where i in 0:M/2, j in 0:N",
+    "rows from a number on": "O(i, j) = A(i, j) where i in 1:M, j in 0:N",
+    "as many rows as a scalar says": "O(i, j) = A(i, j) where i in 0:s, j in 0:N",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("body", PARTS.values(), ids=PARTS)
+def test_loops_over_parts_of_tensors_are_proved(body: str, sizes: Any) -> None:
+    """Joined loops over the first rows of a tensor: that 2 * N is no more than M * N could not be proved."""
+    text = f"def f(float(M,N) A, float(P,N) B, float(Q,M,N) C, uint8 s) -> (O) {{ {body} }}"
+    f = tc.define(text, sizes=sizes).f
+    a, b, c = (np.ones(shape, np.float32) for shape in ((3, 3), (6, 3), (3, 3, 3)))
+    kernel = f.compile(a, b, c, 2)
+    assert kernel.certificate and not kernel.report.fallbacks
+    np.testing.assert_array_equal(kernel(a, b, c, 2), f.reference(a, b, c, 2))
