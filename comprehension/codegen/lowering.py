@@ -29,6 +29,7 @@ from comprehension.codegen.arithmetic import OPERATORS, elementwise, emit_floor_
 from comprehension.codegen.extension import TYPED
 from comprehension.codegen.lanes import I1, I64, Lanes, element_type
 from comprehension.codegen.memory import BYTES, BufferType, Memory
+from comprehension.codegen.tile import TileType
 
 PARAMETERS = ("buffers", "dims", "scratch", "lo", "hi")
 
@@ -147,8 +148,9 @@ class _Lowering:
         if name in self.values:
             self.names[name] = found
             return
-        if name not in self.places:
-            kind = types.unliteral(found.type)
+        kind = types.unliteral(found.type)
+        other = name in self.places and isinstance(self.places[name][0], TileType) and self.places[name][0] != kind
+        if name not in self.places or (other and isinstance(kind, TileType)):  # axes of tiles of other extents
             with self.at_entry():
                 self.places[name] = kind, self.builder.alloca(found.value.type, name=name)
         kind, place = self.places[name]
@@ -174,12 +176,14 @@ class _Lowering:
         build.position_at_end(inside)
         variable = build.phi(I64, name=name)
         variable.add_incoming(start, before)
-        outer = self.names.get(name)
+        outer, place = self.names.get(name), self.places.pop(name, None)  # an axis of tiles may have this name
         self.names[name] = Typed(types.int64, variable)
         self.body(body)
         self.names.pop(name)
         if outer is not None:
             self.names[name] = outer
+        if place is not None:
+            self.places[name] = place
         following = build.add(variable, step, flags=("nsw",))
         variable.add_incoming(following, build.block)
         build.cbranch(build.icmp_signed("<", following, stop), inside, after)
