@@ -220,12 +220,9 @@ class _Seams:
 
     last: ir.Value
     end: ir.Value
+    count: int
     height: int
     apart: int
-
-    @property
-    def count(self) -> int:
-        return 1 if self.height == 1 else max(1, ROWS // self.height)
 
     def put(self, builder: ir.IRBuilder, start: ir.Value, rows: Sequence[Sequence[ir.Value]]) -> None:
         """Rows that begin at `start`; tiles one below the other have places side by side in the table."""
@@ -278,11 +275,11 @@ def _seams_of(builder: ir.IRBuilder, scope: int, height: int, apart: int) -> _Se
     key = scope, height, apart if height > 1 else 0
     if key not in known:
         with builder.goto_entry_block():
-            rows = 1 if height == 1 else height * max(1, ROWS // height)
-            last = builder.alloca(_LINE_TYPE, ir.Constant(I64, rows), name="last")
+            count = 1 if height == 1 else max(1, ROWS // height)
+            last = builder.alloca(_LINE_TYPE, ir.Constant(I64, count * height), name="last")
             last.align = LINE
-            end = builder.alloca(I64, ir.Constant(I64, rows // height), name="end")
-            known[key] = _Seams(last, end, height, key[2])
+            end = builder.alloca(I64, ir.Constant(I64, count), name="end")
+            known[key] = _Seams(last, end, count, height, key[2])
             known[key].clear(builder)
     return known[key]
 

@@ -48,6 +48,17 @@ def test_the_first_difference(function: Callable[..., Any], first: Any, other: A
     assert reason(function, first, other) == told
 
 
+def test_a_length_that_varies_is_no_difference() -> None:
+    @coexec.coexecute
+    def step(length: int, axis: int) -> mt.Tensor:
+        return mt.ones((length, 3)).sum(axis=axis)
+
+    for length, axis in [(2, 0), (3, 0), (4, 0), (5, 0), (6, 1)]:
+        step(length, axis)
+        coexec.wait()
+    assert step.report().reasons[-1].endswith("where the graph has sum with axis=(0,) instead of (1,)")
+
+
 def subtracted(a: mt.Tensor, b: mt.Tensor, swap: bool) -> mt.Tensor:
     return b - a if swap else a - b
 
