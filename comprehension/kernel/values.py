@@ -3,7 +3,8 @@
 In: typed expressions of a LoopStatement and the statement instance's point (an IntExpr per index).
 Out: `Value`s whose loads carry the access numbers of the Scop; `Define`s for lets.
 Invariant: accesses are met in the order of `poly.scop.reads_in_order`, which numbers them.  A let that is an integer of
-indices is exact where it stands in a subscript, and wraps in its type where it is a value.
+indices, sizes and scalars is exact where it stands in a subscript, and wraps in its type where it is a value;
+conditions in subscripts are exact.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from comprehension.kernel import ir
-from comprehension.kernel.simplify import NO_RANGES, Ranges, simplify
+from comprehension.kernel.choice import negated
+from comprehension.kernel.simplify import NO_RANGES, Ranges, bounds_of, linear, simplify
 from comprehension.lang import tree
+from comprehension.lang.limits import LARGEST_OFFSET
 from comprehension.lang.loops import LoopProgram, LoopStatement, TensorInfo
 from comprehension.lang.types import ScalarType
 from comprehension.layout import Step
@@ -29,7 +32,10 @@ def in_memory(tensor: str, subscripts: tuple[ir.IntExpr, ...], access: int) -> t
 
 @dataclass(slots=True)
 class ValueBuilder:
-    """Translates one statement instance.  `names` holds indices at their point, and affine lets."""
+    """Translates one statement instance.  `names` holds indices at their point, and integer lets as subscripts.
+
+    `locals` are the lets that are values, `reading` those of them that read a tensor.
+    """
 
     program: LoopProgram
     source: LoopStatement
@@ -41,6 +47,7 @@ class ValueBuilder:
     suffix: str = ""  # of the names of lets
     defines: list[ir.Define] = field(default_factory=list)
     locals: dict[str, ir.Local] = field(default_factory=dict)
+    reading: set[str] = field(default_factory=set)
     wrapping: dict[str, ir.Define | tree.Expr] = field(default_factory=dict)  # lets of indices: as values, once used
 
     def statement(self, suffix: str) -> tuple[tuple[ir.IntExpr, ...], ir.Value]:
@@ -54,8 +61,9 @@ class ValueBuilder:
     def define_let(self, let: tree.Let, name: str) -> None:
         dtype = let.value.dtype
         assert dtype is not None
-        if dtype.is_integer and dtype.bits >= 32 and not self._reads_memory(let.value):
-            # an index: substituted, so that subscripts stay affine
+        if self._reads_memory(let.value):
+            self.reading.add(let.name)
+        elif dtype.is_integer:  # substituted, so that subscripts stay affine
             is_plain = self._is_index(let.value)
             self.names[let.name] = self.integer(let.value)
             if not is_plain:
@@ -70,13 +78,11 @@ class ValueBuilder:
         return simplify(self._integer(expr), self.ranges)
 
     def _integer(self, expr: tree.Expr) -> ir.IntExpr:
-        if not isinstance(expr, tree.Name | tree.Number) and self._reads_memory(expr):
+        if self._reads_memory(expr):
             return self._integer_from_memory(expr)
         match expr:
             case tree.Number(value=value):
                 return ir.Int(int(value))
-            case tree.Name(id=name) if name in self.locals:
-                return ir.FromValue(self.locals[name])
             case tree.Name(id=name):
                 return self.names.get(name, ir.Var(name))
             case tree.SizeOf(tensor=tensor, axis=axis):
@@ -90,49 +96,51 @@ class ValueBuilder:
             case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
                 return self._integer(operand)
             case tree.Select(condition=condition, then=then, otherwise=otherwise):
-                chosen = self._condition(condition)
-                if chosen is None:
-                    return ir.FromValue(self.value(expr))
-                return ir.IntSelect(chosen, self._integer(then), self._integer(otherwise))
+                return ir.IntSelect(self._condition(condition), self._integer(then), self._integer(otherwise))
             case _:
                 return ir.FromValue(self.value(expr))
 
     def _reads_memory(self, expr: tree.Expr) -> bool:
         return any(
-            isinstance(node, tree.Access) or (isinstance(node, tree.Name) and node.id in self.locals)
+            isinstance(node, tree.Access) or (isinstance(node, tree.Name) and node.id in self.reading)
             for node in tree.walk(expr)
         )
 
     def _integer_from_memory(self, expr: tree.Expr) -> ir.IntExpr:
         """An indirect subscript: computed as a value, so that it wraps in its own type.
 
-        Sums and differences of int32 and wider are taken apart, so that the address is seen to move with an index:
-        where one of them wrapped, the subscript is outside of its tensor in any case.
+        An index added to it or subtracted is taken apart, so that the address is seen to move with it: where such a sum
+        wrapped, the subscript is outside of its tensor in any case.
         """
         match expr:
-            case tree.Binary(op="+" | "-" as op, left=left, right=right, dtype=dtype) if dtype and dtype.bits >= 32:
-                return ir.IntOp(op, self._integer(left), self._integer(right))
-            case _:
-                return ir.FromValue(self.value(expr))
+            case tree.Binary(op="+" | "-" as op, left=left, right=right):
+                if self._is_offset(left) or self._is_offset(right):
+                    return ir.IntOp(op, self._integer(left), self._integer(right))
+        return ir.FromValue(self.value(expr))
 
-    def _condition(self, expr: tree.Expr) -> ir.Condition | None:
-        """A condition over integers alone; None where it reads a tensor (then the select is a value)."""
-        if any(isinstance(node, tree.Access) for node in tree.walk(expr)):
-            return None
+    def _is_offset(self, expr: tree.Expr) -> bool:
+        """An index, or a sum of some, that is not seen to be large."""
+        if isinstance(expr, tree.Cast) and expr.to is ScalarType.INT64:
+            expr = expr.operand
+        if not self._is_index(expr):
+            return False
+        low, high = bounds_of(linear(self._integer(expr), self.ranges), self.ranges)
+        return (low is None or low >= -LARGEST_OFFSET) and (high is None or high <= LARGEST_OFFSET)
+
+    def _condition(self, expr: tree.Expr) -> ir.Condition:
+        """An exact condition that reads no tensor; what it compares besides integers is a value."""
         match expr:
-            case tree.Binary(op="<" | "<=" | "==" | "!=" as op, left=left, right=right):
-                return ir.Compare(op, self._integer(left), self._integer(right))
-            case tree.Binary(op=">", left=left, right=right):
-                return ir.Compare("<", self._integer(right), self._integer(left))
-            case tree.Binary(op=">=", left=left, right=right):
-                return ir.Compare("<=", self._integer(right), self._integer(left))
             case tree.Binary(op="&&" | "||" as op, left=left, right=right):
-                first, second = self._condition(left), self._condition(right)
-                if first is None or second is None:
-                    return None
-                return ir.BoolOp("and" if op == "&&" else "or", first, second)
+                return ir.BoolOp("and" if op == "&&" else "or", self._condition(left), self._condition(right))
+            case tree.Unary(op="!", operand=operand):
+                return negated(self._condition(operand))
+            case tree.Binary(op="<" | "<=" | "==" | "!=" as op, left=left, right=right) if tree.is_integral(left):
+                return ir.Compare(op, self._integer(left), self._integer(right))
+            case tree.Binary(op=">" | ">=" as op, left=left, right=right) if tree.is_integral(left):
+                return ir.Compare("<" if op == ">" else "<=", self._integer(right), self._integer(left))
             case _:
-                return None
+                truth = ir.Convert(self.value(expr), ScalarType.INT32)
+                return ir.Compare("!=", ir.FromValue(truth), ir.Int(0))
 
     # --- values -------------------------------------------------------------------------------------
 

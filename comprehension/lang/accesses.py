@@ -107,19 +107,19 @@ def _of_access(
     text = text if len(text) <= 120 else f"{text[:117]}..."
     found = []
     for axis, subscript in enumerate(access.subscripts):
-        for more, branch in _branches(subscript, lets):
+        for choices, branch in branches_of(subscript, lets):
             form = from_expr(branch, where)
             if form is None:
                 continue
-            held = guards + more
-            found.append(Constraint(form, text, access.span, held, axis, form))
+            found.append(Constraint(form, text, access.span, guards, axis, form, choices=choices))
             if extents or own:
                 extent = extents[axis] if extents else number(MAX_INT)
-                found.append(Constraint(extent - 1 - form, text, access.span, held, axis, form, extent, own))
+                rest = extent - 1 - form
+                found.append(Constraint(rest, text, access.span, guards, axis, form, extent, own, choices))
     return found
 
 
-def _branches(subscript: Expr, lets: Mapping[str, Expr]) -> list[tuple[tuple[Guard, ...], Expr]]:
+def branches_of(subscript: Expr, lets: Mapping[str, Expr]) -> list[tuple[tuple[Guard, ...], Expr]]:
     """A subscript without the choices in it: each way to choose, with its guards (at most `MAX_BRANCHES`)."""
     found: list[tuple[tuple[Guard, ...], Expr]] = []
     waiting: list[tuple[tuple[Guard, ...], Expr]] = [((), subscript)]

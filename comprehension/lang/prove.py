@@ -18,7 +18,7 @@ from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Atom, Linear, is_nonnegative, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Binary, Call, Cast, Expr, Name, Select, Unary, is_integral, walk
+from comprehension.lang.tree import Binary, Cast, Expr, Name, Select, Unary, children, is_integral
 from comprehension.lang.types import ScalarType
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
@@ -134,28 +134,31 @@ def compared(guards: Sequence[Guard], where: Environment) -> Iterator[tuple[Bina
                 conditions += (left, right)
             case Binary(left=left, right=right) as comparison if is_integral(left):
                 if from_expr(left, where) is not None and from_expr(right, where) is not None:
-                    yield from ((comparison, form, dtype) for form, dtype in _computed([left, right], where))
+                    yield from ((comparison, form, dtype) for form, dtype in _computed(comparison, where))
 
 
-def _computed(sides: list[Expr], where: Environment) -> Iterator[tuple[Linear, ScalarType]]:
-    """The numbers that are computed in types on the way to some values."""
+def _computed(comparison: Binary, where: Environment) -> Iterator[tuple[Linear, ScalarType]]:
+    """The numbers that are computed in types on the way to what is compared, in choices there too."""
+    waiting: list[tuple[Expr, bool]] = [(comparison, False)]  # and whether it must fit its type
     seen: set[str] = set()
-    while sides:
-        side = sides.pop()
-        form = from_expr(side, where)
-        if form is not None and side.dtype is not None:
-            yield form, side.dtype
-        for part in walk(side):
-            match part:
-                case Name(id=name) if name in where.values and name not in seen:
+    while waiting:
+        node, must_fit = waiting.pop()
+        if must_fit and node.dtype is not None and (form := from_expr(node, where)) is not None:
+            yield form, node.dtype
+        match node:
+            case Name(id=name) if name in where.values or name in where.conditions:
+                if name not in seen:
                     seen.add(name)
-                    sides.append(where.values[name])
-                case Binary(op="/" | "%", left=left, right=right):
-                    sides += (left, right)
-                case Call(function="min" | "max", arguments=arguments):
-                    sides += arguments
-                case Cast(to=to, operand=operand) if (form := from_expr(operand, where)) is not None:
+                    let = where.values.get(name) or where.conditions[name]
+                    waiting.append((let, is_integral(let)))
+            case Cast(to=to, operand=operand) if is_integral(operand):
+                waiting.append((operand, True))
+                if to.bits >= 32 and (form := from_expr(operand, where)) is not None:  # a narrower one is an unknown
                     yield form, to
+            case Binary(op="+" | "-" | "*" | "&&" | "||") | Unary() | Select():
+                waiting += ((part, False) for part in children(node))
+            case _:  # quotients, remainders, extremes, comparisons
+                waiting += ((part, is_integral(part)) for part in children(node))
 
 
 def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple[str, bool], list[Case]]) -> list[Case]:

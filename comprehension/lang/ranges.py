@@ -18,10 +18,11 @@ from functools import partial
 from typing import Literal
 
 from comprehension.errors import ComprehensionError, Diagnostic, shorten
-from comprehension.lang.accesses import constraints_of, reads_of, with_extents
+from comprehension.lang.accesses import branches_of, constraints_of, reads_of, with_extents
 from comprehension.lang.binding import bind_sizes
 from comprehension.lang.bounds import Ranges, greatest
 from comprehension.lang.checked import CheckedDef, CheckedStatement
+from comprehension.lang.conditions import with_conditions_put_in
 from comprehension.lang.coverage import Box, box_of, covers
 from comprehension.lang.defined import Defined, Reader
 from comprehension.lang.expressions import Attempts, Fault
@@ -32,6 +33,7 @@ from comprehension.lang.limits import MAX_INT, check_shape
 from comprehension.lang.linear import Linear, largest, number, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.printer import to_text
+from comprehension.lang.prove import ranges_under
 from comprehension.lang.requirements import Requirements, at_least_zero
 from comprehension.lang.solve import Given, Solution, solve
 from comprehension.lang.tree import (
@@ -132,7 +134,8 @@ class _Inference:
         return True
 
     def statement(self, checked: CheckedStatement) -> None:
-        node, order = checked.node, (*checked.left, *checked.reduction)
+        node, order = with_conditions_put_in(checked.node), (*checked.left, *checked.reduction)
+        checked = dataclasses.replace(checked, node=node)
         where = self.local_environment(node, order)
         given = self.given_ranges(node, order, where)
         solution = solve(order, given, checked.left, constraints_of(node, where), node.span)
@@ -203,13 +206,20 @@ class _Inference:
 
     def extent(self, subscript: Expr, ranges: Ranges, where: Environment, before: Linear | None) -> Linear:
         """One past the largest subscript written so far; a statement that runs for no index adds nothing."""
-        form = from_expr(subscript, where)
-        if form is None:
-            if before is None:
-                raise Fault(
-                    "the size of the target cannot be told from a subscript that reads a tensor", subscript.span
-                )
-            return before
+        reached = before
+        for choices, branch in branches_of(subscript, {}):
+            form = from_expr(branch, where)
+            if form is None and reached is None:
+                message = "the size of the target cannot be told from a subscript that reads a tensor"
+                raise Fault(message, subscript.span)
+            if form is not None:
+                for narrowed in ranges_under(choices, ranges, where):
+                    reached = self.extent_of(form, narrowed, reached)
+        assert reached is not None, "there is a branch"
+        return reached
+
+    def extent_of(self, form: Linear, ranges: Ranges, before: Linear | None) -> Linear:
+        """One past the largest value of `form`, or what has been reached before."""
         top = greatest(form, ranges, runs=False) + 1
         runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in form.names}
         if any(run.value is not None and run.value <= 0 for run in runs.values()):

@@ -8,7 +8,7 @@ Every access is checked: outside its tensor it is a ComprehensionError, never a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, assert_never
 
 import numpy as np
@@ -18,12 +18,27 @@ from comprehension.lang.builtins import BUILTINS, evaluate
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.scalars import EXACT, Value, arithmetic, convert, from_storage, identity, negate
-from comprehension.lang.tree import Access, Binary, Call, Cast, Expr, Name, Number, Select, SizeOf, Span, Unary, walk
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Call,
+    Cast,
+    Expr,
+    Let,
+    Name,
+    Number,
+    Select,
+    SizeOf,
+    Span,
+    Unary,
+    walk,
+)
 from comprehension.lang.types import ScalarType
 
 Array = np.ndarray[Any, Any]
 Names = dict[str, Value]  # indices, sizes, scalars and lets at a point
 Evaluate = Callable[[Names], Value]
+EXACTLY = "'"
 
 
 def run(
@@ -83,7 +98,8 @@ class _Machine:
         self.names = names
         self.text = text
         self.arrays: dict[str, Array] = {}
-        self.lets: dict[str, Expr] = {}  # of the statement that runs
+        self.exact_lets: set[str] = set()  # of the statement that runs: integers and conditions that read no tensor
+        self.reading: set[str] = set()  # its lets that read one
 
     def error(self, message: str, span: Span | None) -> ComprehensionError:
         return ComprehensionError([Diagnostic.at(f"{self.program.name}: {message}", span, self.text)])
@@ -112,7 +128,7 @@ class _Machine:
             raise ComprehensionError(f"{name}: no memory for an array of shape {shape}", about=tensor.name) from None
 
     def run(self, statement: LoopStatement) -> None:
-        self.lets = {let.name: let.value for let in statement.lets}
+        self.exact_lets, self.reading = set(), set()
         store = self.store(statement)
         body = self.nest(statement, statement.left, len(statement.indices), store)
         if statement.initialise:
@@ -152,7 +168,7 @@ class _Machine:
     def store(self, statement: LoopStatement) -> Callable[[Names], None]:
         """One instance of a statement."""
         target, dtype = self.arrays[statement.target], self.program.tensor(statement.target).dtype
-        lets = [(let.name, self.compile(let.value)) for let in statement.lets]
+        lets = [part for let in statement.lets for part in self.let(let)]
         place = self.place(statement.target, statement.subscripts, statement.span)
         value = self.compile(statement.value)
         combine = arithmetic(statement.reduction, dtype) if statement.reduction is not None else None
@@ -165,6 +181,15 @@ class _Machine:
             target[where] = new if combine is None else combine(from_storage(target[where], dtype), new)
 
         return execute
+
+    def let(self, let: Let) -> Iterator[tuple[str, Evaluate]]:
+        """Under its name as a value, and beside it as what it is in subscripts (a name that no text has)."""
+        if self.reads_memory(let.value):
+            self.reading.add(let.name)
+        elif let.value.dtype is not None and not let.value.dtype.is_float:
+            yield let.name + EXACTLY, self.exact(let.value)
+            self.exact_lets.add(let.name)
+        yield let.name, self.compile(let.value)
 
     def place(self, tensor: str, subscripts: tuple[Expr, ...], span: Span | None) -> Callable[[Names], tuple[int, ...]]:
         """The checked subscripts of an access."""
@@ -183,24 +208,33 @@ class _Machine:
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
+    def reads_memory(self, node: Expr) -> bool:
+        """Whether an expression, or a let in it, reads a tensor."""
+        parts = walk(node)
+        return any(isinstance(p, Access) or (isinstance(p, Name) and p.id in self.reading) for p in parts)
+
     def exact(self, node: Expr) -> Evaluate:
-        """A bound, a size, a subscript or a condition on them: of indices, sizes and scalars they do not wrap.
+        """A bound, a size, a subscript or a condition in one: of indices, sizes and scalars they do not wrap.
 
         What reads a tensor is a value like any other, in its own type.
         """
-        if any(isinstance(part, Access) for part in walk(node)):
+        if self.reads_memory(node):
             return self.compile(node)
         match node:
-            case Name(id=name) if name in self.lets and node.dtype is not ScalarType.BOOL:
-                return self.exact(self.lets[name])
-            case Unary(op="-", operand=operand):
+            case Name(id=name) if name in self.exact_lets:
+                return lambda names: names[name + EXACTLY]
+            case Unary(op=op, operand=operand):
                 inner = self.exact(operand)
-                return lambda names: -inner(names)
+                return (lambda names: not inner(names)) if op == "!" else (lambda names: -inner(names))
             case Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and _dtype(operand).is_integer:
                 return self.exact(operand)
             case Select(condition=condition, then=then, otherwise=otherwise):
                 choose, yes, no = self.exact(condition), self.exact(then), self.exact(otherwise)
                 return lambda names: yes(names) if choose(names) else no(names)
+            case Binary(op="&&" | "||" as op, left=left, right=right):
+                first, second = self.exact(left), self.exact(right)
+                both = op == "&&"
+                return lambda names: (first(names) and second(names)) if both else (first(names) or second(names))
             case Binary(op=op, left=left, right=right) | Call(function="min" | "max" as op, arguments=(left, right)):
                 if _dtype(left).is_integer and op in EXACT:
                     compute, a, b = EXACT[op], self.exact(left), self.exact(right)

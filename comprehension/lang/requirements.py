@@ -70,10 +70,10 @@ class Requirements:
 
         Comparisons that may wrap around are left out unless something comes of them: then they must not wrap.
         """
-        form, guards = constraint.form, constraint.guards
+        form, guards = constraint.form, constraint.held
         if self.is_known(least(form, ranges)) or (guards and holds(form, ranges, (), where, self.facts)):
             return
-        rooms = self.rooms(guards, ranges, where)
+        rooms = self.rooms(constraint.guards, ranges, where)
         sure = where.without(key for key, found in rooms.items() if found is None or found)
         if holds(form, ranges, guards, sure, self.facts):
             return
@@ -95,7 +95,7 @@ class Requirements:
     ) -> list[tuple[Linear, str, list[Linear]]]:
         """The least values of a constraint's form where its guards hold, each with the extents of its loops."""
         found = []
-        for narrowed in ranges_under(constraint.guards, ranges, where):
+        for narrowed in ranges_under(constraint.held, ranges, where):
             concerned = _concerned(constraint.form.names, narrowed)
             extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
             found.append((least(constraint.form, narrowed), _out_of_bounds(constraint, narrowed), list(extents)))

@@ -26,7 +26,9 @@ Guard = tuple[Expr, bool]  # a condition and the value that it has
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constraint:
-    """`form >= 0` must hold wherever `guards` do; `because` is the access.
+    """`form >= 0` must hold wherever `guards` and `choices` do; `because` is the access.
+
+    Guards are values, which wrap in their types; choices stand in the subscript and are exact.
 
     It says that `subscript` of dimension `axis` is not negative or, with `extent`, that it is below that.
     `own`: the statement reads what it writes, so the extent may grow with the statement; such a constraint bounds
@@ -41,6 +43,12 @@ class Constraint:
     subscript: Linear
     extent: Linear | None = None
     own: bool = False
+    choices: tuple[Guard, ...] = ()
+
+    @property
+    def held(self) -> tuple[Guard, ...]:
+        """Everything that holds where the access is made."""
+        return (*self.guards, *self.choices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ def _round(
     uppers: dict[str, list[_Bound]] = {name: [] for name in unsolved}
     for constraint in constraints:
         free = [name for name in unsolved if name in constraint.form.names]
-        guarded = constraint.guards and not constraint.form.names.isdisjoint(given)
+        guarded = constraint.held and not constraint.form.names.isdisjoint(given)
         if len(free) != 1 or (strict and (guarded or constraint.own)):
             continue
         name = free[0]

@@ -20,7 +20,11 @@ from comprehension.poly.functions import constant
 
 def fits(function: isl.PwAff, dtype: ScalarType, where: isl.Set) -> bool:
     """Whether the exact value of `function` is a number of the type at all points of `where`."""
-    lowest, highest = dtype.limits
+    return lies_between(function, *dtype.limits, where)
+
+
+def lies_between(function: isl.PwAff, lowest: int, highest: int, where: isl.Set) -> bool:
+    """Whether it is at least `lowest` and at most `highest` at all points of `where`."""
     space = function.domain().get_space()
     inside = function.ge_set(constant(space, lowest)).intersect(function.le_set(constant(space, highest)))
     return bool(where.is_subset(inside))

@@ -57,6 +57,16 @@ def test_where_they_do_not_wrap_they_are_the_same(name):
     assert certify(scop, None, texts.kernel_of(program_of(other, 8))[1])
 
 
+def test_a_place_that_is_read_is_not_a_constant():
+    """To isl an indirect subscript may be any: a kernel that always takes the first element is inside of that."""
+    text = "def f(float(N) A, int32(M) J) -> (O) { O(i) = A(J(i)) }"
+    specs = [Spec((9,), ScalarType.FLOAT32), Spec((9,), ScalarType.INT32)]
+    scop, kernel = texts.kernel_of(infer(load(text)["f"], specs))
+    assert certify(scop, None, kernel)
+    first = rewrite(kernel.stages, ir.Load, lambda v: replace(v, subscripts=(ir.Int(0),)) if v.buffer == "A" else v)
+    assert not certify(scop, None, replace(kernel, stages=first))
+
+
 def test_zeros_have_signs():
     scop, kernel = texts.kernel_of(program_of("A(i) * B(i)", 9, "+=!"))
     assert certify(scop, None, kernel)

@@ -17,16 +17,19 @@ from typing import assert_never
 
 from comprehension.kernel import ir
 from comprehension.lang import tree
+from comprehension.lang.limits import LARGEST_OFFSET
+from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, function_of
+from comprehension.poly.affine import AffineSpace, fitting, function_of
 from comprehension.poly.proof.integers import IntegerSpace
+from comprehension.poly.wrapping import lies_between
 
 Monomial = tuple[Hashable, ...]  # atoms, sorted by their text
 Polynomial = frozenset[tuple[Monomial, int]]
 MAX_TERMS = 1_000
 
 _SWAPPED = {">": "<", ">=": "<="}
-_JOINED = {"&&": "and", "||": "or"}
+_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 class TooInvolved(Exception):
@@ -121,14 +124,14 @@ class Polynomials:
                 return _atom(("variable", name))
             case tree.Unary(op="-", operand=operand) if not reads_memory(expr, self.lets):
                 return _combined("-", _number(0), self.meant(operand))
-            case tree.Binary(op="+" | "-" as op, left=left, right=right) if _is_wide(expr):
+            case tree.Binary(op="+" | "-" as op, left=left, right=right) if self._is_taken_apart(expr):
                 return _combined(op, self.meant(left), self.meant(right))
             case _ if reads_memory(expr, self.lets):
                 return self._value(expr)
             case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
                 return self.meant(operand)
-            case tree.Binary(op="*", left=left, right=right):
-                return _combined("*", self.meant(left), self.meant(right))
+            case tree.Binary(op="+" | "-" | "*" as op, left=left, right=right):
+                return _combined(op, self.meant(left), self.meant(right))
             case tree.Binary(op="/" | "%" as op, left=left, right=right):
                 return self._meant_affine(expr) or _indivisible(op, self.meant(left), self.meant(right))
             case tree.Call(function="min" | "max" as op, arguments=(left, right)):
@@ -149,16 +152,38 @@ class Polynomials:
         function = function_of(expr, self.where)
         return None if function is None else self._function(self.points.apply_range(isl.Map.from_pw_aff(function)))
 
-    def _meant_condition(self, condition: tree.Expr) -> Hashable:
+    def _is_taken_apart(self, expr: tree.Binary) -> bool:
+        """Whether the numbers of a sum tell its subscript: of a signed type, with an index for one side at most.
+
+        Where such a sum wraps it lies beyond its tensor either way: what is added to what is read is small beside the
+        width of the type.
+        """
+        if not reads_memory(expr, self.lets):
+            return True
+        if expr.dtype not in (ScalarType.INT32, ScalarType.INT64):
+            return False
+        return self._is_offset(expr.left) or self._is_offset(expr.right)
+
+    def _is_offset(self, expr: tree.Expr) -> bool:
+        value = None if reads_memory(expr, self.lets) else fitting(expr, self.where)
+        return value is not None and lies_between(value, -LARGEST_OFFSET, LARGEST_OFFSET, self.where.where)
+
+    def _meant_condition(self, condition: tree.Expr, *, holds: bool = True) -> Hashable:
+        """As the kernel writes it: with `<` and `<=`; what is no comparison of integers is a value that is not 0."""
         match condition:
-            case tree.Binary(op=">" | ">=" as op, left=left, right=right):
-                return _SWAPPED[op], self.meant(right), self.meant(left)
-            case tree.Binary(op="<" | "<=" | "==" | "!=" as op, left=left, right=right):
-                return op, self.meant(left), self.meant(right)
+            case tree.Unary(op="!", operand=operand):
+                return self._meant_condition(operand, holds=not holds)
             case tree.Binary(op="&&" | "||" as op, left=left, right=right):
-                return _JOINED[op], self._meant_condition(left), self._meant_condition(right)
+                both = (op == "&&") == holds
+                return "and" if both else "or", *(self._meant_condition(p, holds=holds) for p in (left, right))
+            case tree.Binary(op=op, left=left, right=right) if tree.is_integral(left):
+                meant = op if holds else _OPPOSITE[op]
+                if meant in _SWAPPED:
+                    return _SWAPPED[meant], self.meant(right), self.meant(left)
+                return meant, self.meant(left), self.meant(right)
             case _:
-                return "condition", self._value(condition)
+                truth = tree.Cast(ScalarType.INT32, condition, dtype=ScalarType.INT32)
+                return "!=" if holds else "==", self._value(truth), _number(0)
 
 
 def reads_memory(expr: tree.Expr, lets: Mapping[str, tree.Expr]) -> bool:
@@ -172,10 +197,6 @@ def reads_memory(expr: tree.Expr, lets: Mapping[str, tree.Expr]) -> bool:
                 seen.add(node.id)
                 waiting.append(lets[node.id])
     return False
-
-
-def _is_wide(expr: tree.Expr) -> bool:
-    return expr.dtype is not None and expr.dtype.is_integer and expr.dtype.bits >= 32
 
 
 # --- polynomials -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from comprehension.kernel.rewrite import nodes_of
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, truth_of, value_of
+from comprehension.poly.affine import AffineSpace, function_of, truth_of, value_of
 from comprehension.poly.proof.extract import Action, Extraction
 from comprehension.poly.proof.instances import inside
 from comprehension.poly.proof.polynomials import Polynomials
@@ -54,8 +54,9 @@ def computes(scop: Scop, statement: ScopStatement, action: Action, *, fast: bool
     matcher = _Matcher.of(scop, statement, action, fast=fast)
     own = len(statement.accesses) - 1
     targets = [load for load in nodes_of(value, ir.Load) if source.reduction is not None and load.access == own]
-    places = [action.store.subscripts, *(target.subscripts for target in targets)]
-    if value.dtype is not dtype or not all(matcher.same_place(place, source.subscripts) for place in places):
+    target = tree.Access(source.target, source.subscripts)
+    places: list[ir.Load | ir.Store] = [action.store, *targets]
+    if value.dtype is not dtype or not all(matcher.same_place(place, target) for place in places):
         return False
     if source.reduction is None:
         return matcher.stored(value, source.value, dtype)
@@ -151,7 +152,7 @@ class _Matcher:
             case ir.Const(value=number, dtype=dtype), tree.Number(value=meant):
                 return _is_constant(ir.Const(number, dtype), scalars.cast(meant, dtype), dtype)
             case ir.Load(access=number), tree.Access() if number in self.numbers.get(id(expr), ()):
-                return self.same_place(value.subscripts, expr.subscripts)
+                return self.same_place(value, expr)
             case ir.ScalarArg(name=name), tree.Name(id=meant):
                 return name == meant
             case ir.UnaryOp(op=op, operand=operand), tree.Unary(op=meant, operand=inner):
@@ -228,9 +229,12 @@ class _Matcher:
         expected = self.points.apply_range(isl.Map.from_pw_aff(meant))
         return bool(expected.is_subset(isl.Map.from_pw_aff(found)))
 
-    def same_place(self, found: tuple[ir.IntExpr, ...], meant: tuple[tree.Expr, ...]) -> bool:
-        """Whether subscripts that are not affine are the statement's; the others are compared as addresses."""
-        return all(
-            self.action.scope.function(a) is not None or self.integers.equal(a, b)
-            for a, b in zip(found, meant, strict=False)
+    def same_place(self, found: ir.Load | ir.Store, meant: tree.Access) -> bool:
+        """Whether subscripts that are not affine in the text are the statement's; the others are compared as addresses.
+
+        What stands in a local buffer is followed to where it comes from, and has to be affine.
+        """
+        return found.buffer != meant.tensor or all(
+            function_of(b, self.where) is not None or self.integers.equal(a, b)
+            for a, b in zip(found.subscripts, meant.subscripts, strict=True)
         )
