@@ -27,7 +27,7 @@ from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.large_sizes import at_sizes
-from comprehension.kernel.locality import Around, Placed, offset_of, tiles_in
+from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, offset_of, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -41,6 +41,7 @@ AT_ONCE = 4  # lines at most that one place asks for: beside arithmetic, but not
 POINTS_A_LINE = 2_048  # of a tile, where no place with so few lines is found: some 64 cycles for each line
 RAGGED = 64  # elements that the last tile of a row may seem to read beyond it
 LEFT_OUT = 4  # for each line that is left out there are so many others (the last rows of an image, done by themselves)
+FAR = 8192  # bytes that lie between what memory brings and what is read, so that it comes in more pages than one
 SHARE = 4  # a box takes no more than this part of the second cache
 
 Chain = tuple[tuple[ir.Loop, int], ...]  # loops one in the other, and how often each runs
@@ -48,12 +49,13 @@ Chain = tuple[tuple[ir.Loop, int], ...]  # loops one in the other, and how often
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """What one iteration of a loop touches of a buffer: `elements` from `first` on, in the iteration that follows."""
+    """What one iteration of a loop touches of a buffer: `elements` from `first` on, `iterations` later."""
 
     buffer: str
     loop: int  # the loop's identity
     first: ir.IntExpr
     elements: int
+    iterations: int
 
 
 def ask_for_boxes(placed: Placed, machine: Machine, sizes: Mapping[str, int] | None = None) -> Placed:
@@ -142,7 +144,8 @@ class _Asker:
             if asking is not None:
                 loop, ask = asking
                 asked[id(self.twins[id(loop)])] = (*asked.get(id(self.twins[id(loop)]), ()), ask)
-                notes.append(f"{_kib(self._bytes(box))} of {box.buffer} asked for an iteration ahead")
+                when = "an iteration" if box.iterations == 1 else f"{box.iterations} iterations"
+                notes.append(f"{_kib(self._bytes(box))} of {box.buffer} asked for {when} ahead")
         body = tuple(_with_asks(node, asked) for node in self.stage_of_it.body)
         return replace(self.stage_of_it, body=body), notes
 
@@ -200,11 +203,25 @@ class _Asker:
                 continue
             if lines * LINE_BYTES > self.machine.l2_bytes // SHARE or work < REUSED * elements:
                 return None
-            return _Box(touch.buffer, around.nodes[place], self._next(touch, place), elements)
+            later = self._iterations(touch, place, step)
+            return _Box(touch.buffer, around.nodes[place], self._next(touch, place, later), elements, later)
         return None
 
-    def _next(self, touch: _Touch, place: int) -> ir.IntExpr:
-        """Where the box of the next iteration begins: all inside of the loop at a place at its start."""
+    def _iterations(self, touch: _Touch, place: int, step: int) -> int:
+        """How many iterations ahead: pages of their own for boxes from memory, if the loop around goes on where the one
+        at the place ends.
+        """
+        buffer, around = self.kernel.buffer(touch.buffer), touch.around
+        size = buffer.dtype.bits // 8
+        whole = prod(extent.value for extent in buffer.shape if isinstance(extent, ir.Int)) * size
+        if whole <= self.machine.l3_bytes // KEPT_SHARE or place == 0:
+            return 1
+        _, count = around.loops[place]
+        beyond = (count or 0) * step - around.step(touch.offset, around.loops[place - 1][0])
+        return -(-FAR // (step * size)) if count is not None and 0 <= beyond < step else 1
+
+    def _next(self, touch: _Touch, place: int, iterations: int) -> ir.IntExpr:
+        """Where the box of a later iteration begins: all inside of the loop at a place at its start."""
         first: ir.IntExpr = ir.Int(0)
         stride: ir.IntExpr = ir.Int(1)
         shape = self.general.buffer(touch.buffer).shape
@@ -215,7 +232,7 @@ class _Asker:
         starts = {axis.variable: axis.start for axis in (touch.tile.rows, touch.tile.lanes) if axis is not None}
         starts |= {loop.variable: loop.lower for loop in reversed(loops[place + 1 :])}
         at = loops[place]
-        starts[at.variable] = ir.IntOp("+", ir.Var(at.variable), ir.Int(at.step))
+        starts[at.variable] = ir.IntOp("+", ir.Var(at.variable), ir.Int(iterations * at.step))
         for name, start in starts.items():  # from the innermost outwards: a start may name those further out
             first = map_integers(first, {name: start})
         return simplify(first)

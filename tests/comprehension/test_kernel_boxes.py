@@ -16,6 +16,7 @@ from test_poly_kernels import AVX512, compile_program, inputs_for
 from comprehension.kernel import ir
 from comprehension.kernel.boxes import ask_for_boxes
 from comprehension.kernel.edges import split_edges
+from comprehension.kernel.interleave import interleave_steps
 from comprehension.kernel.locality import Placed, place_accesses
 from comprehension.kernel.rewrite import nodes_of, rewrite
 from comprehension.kernel.verify import KernelError, verify_kernel
@@ -31,6 +32,10 @@ BATCHED = programs.batched_matmul(24, 16, 32, 16)
 AGAINST_ROWS = infer(
     load("def f(float(B,M,K) A, float(B,N,K) X) -> (C) { C(b,m,n) +=! A(b,m,k) * X(b,n,k) }")["f"],
     tuple(Spec(shape, ScalarType.FLOAT32) for shape in ((24, 256, 32), (24, 16, 32))),
+)
+ROWS = infer(
+    load("def f(float(E,N) W, float(M,A,N) X) -> (T) { T(m,a,e) +=! X(m,a,b) * W(e,b) }")["f"],
+    tuple(Spec(shape, ScalarType.FLOAT32) for shape in ((16, 64), (12, 30, 64))),
 )
 
 
@@ -81,6 +86,21 @@ def test_all_of_the_next_box_is_asked_for(program: LoopProgram, buffer: str) -> 
                 asked += ask.elements
     assert found >= set(range(size, images * size))
     assert asked < 2 * images * size
+
+
+@pytest.mark.parametrize(("last_cache", "ahead"), [(16 << 20, 6 * 64), (64 << 10, 6 * 6 * 64)])
+def test_small_boxes_from_memory_are_asked_for_pages_ahead(last_cache: int, ahead: int) -> None:
+    """Tiles of 1.5 KB: from the last cache the next one, from memory what lies 8 KB on, in the next matrix, too."""
+    machine = replace(SMALL, l3_bytes=last_cache)
+    woven = interleave_steps(compile_program(ROWS, machine=machine), machine).kernel
+    kernel = ask_for_boxes(place_accesses(woven, machine), machine).kernel
+    (stage,) = kernel.stages
+    found: set[int] = set()
+    for ask, values in executed(stage.body, {}):
+        assert ask.buffer == "X"
+        found |= set(range(evaluate(ask.first, values), evaluate(ask.first, values) + ask.elements))
+    assert min(found) == ahead
+    assert found >= set(range(ahead, 12 * 30 * 64))
 
 
 def test_with_symbolic_sizes_the_same_is_asked_for_where_the_sizes_are_those_reckoned_with() -> None:
