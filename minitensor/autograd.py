@@ -91,7 +91,9 @@ class _Walk:
         if node.order not in self.parts:
             heapq.heappush(self.heap, (-node.order, node))
             self.parts[node.order] = [None] * node.op.outputs
-        self.parts[node.order][part.index] = gradient  # a part is visited once, complete
+        of_node = self.parts[node.order]
+        seen = of_node[part.index]  # a rule that used this output again gave it a part of its own
+        of_node[part.index] = gradient if seen is None else apply(add, seen, gradient)
 
     def take(self, node: Node) -> tuple[Tensor | None, ...]:
         if node.op.outputs == 1:

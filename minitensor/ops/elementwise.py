@@ -46,6 +46,16 @@ def _flat(g: Any, *_: Any) -> Any:
     return g * 0
 
 
+def _sign_derivative(g: Any, x: Any, y: Any) -> Any:
+    """Of real numbers the sign is a step; of complex ones z/|z|, which turns: (g − y·Re(ḡ y)) / |z|, 0 at 0."""
+    if x.dtype.kind != "c":
+        return g * 0
+    size = apply(abs_, x)
+    nothing = apply(equal, size, 0)
+    along = y * apply(real, conj_of(g) * y)
+    return apply(where, nothing, 0, (g - along) / apply(where, nothing, 1, size))
+
+
 # --- unary -----------------------------------------------------------------------------------------------
 
 
@@ -120,7 +130,7 @@ real = unary("real", np.real, _itself, lambda g, x, y: g, result=to_real)
 imag = unary("imag", _imag, _imag_form, lambda g, x, y: g * 1j, result=to_real)
 negative = unary("negative", np.negative, _no_bool(_negative_form, "negative"), lambda g, x, y: -g)
 abs_ = unary("abs", np.abs, _abs_form, lambda g, x, y: g * apply(sign, x), result=to_real)
-sign = unary("sign", np.sign, _no_bool(_sign_form, "sign"), _flat)
+sign = unary("sign", np.sign, _no_bool(_sign_form, "sign"), _sign_derivative)
 square = unary(
     "square", np.square, _no_bool(lambda x, _: c.binary("*", x, x), "square"), lambda g, x, y: g * (conj_of(x) * 2)
 )

@@ -21,6 +21,7 @@ from comprehension.lang.tree import Program
 from comprehension.lang.types import Spec
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, apply_several
+from minitensor.manipulation import concat, reshape
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.tensor import Tensor
 from minitensor.testing.bound_rules import Interval, is_exact_on_integers, propagate
@@ -54,10 +55,10 @@ def check_text(op: OpDef, case: Case) -> None:
     assert parse(to_text(program)) == program, to_text(program)
 
 
-def check_gradients(op: OpDef, case: Case, checked: tuple[int, ...]) -> None:
+def check_gradients(op: OpDef, case: Case, checked: tuple[int, ...], *, outputs: int | None = None) -> None:
     """The vjp rule gives the slopes of the eager rule in the operands `checked` (float64), and so does its own.
 
-    Of a record with several outputs those of the first.
+    Of a record with several outputs those of all at once, or of the first `outputs`: others are constants to it.
     """
 
     def function(*checked_inputs: Any) -> Tensor:
@@ -66,7 +67,8 @@ def check_gradients(op: OpDef, case: Case, checked: tuple[int, ...]) -> None:
             operands[k] = x
         inputs = [asarray(x) if isinstance(x, np.ndarray) else x for x in operands]
         if op.outputs > 1:
-            return apply_several(op, *inputs, **case.attributes)[0]
+            results = apply_several(op, *inputs, **case.attributes)[:outputs]
+            return concat([reshape(y, (-1,)) for y in results])
         return apply(op, *inputs, **case.attributes)
 
     with warnings.catch_warnings():

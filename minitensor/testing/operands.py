@@ -337,20 +337,25 @@ def _clip(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
 
 
 def _matrices(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
-    """Matrices far from singular, positive definite where that is needed."""
+    """Matrices far from singular, their values apart, positive definite where that is needed."""
     dtype = dtype if np.dtype(dtype).kind == "f" else "float64"
     n, stack = draw(st.integers(1, 3)), draw(shapes(0, 1))
-    x = draw(arrays((*stack, n, n), dtype)) / n + 3 * np.eye(n, dtype=dtype)
-    symmetric = (x + np.swapaxes(x, -1, -2)) / 2
+    rows = n + draw(st.integers(0, 2)) if op.name in ("qr", "svd") else n
+    x = draw(arrays((*stack, rows, n), dtype)) / n
+    x += np.eye(rows, n, dtype=dtype) * np.arange(3, 3 + 2 * n, 2, dtype=dtype)
     attributes: dict[str, dict[str, Any]] = {
-        "cholesky": {"upper": False},
+        "cholesky": {"upper": draw(st.booleans())},
         "qr": {"mode": "reduced"},
         "svd": {"full_matrices": False},
     }
+    if op.name == "svd" and draw(st.booleans()):
+        x = np.swapaxes(x, -1, -2)
     if op.name == "solve":
         b = (n,) if draw(st.booleans()) else (*stack, n, draw(st.integers(1, 2)))
         return Case((x, draw(arrays(b, dtype))), {})
-    return Case((symmetric if op.name in ("cholesky", "eigh") else x,), attributes.get(op.name, {}))
+    if op.name in ("cholesky", "eigh"):
+        x = (x + np.swapaxes(x, -1, -2)) / 2
+    return Case((x,), attributes.get(op.name, {}))
 
 
 def _spectrum(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
