@@ -87,6 +87,14 @@ def test_a_figure_changed_by_hand_is_written_anew() -> None:
         pages.refreshed(place.replace("start", "nothing"))
 
 
+def test_the_code_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.S)
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"README.md, block {number}", "exec"), {"__name__": "__main__"})
+    told = capsys.readouterr().out
+    assert "dependences  proved" in told and "co-execution of step" in told
+
+
 def test_refreshing_changes_wrong_results_and_nothing_else() -> None:
     refreshed = script("refresh").refreshed
     right = "# Page\n\n```python\n>>> x = [1,\n...      2]\n>>> print(x)  # doctest: +ELLIPSIS\n[1...\n\n```\n\nwords\n"
