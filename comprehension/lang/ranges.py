@@ -52,6 +52,7 @@ from comprehension.lang.tree import (
     walk,
 )
 from comprehension.lang.types import ScalarType, Spec
+from comprehension.lang.words import wide_forms
 
 INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
 Sizes = Literal["static", "symbolic"]
@@ -140,7 +141,10 @@ class _Inference:
         given = self.given_ranges(node, order, where)
         solution = solve(order, given, checked.left, constraints_of(node, where), node.span)
         for name in order:
-            self.check_range(name, solution, given[name].span if name in given else node.span)
+            self.check_range(name, solution, where, given[name].span if name in given else node.span)
+        for form, root in wide_forms(node, where):
+            message = f"{shorten(to_text(root))} has numbers beyond 64 bits on the way"
+            self.requirements.require_within(form, ScalarType.INT64, solution.ranges, where, message, root.span)
         self.widen(node, solution.ranges, where)
         for constraint in solution.open:
             if constraint.own and constraint.extent is not None:
@@ -181,7 +185,7 @@ class _Inference:
             given[clause.index] = Given(lower, upper, because, clause.span)
         return given
 
-    def check_range(self, name: str, solution: Solution, span: Span | None) -> None:
+    def check_range(self, name: str, solution: Solution, where: Environment, span: Span | None) -> None:
         """No extent is negative (where bounds have outer indices, negative means empty), none leaves int32."""
         lower, upper = solution.ranges[name]
         if (lower.names | upper.names).isdisjoint(solution.ranges):
@@ -190,6 +194,10 @@ class _Inference:
             self.requirements.require(upper - lower, message, span)
         if any(bound.value is not None and abs(bound.value) > MAX_INT for bound in (lower, upper)):
             raise Fault(f"the range of '{name}' is beyond int32: from {lower} to {upper}", span)
+        for bound in (lower, upper - 1):
+            if not where.scalars.keys().isdisjoint(bound.names):
+                message = f"the range of '{name}' is beyond int32: from {lower} to {upper}"
+                self.requirements.require_within(bound, INT32, solution.ranges, where, message, span)
 
     def widen(self, node: Statement, ranges: Ranges, where: Environment) -> None:
         """The target reaches as far as any statement so far has written it."""

@@ -65,6 +65,16 @@ class Requirements:
         self.facts += [difference, -difference]
         self._found.setdefault(condition, Precondition(condition, f"{message}: {to_text(condition)}", span))
 
+    def require_within(
+        self, form: Linear, dtype: ScalarType, ranges: Ranges, where: Environment, message: str, span: Span | None
+    ) -> None:
+        """Asks for a form to be a number of a type, whatever the indices are; scalars are within theirs."""
+        scalars = {name: _values_of(own) for name, own in where.scalars.items()}
+        lowest, highest = dtype.limits
+        for room in (least(form, ranges) - lowest, -greatest(form, ranges) + highest):
+            if not self.is_known(least(room, scalars)):
+                self.require(room, message, span)
+
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
         """Asks for an access to stay in bounds wherever its guards hold.
 
