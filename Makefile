@@ -70,7 +70,7 @@ $(VENV)/.mutate: $(VENV)/.installed
 	@touch $@
 
 mutate: $(VENV)/.mutate  ## mutation testing: is a random change of the program noticed?  (hours; SAMPLE=n, of each package)
-	@for group in comprehension compiler_modules coexec coexec_modules; do \
+	@for group in compiler coexec; do \
 	  PATH="$(abspath $(BIN)):$$PATH" $(RUN) tests/mutation tests/mutation/$$group.toml $(if $(SAMPLE),--sample $(SAMPLE)) || exit 1; done
 
 $(VENV)/.cuda: $(VENV)/.installed

@@ -16,6 +16,7 @@ from coexec.clusters.partition import Partition, partition, verify_partition
 from coexec.errors import MalformedGraph
 from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
 from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, place_in_arena, plan_buffers
+from coexec.graph_side.frame import Arena
 from coexec.graph_side.instructions import Launch, PhiSlot, Place
 from coexec.graph_side.sequence import Sequence, sequence, verify_sequence
 
@@ -149,3 +150,13 @@ def test_shapes_over_symbols() -> None:
     shape = Shape(("N0*2+1", 3), np.dtype("float32"), (("N0", "batch"),))
     assert shape.at({"batch": 4}) == (9, 3) and shape.bytes_at({"batch": 4}) == 108
     assert shape.symbols == {"batch"}
+
+
+def test_an_arena_takes_what_is_asked_for_and_keeps_it() -> None:
+    arena = Arena()
+    for size in (1, 1000, 1 << 20):
+        block = arena.at_least(size)
+        assert block is not None and size <= block.nbytes <= size + ALIGNMENT
+        first = block.ctypes.data
+        assert arena.address % ALIGNMENT == 0 and first <= arena.address <= first + block.nbytes - size
+    assert arena.at_least(10) is block

@@ -128,6 +128,18 @@ def test_steps_stay_one_after_the_other(given: tuple[Spec, ...], math: str) -> N
     assert not any(IN_A_VECTOR in step for step in tree.steps)
 
 
+@pytest.mark.usefixtures("always")
+def test_sums_that_are_not_whole_vectors_in_registers_are_left_alone() -> None:
+    scop = build_scop(infer(load(NARROW)["f"], specs(1, 4, 16, LANES), "static"))
+    kernel = build_kernel(scop, schedule(scop, find_dependences(scop), machine=MACHINE))
+    assert interleave_steps(kernel, MACHINE).notes
+    elsewhere = [replace(b, space=ir.Space.SCRATCH) if b.space is ir.Space.REGISTER else b for b in kernel.buffers]
+    in_part = rewrite(kernel, ir.Tile, lambda tile: replace(tile, lanes=replace(tile.lanes, limit=ir.Int(LANES - 1))))
+    later = rewrite(kernel, ir.Tile, lambda tile: replace(tile, lanes=replace(tile.lanes, start=ir.Int(1))))
+    for other in (replace(kernel, buffers=tuple(elsewhere)), in_part, later):
+        assert interleave_steps(other, MACHINE).kernel == other
+
+
 def test_the_model_chooses_steps_in_a_vector_where_lanes_are_few() -> None:
     given = specs(8, 96, 128, 16)
     scop = build_scop(infer(load(NARROW)["f"], given, "static"))

@@ -6,10 +6,10 @@ an edit elsewhere leaves the sample as it was.
 
 A place counts once, however many replacements its operator has: cosmic-ray knows eleven for each `+` and one for each
 `not`, and a sample over all of them would look at little but arithmetic.  Some places change nothing that a program
-could notice, and are left out: annotations (never evaluated: `from __future__ import annotations`), the arguments of
-`@dataclass`, guards against misuse that no code relies on, decorators that only remember results (`@cache`), and what
-is said to people and not to programs: arguments of `raise` and of `log`.  So are `is` for `==` and its like: whether
-equal numbers are one object is the interpreter's business.
+could notice, and are left out: annotations (never evaluated: `from __future__ import annotations`) and what is under
+`if TYPE_CHECKING`; guards against misuse that no code relies on (the arguments of `@dataclass`, `strict` of `zip`);
+decorators that only remember results (`@cache`); and what is said to people and not to programs: arguments of `raise`
+and of `log`.  So are `is` for `==` and its like: whether equal numbers are one object is the interpreter's business.
 """
 
 from __future__ import annotations
@@ -109,6 +109,10 @@ def _silent(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
                 yield _span(found)
             case ast.FunctionDef(returns=ast.expr() as found):
                 yield _span(found)
+            case ast.If(test=ast.Name("TYPE_CHECKING") as found):
+                yield _span(found)
+            case ast.Call(func=ast.Name("zip"), keywords=[ast.keyword(arg="strict", value=found)]):
+                yield _span(found)
             case ast.ClassDef(decorator_list=decorators):
                 yield from (_span(call) for call in decorators if isinstance(call, ast.Call))
             case ast.Raise(exc=ast.Call(args=said)) | ast.Call(func=ast.Attribute(ast.Name("log")), args=said):
@@ -123,10 +127,22 @@ def _span(node: ast.expr, before: int = 0) -> tuple[Position, Position]:
     return (node.lineno, node.col_offset - before), (node.end_lineno, node.end_col_offset)
 
 
-def spread(every: Iterable[Mutant]) -> list[Mutant]:
+def stratified(every: Iterable[Mutant], count: int) -> list[Mutant]:
+    """A sample that has of each module its share, and one at least; the modules' shares come first."""
+    order = _spread(every)
+    taken = order[:count]
+    seen = {mutant.module for mutant in taken}
+    for mutant in order[count:]:
+        if mutant.module not in seen:
+            seen.add(mutant.module)
+            taken.append(mutant)
+    return taken
+
+
+def _spread(every: Iterable[Mutant]) -> list[Mutant]:
     """An order whose first n are a sample that has of each module its share, for any n.
 
-    In a module by name; the k-th of a module's m at (k + u) / m, u drawn by the first name.
+    In a module by name; the k-th of a module's m at (k + u) / m, u drawn by the module's name.
     """
     of_module: dict[str, list[Mutant]] = {}
     for mutant in sorted(every, key=lambda mutant: mutant.name):

@@ -2,7 +2,8 @@
 
 In: arguments of pytest, a limit in seconds of CPU time, so that other load on the machine is no timeout.
 Out: cosmic-ray's outcome, and what pytest printed.
-Invariant: this process never imports what is tested; each child imports it anew, as the file then stands.
+Invariant: this process never imports what is tested; each child imports it anew, as the file then stands.  Neither CPU
+time that others took nor a test that fails now and then counts as a mutant noticed.
 
 Half of the price of a short run is the import of numba, Hypothesis and pytest itself: here it is paid once.
 """
@@ -12,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import marshal
 import os
+import re
 import resource
 import shlex
 import signal
@@ -20,9 +23,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
+from types import CodeType
 
 import cosmic_ray.plugins
 import pytest
@@ -35,8 +39,10 @@ HERE = Path(__file__).parent
 ALREADY = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # nothing warm asserts by `assert`
 BROKEN = 70  # the exit status of a child in which pytest itself failed
 NOT_RUN = {BROKEN, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED}
-ASLEEP = 8.0  # times its limit on the clock: a child that waits for ever
+ASLEEP = 60.0  # seconds in which nothing of a child could have run, had there been a free processor: it waits for ever
 PAUSE = 0.02  # seconds between looks at a child
+TRIES = 3  # runs of the tests, while what fails in them does not fail again
+LOOKS = 25  # at whether it has ended, for each at whether it sleeps
 
 
 def run_tests(arguments: Sequence[str], limit: float, unchanged: bool = False) -> tuple[TestOutcome, str]:
@@ -53,15 +59,22 @@ def run_tests(arguments: Sequence[str], limit: float, unchanged: bool = False) -
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (ceil(limit), ceil(limit) + 5))
-            sys.dont_write_bytecode = not unchanged
+            if not unchanged:
+                sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
             _become_pytest(arguments, printed.fileno())
-        status = _status(child, ASLEEP * limit)
+        try:
+            status = _status(child)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # what it left running, or itself where this run is ended
         printed.seek(0)
         output = printed.read().decode(errors="replace")
     if (
         status in NOT_RUN and "while loading conftest" not in output
     ):  # a conftest that cannot be imported is the mutant's doing
         raise RuntimeError(f"pytest could not run the tests: {shlex.join(arguments)}\n{output[-2000:]}")
+    if status in (-signal.SIGTERM, -signal.SIGINT):
+        raise RuntimeError(f"somebody ended the tests: {shlex.join(arguments)}")
     if status in (None, -signal.SIGXCPU, -signal.SIGKILL):
         return TestOutcome.KILLED, "timeout"
     return (TestOutcome.SURVIVED if status == 0 else TestOutcome.KILLED), output
@@ -91,34 +104,93 @@ def _is_of_this_folder(module: object) -> bool:
     return Path(getattr(module, "__file__", None) or "/").parent == HERE and module is not sys.modules["__main__"]
 
 
-def _status(child: int, limit: float) -> int | None:
-    """The exit status of a child; None where it was killed for its time."""
-    end = time.monotonic() + limit
+def _status(child: int) -> int | None:
+    """The exit status of a child; None where it was killed because it slept."""
+    asleep, before, looks = 0.0, time.monotonic(), 0
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             break
-        if time.monotonic() > end:
+        time.sleep(PAUSE)
+        looks += 1
+        if looks % LOOKS == 0:
+            now = time.monotonic()
+            asleep, before = 0.0 if _is_awake(child) else asleep + now - before, now
+        if asleep > ASLEEP:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None
-        time.sleep(PAUSE)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what it left running
     return os.waitstatus_to_exitcode(status)
 
 
-def try_mutant(spec: MutationSpec, arguments: Sequence[str], limit: float) -> WorkResult:
-    """Makes one change, runs the tests, takes the change back.  No arguments: no tests, nobody notices."""
+def _is_awake(child: int) -> bool:
+    """Whether a thread of the child or of what it started runs, or would if it were given a processor (Linux)."""
+    pending = [child]
+    while pending:
+        process = pending.pop()
+        for thread in Path(f"/proc/{process}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                if (thread / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
+                    return True
+                pending += map(int, (thread / "children").read_text().split())
+    return not Path("/proc/self/task").exists()
+
+
+def try_mutant(
+    spec: MutationSpec, rounds: Sequence[tuple[list[str], float]], alone: Callable[[str], list[str]] | None
+) -> tuple[WorkResult, Sequence[str]]:
+    """Makes one change, runs the tests round by round until one notices it, takes the change back.
+
+    No round: no tests, nobody notices.  `alone`: see `_noticed`.  The arguments of the last round are given back too.
+    """
+    arguments: Sequence[str] = ()
     operator = cosmic_ray.plugins.get_operator(spec.operator_name)(**dict(spec.operator_args))
+    times = spec.module_path.stat()
     try:
         with use_mutation(spec.module_path, operator, spec.occurrence) as (before, after):
-            if after is None:
-                return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
-            outcome, output = (
-                run_tests(arguments, limit) if arguments else (TestOutcome.SURVIVED, "no test executes it")
-            )
+            if after is None or _means(before) == _means(after):
+                return WorkResult(worker_outcome=WorkerOutcome.NO_TEST), arguments
+            outcome, output = TestOutcome.SURVIVED, "no test executes it"
+            for arguments, limit in rounds:
+                outcome, output = _noticed(arguments, limit, alone)
+                if outcome is TestOutcome.KILLED:
+                    break
     except (SyntaxError, ValueError):  # the change is no Python
-        return WorkResult(WorkerOutcome.EXCEPTION, traceback.format_exc(), TestOutcome.INCOMPETENT)
+        return WorkResult(WorkerOutcome.EXCEPTION, traceback.format_exc(), TestOutcome.INCOMPETENT), arguments
+    finally:
+        os.utime(spec.module_path, ns=(times.st_atime_ns, times.st_mtime_ns))  # its .pyc is right again
     diff = "\n".join(difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=0))
-    return WorkResult(WorkerOutcome.NORMAL, output, outcome, diff)
+    return WorkResult(WorkerOutcome.NORMAL, output, outcome, diff), arguments
+
+
+def _noticed(
+    arguments: Sequence[str], limit: float, alone: Callable[[str], list[str]] | None
+) -> tuple[TestOutcome, str]:
+    """Whether the tests fail; given arguments that run one test `alone`, whether what fails fails again.
+
+    What does not fails now and then, whatever the change.
+    """
+    for _ in range(TRIES):
+        outcome, output = run_tests(arguments, limit)
+        test = failed_test(output)
+        if outcome is TestOutcome.SURVIVED or test is None or alone is None:
+            return outcome, output
+        if run_tests(alone(test), limit)[0] is TestOutcome.KILLED:
+            return outcome, output
+    return TestOutcome.SURVIVED, f"now and then, but not again: {output}"
+
+
+def failed_test(output: str) -> str | None:
+    """The test that failed first; None where none ran (a module that cannot be imported, a timeout)."""
+    found = re.search(r"^FAILED (tests/.+?)(?: - .*)?$", output, re.MULTILINE)
+    return None if found is None else found[1]
+
+
+def _means(source: str) -> bytes:
+    """What Python makes of a text, without its places: two texts of one meaning are one program."""
+    return marshal.dumps(_without_places(compile(source, "mutant", "exec", dont_inherit=True)))
+
+
+def _without_places(code: CodeType) -> CodeType:
+    constants = tuple(_without_places(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=constants, co_linetable=b"", co_firstlineno=1)
