@@ -67,6 +67,19 @@ def greatest(form: Linear, ranges: Ranges, *, runs: bool = True) -> Linear:
     return -least(-form, ranges, runs=runs)
 
 
+def at(form: Linear, name: str, value: Linear) -> Linear | None:
+    """The form with a value in the place of a name; None where that stands in more than small powers.
+
+    >>> m, n = variable("M"), variable("N")
+    >>> str(at(product(m, n) + n, "N", m + 1))
+    'M * M + 2 * M + 1'
+    """
+    powers, others = _powers(form, name)
+    if max(powers, default=0) > MAX_POWER or any(name in atom.names for atom, _ in others):
+        return None
+    return _value(powers, value) + Linear(tuple(others), form.constant)
+
+
 def _least_sizes(ranges: Ranges) -> Iterator[tuple[str, int]]:
     """Sizes that are more than 0 wherever all loops run: `N` for `i in 0:N`."""
     for lower, upper in ranges.values():
@@ -117,9 +130,7 @@ class _Elimination:
         for name, start in (lowest | {name: number(start) for name, start in self.known.items()}).items():
             if len(form.terms) > MAX_TERMS:
                 break
-            powers, others = _powers(form, name)
-            if powers and max(powers) <= MAX_POWER and not any(name in atom.names for atom, _ in others):
-                form = _value(powers, variable(name) + start) + Linear(tuple(others), form.constant)
+            form = at(form, name, variable(name) + start) or form
         return form
 
     def interval(self, form: Linear, index: str, span: Interval) -> Interval:

@@ -20,7 +20,7 @@ from typing import Literal
 from comprehension.errors import ComprehensionError, Diagnostic, shorten
 from comprehension.lang.accesses import branches_of, constraints_of, reads_of, with_extents
 from comprehension.lang.binding import bind_sizes
-from comprehension.lang.bounds import Ranges, greatest
+from comprehension.lang.bounds import Ranges, at, greatest
 from comprehension.lang.checked import CheckedDef, CheckedStatement
 from comprehension.lang.conditions import with_conditions_put_in
 from comprehension.lang.coverage import Box, box_of, covers
@@ -234,13 +234,22 @@ class _Inference:
             return number(0) if before is None else before
         unsure = {name: run for name, run in runs.items() if not self.requirements.is_known(run - 1)}
         reached = number(0) if before is None else before
-        if len(unsure) == 1:  # where that index runs over nothing, `top` may say no more than what is reached
-            ((name, run),) = unsure.items()
+        if all(self.adds_nothing(top, reached, run) for run in unsure.values()):
+            unsure = {}
+        elif len(unsure) == 1:
+            ((name, _),) = unsure.items()
             at_none = {**ranges, name: (ranges[name][0], ranges[name][0])}
-            nothing = greatest(form, at_none, runs=False) + 1
-            if self.requirements.is_known(reached - nothing) or self.requirements.is_known(reached + run - top):
+            if self.requirements.is_known(reached - greatest(form, at_none, runs=False) - 1):
                 unsure = {}
         return self.larger(reached, guarded(list(unsure.values()), top))
+
+    def adds_nothing(self, top: Linear, reached: Linear, run: Linear) -> bool:
+        """Whether `top` says no more than what is reached where an index runs over nothing."""
+        if self.requirements.is_known(reached + run - top):
+            return True
+        size = next((atom.key for atom, c in run.terms if atom.op == "name" and c == 1), None)
+        alone = None if size is None or len(run.terms) > 1 else at(top, size, number(-run.constant))
+        return alone is not None and self.requirements.is_known(reached - alone)
 
     def larger(self, a: Linear, b: Linear) -> Linear:
         """The larger of two forms, by all that is known of sizes."""

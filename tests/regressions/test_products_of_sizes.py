@@ -54,3 +54,13 @@ def test_loops_over_parts_of_tensors_are_proved(body: str, sizes: Any) -> None:
     kernel = f.compile(a, b, c, 2)
     assert kernel.certificate and not kernel.report.fallbacks
     np.testing.assert_array_equal(kernel(a, b, c, 2), f.reference(a, b, c, 2))
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("subscript", ["i * N + j", "i + j * M", "(i * N + j) * 2", "i * N + j, 0"])
+def test_a_tensor_laid_out_in_one_row_is_as_long_as_it_is(subscript: str, sizes: Any) -> None:
+    """Its length was 0 unless both sizes are positive, and M * N otherwise: no proof knew that these are one."""
+    f = tc.define(f"def f(float(M,N) A) -> (O) {{ O({subscript}) = A(i, j) }}", sizes=sizes).f
+    for shape in ((2, 3), (1, 1), (0, 4), (4, 0)):
+        a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        np.testing.assert_array_equal(f(a), f.reference(a))
