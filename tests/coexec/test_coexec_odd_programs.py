@@ -1,13 +1,16 @@
 """Odd programs, as a stranger would try them: eager ≡ co-executed, and at least half of the steps end in the graph.
 
-Each runs quietly over the interpreted graph; over kernels, with steps that overlap and leaving the graph at each of its
-operations all of them do in the profile `long` (`make fuzz`), a sample otherwise.
+Each runs quietly over the interpreted graph.  With steps that overlap, and leaving the graph at each of its operations
+and reads, a sample does: another one every day, the same one under CI.  Over kernels, which take seconds to compile, a
+sample that stays.  In the profile `long` (`make fuzz`) all run in all ways, and leave the graph at hundreds of places.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import random
+from typing import Literal
 
 import pytest
 from odd_flow import ODD_FLOW
@@ -23,6 +26,8 @@ from coexec.testing.observation import MakeStep
 ODD = [*ODD_NUMBERS, *ODD_FLOW, *ODD_STATE, *ODD_TRAINING, *ODD_MIXTURES]
 STEPS = 40
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+TODAY = 2026 if os.environ.get("CI") else datetime.date.today().toordinal()
+PLACES = 200 if LONG else STEPS // 2  # where each program leaves its graph, one after another
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # overflow, division by zero, NaN: on purpose
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -44,17 +49,26 @@ def test_odd_program_is_unchanged(make: MakeStep) -> None:
     assert_equivalent(make, steps=STEPS)
 
 
-@sample(12, 1)
+@sample(12, TODAY)
 def test_odd_program_with_steps_that_overlap(make: MakeStep) -> None:
     assert_equivalent(make, steps=24, lag=3, trouble=RandomDelays(), coexecuted=4)
 
 
-@sample(12, 2)
-def test_odd_program_that_leaves_the_graph_everywhere(make: MakeStep) -> None:
-    assert_equivalent(make, steps=STEPS, trouble=LeaveEverywhere(), coexecuted=0)
+@sample(8, TODAY + 1)
+@pytest.mark.parametrize("kind", ["operation", "read"])
+def test_odd_program_that_leaves_the_graph_everywhere(make: MakeStep, kind: Literal["operation", "read"]) -> None:
+    assert_equivalent(make, steps=2 * PLACES, trouble=LeaveEverywhere(kind), coexecuted=0)
 
 
 @sample(8, 3)
 def test_odd_program_in_kernels(make: MakeStep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coexec.config, "runner", "native")
     assert_equivalent(make, steps=STEPS)
+
+
+@sample(4, 3)
+def test_odd_program_in_kernels_in_trouble(make: MakeStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the same kernels: steps that overlap, and those that leave the graph everywhere."""
+    monkeypatch.setattr(coexec.config, "runner", "native")
+    assert_equivalent(make, steps=24, lag=3, trouble=RandomDelays(), coexecuted=4)
+    assert_equivalent(make, steps=2 * PLACES, trouble=LeaveEverywhere(), coexecuted=0)
