@@ -33,14 +33,15 @@ def connect(graph: TraceGraph, parent: TraceNode, child: TraceNode) -> None:
     if graph.traces == 0:  # no node has been met twice
         graph.add_edge(parent, child)
         return
-    known = [(node, partners(graph, node)) for node in (parent, child)]
+    is_new = not child.parents  # it joins nothing, so that its parent has no further partners for it
+    of_parent, of_child = partners(graph, parent), [] if is_new else partners(graph, child)
     graph.add_edge(parent, child)
     _complete(graph, parent, child)
-    for first in known[0][1]:
+    for first in of_parent:
         _share_child(graph, child, first)
-    for second in known[1][1]:
+    for second in of_child:
         _share_parent(graph, parent, second)
-    for node, before in known:
+    for node, before in [(child, of_child)] if is_new else [(parent, of_parent), (child, of_child)]:
         for partner in partners(graph, node):
             if partner not in before:
                 _share_edges(graph, node, partner)
