@@ -193,6 +193,8 @@ def _product(left: Linear, right: Linear) -> Linear:
 
 def _quotient(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     divisor = right.constant
+    if divisor < 0 and not right.terms:
+        return _quotient(left.scaled(-1), right.scaled(-1), ranges)
     if right.terms or divisor <= 0:
         return Linear(0, ((IntOp("/", expression(left), expression(right)), 1),))
     whole, rest = _divide(left, divisor)
@@ -204,6 +206,8 @@ def _quotient(left: Linear, right: Linear, ranges: Ranges) -> Linear:
 
 def _remainder(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     divisor = right.constant
+    if divisor < 0 and not right.terms:
+        return _remainder(left.scaled(-1), right.scaled(-1), ranges).scaled(-1)
     if right.terms or divisor <= 0:
         return Linear(0, ((IntOp("%", expression(left), expression(right)), 1),))
     _, rest = _divide(left, divisor)

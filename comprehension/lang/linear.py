@@ -143,6 +143,8 @@ def quotient(a: Linear, b: Linear) -> Linear:
         return number(0)
     if b.value is None:
         return _opaque("/", a, b)
+    if b.value < 0:
+        return quotient(-a, -b)
     divisor = b.value
     whole = {atom: c // divisor for atom, c in a.terms}
     rest = _linear({atom: c - divisor * whole[atom] for atom, c in a.terms}, a.constant % divisor)
@@ -158,6 +160,8 @@ def remainder(a: Linear, b: Linear) -> Linear:
         return number(modulo(a.value, b.value))
     if b.value in (0, 1, -1):
         return number(0)
+    if b.value is not None and b.value < 0:
+        return -remainder(-a, -b)
     if b.value is not None:
         a = _linear({atom: c % b.value for atom, c in a.terms}, a.constant % b.value)
         if not a.terms:

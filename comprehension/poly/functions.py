@@ -20,7 +20,7 @@ def constant(space: isl.Space, value: int) -> isl.PwAff:
 
 
 def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
-    """`left op right` for `+ - * / % min max`, or None: one factor and every divisor must be constants."""
+    """`left op right` for `+ - * / % min max`, or None: one factor must be constant, and a divisor too, and not 0."""
     if left is None or right is None:
         return None
     match op:
@@ -36,8 +36,11 @@ def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.
             linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
             return left.mul(right) if linear else None
     divisor = isl.constant_value(right)
-    if divisor is None or divisor <= 0:
+    if divisor is None or divisor == 0:
         return None
+    if divisor < 0:  # a / -d is -a / d, and a % -d is -(-a % d)
+        opposite = arithmetic(op, left.neg(), right.neg())
+        return opposite if opposite is None or op == "/" else opposite.neg()
     value = isl.Val(divisor, left.get_ctx())
     return left.scale_down_val(value).floor() if op == "/" else left.mod_val(value)
 

@@ -123,7 +123,7 @@ def is_affine(expr: tree.Expr) -> bool:
         case tree.Binary(op="*", left=left, right=right):
             return (constant(left) is not None or constant(right) is not None) and is_affine(left) and is_affine(right)
         case tree.Binary(op="/" | "%", left=left, right=right):
-            return (constant(right) or 0) > 0 and is_affine(left)
+            return (constant(right) or 0) != 0 and is_affine(left)
         case _:
             return all(is_affine(part) for part in tree.children(expr))
 
@@ -143,7 +143,7 @@ def _not_affine(expr: tree.Expr, known: Set[str]) -> Iterator[tree.Expr]:
         case tree.Binary(op="*", left=left, right=right) if constant(left) is None and constant(right) is None:
             indivisible = True
         case tree.Binary(op="/" | "%", right=right):
-            indivisible = (constant(right) or 0) <= 0
+            indivisible = (constant(right) or 0) == 0
         case _:
             indivisible = False
     names = {part.id for part in tree.walk(expr) if isinstance(part, tree.Name)}

@@ -231,7 +231,11 @@ def _indivisible(op: str, left: Polynomial, right: Polynomial) -> Polynomial:
     if op in ("min", "max"):
         return _atom((op, frozenset((left, right))))
     divisor = dict(right).get((), 0) if all(not monomial for monomial, _ in right) else 0
-    if divisor <= 0:
+    if divisor < 0:  # a / -d is -a / d, and a % -d is -(-a % d)
+        zero = _number(0)
+        opposite = _indivisible(op, _combined("-", zero, left), _combined("-", zero, right))
+        return opposite if op == "/" else _combined("-", zero, opposite)
+    if divisor == 0:
         return _atom((op, left, right))
     whole = {monomial: c // divisor for monomial, c in left if not c % divisor or not monomial}
     rest = {monomial: c % divisor if not monomial else c for monomial, c in left if c % divisor}
