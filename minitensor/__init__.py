@@ -15,6 +15,8 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from numpy import dtype
+
 from minitensor import data, errors, fft, functional, io, linalg, nn, optim, other_names, random
 from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
@@ -218,7 +220,6 @@ for _name in ("tensor", "device"):
 
 
 newaxis = None
-dtype = type(float32)
 __version__ = "0.1.0"
 
 __all__ = [
