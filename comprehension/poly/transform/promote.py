@@ -215,10 +215,13 @@ def register_tile(
     touched = _union(_by_members(access, members) for access in accesses)
     if touched is None or not touched.is_single_valued():
         return None
-    first = patterns.of(accesses[0].statement)[accesses[0].number]
+    found = [patterns.of(access.statement)[access.number] for access in accesses]
+    first, *others = found
     axes = [single_axis_of(first, axis.member.dim(first.statement)) for axis in tile]
     if any(axis is None for axis in axes) or len(set(axes)) != len(axes):
         return None
+    if any([single_axis_of(p, axis.member.dim(p.statement)) for axis in tile] != axes for p in others):
+        return None  # the same places, but told by `i % 2`, of which no lane can be read off
     kept = tuple(axis for axis in axes if axis is not None)
     if not _begin_together(prefix, accesses, kept):
         return None
