@@ -13,7 +13,8 @@ their order.
 A tile reads its rows' operand in place, an element a step from each of several rows, pages apart.  Processors fetch
 ahead within a page only, and each tile begins in new ones: all its rows then wait for memory at once.  So the
 reduction asks for what the next tile reads at the same step: as far ahead as a tile takes, and addresses differ from
-those that are read by a constant.
+those that are read by a constant.  Where several tiles of lanes meet the same rows before the next ones come, each asks
+for its share of them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class _Strand:
     line: int
     rows: int
     apart: int
+    shares: int = 1  # of the next tile's rows, of which one is asked for here
 
     @property
     def ask(self) -> ir.Ask:
@@ -100,7 +102,7 @@ class _Asker:
                 inside = around.loop(node)
                 strands = list(dict.fromkeys(self._strands(node, inside)))
                 if strands:
-                    self.notes += [f"{s.rows} rows of {s.buffer} asked for a tile ahead" for s in strands]
+                    self.notes += [f"{s.shares * s.rows} rows of {s.buffer} asked for a tile ahead" for s in strands]
                     return tuple(_by_lines(node, strands))
                 return (replace(node, body=self._nodes(node.body, inside)),)
             case _:
@@ -137,9 +139,16 @@ class _Asker:
         ):
             return None
         counted = around.tile(tile).from_starts(offset)
-        moves = [(around.step(counted, other), often) for other, often in around.loops[:-1]]
-        step = next((step for step, often in reversed(moves) if step != 0 and often != 1), 0)
-        if step <= 0 or count < FEWEST_LINES * line:
+        moves = [(around.step(counted, other), other, often) for other, often in around.loops[:-1] if often != 1]
+        place = next((at for at in reversed(range(len(moves))) if moves[at][0] != 0), None)
+        if place is None or moves[place][0] <= 0 or count < FEWEST_LINES * line:
             return None
-        starts = offset.plus(linear(tile.rows.start), apart).plus(Linear(0, ((ir.Var(tile.rows.variable), 1),)), -apart)
-        return _Strand(buffer.name, simplify(expression(starts.plus(Linear(step, ())))), line, tile.rows.extent, apart)
+        rows = tile.rows.extent
+        first = offset.plus(linear(tile.rows.start), apart).plus(Linear(0, ((ir.Var(tile.rows.variable), 1),)), -apart)
+        first = first.plus(Linear(moves[place][0], ()))
+        for _, other, often in moves[place + 1 :][-1:]:  # of the loops that meet the same rows the innermost
+            if often is not None and rows % often == 0 and dict(around.steps)[other] == 1:
+                number = Linear(0, ((ir.Var(other), 1),)).plus(dict(around.starts)[other], -1)
+                rows //= often
+                first = first.plus(number, rows * apart)
+        return _Strand(buffer.name, simplify(expression(first)), line, rows, apart, tile.rows.extent // rows)

@@ -54,16 +54,24 @@ def asking(program: LoopProgram, machine: Machine = ONE) -> tuple[ir.Kernel, tup
 def test_all_rows_of_the_next_tile_are_asked_for(k: int) -> None:
     kernel, notes = asking(product(32, 40, k))
     assert "rows of X asked for a tile ahead" in notes[0]
+    assert_all_asked_for(kernel, 40, k)
+
+
+def assert_all_asked_for(kernel: ir.Kernel, n: int, k: int) -> None:
+    """Each line of `X[n, k]` but for those of the first tile, once."""
     (stage,) = kernel.stages
     found: set[int] = set()
+    asked = 0
     for ask, values in executed(stage.body, {}):
         assert ask.buffer == "X"
         for row in range(ask.rows):
             first = evaluate(ask.first, values) + row * ask.apart
             found |= set(range(first, first + ask.elements))
+            asked += ask.elements
+    assert asked == len(found)
     (rows,) = {tile.rows.extent for tile in nodes_of(kernel.stages, ir.Tile) if tile.rows and tile.rows.extent < 16}
     lines = k // 16 * 16
-    assert found >= {n * k + at for n in range(rows, 40) for at in range(lines)}
+    assert found >= {row * k + at for row in range(rows, n) for at in range(lines)}
 
 
 @settings(max_examples=5, deadline=None)
@@ -135,6 +143,13 @@ def test_panels_that_fit_are_packed_once(rows_first: None) -> None:
     stores = [loop for loop in nodes_of(kernel.stages, ir.Loop) if packed.name in _written(loop)]
     reads = [loop for loop in nodes_of(kernel.stages, ir.Loop) if packed.name in _read(loop)]
     assert stores and reads and not set(map(id, stores)) & set(map(id, reads))  # no loop packs and uses
+
+
+def test_tiles_of_lanes_that_meet_the_same_rows_ask_for_a_share_of_the_next_ones(rows_first: None) -> None:
+    kernel, notes = asking(product(128, 60, 256))
+    assert "6 rows of X asked for a tile ahead" in notes[0]
+    assert {ask.rows for ask in asks(kernel)} == {3}
+    assert_all_asked_for(kernel, 60, 256)
 
 
 def _written(loop: ir.Loop) -> set[str]:
