@@ -106,7 +106,7 @@ class _Lowering:
         self.names: dict[str, Typed] = {parameter: Typed(type_, value) for parameter, type_, value in found}
         self.places: dict[str, tuple[types.Type, ir.Value]] = {}
         times = Counter(_assigned(definition.body))
-        self.values = {name for name, count in times.items() if count == 1} - _free(definition.body)
+        self.values = {name for name, count in times.items() if count == 1} - _free(definition.body)[0]
 
     def run(self) -> None:
         first = self.builder.block
@@ -334,24 +334,30 @@ class _Lowering:
         return Typed(kind, generate(_Context, self.builder, signature, [found.value, None]))
 
 
-def _free(statements: Sequence[ast.stmt]) -> set[str]:
+def _free(statements: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
     """Names that a block reads without having them from itself: from outside, or from under a guard within it.
+    And all names that it assigns.
 
-    What a loop leaves behind is not among them: it is nothing where the loop makes no round.
+    What a loop leaves behind is not among the first: it is nothing where the loop makes no round.
     """
     free: set[str] = set()
     bound: set[str] = set()
+    assigned: set[str] = set()
     for statement in statements:
         match statement:
             case ast.For(target=ast.Name(id=name), iter=bounds, body=body):
-                free |= (_read(bounds) | _free(body) - {name}) - bound
-                bound.update(_assigned(body))
+                inner, made = _free(body)
+                free |= (_read(bounds) | inner - {name}) - bound
+                bound |= made
             case ast.If(test=test, body=body):
-                free |= (_read(test) | _free(body)) - bound
+                inner, made = _free(body)
+                free |= (_read(test) | inner) - bound
             case _:
+                made = set(_assigned([statement]))
                 free |= _read(statement) - bound
-                bound.update(_assigned([statement]))
-    return free
+                bound |= made
+        assigned |= made
+    return free, assigned
 
 
 def _read(node: ast.AST) -> set[str]:

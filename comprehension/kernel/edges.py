@@ -61,15 +61,14 @@ class _Splitter:
 
     def _groups(self, nodes: Nodes) -> Iterator[Nodes]:
         """Runs of nodes from the first to the last mention of a register or of a named value."""
-        last: dict[str, int] = {}
-        for position, node in enumerate(nodes):
-            last.update(dict.fromkeys(self._mentioned(node), position))
+        mentioned = [self._mentioned(node) for node in nodes]
+        last = {name: position for position, names in enumerate(mentioned) for name in names}
         start = end = 0
-        for position, node in enumerate(nodes):
+        for position in range(len(nodes)):
             if position > end:
                 yield nodes[start:position]
                 start = position
-            end = max(end, position, *(last[name] for name in self._mentioned(node)))
+            end = max(end, position, *(last[name] for name in mentioned[position]))
         yield nodes[start:]
 
     def _mentioned(self, node: ir.Node) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from operator import is_
 from typing import Any, TypeVar
 
 from comprehension.kernel import ir
@@ -63,13 +64,18 @@ def rewrite(tree: Tree, kinds: type | tuple[type, ...], change: Callable[[Any], 
 
 def _rewrite(tree: Any, kinds: type | tuple[type, ...], change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, tuple):
-        changed = tuple(_rewrite(part, kinds, change) for part in tree)
-        return tree if all(new is old for new, old in zip(changed, tree, strict=True)) else changed
+        changed = [_rewrite(part, kinds, change) for part in tree]
+        return tree if all(map(is_, changed, tree)) else tuple(changed)
     names = _field_names(tree)
     if names is None:
         return tree
-    parts = {name: _rewrite(old, kinds, change) for name in names if (old := getattr(tree, name)) is not None}
-    if any(new is not getattr(tree, name) for name, new in parts.items()):
+    parts: dict[str, Any] = {}
+    for name in names:
+        old = getattr(tree, name)
+        new = None if old is None else _rewrite(old, kinds, change)
+        if new is not old:
+            parts[name] = new
+    if parts:
         tree = replace(tree, **parts)
     return change(tree) if isinstance(tree, kinds) else tree
 

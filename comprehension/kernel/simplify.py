@@ -8,6 +8,7 @@ Before: `(24 * t + r - 24 * (t / 1)) / 24` with 0 <= r < 24.   After: `0`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import assert_never
@@ -34,6 +35,11 @@ class Linear:
         return Linear(self.constant * factor, tuple((a, c * factor) for a, c in self.terms))
 
     def plus(self, other: Linear, factor: int = 1) -> Linear:
+        if not other.terms:
+            return Linear(self.constant + factor * other.constant, self.terms)
+        if not self.terms:
+            scaled = other.scaled(factor)
+            return Linear(self.constant + scaled.constant, scaled.terms)
         total = dict(self.terms)
         for atom, coefficient in other.terms:
             total[atom] = total.get(atom, 0) + factor * coefficient
@@ -41,9 +47,11 @@ class Linear:
 
 
 def _sorted(terms: Mapping[IntExpr, int]) -> tuple[tuple[IntExpr, int], ...]:
-    return tuple(sorted(((a, c) for a, c in terms.items() if c), key=lambda term: _key(term[0])))
+    found = [(a, c) for a, c in terms.items() if c]
+    return tuple(sorted(found, key=lambda term: _key(term[0])) if len(found) > 1 else found)
 
 
+@functools.lru_cache(maxsize=4096)  # the text of an atom takes longer than all else here, and the same atoms come again
 def _key(atom: IntExpr) -> tuple[int, str]:
     return (0, atom.name) if isinstance(atom, Var) else (1, repr(atom))
 
