@@ -25,6 +25,7 @@ from comprehension.explain import Explanation
 from comprehension.jit.arguments import is_scalar
 from comprehension.jit.cache import Cache, default_root
 from comprehension.jit.kernel import Kernel
+from comprehension.jit.request import Math
 from comprehension.lang.printer import to_text
 from comprehension.lang.types import Spec
 from comprehension.options import PRESETS
@@ -142,9 +143,13 @@ def check(files: tuple[IO[str], ...]) -> None:
 @_MATH
 @click.option("--seconds", default=1.0, show_default=True, help="For how long to repeat the calls.")
 @click.option("--threads", type=click.IntRange(1, MAX_THREADS), default=None, help="Default: all cores.")
+@click.option(
+    "--schedule", "schedules", type=click.File("r"), multiple=True,
+    help="A schedule of yours, one step a line, to time beside; may be given several times.",
+)  # fmt: skip
 def bench(
-    file: IO[str], name: str | None, sizes: dict[str, int] | None, options: str | None, math: str, seconds: float,
-    threads: int | None,
+    file: IO[str], name: str | None, sizes: dict[str, int] | None, options: str | None, math: Math, seconds: float,
+    threads: int | None, schedules: tuple[IO[str], ...],
 ) -> None:  # fmt: skip
     """Time a def of FILE on random inputs, beside the machine's limit and NumPy.
 
@@ -160,7 +165,9 @@ def bench(
             raise click.UsageError(f"{chosen.name} has sizes without a number: give all, as in --sizes {example}")
         if threads is not None:
             config.threads = threads
-        click.echo(str(measure(chosen, _specs(chosen, sizes or {}), options, math, seconds)))
+        specs = _specs(chosen, sizes or {})
+        own = {Path(each.name).stem: chosen.schedule(*specs, math=math).replay(each.read()) for each in schedules}
+        click.echo(str(measure(chosen, specs, options, math, seconds, beside=own)))
 
 
 @main.group()

@@ -24,6 +24,7 @@ from comprehension.errors import ComprehensionError
 from comprehension.jit.arguments import specs_of
 from comprehension.jit.kernel import Kernel
 from comprehension.jit.report import Report
+from comprehension.jit.request import Math
 from comprehension.lang.loops import Role
 from comprehension.lang.ranges import infer
 from comprehension.lang.types import Spec
@@ -82,7 +83,7 @@ def measure(
     comprehension: Comprehension,
     inputs: Sequence[Any],
     options: MappingOptions | str | None = None,
-    math: str = "fast",
+    math: Math = "fast",
     seconds: float = 1.0,
     beside: Mapping[str, Schedule | Kernel] | None = None,
 ) -> Measured:
@@ -107,7 +108,7 @@ def measure(
         hint = " (a schedule or a kernel goes into beside={...})" if goes_beside else ""
         raise ComprehensionError(f"measure: takes a comprehension such as module.f, not {comprehension!r:.60}{hint}")
     specs = specs_of(comprehension.definition, inputs)
-    kernel = comprehension.compile(*specs, options=options, math=math)  # type: ignore[arg-type]
+    kernel = comprehension.compile(*specs, options=options, math=math)
     inputs = [sample(given) if isinstance(given, Spec) else given for given in inputs]
     sides: dict[str, Callable[[], object]] = {}
     results: dict[str, Any] = {}

@@ -164,6 +164,18 @@ def test_bench_times_a_def_beside_numpy_and_the_limit(file: str) -> None:
     assert [line.split(" ")[0] for line in done.output.splitlines()[3:6]] == ["comprehension", "NumPy", "limit"]
 
 
+def test_bench_times_schedules_beside(file: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text(define(TEXT).twice.schedule().split("i", 8).text)
+    asked = ("bench", file, "--def", "twice", "--sizes", "N=100", "--seconds", "0.01", "--schedule", str(own))
+    done = run(*asked)
+    assert done.exit_code == 0, done.output
+    assert [line.split(" ")[0] for line in done.output.splitlines()[3:5]] == ["comprehension", "own"]
+    own.write_text("split('j', 8)")
+    done = run(*asked)
+    assert done.exit_code == 1 and "there is no loop 'j'" in done.output
+
+
 def test_bench_on_one_thread(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "threads", 2)
     done = run("bench", file, "--def", "twice", "--sizes", "N=100", "--seconds", "0.01", "--threads", "1")
