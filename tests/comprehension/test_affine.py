@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from comprehension.lang.loops import LoopProgram
 from comprehension.lang.ranges import infer
 from comprehension.lang.types import Spec
 from comprehension.poly import isl
-from comprehension.poly.functions import arithmetic, constant
+from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
 from comprehension.poly.grid import contains, values
 from comprehension.poly.parameters import parameters_of
 from comprehension.poly.scop import build_scop
@@ -43,6 +44,40 @@ def test_only_constants_that_are_not_zero_divide(op: str) -> None:
     size = isl.PwAff.read_from_str(i.get_ctx(), "[N] -> { [i] -> [(N)] }")
     for divisor in (constant(space, 0), size, i, None):
         assert arithmetic(op, i, divisor) is None
+
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "min": np.minimum, "max": np.maximum,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", BINARY)
+def test_functions_are_what_numpy_makes_of_the_points(op: str) -> None:
+    i = index()
+    three = constant(i.get_domain_space(), 3)
+    for left, right, a, b in ((i, three, POINTS, 3), (three, i, 3, POINTS)):
+        found = arithmetic(op, left, right)
+        assert found is not None
+        np.testing.assert_array_equal(values(found, {"N": 5}, (POINTS,)), BINARY[op](a, b))
+    assert arithmetic(op, None, i) is None and arithmetic(op, i, None) is None
+    assert (arithmetic(op, i, i) is None) == (op == "*")
+
+
+@pytest.mark.parametrize("op", COMPARISONS)
+def test_a_choice_is_made_by_its_condition_and_known_only_if_all_of_it_is(op: str) -> None:
+    i = index()
+    size = isl.PwAff.read_from_str(i.get_ctx(), "[N] -> { [i] -> [(N)] }")
+    condition = comparison(op, i, size)
+    assert condition is not None and comparison(op, None, size) is None and comparison(op, i, None) is None
+    holds = getattr(np, {"<": "less", ">": "greater", "=": "equal", "!": "not_equal"}[op[0]])(POINTS, 5)
+    if op in ("<=", ">="):
+        holds = holds | (POINTS == 5)
+    np.testing.assert_array_equal(contains(condition, {"N": 5}, (POINTS,)), holds)
+    found = choice(condition, i, size)
+    assert found is not None
+    np.testing.assert_array_equal(values(found, {"N": 5}, (POINTS,)), np.where(holds, POINTS, 5))
+    for parts in ((None, i, size), (condition, None, size), (condition, i, None)):
+        assert choice(*parts) is None
 
 
 # --- where a branch is taken ----------------------------------------------------------------------------------------
