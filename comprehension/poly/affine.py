@@ -85,6 +85,8 @@ def function_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
             return None if inner is None else inner.neg()
         case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
             return function_of(operand, where)
+        case tree.Cast(operand=operand) if tree.is_integral(expr) and tree.is_integral(operand):
+            return fitting(expr, where)  # to a narrow type: a value
         case tree.Binary(op=op, left=left, right=right) if op in ARITHMETIC:
             return arithmetic(op, function_of(left, where), function_of(right, where)) or _from_parameters(expr, where)
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):

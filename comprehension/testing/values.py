@@ -243,12 +243,45 @@ class Values:
             "product": (f"{name} * {other}", (extent - 1) * (second - 1) + 1),
             "from below": (f"max({name} - 2, 0)", max(1, extent - 2)),
             "from above": (f"min({name} + 1, {extent - 1})", extent),
+            "divided backwards": (f"({name} - {extent - 1}) / (0 - 2)", (extent + 1) // 2),
+            "wrapped backwards": (f"0 - {name} % (0 - 3)", 3),
         }
-        kinds = ("plain", "plain", "plain", "plain", *forms, "indirect", "indirect", "hashed")
-        kind = self.draw(st.sampled_from(kinds))
-        if kind == "indirect":
-            return self.place(name, extent)
-        return self._hashed(name, extent) if kind == "hashed" else forms[kind]
+        drawn = {
+            "indirect": lambda: self.place(name, extent),
+            "beside": lambda: self._beside(name, extent, other, second),
+            "hashed": lambda: self._hashed(name, extent),
+            "chosen": lambda: self._chosen((name, extent), (f"{extent - 1} - {name}", extent)),
+        }
+        kind = self.draw(st.sampled_from(("plain", "plain", "plain", "plain", *forms, "indirect", *drawn)))
+        return forms[kind] if kind in forms else drawn[kind]()
+
+    def _beside(self, name: str, extent: int, other: str, second: int) -> tuple[str, int]:
+        """A place that an input names, and an index added to it."""
+        place, below = self.place(name, extent)
+        return f"{place} + {other}", below + second - 1
+
+    def _chosen(self, first: tuple[str, int], second: tuple[str, int]) -> tuple[str, int]:
+        """One of two subscripts, by a condition that may have a name and may be far beyond its type as a number."""
+        condition = self._condition()
+        for _ in range(self.draw(st.integers(0, 1))):
+            condition = f"{condition} {self.draw(st.sampled_from(('&&', '||')))} {self._condition()}"
+        if self.draw(st.booleans()):
+            name = f"v{len(self.statement.lets)}"
+            self.statement.lets.append(f"{name} = {condition}")
+            condition = name
+        return f"({condition} ? {first[0]} : {second[0]})", max(first[1], second[1])
+
+    def _condition(self) -> str:
+        """A comparison of numbers of up to 32 bits, or its opposite."""
+        if self.draw(st.booleans()):
+            (name, extent), op = self._one_index(), self.draw(st.sampled_from(("<", "<=", ">", ">=", "==", "!=")))
+            large = self.draw(st.sampled_from((0, 1, 2147483647)))
+            made = f"({name} + {large} {op} {self.draw(st.integers(0, extent))})"
+        else:
+            narrow = [t for t in TYPES if t is not T.BOOL and t.bits <= 32]
+            a, b = self._operands(self.draw(st.sampled_from(narrow)), MAX_DEPTH, exact=True)
+            made = f"({a.text} {self.draw(st.sampled_from(('<', '>=')))} {b.text})"
+        return f"!{made}" if self.draw(st.booleans()) else made
 
     def place(self, name: str, extent: int, below: int | None = None) -> tuple[str, int]:
         """A place that an input names, of some number of them or of `below`."""

@@ -38,6 +38,7 @@ CONDITIONS = {
     "bools": ("float(N) A, bool s", "A(!s != (i < 3) ? i : i + 1)", "", (False,), lambda i: i + (i < 3)),
     "a builtin": ("float(N) A, float s", "A(floor(s) == 2.0 || i < 2 ? i : i + 1)", "", (1.5,), lambda i: i + (i > 1)),
     "narrow lets": ("float(N) A, int8 s", "A(k / 8 + i)", "k = s * s, ", (16,), lambda i: i + 32),
+    "narrow casts": ("float(N) A, int8 s", "A(int8(7) >= s && i < 9 ? i : 63 - i)", "", (16,), lambda i: 63 - i),
     "narrow lets as values": ("float(N) A, int8 s", "float(k)", "k = s * s, ", (16,), lambda i: 0 * i),
 }  # fmt: skip
 
