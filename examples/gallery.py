@@ -1,4 +1,4 @@
-"""Four operators in a few lines each: a recurrent net, a stencil in time, a histogram, a softmax of one's own.
+"""Six operators in a few lines each, from a recurrent net to a banded system of equations.
 
 In: drawn inputs.  Out: for each operator its text, whether kernel and text agree with plain NumPy, what was proved.
 Run by `python -m examples.gallery`.
@@ -47,6 +47,25 @@ def quiet_softmax(x: Array) -> Array:
     top = np.maximum(x.max(axis=1, keepdims=True), 0)
     e = np.exp(x - top)
     return np.asarray(e / (np.exp(-top) + e.sum(axis=1, keepdims=True)))
+
+
+def highest(image: Array, hill: Array) -> Array:
+    """Where in its neighbourhood a pixel is highest on a 3×3 hill: the argument of a grey-scale dilation."""
+    near = np.lib.stride_tricks.sliding_window_view(image, hill.shape) + hill
+    return np.asarray(near.reshape(*near.shape[:2], -1).argmax(axis=-1), np.int32)
+
+
+def tridiagonal(below: Array, on: Array, above: Array, right: Array) -> Array:
+    """Solves a system of equations with three diagonals for each column (Thomas's algorithm)."""
+    g, h = [above[0] / on[0]], [right[0] / on[0]]
+    for i in range(1, len(on)):
+        pivot = on[i] - below[i] * g[-1]
+        g.append(above[i] / pivot)
+        h.append((right[i] - below[i] * h[-1]) / pivot)
+    x = [h[-1]]
+    for i in range(len(on) - 2, -1, -1):
+        x.insert(0, h[i] - g[i] * x[0])
+    return np.stack(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,30 @@ def quiet_softmax(float(N, M) X) -> (Y) {
         quiet_softmax,
         "four statements, one loop over rows",
     ),
+    Example(
+        """\
+def highest(float(H, W) image, float(P, Q) hill) -> (A) {
+    top(y, x) max=! image(y + p, x + q) + hill(p, q)
+    A(y, x) max=! (image(y + p, x + q) + hill(p, q) == top(y, x) ? p * hill.1 + q : -1)
+}
+""",
+        highest,
+        "the place of a maximum: a second statement asks where it was; of equal ones the last",
+    ),
+    Example(
+        """\
+def tridiagonal(float(N, B) below, float(N, B) on, float(N, B) above, float(N, B) right) -> (X) {
+    g(i, b) = above(i, b) / on(i, b) where i in 0:1
+    h(i, b) = right(i, b) / on(i, b) where i in 0:1
+    g(i, b) = above(i, b) / (on(i, b) - below(i, b) * g(i - 1, b)) where i in 1:N
+    h(i, b) = (right(i, b) - below(i, b) * h(i - 1, b)) / (on(i, b) - below(i, b) * g(i - 1, b)) where i in 1:N
+    X(N - 1, b) = h(N - 1, b)
+    X(N - 1 - i, b) = h(N - 1 - i, b) - g(N - 1 - i, b) * X(N - i, b) where i in 1:N
+}
+""",
+        tridiagonal,
+        "a scan forwards and one backwards; columns stand in the lanes of vectors",
+    ),
 )
 
 
@@ -110,8 +153,17 @@ def operands(name: str, size: int) -> tuple[Array, ...]:
     rng = np.random.default_rng(0)
     if name == "histogram":
         return (rng.integers(0, 8, size).astype(np.int32),)
-    shapes = {"recurrent": ((size, 16), (16,), (16,)), "heat": ((size,),), "quiet_softmax": ((size, 32),)}[name]
-    return tuple(rng.standard_normal(shape, dtype=np.float32).astype(np.float64) for shape in shapes)
+    shapes = {
+        "recurrent": ((size, 16), (16,), (16,)),
+        "heat": ((size,),),
+        "quiet_softmax": ((size, 32),),
+        "highest": ((size, 20), (3, 3)),
+        "tridiagonal": ((size, 16),) * 4,
+    }[name]
+    drawn = [rng.standard_normal(shape, dtype=np.float32).astype(np.float64) for shape in shapes]
+    if name == "tridiagonal":
+        drawn[1] = np.float32(drawn[1] / 8 + 4).astype(np.float64)  # so that no pivot is near 0
+    return tuple(drawn)
 
 
 def check(example: Example, size: int) -> tc.Kernel:
