@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,13 +35,13 @@ from comprehension.lang.interface import Interface
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, Role, TensorInfo
 from comprehension.lang.printer import to_text, type_text
-from comprehension.lang.ranges import infer
-from comprehension.lang.reference import run
 from comprehension.lang.types import Spec
 from comprehension.layout import Layouts
 from comprehension.options import MappingOptions
-from comprehension.scheduling.schedule import Schedule, start
 from comprehension.source import Source
+
+if TYPE_CHECKING:
+    from comprehension.scheduling.schedule import Schedule
 
 MAX_KERNELS = 512  # of one comprehension; then the one made first is dropped
 
@@ -163,11 +163,15 @@ class Comprehension:
 
         Raises ComprehensionError for specs that do not fit.
         """
+        from comprehension.scheduling.schedule import (
+            start,  # rare, like `reference`: programs that only call stay small
+        )
+
         given = inputs or tuple(
             Spec(p.type.dims, p.type.scalar) for p in self.interface.parameters if p.type is not None
         )
         request = self._requested(given, Settings(math=math, checked=checked))
-        return start(request, self._compile, lambda r: infer(self.definition, r.specs, r.sizes))
+        return start(request, self._compile, lambda r: self._source.program(self.name, r.specs, r.sizes))
 
     def reference(self, *inputs: Any, out: Any = None) -> Any:
         """What the text says, interpreted element by element: slow, and no compiler is involved."""
@@ -178,7 +182,9 @@ class Comprehension:
             raise self._placed(error, inputs) from error.__cause__
 
     def _interpreted(self, arguments: Arguments, out: Any) -> Any:
-        program = infer(self.definition, arguments.specs)
+        from comprehension.lang.reference import run
+
+        program = self._source.program(self.name, arguments.specs)
         arrays, scalars = self._split(arguments)
         outputs = [t for t in program.tensors if t.role in (Role.OUTPUT, Role.ACCUMULATED)]
         given: dict[str, Array] = {}
@@ -231,7 +237,7 @@ class Comprehension:
         >>> tc.define("def f(float(N) A, float(K) W) -> (O) { O(h) +=! A(h + k) * W(k) }").f.signature
         'f(float(N) A, float(K) W) -> (float(N - K + 1) O)'
         """
-        program = infer(self.definition, None, "symbolic")
+        program = self._source.program(self.name, None, "symbolic")
         given = ", ".join(f"{type_text(p.type)} {p.name}" for p in self.interface.parameters if p.type is not None)
         made = ", ".join(
             f"{type_text(tree.TensorType(t.dtype, tuple(map(to_text, t.shape))))} {t.name}"
@@ -269,13 +275,13 @@ class Comprehension:
         def program() -> LoopProgram:
             specs = specs_of(self.interface, inputs)
             specs = symbolic(self.interface, specs) if self.sizes == "symbolic" else specs
-            return infer(self.definition, specs, sizes_of(specs))
+            return self._source.program(self.name, specs, sizes_of(specs))
 
         return placed(error, self.definition, program)
 
     def _program(self, inputs: Sequence[Any]) -> LoopProgram:
         specs = specs_of(self.interface, inputs)
-        return infer(self.definition, specs, sizes_of(specs))
+        return self._source.program(self.name, specs, sizes_of(specs))
 
     def _kernel(self, specs: tuple[Spec, ...], layouts: Layouts) -> Kernel:
         """The kernel of a plain call; made for arrays of these layouts if there is none yet."""
@@ -303,7 +309,7 @@ class Comprehension:
 
     def _artifact(self, request: ComprehensionRequest, urgent: bool = False) -> Future[Artifact]:
         """From the cache or the compiler; before it compiles, what is wrong with the sizes is said with its place."""
-        return client.submit(request, urgent, lambda: infer(self.definition, request.specs, request.sizes))
+        return client.submit(request, urgent, lambda: self._source.program(self.name, request.specs, request.sizes))
 
     def _made(self, request: ComprehensionRequest, artifact: Artifact) -> Kernel:
         """The kernel of an artifact; two threads that made one at once get the same."""

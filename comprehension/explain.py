@@ -10,12 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from comprehension.jit.launch_text import launch_text
 from comprehension.jit.manifest import Manifest
 from comprehension.jit.report import Report
 from comprehension.kernel.certificate import Certificate
-from comprehension.kernel.portrait import Portrait
+
+if TYPE_CHECKING:
+    from comprehension.kernel.portrait import Portrait
 
 MANIFEST, CERTIFICATE, REPORT, PORTRAIT = "manifest.json", "certificate.json", "report.json", "portrait.json"
 _STAGE_FILE = re.compile(r"(\d\d)-([a-z-]+)\.(tc|txt|py)")
@@ -107,6 +109,9 @@ def explanation_of(name: str, artifact: Mapping[str, bytes], heading: str = "") 
     >>> print(explanation_of("f", {"00-source.tc": b"def f", "kernel.o": b""}).sections[0].title)
     The comprehension
     """
+    from comprehension.jit.launch_text import launch_text  # kernels import this module, and most explain nothing
+    from comprehension.kernel.portrait import Portrait
+
     sections = []
     for file in sorted(artifact):
         match = _STAGE_FILE.fullmatch(file)

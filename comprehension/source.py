@@ -10,16 +10,18 @@ tree is asked for, or for the carets of a message.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from comprehension.jit import client
 from comprehension.jit.failure import log
-from comprehension.jit.request import key_of_source
+from comprehension.jit.request import Sizes, key_of_source
 from comprehension.lang import tree
 from comprehension.lang.checked import CheckedDef
 from comprehension.lang.interface import Interface, interface_from_data, interface_to_data
 from comprehension.lang.limits import MAX_TEXT
+from comprehension.lang.loops import LoopProgram
 from comprehension.lang.printer import to_text
+from comprehension.lang.types import Spec
 
 Checked = Mapping[str, CheckedDef]
 
@@ -46,6 +48,15 @@ class Source:
         if self._defs is None:
             self._defs = self._checked()
         return self._defs[name]
+
+    def program(self, name: str, specs: Sequence[Spec] | None, sizes: Sizes = "static") -> LoopProgram:
+        """The loops of one def for inputs like these.
+
+        Raises ComprehensionError where they do not fit, or an access would leave its tensor.
+        """
+        from comprehension.lang.ranges import infer
+
+        return infer(self.definition(name), specs, sizes)
 
     def remember(self) -> None:
         """A kernel was made: later programs need not read the source again."""

@@ -29,7 +29,6 @@ from comprehension.jit.request import ComprehensionRequest, key_of
 from comprehension.jit.runner import Runner
 from comprehension.kernel.certificate import Certificate
 from comprehension.lang.checked import CheckedDef
-from comprehension.lang.ranges import infer
 from comprehension.layout import Layouts
 
 OBJECT = "kernel.o"
@@ -79,6 +78,8 @@ class Kernel:
     def _placed(self, error: ComprehensionError) -> ComprehensionError:
         if self._definition is None:
             return error
+        from comprehension.lang.ranges import infer  # an error was made: nobody is in a hurry
+
         definition, request = self._definition(), self.request
         return placed(error, definition, lambda: infer(definition, request.specs, request.sizes))
 
