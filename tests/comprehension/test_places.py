@@ -53,10 +53,10 @@ ARGUMENTS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
         "out of bounds",
     ),
     "a result's size": (
-        "def f(int32 k) -> (B) { <<B(i) = 1 where i in 0:k * k>> }",
+        "def f(int32 k) -> (B) { B(i) = 1 where <<i in 0:k * k>> }",
         (70_000,),
         {},
-        "sizes are below",
+        "the range of 'i' is beyond int32",
     ),
 }
 SUBSCRIPTS = {
