@@ -4,7 +4,9 @@ In: `python -m benchmarks.start [NAME ...]`.  Out: `benchmarks/results/start.jso
 rows stay as they were.
 Invariant: each sample is a process of its own, with a folder of its own for compiled code, empty ("cold") or filled
 by the process before ("warm"); imports, data and models are made before the clock starts.  All steps run one after
-the other, as a program would run them: nobody waits for the compiler.
+the other, as a program would run them: nobody waits for the compiler.  A sample begins when the cores are quiet, or
+after a minute, and says whether they were then and behind it: a busy machine changes ratios, too, because compilers
+run beside the program.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ import click
 
 from benchmarks.programs import NAMES
 from benchmarks.programs.program import Step
+from benchmarks.quiet import Cores, usable
 from benchmarks.timing import RESULTS, save
 
 LIMIT_S = 240.0  # after which a process gives up waiting for its first co-executed step
+PATIENCE_S = 60.0  # for cores of our own
 SETTLED = 20  # steps after the first fast one, whose median is the speed that was reached
 SIDES = ("co-executed", "torch.compile")
 DEFAULT = ("digits", "gpt2", "bert_cls")
@@ -98,11 +102,14 @@ def _sample(name: str, side: str, folder: str) -> dict[str, float]:
 def measure(name: str, rounds: int) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Cold and warm samples of each side, interleaved."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    cores = Cores(usable())
     for _ in range(rounds):
         for side in SIDES if name != "digits" else SIDES[:1]:
             with tempfile.TemporaryDirectory() as folder:
                 for state in ("cold", "warm"):
+                    before = cores.wait(time.perf_counter() + PATIENCE_S)
                     sample = _sample(name, side, folder)
+                    sample["quiet"] = float(before and cores.quiet())
                     found.setdefault(side, {}).setdefault(state, []).append(sample)
                     click.echo(f"{name:<18}{side:<15}{state:<6}{_told(sample)}")
     return found
@@ -112,6 +119,7 @@ def _told(sample: dict[str, float]) -> str:
     return (
         f"first result {sample['first_result_s']:8.3f} s, first fast step {sample['first_fast_step_s']:8.3f} s "
         f"(step {sample['steps_until_then']:.0f}), then {sample['step_then_ms']:7.2f} ms a step"
+        f"{'' if sample['quiet'] else ', beside others'}"
     )
 
 
