@@ -114,6 +114,8 @@ CASES = {
     "softmax on a GPU": Case(
         ROWS, ((256, 1000),), target="cuda", options=MappingOptions(tile=(4, 128), threads=(64,), blocks=(100,))
     ),
+    "product of few rows whose panel's lines are pages apart": Case(PRODUCT, ((3, 256), (256, 2048))),
+    "sums of rows too short for several at once": Case(ROW_SUMS, ((4096, 24),)),
 }
 
 

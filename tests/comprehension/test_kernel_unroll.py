@@ -11,7 +11,7 @@ from texts import TEXTS, kernel_of, program_of
 from comprehension.kernel import ir
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.unroll import BUDGET, STATEMENT, unroll, weight
+from comprehension.kernel.unroll import BUDGET, STATEMENT, _even, unroll, weight
 from comprehension.kernel.verify import verify_kernel
 from comprehension.lang.types import ScalarType
 from comprehension.poly.certificate import certify
@@ -109,3 +109,10 @@ def test_unrolling_stays_within_its_budget(name: str) -> None:
     _, kernel = kernel_of(program)
     before, after = (sum(weight(stage.body) for stage in k.stages) for k in (kernel, unroll(kernel, 4096)))
     assert before <= after <= before + BUDGET
+
+
+@given(st.integers(2, 64), st.integers(1, 300))
+def test_a_number_of_copies_leaves_no_rest_where_one_near_the_wish_does(wish: int, trips: int) -> None:
+    near = [copies for copies in range(max(2, wish // 2 + 1), wish + 1) if trips % copies == 0]
+    assert _even(wish, trips) == max(near, default=wish)
+    assert _even(wish, None) == wish
