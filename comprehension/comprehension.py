@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comprehension.errors import ComprehensionError, Diagnostic
+from comprehension.errors import ComprehensionError, Diagnostic, listed
 from comprehension.jit import client
 from comprehension.jit.arguments import Arguments, is_scalar, layouts_of, specs_of, take_arguments
 from comprehension.jit.arrays import Array
@@ -215,8 +215,8 @@ class Comprehension:
         known = {name: np.asarray(value).item() for name, value in values.items() if not isinstance(value, Spec)}
         for precondition in program.preconditions:
             if _value(precondition.condition, known) == 0:
-                place = Diagnostic.at(f"{self.name}: {precondition.message}", precondition.span, self.definition.text)
-                raise ComprehensionError([place])
+                message = f"{self.name}: {precondition.message}{listed(known)}"
+                raise ComprehensionError([Diagnostic.at(message, precondition.span, self.definition.text)])
         outputs = [tensor for tensor in program.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
         try:
             found = tuple(_spec(f"{self.name}: {tensor.name}", tensor, known) for tensor in outputs)

@@ -155,6 +155,15 @@ def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - len(_CUT)] + _CUT
 
 
+def listed(values: Mapping[str, object]) -> str:
+    """The sizes and scalars of a call, for the end of a message about it.
+
+    >>> listed({"N": 3, "k": -1})
+    ' (N = 3, k = -1)'
+    """
+    return f" ({', '.join(f'{name} = {value}' for name, value in values.items())})" if values else ""
+
+
 def _with_caret(line: str, column: int) -> str:
     """The line and, under it, a caret; tabs are kept before the caret so that both stay aligned.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from comprehension.config import config
-from comprehension.errors import ComprehensionError
+from comprehension.errors import ComprehensionError, listed
 from comprehension.jit.arrays import Array
 from comprehension.jit.expression import Number, evaluate, names_in
 from comprehension.jit.manifest import BufferSlot, Manifest, StageEntry
@@ -99,7 +99,7 @@ class Bindings:
         environment |= {s.name: a.item() for s, a in zip(self._inputs, arrays, strict=True) if s.kind == "scalar"}
         for condition, message in self._manifest.preconditions:
             if not evaluate(condition, environment):
-                raise ComprehensionError(f"{self._manifest.name}: {message}{_listed(environment)}", about=message)
+                raise ComprehensionError(f"{self._manifest.name}: {message}{listed(environment)}", about=message)
         binding = self._evaluate(environment)
         if not self.scalars_matter:
             if len(self._known) >= MAX_BINDINGS:
@@ -204,8 +204,3 @@ def rounded(size: int) -> int:
 
 def _shape(slot: BufferSlot, environment: Environment) -> Shape:
     return tuple(int(evaluate(extent, environment)) for extent in slot.shape)
-
-
-def _listed(environment: Environment) -> str:
-    sizes = ", ".join(f"{name} = {value}" for name, value in environment.items())
-    return f" ({sizes})" if sizes else ""

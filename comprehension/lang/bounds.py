@@ -72,7 +72,7 @@ def at(form: Linear, name: str, value: Linear) -> Linear | None:
 
     >>> m, n = variable("M"), variable("N")
     >>> str(at(product(m, n) + n, "N", m + 1))
-    'M * M + 2 * M + 1'
+    '2 * M + M * M + 1'
     """
     powers, others = _powers(form, name)
     if max(powers, default=0) > MAX_POWER or any(name in atom.names for atom, _ in others):

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from comprehension.errors import ComprehensionError, Diagnostic
+from comprehension.errors import ComprehensionError, Diagnostic, listed
 from comprehension.lang.builtins import BUILTINS, evaluate
 from comprehension.lang.limits import check_shape
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role, TensorInfo
@@ -70,7 +70,7 @@ def run(
         machine = _Machine(program, names, text)
         for precondition in program.preconditions:
             if not machine.exact(precondition.condition)(names):
-                raise machine.error(precondition.message, precondition.span)
+                raise machine.error(f"{precondition.message}{listed(names)}", precondition.span)
         for tensor in program.tensors:
             machine.arrays[tensor.name] = machine.storage(tensor, arrays, out or {})
         for statement in program.statements:
