@@ -304,7 +304,7 @@ for name in ("matmul", "softmax", "convolution", "moments"):
         specs = specs_of(function.definition, inputs_of(name))
         if sizes == "symbolic":
             specs = symbolic(function.definition, specs)
-        request = request_for(function.definition, function.text, specs, PLAIN)
+        request = request_for(function.name, function.text, specs, PLAIN)
         c = Compilation(request, request.options)
         for stage in STAGES["cpu"]:
             if stage.name == "describe":
@@ -354,7 +354,7 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
 
     monkeypatch.setattr(stages, "certify", doubtful)
     function = tc.define(MATMUL).matmul
-    request = request_for(function.definition, function.text, specs_of(function.definition, inputs_of("matmul")), PLAIN)
+    request = request_for(function.name, function.text, specs_of(function.definition, inputs_of("matmul")), PLAIN)
     files = pipeline.compile_comprehension(request)
     assert Certificate.from_json(files["certificate.json"].decode())
     assert len(calls) == 3 and b"tile" not in files["70-kernel.py"]
@@ -384,7 +384,7 @@ def test_a_mapping_to_threads_that_cannot_be_proved_gives_way_to_a_simpler_sched
 
     function = tc.define(MATMUL).matmul
     request = request_for(
-        function.definition, function.text, specs_of(function.definition, inputs_of("matmul")), Settings("cuda")
+        function.name, function.text, specs_of(function.definition, inputs_of("matmul")), Settings("cuda")
     )
     monkeypatch.setattr(stages, "map_to_gpu", refusing(2))
     files = pipeline.compile_comprehension(request)

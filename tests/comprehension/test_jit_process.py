@@ -397,7 +397,7 @@ def test_texts_are_dumped_by_the_compiler_as_they_come(fresh_client, tmp_path, m
 
     monkeypatch.setattr(config, "dump", tmp_path / "dump")
     function = tc.define("def f(float(N) A) -> (B) { B(i) = A(i) + 12.5 }").f
-    request = request_for(function.definition, function.text, (tc.Spec((3,), "float32"),), PLAIN)
+    request = request_for(function.name, function.text, (tc.Spec((3,), "float32"),), PLAIN)
     client.submit(request).result(timeout=60)  # no kernel is made of it here
     (folder,) = (tmp_path / "dump").iterdir()
     assert {"00-source.tc", "20-scop.txt", "70-kernel.py"} <= {path.name for path in folder.iterdir()}
