@@ -122,4 +122,4 @@ def compile_by_hand(graph: SymbolicGraph) -> NativeGraph:
     program = sequence(parts, {cluster: kernel_of(cluster, graph) for cluster in parts.clusters})
     verify_sequence(program)
     plan = make_plan(graph, program, plan_buffers(graph, program), shapes_of(graph, program))
-    return NativeGraph(plan, len(program.kernels), plan.to_text)
+    return NativeGraph(plan, plan.to_text)

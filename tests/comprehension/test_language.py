@@ -80,10 +80,15 @@ def test_guards_that_use_guards_twice_do_not_blow_up(name: str) -> None:
 
 
 BEYOND = {
-    "a dimension": ("def f(int32 k) -> (B) { B(i) = 1 where i in 0:k * k }", 70_000, "dimension of 4900000000"),
+    "a range": (
+        "def f(int32 k) -> (B) { B(i) = 1 where i in 0:k * k }",
+        70_000,
+        r"beyond int32: from 0 to k \* k \(k = 70000\)",
+    ),
+    "a dimension": ("def f(int32 k) -> (B) { B(i * 2) = 1 where i in 0:k }", 2**31 - 1, "dimension of 4294967293"),
     "bytes": ("def f(int32 k) -> (B) { B(i, j, l) = 1.0 where i in 0:k, j in 0:k, l in 0:k }", 2_000_000, "would take"),
-    "a power": ("def f(int64 k) -> (B) { B(i) = 1.0 where i in 0:k * k * k * k * k }", 2**20, "dimension of"),
-    "an unsigned": ("def f(uint64 k) -> (B) { B(i) = 1.0 where i in 0:k }", 2**63, "dimension of"),
+    "a power": ("def f(int64 k) -> (B) { B(i) = 1.0 where i in 0:k * k * k * k * k }", 2**20, "beyond int32"),
+    "an unsigned": ("def f(uint64 k) -> (B) { B(i) = 1.0 where i in 0:k }", 2**63, "beyond int32"),
     "a negative": ("def f(int32 k) -> (B) { B(i) = 1.0 where i in 0:k }", -3, "runs from 0 to k, which is negative"),
     "a start": ("def f(int32 k) -> (B) { B(i) = 1.0 where i in k:k + 2 }", -5, "the subscript goes down to k"),
     "memory": ("def f(int32 k) -> (B) { B(i, j) = 1.0 where i in 0:k, j in 0:k }", 4_000_000, "no memory|would take"),
