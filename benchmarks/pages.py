@@ -1,6 +1,6 @@
 """Writes the figures of `benchmarks/results` into the pages that show them: `python -m benchmarks.pages`.
 
-In: the JSON files; README.md and docs/performance*.md, which have places for figures:
+In: the JSON files; README.md, docs/performance*.md and docs/testing-mutation.md, which have places for figures:
 
     <!-- figures: NAME -->
     ... made by the function of that name in `FIGURES` ...
@@ -24,7 +24,7 @@ from benchmarks.programs import table
 from benchmarks.timing import RESULTS
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("performance*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("performance*.md")), ROOT / "docs" / "testing-mutation.md")
 _PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.S)
 
 
@@ -251,6 +251,21 @@ def _long_runs() -> str:
     return _table(["", "aim", "reached"], rows)
 
 
+# --- mutation testing ------------------------------------------------------------------------------------------
+
+
+def _mutation() -> str:
+    groups = json.loads((RESULTS / "mutation.json").read_text("utf-8"))
+    rows = []
+    for name, count in [pair for group in ("compiler", "coexec") for pair in groups[group]["packages"].items()]:
+        share, noticed = count["at_first"], count["killed"] + count["timeout"]
+        of_all = f"{_percent(share['share'])} ({_percent(share['low'])} to {_percent(share['high'])})"
+        ran, at_first = noticed + count["survived"], noticed - count["found_since"]
+        rows.append([name, count["places"], ran, at_first, of_all, noticed, count["equivalent"]])
+    head = ["sample", "places", "run", "noticed at first", "of all places, 95 %", "noticed now", "equivalent"]
+    return _table(head, rows)
+
+
 # --- at a glance -----------------------------------------------------------------------------------------------
 
 
@@ -404,6 +419,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "mlp-step": _mlp_step,
     "fallback": _fallback,
     "long-runs": _long_runs,
+    "mutation": _mutation,
 }
 
 
