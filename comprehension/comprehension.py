@@ -163,9 +163,7 @@ class Comprehension:
 
         Raises ComprehensionError for specs that do not fit.
         """
-        from comprehension.scheduling.schedule import (
-            start,  # rare, like `reference`: programs that only call stay small
-        )
+        from comprehension.scheduling.schedule import start  # not for programs that only call
 
         given = inputs or tuple(
             Spec(p.type.dims, p.type.scalar) for p in self.interface.parameters if p.type is not None
@@ -194,7 +192,7 @@ class Comprehension:
             wanted = [Wanted(name, tuple(map(int, spec.shape)), spec.dtype.numpy) for name, spec in specs]
             targets = take_targets(self.name, wanted, out, list(arrays.items()), arguments.family)
             given = {result.name: target.copy() for result, target in zip(wanted, targets, strict=True)}
-        found = run(program, arrays, scalars, given, self.definition.text)
+        found = run(program, arrays, scalars, given, self.interface.text)
         if out is not None:  # written at last: an error on the way leaves the caller's arrays as they were
             for result, target in zip(wanted, targets, strict=True):
                 np.copyto(target, found[result.name])
@@ -216,12 +214,12 @@ class Comprehension:
         for precondition in program.preconditions:
             if _value(precondition.condition, known) == 0:
                 message = f"{self.name}: {precondition.message}{listed(known)}"
-                raise ComprehensionError([Diagnostic.at(message, precondition.span, self.definition.text)])
+                raise ComprehensionError([Diagnostic.at(message, precondition.span, self.interface.text)])
         outputs = [tensor for tensor in program.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
         try:
             found = tuple(_spec(f"{self.name}: {tensor.name}", tensor, known) for tensor in outputs)
         except ComprehensionError as error:
-            raise placed(error, self.definition, lambda: program) from None
+            raise placed(error, self.interface, lambda: program) from None
         return found[0] if len(found) == 1 else found
 
     @property
@@ -277,7 +275,7 @@ class Comprehension:
             specs = symbolic(self.interface, specs) if self.sizes == "symbolic" else specs
             return self._source.program(self.name, specs, sizes_of(specs))
 
-        return placed(error, self.definition, program)
+        return placed(error, self.interface, program)
 
     def _program(self, inputs: Sequence[Any]) -> LoopProgram:
         specs = specs_of(self.interface, inputs)
@@ -317,7 +315,9 @@ class Comprehension:
         with self._lock:
             known = self._kernels.get(identity)
             if known is None:
-                known = Kernel(request, artifact, self._parameters, partial(self._source.definition, self.name))
+                program = partial(self._source.program, self.name, request.specs, request.sizes)
+                placing = partial(placed, interface=self.interface, program=program)
+                known = Kernel(request, artifact, self._parameters, placing)
                 self._remember(self._kernels, identity, known)
                 self._source.remember()
             return known

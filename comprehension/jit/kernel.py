@@ -23,12 +23,10 @@ from comprehension.jit.failure import note_fallback
 from comprehension.jit.launch import Launcher
 from comprehension.jit.load import load_object
 from comprehension.jit.manifest import Manifest
-from comprehension.jit.places import placed
 from comprehension.jit.report import Report
 from comprehension.jit.request import ComprehensionRequest, key_of
 from comprehension.jit.runner import Runner
 from comprehension.kernel.certificate import Certificate
-from comprehension.lang.checked import CheckedDef
 from comprehension.layout import Layouts
 
 OBJECT = "kernel.o"
@@ -46,11 +44,11 @@ class Kernel:
         request: ComprehensionRequest,
         artifact: Artifact,
         parameters: Sequence[str],
-        definition: Callable[[], CheckedDef] | None = None,
+        placing: Callable[[ComprehensionError], ComprehensionError] | None = None,
     ) -> None:
-        """`definition` gives the def as its author wrote it, for the carets of messages."""
+        """`placing` gives an error of a call its place in the text."""
         self.request = request
-        self._definition = definition
+        self._placing = placing
         self.name = request.name
         self.manifest = Manifest.from_json(artifact[MANIFEST].decode())
         self._artifact = artifact
@@ -73,15 +71,7 @@ class Kernel:
         try:
             return launcher(inputs, out)
         except ComprehensionError as error:
-            raise self._placed(error) from error.__cause__
-
-    def _placed(self, error: ComprehensionError) -> ComprehensionError:
-        if self._definition is None:
-            return error
-        from comprehension.lang.ranges import infer  # an error was made: nobody is in a hurry
-
-        definition, request = self._definition(), self.request
-        return placed(error, definition, lambda: infer(definition, request.specs, request.sizes))
+            raise (error if self._placing is None else self._placing(error)) from error.__cause__
 
     def _variant(self, layouts: Layouts) -> Runner:
         """The same kernel for arguments of other layouts."""

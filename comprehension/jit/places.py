@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 
 from comprehension.errors import ComprehensionError
 from comprehension.kernel.outside import Outside
-from comprehension.lang.checked import CheckedDef
 from comprehension.lang.forms import is_computed
+from comprehension.lang.interface import Interface
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.lang.tree import Access, Span, walk
 
 
-def placed(error: ComprehensionError, definition: CheckedDef, program: Callable[[], LoopProgram]) -> ComprehensionError:
-    """The error where it belongs in the text of `definition`; `program` gives the loops that were launched.
+def placed(error: ComprehensionError, interface: Interface, program: Callable[[], LoopProgram]) -> ComprehensionError:
+    """The error where it belongs in the def's text; `program` gives the loops that were launched.
 
     >>> from comprehension.lang.frontend import load
-    >>> definition = load("def f(float(N) A) -> (B) { B(i) = A(i) }")["f"]
-    >>> print(placed(ComprehensionError("f: A is no good", about="A"), definition, lambda: None))
+    >>> interface = load("def f(float(N) A) -> (B) { B(i) = A(i) }")["f"]
+    >>> print(placed(ComprehensionError("f: A is no good", about="A"), interface, lambda: None))
     1:7: f: A is no good
     def f(float(N) A) -> (B) { B(i) = A(i) }
           ^
@@ -31,21 +31,21 @@ def placed(error: ComprehensionError, definition: CheckedDef, program: Callable[
         case None:
             return error
         case Outside() as outside:
-            return error.at(_access(outside, program()), definition.text)
+            return error.at(_access(outside, program()), interface.text)
         case str() as name:
-            span = _of_name(name, definition)
+            span = _of_name(name, interface)
             if span is None:
                 span = next((p.span for p in program().preconditions if p.message == name), None)
-            return error.at(span, definition.text)
+            return error.at(span, interface.text)
     return error
 
 
-def _of_name(name: str, definition: CheckedDef) -> Span | None:
+def _of_name(name: str, interface: Interface) -> Span | None:
     """Where the text says what a parameter or a result is: its type in the header, or the statement that makes it."""
-    for parameter in definition.parameters:
+    for parameter in interface.parameters:
         if parameter.name == name:
             return parameter.type.span if parameter.type is not None else parameter.span
-    return next((tensor.span for tensor in definition.tensors if tensor.name == name), None)
+    return next((tensor.span for tensor in interface.tensors if tensor.name == name), None)
 
 
 def _access(outside: Outside, program: LoopProgram) -> Span | None:
