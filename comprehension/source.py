@@ -4,7 +4,7 @@ In: a text or a tree.  Out: the interfaces of its defs; the checked defs when so
 Invariant: a source is remembered once a kernel of it was made, so nothing is wrong with it; what is remembered is
 what reading and checking it again would find.  A remembered text is neither parsed nor checked to call its kernels:
 the grammar (0.2 s to set up in each process), the checker and range inference are loaded where a text is new, where a
-tree is asked for, or for the carets of a message.
+tree is asked for, or a message is about an access or a range.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from comprehension.jit import client
-from comprehension.jit.failure import log
+from comprehension.jit.failure import note_fallback
 from comprehension.jit.request import Sizes, key_of_source
 from comprehension.lang import tree
 from comprehension.lang.checked import CheckedDef
@@ -78,7 +78,7 @@ def recall(given: str | tree.Program) -> Source | None:
         interfaces = tuple(interface_from_data(each, text) for each in data["defs"])
         return Source(str(data["text"]), interfaces, lambda: _checked(given))
     except (KeyError, TypeError, ValueError) as reason:  # written by hand: its hash is right
-        log.warning("cache: what it says of a source makes no sense (%s); the source is read again", reason)
+        note_fallback("source read again", f"what the cache says of it makes no sense ({reason!r})")
         return None
 
 

@@ -127,9 +127,10 @@ def test_warnings_come_again(fresh_client: None) -> None:
 @pytest.mark.parametrize("kept", [b"", b"[]", b"\xff", b'{"text": "", "defs": [{}]}', b'{"text": 1, "defs": 2}'])
 def test_what_makes_no_sense_is_read_again(fresh_client: None, kept: bytes, caplog: pytest.LogCaptureFixture) -> None:
     client.remember(key_of_source("text", PLUS_ONE), kept)
+    before = tc.statistics.fallbacks["source read again"]
     with caplog.at_level("WARNING", logger="comprehension"):
         assert isinstance(tc.define(PLUS_ONE).f.interface, CheckedDef)
-    assert "makes no sense" in caplog.text
+    assert "makes no sense" in caplog.text and tc.statistics.fallbacks["source read again"] == before + 1
 
 
 def test_a_tree_is_remembered_apart_from_its_text(fresh_client: None) -> None:
