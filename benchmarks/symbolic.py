@@ -74,7 +74,7 @@ def compare(case: Case) -> dict[str, Any]:
 
 def _named(function: tc.Comprehension) -> list[tc.Spec]:
     """What a kernel for arrays of any sizes is asked for with."""
-    types = [parameter.type for parameter in function.definition.parameters]
+    types = [parameter.type for parameter in function.interface.parameters]
     return [tc.Spec(type_.dims, type_.scalar) for type_ in types if type_ is not None]
 
 

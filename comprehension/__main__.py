@@ -159,9 +159,9 @@ def bench(
     """
     with _refusals(file):
         chosen = _chosen(_module(file), name)
-        missing = [size for size in chosen.definition.sizes if size not in (sizes or {})]
+        missing = [size for size in chosen.interface.sizes if size not in (sizes or {})]
         if missing:
-            example = ",".join(f"{size}={(sizes or {}).get(size, 256)}" for size in chosen.definition.sizes)
+            example = ",".join(f"{size}={(sizes or {}).get(size, 256)}" for size in chosen.interface.sizes)
             raise click.UsageError(f"{chosen.name} has sizes without a number: give all, as in --sizes {example}")
         if threads is not None:
             config.threads = threads
@@ -229,12 +229,12 @@ def _compiled(
 
 def _specs(comprehension: Comprehension, sizes: dict[str, int]) -> tuple[Spec, ...]:
     """A spec for each parameter; sizes without a number keep their names."""
-    unknown = sorted(set(sizes) - set(comprehension.definition.sizes))
+    unknown = sorted(set(sizes) - set(comprehension.interface.sizes))
     if unknown:
-        known = ", ".join(comprehension.definition.sizes) or "none"
+        known = ", ".join(comprehension.interface.sizes) or "none"
         raise ComprehensionError(f"{comprehension.name} has no size {', '.join(unknown)}; its sizes are {known}")
     specs: list[Spec] = []
-    for param in comprehension.definition.parameters:
+    for param in comprehension.interface.parameters:
         assert param.type is not None  # `check` refuses an input without a type
         dims = () if is_scalar(param) else param.type.dims
         specs.append(Spec(tuple(sizes.get(d, d) if isinstance(d, str) else d for d in dims), param.type.scalar))

@@ -107,7 +107,7 @@ def measure(
         goes_beside = isinstance(comprehension, Schedule | Kernel)
         hint = " (a schedule or a kernel goes into beside={...})" if goes_beside else ""
         raise ComprehensionError(f"measure: takes a comprehension such as module.f, not {comprehension!r:.60}{hint}")
-    specs = specs_of(comprehension.definition, inputs)
+    specs = specs_of(comprehension.interface, inputs)
     kernel = comprehension.compile(*specs, options=options, math=math)
     inputs = [sample(given) if isinstance(given, Spec) else given for given in inputs]
     sides: dict[str, Callable[[], object]] = {}
@@ -145,7 +145,7 @@ def numpy_side(comprehension: Comprehension, specs: Sequence[Spec]) -> Callable[
     """The def written with NumPy, on inputs in the order of its parameters; raises NotDirect."""
     program = infer(comprehension.definition, tuple(specs))
     function = numpy_function(program)
-    names = [param.name for param in comprehension.definition.parameters]
+    names = [param.name for param in comprehension.interface.parameters]
     outputs = [t.name for t in program.tensors if t.role is Role.OUTPUT]
 
     def call(*inputs: Any) -> tuple[np.ndarray[Any, Any], ...]:

@@ -47,16 +47,16 @@ def is_scalar(param: tree.Param) -> bool:
     return param.type is not None and not param.type.dims
 
 
-def take_arguments(definition: Interface, inputs: Sequence[Any]) -> Arguments:
+def take_arguments(interface: Interface, inputs: Sequence[Any]) -> Arguments:
     """The views of a call's inputs.
 
     Raises ComprehensionError: number of arguments, dtype, rank, a size that is 4 here and 5 there.
     """
-    check_count(definition, len(inputs))
+    check_count(interface, len(inputs))
     views: list[Array] = []
     families: list[Family] = []
-    for param, value in zip(definition.parameters, inputs, strict=True):
-        label = f"{definition.name}: {param.name}"
+    for param, value in zip(interface.parameters, inputs, strict=True):
+        label = f"{interface.name}: {param.name}"
         assert param.type is not None, "inputs have their types"
         try:
             if is_scalar(param):
@@ -66,21 +66,21 @@ def take_arguments(definition: Interface, inputs: Sequence[Any]) -> Arguments:
                 views.append(view)
                 families.append(family)
         except ComprehensionError as error:
-            raise error.at(param.type.span, definition.text) from error.__cause__
-    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, views, strict=True))
-    check_specs(definition, specs)
+            raise error.at(param.type.span, interface.text) from error.__cause__
+    specs = tuple(spec_of(interface, p, v) for p, v in zip(interface.parameters, views, strict=True))
+    check_specs(interface, specs)
     return Arguments(tuple(views), specs, one_family(families))
 
 
-def spec_of(definition: Interface, param: tree.Param, value: Any) -> Spec:
+def spec_of(interface: Interface, param: tree.Param, value: Any) -> Spec:
     """The spec of an array, a Spec, or (for a scalar parameter) a number."""
     if isinstance(value, Spec):
         return value
     assert param.type is not None, "inputs have their types"
     try:
-        return _spec_of(f"{definition.name}: {param.name}", param.type, value)
+        return _spec_of(f"{interface.name}: {param.name}", param.type, value)
     except ComprehensionError as error:
-        raise error.at(param.type.span, definition.text) from error.__cause__
+        raise error.at(param.type.span, interface.text) from error.__cause__
 
 
 def _spec_of(label: str, kind: tree.TensorType, value: Any) -> Spec:
@@ -95,11 +95,11 @@ def _spec_of(label: str, kind: tree.TensorType, value: Any) -> Spec:
         raise ComprehensionError(f"{label}: expected {kind.scalar}, found {view.dtype}") from None
 
 
-def specs_of(definition: Interface, inputs: Sequence[Any]) -> tuple[Spec, ...]:
+def specs_of(interface: Interface, inputs: Sequence[Any]) -> tuple[Spec, ...]:
     """The specs of arrays, Specs or scalars in the order of the parameters, checked."""
-    check_count(definition, len(inputs))
-    specs = tuple(spec_of(definition, p, v) for p, v in zip(definition.parameters, inputs, strict=True))
-    check_specs(definition, specs)
+    check_count(interface, len(inputs))
+    specs = tuple(spec_of(interface, p, v) for p, v in zip(interface.parameters, inputs, strict=True))
+    check_specs(interface, specs)
     return specs
 
 
@@ -110,22 +110,22 @@ def rank_of(value: Any, label: str) -> int:
     return 0 if isinstance(value, (bool, int, float, np.generic)) else view_of(value, label)[0].ndim
 
 
-def layouts_of(definition: Interface, inputs: Sequence[Any], out: Any = None) -> Layouts:
+def layouts_of(interface: Interface, inputs: Sequence[Any], out: Any = None) -> Layouts:
     """The layouts of inputs and outputs that are arrays and not dense; by name.
 
     What cannot be addressed in place counts as dense: the launch copies it.  An output that nobody may write is refused
     here, because no kernel is for its layout.
     """
-    outputs = [tensor.name for tensor in definition.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
-    values = [(param.name, value) for param, value in zip(definition.parameters, inputs, strict=True)]
+    outputs = [tensor.name for tensor in interface.tensors if tensor.role in (Role.OUTPUT, Role.ACCUMULATED)]
+    values = [(param.name, value) for param, value in zip(interface.parameters, inputs, strict=True)]
     values += zip(outputs, out if isinstance(out, tuple) else (out,), strict=False)
     found: list[tuple[str, Layout]] = []
     for name, value in values:
         if is_array(value):
-            view = view_of(value, f"{definition.name}: {name}")[0]
+            view = view_of(value, f"{interface.name}: {name}")[0]
             if name in outputs:
-                check_writable(definition.name, name, view)
+                check_writable(interface.name, name, view)
             layout = layout_of_array(view) if is_addressable(view) else None
-            if layout is not None and len(layout) == definition.tensor(name).rank:
+            if layout is not None and len(layout) == interface.tensor(name).rank:
                 found.append((name, layout))
     return tuple(sorted(found))

@@ -72,11 +72,11 @@ def request_for(
     )
 
 
-def symbolic(definition: Interface, specs: Sequence[Spec]) -> tuple[Spec, ...]:
+def symbolic(interface: Interface, specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """The specs with each named size of the def left open."""
     return tuple(
         Spec(param.type.dims if param.type is not None else spec.shape, spec.dtype)
-        for param, spec in zip(definition.parameters, specs, strict=True)
+        for param, spec in zip(interface.parameters, specs, strict=True)
     )
 
 

@@ -1,6 +1,6 @@
 """Specifications of inputs against the header of a def: whether they fit, and what each size is.
 
-In: a checked def and one `Spec` per parameter (or none: every size symbolic).
+In: an interface and one `Spec` per parameter (or none: every size symbolic).
 Out: each size as a form: a number, or the name that stands for it.
 Invariant: specs that pass have the right number, types and ranks, and one value for each size (reference section 2, "at
 run time"); two sizes given the same name in the specifications become the first of them.
@@ -18,17 +18,17 @@ from comprehension.lang.tree import TensorType
 from comprehension.lang.types import Spec
 
 
-def bind_sizes(checked: Interface, specs: Sequence[Spec] | None) -> dict[str, Linear]:
+def bind_sizes(interface: Interface, specs: Sequence[Spec] | None) -> dict[str, Linear]:
     """What every size of the def is.
 
     Raises ComprehensionError for specs that do not fit.
     """
     if specs is None:
-        return {name: variable(name) for name in checked.sizes}
-    check_specs(checked, specs)
+        return {name: variable(name) for name in interface.sizes}
+    check_specs(interface, specs)
     forms: dict[str, Linear] = {}
     first: dict[str, Linear] = {}  # the first size that the specifications call by a name
-    for parameter, spec in zip(checked.parameters, specs, strict=True):
+    for parameter, spec in zip(interface.parameters, specs, strict=True):
         assert parameter.type is not None, "inputs have their types"
         for dim, value in zip(parameter.type.dims, spec.shape, strict=True):
             if isinstance(dim, str) and dim not in forms:
@@ -37,28 +37,28 @@ def bind_sizes(checked: Interface, specs: Sequence[Spec] | None) -> dict[str, Li
     return forms
 
 
-def check_count(checked: Interface, given: int) -> None:
+def check_count(interface: Interface, given: int) -> None:
     """Raises ComprehensionError for a wrong number of arguments."""
-    expected = len(checked.parameters)
+    expected = len(interface.parameters)
     if given != expected:
-        names = ", ".join(param.name for param in checked.parameters)
+        names = ", ".join(param.name for param in interface.parameters)
         error = ComprehensionError(
-            f"{checked.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {given}"
+            f"{interface.name}: expected {expected} argument{'s' * (expected != 1)} ({names}), found {given}"
         )
-        spans = [param.type.span if param.type is not None else param.span for param in checked.parameters]
-        raise error.at(spans[min(given, expected - 1)] if spans else None, checked.text)
+        spans = [param.type.span if param.type is not None else param.span for param in interface.parameters]
+        raise error.at(spans[min(given, expected - 1)] if spans else None, interface.text)
 
 
-def check_specs(checked: Interface, specs: Sequence[Spec]) -> None:
+def check_specs(interface: Interface, specs: Sequence[Spec]) -> None:
     """Raises ComprehensionError where a spec contradicts its parameter's type or another spec."""
-    check_count(checked, len(specs))
+    check_count(interface, len(specs))
     sizes: dict[str, tuple[int | str, str]] = {}
-    for param, spec in zip(checked.parameters, specs, strict=True):
+    for param, spec in zip(interface.parameters, specs, strict=True):
         assert param.type is not None, "inputs have their types"
         try:
-            _check_spec(f"{checked.name}: {param.name}", param.name, param.type, spec, sizes)
+            _check_spec(f"{interface.name}: {param.name}", param.name, param.type, spec, sizes)
         except ComprehensionError as error:
-            raise error.at(param.type.span, checked.text) from None
+            raise error.at(param.type.span, interface.text) from None
 
 
 def _check_spec(label: str, name: str, kind: TensorType, spec: Spec, sizes: dict[str, tuple[int | str, str]]) -> None:
