@@ -33,7 +33,6 @@ from minitensor.functional.activations import (
     softsign,
 )
 from minitensor.functional.layers import (
-    as_pair,
     avg_pool1d,
     avg_pool2d,
     causal_mask,
@@ -85,7 +84,6 @@ from minitensor.functional.volumes import (
 
 __all__ = [
     "adaptive_avg_pool2d",
-    "as_pair",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",

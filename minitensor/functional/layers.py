@@ -6,12 +6,14 @@ In: tensors, weights.  Out: tensors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from operator import index
 
 from minitensor import random
 from minitensor.creation import arange, ones
 from minitensor.dispatch import apply, as_tensor
 from minitensor.elementwise import where
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.functional.activations import softmax
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import expand_dims, pad, reshape, squeeze
@@ -19,12 +21,19 @@ from minitensor.ops import contract, convolution, pooling
 from minitensor.searching import take
 from minitensor.tensor import Tensor
 
-Pair = int | tuple[int, int]
+Size = int | tuple[int, ...]  # one number for all spatial axes, or one for each
 
 
-def as_pair(value: Pair) -> tuple[int, int]:
-    """One number for both axes of an image, or a number for each."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def per_axis(value: Size, count: int) -> tuple[int, ...]:
+    """One number for each of `count` axes, or the number of each.  Raises ArgumentError for anything else."""
+    given = value if isinstance(value, tuple | list) else (value,) * count
+    try:
+        numbers = tuple(map(index, given))
+    except TypeError:
+        numbers = ()
+    if len(numbers) != count:
+        raise ArgumentError(f"one int for {count} axes or {count} of them, not {value!r:.60}")
+    return numbers
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -66,9 +75,9 @@ def conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation: x (N, C, H, W), weight (F, C / groups, KH, KW), bias (F) to (N, F, OH, OW).
@@ -79,39 +88,34 @@ def conv2d(
     >>> conv2d(mt.ones((1, 1, 2, 2)), mt.ones((1, 1, 2, 2)), padding="same").tolist()
     [[[[4.0, 2.0], [2.0, 1.0]]]]
     """
-    if isinstance(padding, str):
-        x, padding = _padded_by_word(x, padding, as_tensor(weight).shape[2:], as_pair(stride), as_pair(dilation))
-    result = apply(
-        convolution.conv2d,
-        x,
-        weight,
-        stride=as_pair(stride),
-        padding=as_pair(padding),
-        dilation=as_pair(dilation),
-        groups=groups,
-    )
+    steps, spread = per_axis(stride, 2), per_axis(dilation, 2)
+    x, pads = padded(x, padding, as_tensor(weight).shape[2:], steps, spread)
+    result = apply(convolution.conv2d, x, weight, stride=steps, padding=pads, dilation=spread, groups=groups)
     return result if bias is None else result + reshape(bias, (1, -1, 1, 1))
 
 
-def _padded_by_word(
-    x: Tensor, word: str, kernel: tuple[int, ...], steps: tuple[int, int], spread: tuple[int, int]
-) -> tuple[Tensor, tuple[int, int]]:
-    """The picture and the padding left to do; where both sides cannot have the same, the end has one zero more."""
-    if word not in ("same", "valid") or (word == "same" and steps != (1, 1)):
-        raise ShapeError(f"padding is a number, a pair, 'valid', or with stride 1 'same'; not {word!r}, stride {steps}")
-    reach = [d * (k - 1) if word == "same" else 0 for d, k in zip(spread, kernel, strict=False)]
+def padded(
+    x: Tensor, padding: Size | str, kernel: tuple[int, ...], steps: tuple[int, ...], spread: tuple[int, ...]
+) -> tuple[Tensor, tuple[int, ...]]:
+    """x and the zeros still to put around it; where "same" needs an odd number of them, the end has one more."""
+    if not isinstance(padding, str):
+        return x, per_axis(padding, len(steps))
+    if padding not in ("same", "valid") or (padding == "same" and set(steps) != {1}):
+        what = f"not {padding!r}, stride {steps}"
+        raise ArgumentError(f"padding is a number, one for each axis, 'valid', or with stride 1 'same'; {what}")
+    reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(spread, kernel, strict=False)]
     if any(r % 2 for r in reach):
         x = pad(x, ((0, 0), (0, 0), *[(0, r % 2) for r in reach]))
-    return x, (reach[0] // 2, reach[1] // 2)
+    return x, tuple(r // 2 for r in reach)
 
 
 def conv1d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int = 1,
-    padding: int | str = 0,
-    dilation: int = 1,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation: x (N, C, L), weight (F, C / groups, K), bias (F) to (N, F, OL).
@@ -122,24 +126,33 @@ def conv1d(
     >>> conv1d(mt.asarray([[[1.0, 2.0, 4.0]]]), mt.asarray([[[1.0, -1.0]]])).tolist()
     [[[-1.0, -2.0]]]
     """
-    x, weight = as_tensor(x), as_tensor(weight)
-    if x.ndim != 3 or weight.ndim != 3:
-        raise ShapeError(f"conv1d takes x (N, C, L) and weight (F, C / groups, K), not {x.shape} and {weight.shape}")
-    rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
-    around = padding if isinstance(padding, str) else (0, padding)
-    result = conv2d(rows, taps, bias, (1, stride), around, (1, dilation), groups)
-    return squeeze(result, axis=2)
+    rows, taps = _as_rows("conv1d takes (N, C, L) and (F, C/groups, K)", x, weight)
+    around = padding if isinstance(padding, str) else _in_row(padding, 0)
+    return squeeze(conv2d(rows, taps, bias, _in_row(stride), around, _in_row(dilation), groups), axis=2)
+
+
+def _as_rows(what: str, *tensors: Tensor) -> list[Tensor]:
+    """(N, C, L) as pictures of one row, (N, C, 1, L).  Raises ShapeError for other ranks."""
+    given = [as_tensor(x) for x in tensors]
+    if any(x.ndim != 3 for x in given):
+        raise ShapeError(f"{what}, not {', '.join(str(x.shape) for x in given)}")
+    return [expand_dims(x, axis=2) for x in given]
+
+
+def _in_row(value: Size, across: int = 1) -> tuple[int, ...]:
+    """A number along a row as that of both axes of a picture."""
+    return (across, *per_axis(value, 1))
 
 
 def conv_transpose2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: Pair = 0,
-    output_padding: Pair = 0,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
     groups: int = 1,
-    dilation: Pair = 1,
+    dilation: Size = 1,
 ) -> Tensor:
     """The transpose of `conv2d` as a linear map: x (N, C, H, W), weight (C, F / groups, KH, KW) to (N, F, OH, OW).
 
@@ -152,7 +165,7 @@ def conv_transpose2d(
     Raises ShapeError where the channels do not fit, or `output_padding` is not below stride or dilation.
     """
     x, weight = as_tensor(x), as_tensor(weight)
-    steps, pads, extra, spread = as_pair(stride), as_pair(padding), as_pair(output_padding), as_pair(dilation)
+    steps, pads, extra, spread = (per_axis(value, 2) for value in (stride, padding, output_padding, dilation))
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
         raise ShapeError(
             f"conv_transpose2d takes (N, C, H, W) and (C, F/groups, KH, KW), not {x.shape}, {weight.shape}"
@@ -180,18 +193,16 @@ def conv_transpose1d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int = 1,
-    padding: int = 0,
-    output_padding: int = 0,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
     groups: int = 1,
-    dilation: int = 1,
+    dilation: Size = 1,
 ) -> Tensor:
     """The transpose of `conv1d`: x (N, C, L), weight (C, F / groups, K) to (N, F, OL), by `conv_transpose2d`."""
-    x, weight = as_tensor(x), as_tensor(weight)
-    if x.ndim != 3 or weight.ndim != 3:
-        raise ShapeError(f"conv_transpose1d takes (N, C, L) and (C, F/groups, K), not {x.shape} and {weight.shape}")
-    rows, taps = expand_dims(x, axis=2), expand_dims(weight, axis=2)
-    result = conv_transpose2d(rows, taps, bias, (1, stride), (0, padding), (0, output_padding), groups, (1, dilation))
+    rows, taps = _as_rows("conv_transpose1d takes (N, C, L) and (C, F/groups, K)", x, weight)
+    around, extra = _in_row(padding, 0), _in_row(output_padding, 0)
+    result = conv_transpose2d(rows, taps, bias, _in_row(stride), around, extra, groups, _in_row(dilation))
     return squeeze(result, axis=2)
 
 
@@ -236,32 +247,34 @@ def scaled_dot_product_attention(
     return matmul(softmax(scores, -1), value)
 
 
-def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+def max_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """The largest element of each window of (N, C, L): `max_pool2d` of pictures of one row."""
-    x = as_tensor(x)
-    step = kernel_size if stride is None else stride
-    return squeeze(max_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
+    return _pool_rows(max_pool2d, x, kernel_size, stride, padding)
 
 
-def avg_pool1d(x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0) -> Tensor:
+def avg_pool1d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """The mean of each window of (N, C, L), the zeros of the padding counted."""
-    x = as_tensor(x)
-    step = kernel_size if stride is None else stride
-    return squeeze(avg_pool2d(expand_dims(x, axis=2), (1, kernel_size), (1, step), (0, padding)), axis=2)
+    return _pool_rows(avg_pool2d, x, kernel_size, stride, padding)
 
 
-def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+def _pool_rows(pool: Callable[..., Tensor], x: Tensor, kernel_size: Size, stride: Size | None, padding: Size) -> Tensor:
+    (rows,) = _as_rows("pooling of rows takes (N, C, L)", x)
+    step = None if stride is None else _in_row(stride)
+    return squeeze(pool(rows, _in_row(kernel_size), step, _in_row(padding, 0)), axis=2)
+
+
+def max_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """The largest element of each window of (N, C, H, W); windows are `stride` apart (their own size if None)."""
-    kernel = as_pair(kernel_size)
-    step = kernel if stride is None else as_pair(stride)
-    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
+    kernel = per_axis(kernel_size, 2)
+    step = kernel if stride is None else per_axis(stride, 2)
+    return apply(pooling.max_pool2d, x, kernel=kernel, stride=step, padding=per_axis(padding, 2))
 
 
-def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
+def avg_pool2d(x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """The mean of each window of (N, C, H, W), the zeros of the padding counted."""
-    kernel = as_pair(kernel_size)
-    step = kernel if stride is None else as_pair(stride)
-    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=as_pair(padding))
+    kernel = per_axis(kernel_size, 2)
+    step = kernel if stride is None else per_axis(stride, 2)
+    sums = apply(pooling.sum_pool2d, x, kernel=kernel, stride=step, padding=per_axis(padding, 2))
     return sums * (1.0 / (kernel[0] * kernel[1]))
 
 

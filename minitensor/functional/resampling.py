@@ -13,7 +13,7 @@ import numpy as np
 from minitensor.creation import asarray
 from minitensor.dispatch import as_tensor
 from minitensor.errors import ShapeError
-from minitensor.functional.layers import Pair, as_pair, avg_pool2d
+from minitensor.functional.layers import Size, avg_pool2d, per_axis
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import broadcast_to, permute_dims, reshape
 from minitensor.searching import take
@@ -39,7 +39,7 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     return reshape(permute_dims(apart, (0, 1, 4, 2, 5, 3)), (n, channels // (r * r), h * r, w * r))
 
 
-def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
+def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
     """(N, C, H, W) to (N, C, OH, OW): element i of an axis is the mean of ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1.
 
     >>> import minitensor as mt
@@ -47,7 +47,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
     tensor([[[[0.5, 1.5]]]])
     """
     x = as_tensor(x)
-    out, size = as_pair(output_size), (x.shape[-2], x.shape[-1])
+    out, size = per_axis(output_size, 2), (x.shape[-2], x.shape[-1])
     if min(out) < 1:
         raise ShapeError(f"adaptive_avg_pool2d to the size {out}: both must be at least 1")
     if out == size:
@@ -59,7 +59,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Pair) -> Tensor:
     return _resampled(x, _averaging(out[0], size[0]), _averaging(out[1], size[1]))
 
 
-def interpolate(x: Tensor, size: Pair, mode: str = "nearest") -> Tensor:
+def interpolate(x: Tensor, size: Size, mode: str = "nearest") -> Tensor:
     """(N, C, H, W) to (N, C, *size): "nearest" takes element ⌊i·H/OH⌋, "bilinear" weighs two by distance.
 
     The conventions are PyTorch's with `align_corners=False`.
@@ -73,7 +73,7 @@ def interpolate(x: Tensor, size: Pair, mode: str = "nearest") -> Tensor:
     Raises ShapeError for another mode or a size below 1.
     """
     x = as_tensor(x)
-    out, (height, width) = as_pair(size), x.shape[-2:]
+    out, (height, width) = per_axis(size, 2), x.shape[-2:]
     if min(out) < 1:
         raise ShapeError(f"interpolate to the size {out}: both must be at least 1")
     if mode == "bilinear":

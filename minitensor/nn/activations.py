@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from minitensor import functional as F
 from minitensor.creation import full
 from minitensor.elementwise import tanh
 from minitensor.errors import ArgumentError, ShapeError
-from minitensor.functional.volumes import Triple
+from minitensor.functional.layers import Size
 from minitensor.nn.module import Module, Parameter
 from minitensor.ops.shapes import normalize_axis, resolve_shape
 from minitensor.tensor import Tensor
-
-Pair = int | tuple[int, int]
 
 
 class Identity(Module):
@@ -223,71 +222,60 @@ class Unflatten(Module):
 
 
 class _Pool(Module):
-    """Windows of pictures: `stride` apart (their own size if None), with `padding` around."""
+    """Windows: `stride` apart (their own size if None), with `padding` around."""
 
-    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
+    _function: Callable[..., Tensor]
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._function(x, self.kernel_size, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         return f"{self.kernel_size}, stride={self.stride or self.kernel_size}, padding={self.padding}"
 
 
+class MaxPool1d(_Pool):
+    """The largest element of each window of (N, C, L)."""
+
+    _function = staticmethod(F.max_pool1d)
+
+
 class MaxPool2d(_Pool):
     """The largest element of each window of (N, C, H, W)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+    _function = staticmethod(F.max_pool2d)
+
+
+class MaxPool3d(_Pool):
+    """The largest element of each window of (N, C, D, H, W)."""
+
+    _function = staticmethod(F.max_pool3d)
+
+
+class AvgPool1d(_Pool):
+    """The mean of each window of (N, C, L), the zeros of the padding counted."""
+
+    _function = staticmethod(F.avg_pool1d)
 
 
 class AvgPool2d(_Pool):
     """The mean of each window of (N, C, H, W), the zeros of the padding counted."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+    _function = staticmethod(F.avg_pool2d)
 
 
-class _Pool1d(Module):
-    def __init__(self, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-
-class MaxPool1d(_Pool1d):
-    """The largest element of each window of (N, C, L)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool1d(x, self.kernel_size, self.stride, self.padding)
-
-
-class AvgPool1d(_Pool1d):
-    """The mean of each window of (N, C, L), the zeros of the padding counted."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding)
-
-
-class _Pool3d(Module):
-    def __init__(self, kernel_size: Triple, stride: Triple | None = None, padding: Triple = 0) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-
-class MaxPool3d(_Pool3d):
-    """The largest element of each window of (N, C, D, H, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool3d(x, self.kernel_size, self.stride, self.padding)
-
-
-class AvgPool3d(_Pool3d):
+class AvgPool3d(_Pool):
     """The mean of each window of (N, C, D, H, W), the zeros of the padding counted."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool3d(x, self.kernel_size, self.stride, self.padding)
+    _function = staticmethod(F.avg_pool3d)
 
 
 class AdaptiveAvgPool2d(Module):
     """(N, C, H, W) to (N, C, *output_size), each element the mean of its window."""
 
-    def __init__(self, output_size: int | tuple[int, int]) -> None:
+    def __init__(self, output_size: Size) -> None:
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Invariant: initial values are drawn from `mt.random` and nothing else; the arith
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod, sqrt
 
 from minitensor import functional as F
@@ -12,8 +13,7 @@ from minitensor import random
 from minitensor.autograd import no_grad
 from minitensor.creation import as_shape
 from minitensor.errors import ArgumentError
-from minitensor.functional import as_pair
-from minitensor.functional.volumes import Triple, as_triple
+from minitensor.functional.layers import Size, per_axis
 from minitensor.nn.module import Module, Parameter
 from minitensor.tensor import Tensor
 
@@ -45,28 +45,63 @@ class Linear(Module):
 
 
 class _Convolution(Module):
-    """What convolutions and transposed ones have in common."""
+    """What convolutions have in common; each has its number of spatial axes and its function.
+
+    Sizes are one number for all spatial axes, or one for each.
+    """
 
     weight: Parameter
     bias: Parameter | None
-    stride: int | tuple[int, ...]
-    padding: int | str | tuple[int, ...]
-    groups: int
-    _inputs_first: bool = False  # in the weight
+    padding: str | tuple[int, ...]
+    _axes: int
+    _function: Callable[..., Tensor]
+    _inputs_first = False  # in the weight
 
-    def _make(self, in_channels: int, out_channels: int, kernel: tuple[int, ...], groups: int, bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        self._make(in_channels, out_channels, kernel_size, groups, bias)
+        self.stride, self.dilation = per_axis(stride, self._axes), per_axis(dilation, self._axes)
+        self.padding = padding if isinstance(padding, str) else per_axis(padding, self._axes)
+
+    def _make(self, in_channels: int, out_channels: int, kernel_size: Size, groups: int, bias: bool) -> None:
         """Weights and biases, uniform by the fan-in."""
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(f"channels {in_channels} and {out_channels} must be divisible by groups {groups}")
         first, second = (in_channels, out_channels) if self._inputs_first else (out_channels, in_channels)
-        shape = (first, second // groups, *kernel)
+        shape = (first, second // groups, *per_axis(kernel_size, self._axes))
         fan_in = prod(shape[1:])
         self.weight = _uniform(shape, fan_in)
         self.bias = _uniform((out_channels,), fan_in) if bias else None
         self.groups = groups
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self._function(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
     def extra_repr(self) -> str:
         return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}"
+
+
+class Conv1d(_Convolution):
+    """Cross-correlation of (N, C, L); weight (out_channels, in_channels / groups, K).
+
+    padding: zeros on each side, or "same", or "valid".
+
+    >>> import minitensor as mt
+    >>> mt.nn.Conv1d(3, 8, 5, padding=2)(mt.ones((2, 3, 16))).shape
+    (2, 8, 16)
+    """
+
+    _axes = 1
+    _function = staticmethod(F.conv1d)
 
 
 class Conv2d(_Convolution):
@@ -75,63 +110,8 @@ class Conv2d(_Convolution):
     padding: zeros on each side, or "same", or "valid".
     """
 
-    stride: tuple[int, int]
-    padding: str | tuple[int, int]
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | str | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        self._make(in_channels, out_channels, as_pair(kernel_size), groups, bias)
-        self.stride, self.dilation = as_pair(stride), as_pair(dilation)
-        self.padding = padding if isinstance(padding, str) else as_pair(padding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-
-
-class Conv1d(_Convolution):
-    """Cross-correlation of (N, C, L); weight (out_channels, in_channels / groups, K).
-
-    >>> import minitensor as mt
-    >>> mt.nn.Conv1d(3, 8, 5, padding=2)(mt.ones((2, 3, 16))).shape
-    (2, 8, 16)
-    """
-
-    stride: int
-    padding: int | str
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int | str = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        self._make(in_channels, out_channels, (kernel_size,), groups, bias)
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    _axes = 2
+    _function = staticmethod(F.conv2d)
 
 
 class Conv3d(_Convolution):
@@ -142,28 +122,37 @@ class Conv3d(_Convolution):
     (1, 4, 5, 4, 4)
     """
 
-    stride: tuple[int, int, int]
-    padding: tuple[int, int, int]
+    _axes = 3
+    _function = staticmethod(F.conv3d)
+
+
+class _TransposedConvolution(_Convolution):
+    """What transposes of convolutions have in common."""
+
+    _inputs_first = True
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Triple,
-        stride: Triple = 1,
-        padding: Triple = 0,
-        dilation: Triple = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
         groups: int = 1,
         bias: bool = True,
+        dilation: Size = 1,
     ) -> None:
-        self._make(in_channels, out_channels, as_triple(kernel_size), groups, bias)
-        self.stride, self.padding, self.dilation = as_triple(stride), as_triple(padding), as_triple(dilation)
+        self._make(in_channels, out_channels, kernel_size, groups, bias)
+        self.stride, self.padding = per_axis(stride, self._axes), per_axis(padding, self._axes)
+        self.output_padding, self.dilation = per_axis(output_padding, self._axes), per_axis(dilation, self._axes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        sizes = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return self._function(x, self.weight, self.bias, *sizes)
 
 
-class ConvTranspose1d(_Convolution):
+class ConvTranspose1d(_TransposedConvolution):
     """The transpose of Conv1d; weight (in_channels, out_channels / groups, K).
 
     >>> import minitensor as mt
@@ -171,32 +160,11 @@ class ConvTranspose1d(_Convolution):
     (1, 3, 10)
     """
 
-    _inputs_first = True
-    stride: int
-    padding: int
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        output_padding: int = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: int = 1,
-    ) -> None:
-        self._make(in_channels, out_channels, (kernel_size,), groups, bias)
-        self.stride, self.padding, self.dilation, self.output_padding = stride, padding, dilation, output_padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
+    _axes = 1
+    _function = staticmethod(F.conv_transpose1d)
 
 
-class ConvTranspose2d(_Convolution):
+class ConvTranspose2d(_TransposedConvolution):
     """The transpose of Conv2d, which enlarges pictures; weight (in_channels, out_channels / groups, KH, KW).
 
     >>> import minitensor as mt
@@ -204,37 +172,8 @@ class ConvTranspose2d(_Convolution):
     (1, 3, 10, 10)
     """
 
-    _inputs_first = True
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        output_padding: int | tuple[int, int] = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: int | tuple[int, int] = 1,
-    ) -> None:
-        self._make(in_channels, out_channels, as_pair(kernel_size), groups, bias)
-        self.stride, self.padding, self.dilation = as_pair(stride), as_pair(padding), as_pair(dilation)
-        self.output_padding = as_pair(output_padding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            groups=self.groups,
-            dilation=self.dilation,
-        )
+    _axes = 2
+    _function = staticmethod(F.conv_transpose2d)
 
 
 class Embedding(Module):

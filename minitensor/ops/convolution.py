@@ -39,23 +39,25 @@ class Window:
     def extent(self, size: Dim, kernel: Dim, axis: int) -> int:
         """How many positions the kernel has along spatial axis 0 or 1.  Raises ShapeError for none."""
         size, kernel = static((size, kernel), "a spatial size of a convolution")
-        stride, dilation, padding = self.stride[axis], self.dilation[axis], self.padding[axis]
-        if min(kernel, stride, dilation) < 1 or padding < 0:
-            raise ShapeError(
-                f"kernel {kernel}, stride {stride} or dilation {dilation} below 1, or padding {padding} below 0"
-            )
-        reach = self.dilation[axis] * (kernel - 1) + 1
-        room = size + 2 * self.padding[axis] - reach
-        if room < 0:
-            raise ShapeError(
-                f"a kernel that reaches over {reach} does not fit into {size} padded by {self.padding[axis]}"
-            )
-        return room // self.stride[axis] + 1
+        return positions(size, kernel, self.stride[axis], self.padding[axis], self.dilation[axis])
 
     def source(self, position: Expr, offset: Expr, axis: int) -> Expr:
         """Where in x the kernel element `offset` at `position` reads: p·stride + k·dilation − padding."""
         moved = c.add(c.mul(position, self.stride[axis]), c.mul(offset, self.dilation[axis]))
         return c.sub(moved, self.padding[axis])
+
+
+def positions(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """How many positions a kernel has along one axis.  Raises ShapeError for none."""
+    if min(kernel, stride, dilation) < 1 or padding < 0:
+        raise ShapeError(
+            f"kernel {kernel}, stride {stride} or dilation {dilation} below 1, or padding {padding} below 0"
+        )
+    reach = dilation * (kernel - 1) + 1
+    room = size + 2 * padding - reach
+    if room < 0:
+        raise ShapeError(f"a kernel that reaches over {reach} does not fit into {size} padded by {padding}")
+    return room // stride + 1
 
 
 def output_shape(x: Shape, weight: Shape, window: Window) -> Shape:

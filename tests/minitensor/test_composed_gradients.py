@@ -108,7 +108,7 @@ OF_F: dict[str, tuple[Function, list[Any]]] = {
     "softsign": (F.softsign, [spread(4)]),
     "triplet_margin_loss": (F.triplet_margin_loss, [drawn(2, 3), drawn(2, 3), drawn(2, 3)]),
 }
-NO_GRADIENT_IN_F = {"as_pair", "causal_mask", "one_hot"}
+NO_GRADIENT_IN_F = {"causal_mask", "one_hot"}
 
 OF_LINALG: dict[str, tuple[Function, list[Any]]] = {
     "cholesky": (lambda x: mt.linalg.cholesky(x, upper=True), [spd(3)]),

@@ -79,19 +79,29 @@ def test_gradients_of_what_is_composed() -> None:
     gradcheck(lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=1, output_padding=1), [row, taps])
 
 
-@pytest.mark.parametrize("kernel", [(1, 2), (3, 4)])
-def test_padding_by_word_keeps_the_size(kernel: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kernel", [(1, 2), (3, 4), (2, 3, 1)])
+def test_padding_by_word_keeps_the_size(kernel: tuple[int, ...]) -> None:
     rng = np.random.default_rng(3)
-    x, w = rng.standard_normal((1, 2, 5, 6)), rng.standard_normal((3, 2, *kernel))
+    x, w = rng.standard_normal((1, 2, 5, 6, 4)[: 2 + len(kernel)]), rng.standard_normal((3, 2, *kernel))
+    convolve = F.conv2d if len(kernel) == 2 else F.conv3d
     before = [2 * (k - 1) // 2 for k in kernel]
     wide = np.pad(x, ((0, 0), (0, 0), *[(b, 2 * (k - 1) - b) for b, k in zip(before, kernel, strict=True)]))
-    expected = F.conv2d(mt.asarray(wide), mt.asarray(w), dilation=2).numpy()
-    received = F.conv2d(mt.asarray(x), mt.asarray(w), padding="same", dilation=2).numpy()
+    expected = convolve(mt.asarray(wide), mt.asarray(w), dilation=2).numpy()
+    received = convolve(mt.asarray(x), mt.asarray(w), padding="same", dilation=2).numpy()
     assert received.shape[2:] == x.shape[2:]
     np.testing.assert_allclose(received, expected, rtol=1e-12)
     assert nn.Conv1d(2, 3, 4, padding="same")(mt.ones((1, 2, 7))).shape == (1, 3, 7)
     with pytest.raises(ValueError, match="'valid', or with stride 1 'same'"):
-        F.conv2d(mt.asarray(x), mt.asarray(w), padding="same", stride=2)
+        convolve(mt.asarray(x), mt.asarray(w), padding="same", stride=2)
+
+
+@pytest.mark.parametrize("wrong", [(1,), (1, 2, 3), "a", 1.5])
+def test_sizes_are_one_number_or_one_for_each_axis(wrong: Any) -> None:
+    for call in (nn.Conv2d, nn.ConvTranspose2d):
+        with pytest.raises(ValueError, match="one int for 2 axes or 2 of them, not"):
+            call(1, 1, 3, stride=wrong)
+    with pytest.raises(ValueError, match="2 of them, not"):
+        nn.MaxPool2d(wrong)(mt.ones((1, 1, 4, 4)))
 
 
 def test_layers_made_of_others() -> None:
