@@ -217,14 +217,14 @@ class Merger:
 
     def _is_as_before(self, node: TraceNode, record: OpRecord) -> bool:
         """Whether nothing tells the record from the one that the node was made for, wiring included."""
-        first, key = node.first, node.key
-        if first is None or key is None or first.op is not record.op or first.location != record.location:
+        first = node.first
+        if first is None or first.op is not record.op or first.location != record.location:
             return False
         if first.input_specs != record.input_specs or first.output_specs != record.output_specs:
             return False
         if not same_attributes(first.attributes, record.attributes):
             return False
-        if key.forward != (None if record.forward is None else self.path[record.forward].number):
+        if node.forward is not self._forward(record):
             return False
         fresh: dict[TraceFeed, int] = {}
         for wiring, x in zip(node.inputs, record.inputs, strict=True):
@@ -262,12 +262,17 @@ class Merger:
                 for spec, ref in zip(record.input_specs, record.inputs, strict=True)
             ]
         )
-        forward = None if record.forward is None else self.path[record.forward].number
-        return NodeKey(record.op.name, attribute_key(attributes), record.location, forward, signature)
+        forward = self._forward(record)
+        number = None if forward is None else forward.number
+        return NodeKey(record.op.name, attribute_key(attributes), record.location, number, signature)
 
     def _kin_of(self, record: OpRecord) -> Kin:
-        place = (record.op.name, record.location)
-        return place, None if record.forward is None else self.path[record.forward].kin
+        forward = self._forward(record)
+        return (record.op.name, record.location), None if forward is None else forward.kin
+
+    def _forward(self, record: OpRecord) -> TraceNode | None:
+        """The node whose gradient is being taken."""
+        return None if record.forward is None else self.path[record.forward]
 
     def _best_child(self, key: NodeKey, record: OpRecord) -> _Match | None:
         return self._best([node for node in self.pointer.children if node.key == key], record)
@@ -407,7 +412,7 @@ class Merger:
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
         wirings = [self._wiring(reference) for reference in record.inputs]
         inputs, outputs, attributes = self._specs(record, wirings)
-        forward = None if record.forward is None else self.path[record.forward]
+        forward = self._forward(record)
         node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record, forward)
         node.inputs = wirings
         if node.kin not in self._kin:  # later iterations of a loop are no restlessness

@@ -221,14 +221,12 @@ class TraceGraph:
         self.feeds += 1
         return TraceFeed(self.feeds - 1)
 
-    def add_edge(self, parent: TraceNode, child: TraceNode) -> bool:
-        """Does nothing where the edge is there already; whether it is new."""
-        if child in parent.children:
-            return False
-        parent.children.append(child)
-        child.parents.append(parent)
-        self.version += 1
-        return True
+    def add_edge(self, parent: TraceNode, child: TraceNode) -> None:
+        """Does nothing where the edge is there already."""
+        if child not in parent.children:
+            parent.children.append(child)
+            child.parents.append(parent)
+            self.version += 1
 
     def add_loop(self, body: tuple[TraceNode, ...]) -> None:
         """`body` is a chain that may run several times."""

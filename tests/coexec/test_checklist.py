@@ -32,3 +32,4 @@ def test_every_name_on_the_list_is_there() -> None:
 def test_every_program_is_on_the_list() -> None:
     odd = ODD_NUMBERS + ODD_FLOW + ODD_STATE + ODD_TRAINING + ODD_MIXTURES
     assert {make.__name__ for make in FEATURES + TRAINING + PROGRAMS + odd} <= listed()
+    assert f" {len(odd)} *odd programs*" in PAGE
