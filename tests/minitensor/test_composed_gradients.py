@@ -36,6 +36,14 @@ def spd(n: int) -> Any:
     return a @ a.T + np.diag(np.arange(1.0, n + 1))
 
 
+def redrawn(function: Function, x: mt.Tensor) -> mt.Tensor:
+    """Some of x dropped, at each call the same."""
+    mt.random.seed(4)
+    dropped = function(x, 0.5)
+    assert 0 < mt.count_nonzero(dropped).item() < x.size
+    return dropped * x
+
+
 LABELS, TWICE = mt.asarray([2, 0]), mt.asarray([0, 2, 0])  # the second names a place twice
 PARTS = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
 MASK = mt.asarray([[True, False, True], [True, True, False]])
@@ -61,8 +69,8 @@ OF_F: dict[str, tuple[Function, list[Any]]] = {
         lambda x: F.cross_entropy(x, LABELS, weight=mt.asarray([1.0, 2.0, 3.0]), label_smoothing=0.1),
         [drawn(2, 3)],
     ),
-    "dropout": (lambda x: F.dropout(x, 0.5, training=False), [drawn(3)]),
-    "dropout2d": (lambda x: F.dropout2d(x, 0.5, training=False), [drawn(1, 2, 2)]),
+    "dropout": (lambda x: redrawn(F.dropout, x), [drawn(6)]),
+    "dropout2d": (lambda x: redrawn(F.dropout2d, x), [drawn(2, 4, 2)]),
     "elu": (F.elu, [spread(5)]),
     "embedding": (lambda w: F.embedding(TWICE, w, padding_idx=None), [drawn(3, 2)]),
     "gaussian_nll_loss": (lambda p, t, v: F.gaussian_nll_loss(p, t, v, full=True), [drawn(3), drawn(3), PARTS[0]]),
@@ -138,7 +146,7 @@ OF_LINALG: dict[str, tuple[Function, list[Any]]] = {
 NO_GRADIENT_IN_LINALG = {"matrix_rank"}
 
 OF_THE_REST: dict[str, tuple[Function, list[Any]]] = {
-    "argsort-then-take": (lambda x: mt.sort(x, axis=0, descending=True), [spread(4, 2)]),
+    "sort": (lambda x: mt.sort(x, axis=0, descending=True), [spread(4, 2)]),
     "broadcast_arrays": (lambda x, y: mt.broadcast_arrays(x, y)[1] * x, [drawn(2, 1), drawn(3)]),
     "clip": (lambda x: mt.clip(x, -0.3, 0.8), [spread(6)]),
     "cumulative_prod": (lambda x: mt.cumulative_prod(x, axis=1, include_initial=True), [spread(2, 3)]),
