@@ -24,6 +24,7 @@ from benchmarks.kernels.bounded import check
 from benchmarks.kernels.case import Case
 from benchmarks.kernels.cases import chosen
 from benchmarks.kernels.movements import lut
+from benchmarks.markdown import interval
 from benchmarks.timing import save, time_sides
 from comprehension.config import config
 
@@ -94,7 +95,7 @@ def main() -> None:
         met = "met " if high <= found["goal"] * 1.03 else "open"  # the less favourable end of the interval
         times, unseen = found["milliseconds"], found["typical over static"][1]
         print(
-            f"{met} {case.name:36} {ratio:5.2f} ({low:.2f}–{high:.2f}), goal {found['goal']}: "
+            f"{met} {case.name:36} {interval(low, ratio, high)}, goal {found['goal']}: "
             f"{times['symbolic']:.3f} ms beside {times['static']:.3f}; planned for typical sizes {unseen:.2f}",
             flush=True,
         )

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.kernels.cases import CASES
 from benchmarks.kernels.formulations import SIDES
+from benchmarks.markdown import interval, markdown_table
 
 Row = Mapping[str, Any]
 Array = np.ndarray[Any, Any]
@@ -36,7 +37,7 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.middle:.2f} ({self.low:.2f}–{self.high:.2f})"
+        return interval(self.low, self.middle, self.high)
 
     def meets(self, goal: float) -> bool:
         return self.low >= _WITHIN * goal
@@ -158,26 +159,26 @@ _LARGE_PRODUCTS = ("tmm 128×1024×1024", "tmm 128×16384×4096", "C3")
 _CONVOLUTIONS = ("gconv C8 28²", "gconv C16 14²", "gconv C32 7²")
 
 
-def judged(rows: Mapping[str, Row]) -> list[Goal]:
-    """All aims."""
+def judged(rows: Mapping[str, Row]) -> dict[str, Goal]:
+    """All aims, by a short name."""
     rows = {case.name: rows[case.name] for case in CASES if case.name in rows}
     memory = {case.name: rows[case.name] for case in CASES if not case.flops and not case.blocks and case.name in rows}
     tables = {case.name: rows[case.name] for case in CASES if case.blocks and case.name in rows}
-    found = [_mean("of the limit, geometric mean", 0.6, _of_limit(rows, "ours", None))]
+    found = {"limit": _mean("of the limit, geometric mean", 0.6, _of_limit(rows, "ours", None))}
     for column, what in (("fresh", "fresh outputs"), ("into", "outputs held")):
         best = _against(rows, column, lambda row, c=column: best_peer(row, c))  # type: ignore[misc]
-        found.append(_mean(f"best peer ÷ ours, {what}, geometric mean", 1.3, best))
+        found[f"best, {column}"] = _mean(f"best peer ÷ ours, {what}, geometric mean", 1.3, best)
         eager = _against(rows, column, lambda row: "torch")
         wanted = 2.0 if _has_two_fmas(rows) else 1.5
-        found.append(_mean(f"PyTorch eager ÷ ours, {what}, geometric mean", wanted, eager))
-        found.append(_each(f"best peer ÷ ours, {what}, every case", 0.8, best))
+        found[f"torch, {column}"] = _mean(f"PyTorch eager ÷ ours, {what}, geometric mean", wanted, eager)
+        found[f"each, {column}"] = _each(f"best peer ÷ ours, {what}, every case", 0.8, best)
     products = {name: rows[name] for name in _LARGE_PRODUCTS if name in rows}
-    found.append(_each("products of the peak", 0.75, _of_limit(products, "ours", None)))
+    found["products"] = _each("products of the peak", 0.75, _of_limit(products, "ours", None))
     convolutions = {name: rows[name] for name in _CONVOLUTIONS if name in rows}
     adjusted = _of_limit(convolutions, "ours", None, "lane_seconds")
-    found.append(_each("convolutions of the lane-adjusted limit", 0.75, adjusted))
-    found.append(_each("memory-bound cases of copy bandwidth", 0.85, _of_limit(memory, "ours", None)))
-    found.append(_each("lookup tables of the lines' limit", 0.85, _of_limit(tables, "ours", None)))
+    found["convolutions"] = _each("convolutions of the lane-adjusted limit", 0.75, adjusted)
+    found["memory"] = _each("memory-bound cases of copy bandwidth", 0.85, _of_limit(memory, "ours", None))
+    found["tables"] = _each("lookup tables of the lines' limit", 0.85, _of_limit(tables, "ours", None))
     return found
 
 
@@ -196,7 +197,7 @@ def means(rows: Mapping[str, Row]) -> dict[str, tuple[Figure, int]]:
 def goals(rows: Mapping[str, Row]) -> str:
     """For the terminal: one line an aim, `met` or `open`, and below it the cases that miss it."""
     lines = []
-    for goal in judged(rows):
+    for goal in judged(rows).values():
         lines.append(f"{goal.verdict:<6}{goal.what} ≥ {goal.wanted}: {goal.reached}")
         lines += [f"        {case}" for case in goal.missing]
     lines += [f"      {side}: {mean} of the limit over {count} cases" for side, (mean, count) in means(rows).items()]
@@ -238,20 +239,15 @@ def goals_table(rows: Mapping[str, Row]) -> str:
     told = [
         f"{side} {mean}" + (f" in {count} cases" * (count < len(rows))) for side, (mean, count) in means(rows).items()
     ]
-    lines = [
-        f"Geometric means of the fraction of the limit: {'; '.join(told)}.",
-        "",
-        "| aim | reached | |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {goal.what} ≥ {goal.wanted} | {goal.reached} | {goal.verdict} |" for goal in judged(rows)]
-    return "\n".join(lines)
+    aims = [[f"{goal.what} ≥ {goal.wanted}", goal.reached, goal.verdict] for goal in judged(rows).values()]
+    means_told = f"Geometric means of the fraction of the limit: {'; '.join(told)}."
+    return f"{means_told}\n\n{markdown_table(['aim', 'reached', ''], aims)}"
 
 
 def markdown(rows: Mapping[str, Row]) -> str:
     """All cases as Markdown: fractions of the limit, fresh / held, and the best peer's time over ours."""
     head = ("case", "limit, ms", *SIDES, "best peer ÷ ours, fresh", "best peer ÷ ours, held")
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines = []
     for case in CASES:
         row = rows.get(case.name)
         if row is None:
@@ -264,8 +260,8 @@ def markdown(rows: Mapping[str, Row]) -> str:
         limit = f"{row['limit']['seconds'] * 1e3:.3g}"
         if "lane_seconds" in row["limit"]:
             limit += f" (lanes {row['limit']['lane_seconds'] * 1e3:.3g})"
-        lines.append(f"| {case.name} | {limit} | {' | '.join(_cell(row, s) for s in SIDES)} | {' | '.join(ratios)} |")
-    return "\n".join(lines)
+        lines.append([case.name, limit, *(_cell(row, side) for side in SIDES), *ratios])
+    return markdown_table(head, lines)
 
 
 def read(text: str) -> dict[str, Row]:

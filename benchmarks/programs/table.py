@@ -9,6 +9,7 @@ import json
 import math
 from typing import Any
 
+from benchmarks.markdown import interval, markdown_table
 from benchmarks.programs.measure import SIDES
 from benchmarks.timing import RESULTS
 
@@ -74,38 +75,37 @@ def markdown(rows: dict[str, Any]) -> str:
     """Steps a second, ratios with 95 % intervals, size and times of both runners."""
     head = ["steps a second", "own eager", "co-executed", "lazy", "PyTorch eager", "torch.compile", "÷ own eager"]
     head += ["÷ lazy", "÷ PyTorch", "operations / kernels", "Python works / waits, ms", "graph works / waits, ms"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines = []
     for row in rows.values():
         speeds, ratios, ours = row["steps_per_second"], row["faster_by"], row["co-executed"]
         ms = ours["milliseconds_a_step"]
         cells = [row["title"], *(f"{speeds[s]:.1f}" if s in speeds else "–" for s in SIDES)]
-        cells += ["{1:.2f} ({0:.2f}–{2:.2f})".format(*ratios[s]) if s in ratios else "–" for s in GOALS]
+        cells += [interval(*ratios[s]) if s in ratios else "–" for s in GOALS]
         cells += [f"{ours['operations']} / {ours['kernels']}"]
         cells += [f"{ms[f'{who}_run']:.1f} / {ms[f'{who}_stall']:.1f}" for who in ("python", "graph")]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown_table(head, lines)
 
 
 def goals_markdown(rows: dict[str, Any]) -> str:
     """The aims and what is reached."""
-    lines = ["| co-executed over | aim, geometric mean | reached | aim for each | behind it |", "|---|---|---|---|---|"]
+    lines = []
     for side, wanted in GOALS.items():
         each = f"≥ {LEAST[side]:g}" if LEAST[side] else ""
         behind = (", ".join(_behind(rows, side)) or "none") if each else ""
-        lines.append(f"| {NAMES_OF_SIDES[side]} | {wanted:g} | {mean_over(rows, side):.2f} | {each} | {behind} |")
-    return "\n".join(lines)
+        lines.append([NAMES_OF_SIDES[side], f"{wanted:g}", f"{mean_over(rows, side):.2f}", each, behind])
+    return markdown_table(["co-executed over", "aim, geometric mean", "reached", "aim for each", "behind it"], lines)
 
 
 def census_markdown(rows: dict[str, Any]) -> str:
     """What each program is made of."""
     head = ["", "the named feature", "operations a step", "fewest and most", "parameters", "changes of the trace"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines = []
     for row in rows.values():
         c = row["census"]
         span = f"{c['fewest']}–{c['most']}" if c["fewest"] < c["most"] else f"{c['most']}"
-        cells = [row["title"], row["feature"], c["operations"], span, f"{c['parameters']:,}", c["changes"]]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        lines.append([row["title"], row["feature"], c["operations"], span, f"{c['parameters']:,}", c["changes"]])
+    return markdown_table(head, lines)
 
 
 # --- picture ---------------------------------------------------------------------------------------------
