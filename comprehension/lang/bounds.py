@@ -2,16 +2,17 @@
 
 In: a `Linear` and half-open ranges of indices, whose bounds may use indices further out.
 Out: a `Linear` without those indices that is never above (below) the form on the domain.
-Invariant: exact for linear forms over boxes and triangles, and for products of indices that only grow, or only
-shrink, with each of them; safe, perhaps wide, for other products, quotients and remainders of indices.  An empty
-range makes every answer right.
+Invariant: exact for linear forms over boxes and triangles, and for products of indices and quotients by numbers that
+together only grow, or only shrink, with each of them; safe, perhaps wide, for other products, quotients and remainders
+of indices.  An empty range makes every answer right.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from comprehension.lang.expressions import Fault
@@ -91,6 +92,36 @@ def _least_sizes(ranges: Ranges) -> Iterator[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Quotient:
+    """The term `times * ((coefficient * index + rest) / divisor)`, of numbers but for `rest`."""
+
+    atom: Atom
+    times: int
+    coefficient: int
+    rest: Linear
+    divisor: int
+
+    @classmethod
+    def of(cls, atom: Atom, times: int, index: str) -> _Quotient | None:
+        """None where a term is no such quotient."""
+        divisor = atom.args[1].value if atom.op == "/" else None
+        if divisor is None:
+            return None
+        coefficient = atom.args[0].coefficient(index)
+        rest = atom.args[0] - variable(index) * coefficient
+        return cls(atom, times, coefficient, rest, divisor) if coefficient and index not in rest.names else None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """What one step of the index may add."""
+        floor, ceiling = self.coefficient // self.divisor, -(-self.coefficient // self.divisor)
+        return self.times * floor, self.times * ceiling
+
+    def at(self, value: Linear) -> Linear:
+        return quotient(value * self.coefficient + self.rest, number(self.divisor)) * self.times
+
+
+@dataclass(frozen=True, slots=True)
 class _Elimination:
     """Indices taken out of forms one by one, what is inside of `ranges` first; `known` says how small sizes can be."""
 
@@ -136,31 +167,48 @@ class _Elimination:
     def interval(self, form: Linear, index: str, span: Interval) -> Interval:
         """The form's values while only `index` runs over the half-open `span`, within `ranges` around it."""
         powers, others = _powers(form, index)
-        low, high = self._of_powers(powers, index, span) if powers else (number(0), number(0))
+        quotients = [each for atom, c in others if (each := _Quotient.of(atom, c, index)) is not None]
+        if quotients and len(quotients) + len(powers) > 1 and (ends := self._ends(powers, quotients, index, span)):
+            low, high = ends
+            divided = {each.atom for each in quotients}
+            others = [(atom, c) for atom, c in others if atom not in divided]
+        else:
+            low, high = self._of_powers(powers, index, span) if powers else (number(0), number(0))
         rest_low, rest_high = self._term_by_term(others, index, span)
         return low + rest_low + form.constant, high + rest_high + form.constant
 
-    def _of_powers(self, powers: Mapping[int, Linear], index: str, span: Interval) -> Interval:
-        """The values of `sum(powers[k] * index ** k)`: those at the ends of the span, where these tell."""
+    def _ends(
+        self, powers: Mapping[int, Linear], quotients: Sequence[_Quotient], index: str, span: Interval
+    ) -> Interval | None:
+        """The values of a sum at the ends of the span, if it only grows, or only shrinks, with the index."""
+        if max(powers, default=0) > MAX_POWER or any(_is_involved(times) for times in powers.values()):
+            return None
         i = variable(index, size=False)
         within = replace(self, ranges={**self.ranges, index: (span[0], span[1] - 1)})
-        low: Linear | None = None
-        high: Linear | None = None
-        if max(powers) > MAX_POWER or any(_is_involved(times) for times in powers.values()):
-            return self._term_by_term(_value(powers, i).terms, index, span)
+        ends = (span[0], _last(span))
         try:
             step = _value(powers, i + 1) - _value(powers, i)
-            ends = _value(powers, span[0]), _value(powers, _last(span))
-            if within.is_nonnegative(step):
-                return ends
-            if within.is_nonnegative(-step):
-                return ends[1], ends[0]
-            if max(powers) == 2:  # a parabola, whichever way it is bent
-                low = smallest(ends) if self.is_nonnegative(-powers[2]) else None
-                high = largest(ends) if self.is_nonnegative(powers[2]) else None
+            first, last = (sum((each.at(end) for each in quotients), _value(powers, end)) for end in ends)
+            if within.is_nonnegative(step + sum(min(each.steps) for each in quotients)):
+                return first, last
+            if within.is_nonnegative(-step - sum(max(each.steps) for each in quotients)):
+                return last, first
         except Fault:  # too long when multiplied out
             pass
-        wide = self._term_by_term(_value(powers, i).terms, index, span)
+        return None
+
+    def _of_powers(self, powers: Mapping[int, Linear], index: str, span: Interval) -> Interval:
+        """The values of `sum(powers[k] * index ** k)`: those at the ends of the span, where these tell."""
+        if ends := self._ends(powers, (), index, span):
+            return ends
+        low: Linear | None = None
+        high: Linear | None = None
+        if max(powers) == 2:  # a parabola, whichever way it is bent
+            with contextlib.suppress(Fault):  # too long when multiplied out
+                ends = _value(powers, span[0]), _value(powers, _last(span))
+                low = smallest(ends) if self.is_nonnegative(-powers[2]) else None
+                high = largest(ends) if self.is_nonnegative(powers[2]) else None
+        wide = self._term_by_term(_value(powers, variable(index, size=False)).terms, index, span)
         return low or wide[0], high or wide[1]
 
     def _term_by_term(self, terms: Iterable[tuple[Atom, int]], index: str, span: Interval) -> Interval:

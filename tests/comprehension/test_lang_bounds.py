@@ -92,11 +92,14 @@ EXACT = {
     "a band": (product(i, j), BAND),
     "what is left of a triangle": (product(j, N - 1 - i), {"i": (number(0), N), "j": (i, N)}),
     "half a square": (product(i, j), UPPER),
+    "a quotient by a negative number": (quotient(i - 2, number(-2)), WHOLE),
+    "an index and a quotient of it": (i - quotient(i + 1, number(3)), WHOLE),
+    "a quotient of a difference": (quotient(j - i * 3, number(2)), WHOLE),
 }
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_products_that_only_grow_are_bounded_exactly(name: str) -> None:
+def test_what_only_grows_is_bounded_exactly(name: str) -> None:
     form, ranges = EXACT[name]
     for n in range(1, 7):
         found = [value(form, point) for point in points(ranges, {"N": n})]
