@@ -102,13 +102,13 @@ class Requirements:
 
     def _worst(
         self, constraint: Constraint, ranges: Ranges, where: Environment
-    ) -> list[tuple[Linear, str, list[Linear]]]:
+    ) -> dict[tuple[Linear, str, tuple[Linear, ...]], None]:
         """The least values of a constraint's form where its guards hold, each with the extents of its loops."""
-        found = []
+        found: dict[tuple[Linear, str, tuple[Linear, ...]], None] = {}
         for narrowed in ranges_under(constraint.held, ranges, where):
             concerned = _concerned(constraint.form.names, narrowed)
             extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
-            found.append((least(constraint.form, narrowed), _out_of_bounds(constraint, narrowed), list(extents)))
+            found[least(constraint.form, narrowed), _out_of_bounds(constraint, narrowed), tuple(extents)] = None
         return found
 
     def rooms(self, guards: Sequence[Guard], ranges: Ranges, where: Environment) -> dict[int, list[Linear] | None]:

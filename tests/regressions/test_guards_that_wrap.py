@@ -100,3 +100,11 @@ def test_a_condition_that_no_bound_comes_of_may_wrap(guard: str, sizes: Any) -> 
     f = tc.define(text, sizes=sizes).f
     for scalar in (2**31 - 2, -(2**31), 70_000, 5):
         np.testing.assert_array_equal(f(A, scalar), f.reference(A, scalar))
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+def test_a_condition_whose_cases_all_have_one_bound_may_wrap(sizes: Any) -> None:
+    text = "def f(float(N) A, int32 s) -> (B) { B(i) = i < 1 && s * s == 7 ? -1.0 : A(i) where i in 0:3 }"
+    f = tc.define(text, sizes=sizes).f
+    for scalar in (70_000, 5):
+        np.testing.assert_array_equal(f(A, scalar), f.reference(A, scalar))
