@@ -16,7 +16,7 @@ import numpy as np
 from minitensor.device import Device, as_device
 from minitensor.dispatch import apply, as_tensor, read
 from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, complex64, scalar_dtype
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.ops import creation as ops
 from minitensor.ops.arrangement import concat as concat_op
 from minitensor.ops.movement import astype as astype_op
@@ -59,7 +59,7 @@ def asarray(
     """A tensor with the contents of a number, nested sequences, an array or a tensor.
 
     Python floats become float32, ints int64; arrays keep their dtype.  Memory is copied, unless
-    `copy=False`: then it is borrowed, or ShapeError (a ValueError) is raised where that cannot be.
+    `copy=False`: then it is borrowed, or ArgumentError (a ValueError) is raised where that cannot be.
     Of a list of tensors that require grad the result is on the tape too.
 
     >>> asarray([1.0, 2.0]).dtype, asarray([1, 2]).dtype
@@ -79,7 +79,7 @@ def asarray(
 def _from_tensor(x: Tensor, dtype: DType | None, copy: bool | None) -> Tensor:
     if dtype is not None and dtype != x.dtype:
         if copy is False:
-            raise ShapeError(f"a {x.dtype} tensor cannot be had as {dtype} without a copy")
+            raise ArgumentError(f"a {x.dtype} tensor cannot be had as {dtype} without a copy")
         return apply(astype_op, x, dtype=dtype)
     return Tensor(x.value.snapshot()) if copy else x
 
@@ -91,13 +91,13 @@ def _from_object(obj: Any, dtype: DType | None, copy: bool | None) -> Tensor:
         return stacked if dtype is None or dtype == stacked.dtype else apply(astype_op, stacked, dtype=dtype)
     if array is None:
         if copy is False:
-            raise ShapeError(f"a {type(obj).__name__} has no memory to borrow: copy=False cannot be")
+            raise ArgumentError(f"a {type(obj).__name__} has no memory to borrow: copy=False cannot be")
         array = _from_python(obj, dtype)
         return Tensor(Value(array))
     wanted = dtype or as_dtype(array.dtype)
     if copy is False:
         if wanted != array.dtype or not array.dtype.isnative:
-            raise ShapeError(f"a {array.dtype} array cannot be had as {wanted} without a copy")
+            raise ArgumentError(f"a {array.dtype} array cannot be had as {wanted} without a copy")
         return Tensor(Value.borrow(array))
     return Tensor(Value(np.array(array, dtype=wanted, order="C")))
 
@@ -228,7 +228,7 @@ def arange(
     as_device(device)
     first, last = (0, start) if stop is None else (start, stop)
     if step == 0:
-        raise ShapeError("arange with a step of 0")
+        raise ArgumentError("arange with a step of 0")
     floating = any(isinstance(v, float) for v in (first, last, step))
     wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if floating else DEFAULT_INT
     length = max(0, ceil((last - first) / step)) if floating else len(range(int(first), int(last), int(step)))
@@ -289,10 +289,10 @@ def _triangle(x: Tensor, k: int, *, lower: bool) -> Tensor:
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Coordinate tensors of a grid: `arrays[n]` repeated along all dimensions but its own.
 
-    With `indexing="xy"` the first two dimensions are exchanged.  Raises ShapeError for other words.
+    With `indexing="xy"` the first two dimensions are exchanged.  Raises ArgumentError for other words.
     """
     if indexing not in ("xy", "ij"):
-        raise ShapeError(f"meshgrid's indexing is 'xy' or 'ij', not {indexing!r}")
+        raise ArgumentError(f"meshgrid's indexing is 'xy' or 'ij', not {indexing!r}")
     if any(x.ndim > 1 for x in arrays):
         raise ShapeError("meshgrid takes tensors of one dimension")
     order = list(range(len(arrays)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ CPU = Device("cpu")
 
 
 def as_device(device: Device | str | None) -> Device:
-    """The device that is meant; None is the CPU.  Raises ShapeError (a ValueError) for an unknown one."""
+    """The device that is meant; None is the CPU.  Raises ArgumentError (a ValueError) for an unknown one."""
     if device is None or device == CPU or device == "cpu":
         return CPU
-    raise ShapeError(f"unknown device {device!r}; this build of minitensor knows 'cpu'")
+    raise ArgumentError(f"unknown device {device!r}; this build of minitensor knows 'cpu'")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError
 
 DType = np.dtype[Any]
 
@@ -185,7 +185,7 @@ def isdtype(dtype: DType, kind: DType | str | tuple[DType | str, ...]) -> bool:
     if isinstance(kind, str) and kind in _NAMED_KINDS:
         return as_dtype(dtype).kind in _NAMED_KINDS[kind]
     if isinstance(kind, str):
-        raise ShapeError(f"unknown kind {kind!r} of dtypes; known are {', '.join(_NAMED_KINDS)}")
+        raise ArgumentError(f"unknown kind {kind!r} of dtypes; known are {', '.join(_NAMED_KINDS)}")
     return bool(dtype == kind)
 
 

@@ -42,7 +42,7 @@ class ArgumentError(MinitensorError, ValueError):
 
 
 class ShapeError(ArgumentError):
-    """Shapes, axes or other arguments that do not fit together."""
+    """Shapes, axes, extents or sizes that do not fit together."""
 
 
 class AxisError(ShapeError, IndexError):

@@ -14,7 +14,7 @@ from minitensor.device import Device
 from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import PROMOTED, DType, complex64, to_float
 from minitensor.elementwise import conj, real
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.manipulation import astype, concat, flip, pad, roll
 from minitensor.ops.fourier import scale_of, transform
 from minitensor.ops.shapes import normalize_axis
@@ -52,7 +52,7 @@ def _resolved(x: Tensor, s: Sequence[int] | None, axes: Axes) -> tuple[tuple[int
 
 def _transform(x: Tensor, sizes: tuple[int, ...], axes: tuple[int, ...], norm: str, inverse: bool) -> Tensor:
     if norm not in ("backward", "ortho", "forward"):
-        raise ShapeError(f"norm is 'backward', 'ortho' or 'forward', not {norm!r}")
+        raise ArgumentError(f"norm is 'backward', 'ortho' or 'forward', not {norm!r}")
     if x.dtype.kind not in "fc":
         raise DTypeError(f"a Fourier transform takes floating-point tensors, not {x.dtype}")
     for size, axis in zip(sizes, axes, strict=True):

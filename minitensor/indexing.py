@@ -16,7 +16,7 @@ import numpy as np
 
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, as_operand, local, rebind
-from minitensor.errors import DTypeError, GradientError, ShapeError, TensorIndexError
+from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError, TensorIndexError
 from minitensor.ops import indexing as ops
 from minitensor.ops import slicing
 from minitensor.ops.elementwise import where
@@ -159,7 +159,7 @@ def _basic_key(shape: tuple[int, ...], entries: list[Any]) -> Key:
 def _basic_entry(axis: int, extent: int, entry: Any) -> Entry:
     if isinstance(entry, slice):
         if entry.step == 0:
-            raise ShapeError("the step of a slice cannot be 0")
+            raise ArgumentError("the step of a slice cannot be 0")
         start, stop, step = entry.indices(extent)
         count = len(range(start, stop, step))
         if (start, count, step) == (0, extent, 1):

@@ -16,7 +16,7 @@ from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.dtypes import finfo
 from minitensor.elementwise import abs as absolute
 from minitensor.elementwise import conj, sqrt, where
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.linear_algebra import matmul, outer, tensordot, vecdot
 from minitensor.manipulation import broadcast_arrays, expand_dims, matrix_transpose, moveaxis, reshape, roll
 from minitensor.ops import linalg as ops
@@ -119,7 +119,7 @@ def eigvalsh(x: Tensor, /) -> Tensor:
 def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
     """Orthonormal columns and an upper triangle whose product is x; `mode` is "reduced" or "complete"."""
     if mode not in ("reduced", "complete"):
-        raise ShapeError(f"qr's mode is 'reduced' or 'complete', not {mode!r}")
+        raise ArgumentError(f"qr's mode is 'reduced' or 'complete', not {mode!r}")
     return QRResult(*apply_several(ops.qr, x, mode=mode))
 
 
@@ -254,7 +254,7 @@ def norm(
 
 def _number(ord: float | str) -> float:
     if isinstance(ord, str):
-        raise ShapeError(f"order {ord!r} is of matrices; vectors have a number")
+        raise ArgumentError(f"order {ord!r} is of matrices; vectors have a number")
     return ord
 
 
@@ -272,7 +272,7 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str | None
         rule = {2: largest, -2: smallest, "nuc": total}[ord]
         extreme = expand_dims(rule(svdvals(x), axis=-1, keepdims=True), -1)
     else:
-        raise ShapeError(f"matrix_norm has no order {ord!r}")
+        raise ArgumentError(f"matrix_norm has no order {ord!r}")
     return extreme if keepdims else reshape(extreme, x.shape[:-2])
 
 

@@ -27,7 +27,7 @@ from minitensor import (
 )
 from minitensor.device import CPU, Device, as_device
 from minitensor.dispatch import apply, as_tensor, operator_of, rebind
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.ops import analytic, bits, contract
 from minitensor.ops import elementwise as el
 from minitensor.ops.opdef import OpDef
@@ -284,7 +284,7 @@ class Methods:
         """The tensor on another device (here: the CPU, which is where it is)."""
         as_device(device)
         if stream is not None:
-            raise ShapeError("the CPU has no streams")
+            raise ArgumentError("the CPU has no streams")
         return _tensor(self)
 
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:

@@ -12,16 +12,16 @@ from typing import Any
 
 from minitensor import dtypes
 from minitensor.device import CPU, Device, as_device
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError
 
 API_VERSION = "2024.12"
 _SUPPORTED = ("2021.12", "2022.12", "2023.12", "2024.12")
 
 
 def array_namespace(version: str | None = None) -> ModuleType:
-    """The module `minitensor`.  Raises ShapeError (a ValueError) for a version of the standard it does not know."""
+    """The module `minitensor`.  Raises ArgumentError (a ValueError) for a version of the standard it does not know."""
     if version is not None and version not in _SUPPORTED:
-        raise ShapeError(f"version {version!r} of the array standard is not supported; known are {_SUPPORTED}")
+        raise ArgumentError(f"version {version!r} of the array standard is not supported; known are {_SUPPORTED}")
     return sys.modules["minitensor"]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.elementwise import logical_not
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.manipulation import broadcast_to, reshape
 from minitensor.ops import indexing, sorting
 from minitensor.ops.shapes import normalize_axis
@@ -128,7 +128,7 @@ def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> TopK:
 def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
     """Where the elements of `x2` would have to be put into the sorted `x1` to keep it sorted."""
     if side not in ("left", "right"):
-        raise ShapeError(f"searchsorted's side is 'left' or 'right', not {side!r}")
+        raise ArgumentError(f"searchsorted's side is 'left' or 'right', not {side!r}")
     base = x1 if sorter is None else take(x1, sorter, axis=0)
     return apply(sorting.searchsorted, base, asarray(x2), side=side)
 

@@ -145,7 +145,7 @@ class Tensor(Methods):
         array = self.numpy()
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
-                raise ShapeError(f"a {array.dtype} tensor cannot be had as {np.dtype(dtype)} without a copy")
+                raise ArgumentError(f"a {array.dtype} tensor cannot be had as {np.dtype(dtype)} without a copy")
             return array.astype(dtype)
         return array.copy() if copy else array
 

@@ -10,7 +10,7 @@ import math
 from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import to_float
 from minitensor.elementwise import abs, clip, exp, log, log1p, tanh, where
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import astype, reshape
 from minitensor.ops import activation, elementwise
 from minitensor.ops import softmax as rows
@@ -73,10 +73,10 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     >>> gelu(mt.asarray([0.0])), gelu(mt.asarray([0.0]), "tanh")
     (tensor([0.]), tensor([0.]))
 
-    Raises ShapeError for another `approximate`.
+    Raises ArgumentError for another `approximate`.
     """
     if approximate not in ("none", "tanh"):
-        raise ShapeError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+        raise ArgumentError(f"approximate is 'none' or 'tanh', not {approximate!r}")
     return apply(activation.gelu if approximate == "none" else activation.gelu_tanh, x)
 
 
@@ -88,10 +88,10 @@ def selu(x: Tensor) -> Tensor:
 def hardtanh(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
     """x within [low, high], the nearer end elsewhere.
 
-    Raises ShapeError (a ValueError) unless low < high.
+    Raises ArgumentError (a ValueError) unless low < high.
     """
     if not low < high:
-        raise ShapeError(f"hardtanh needs low < high, found {low} and {high}")
+        raise ArgumentError(f"hardtanh needs low < high, found {low} and {high}")
     return clip(x, low, high)
 
 

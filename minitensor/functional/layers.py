@@ -53,7 +53,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """In training each element is 0 with probability `p`, otherwise scaled by 1 / (1 − p); draws from `mt.random`."""
     x = as_tensor(x)
     if not 0.0 <= p <= 1.0:
-        raise ShapeError(f"p is a probability in [0, 1], not {p}")
+        raise ArgumentError(f"p is a probability in [0, 1], not {p}")
     if not training or p == 0.0:
         return x
     if p == 1.0:

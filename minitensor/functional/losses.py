@@ -29,7 +29,7 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
         return total(loss)
     if reduction == "none":
         return loss
-    raise ShapeError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    raise ArgumentError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
 
 
 def _difference(prediction: Tensor, target: Tensor) -> Tensor:
@@ -134,11 +134,11 @@ def cross_entropy(
     """
     logits, target = as_tensor(logits), as_tensor(target)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ShapeError(f"label_smoothing is a part in [0, 1], not {label_smoothing}")
+        raise ArgumentError(f"label_smoothing is a part in [0, 1], not {label_smoothing}")
     axis = 1 if logits.ndim > 1 else 0
     if target.dtype.kind == "f":
         if ignore_index is not None:
-            raise ShapeError("ignore_index needs integer labels, the targets are probabilities")
+            raise ArgumentError("ignore_index needs integer labels, the targets are probabilities")
         return _of_probabilities(logits, target, reduction, weight, label_smoothing)
     if weight is None and ignore_index is None and not label_smoothing:
         return _reduced(apply(rows.cross_entropy, as_floats(logits), target, axis=axis), reduction)

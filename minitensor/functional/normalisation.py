@@ -12,7 +12,7 @@ import numpy as np
 from minitensor.autograd import no_grad
 from minitensor.dispatch import apply, apply_several, as_tensor, rebind
 from minitensor.elementwise import maximum, sqrt
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.functional.activations import as_floats
 from minitensor.linalg import vector_norm
 from minitensor.manipulation import reshape
@@ -47,13 +47,13 @@ def batch_norm(
     ([1.0], [1.5])
 
     Raises ShapeError (a ValueError) for x that is not (N, C, ...) or, in training, has one value a channel or none,
-    and where there are no running statistics outside of training.
+    ArgumentError where there are no running statistics outside of training.
     """
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm takes (N, C, ...), not {x.shape}")
     if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
-        raise ShapeError("batch_norm takes running mean and variance both, or in training neither")
+        raise ArgumentError("batch_norm takes running mean and variance both, or in training neither")
     if training and math.prod(x.shape) < 2 * x.shape[1]:
         raise ShapeError(f"batch norm in training mode needs more than one value a channel, x is {x.shape}")
     if weight is None or bias is None or (training and running_mean is None):

@@ -12,7 +12,7 @@ import numpy as np
 
 from minitensor.creation import asarray
 from minitensor.dispatch import as_tensor
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.functional.layers import Size, avg_pool2d, per_axis
 from minitensor.linear_algebra import matmul
 from minitensor.manipulation import broadcast_to, permute_dims, reshape
@@ -70,7 +70,7 @@ def interpolate(x: Tensor, size: Size, mode: str = "nearest") -> Tensor:
     >>> interpolate(mt.asarray([[[[0.0, 1.0]]]]), (1, 4), "bilinear")
     tensor([[[[0.  , 0.25, 0.75, 1.  ]]]])
 
-    Raises ShapeError for another mode or a size below 1.
+    Raises ArgumentError for another mode, ShapeError for a size below 1.
     """
     x = as_tensor(x)
     out, (height, width) = per_axis(size, 2), x.shape[-2:]
@@ -79,7 +79,7 @@ def interpolate(x: Tensor, size: Size, mode: str = "nearest") -> Tensor:
     if mode == "bilinear":
         return _resampled(x, _bilinear(out[0], height), _bilinear(out[1], width))
     if mode != "nearest":
-        raise ShapeError(f"mode is 'nearest' or 'bilinear', not {mode!r}")
+        raise ArgumentError(f"mode is 'nearest' or 'bilinear', not {mode!r}")
     if out[0] % height == 0 and out[1] % width == 0:  # repetition moves; indices would make the gradient scatter
         n, channels = x.shape[:2]
         apart = reshape(x, (n, channels, height, 1, width, 1))
