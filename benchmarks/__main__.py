@@ -1,4 +1,4 @@
-"""Runs all measurements, each in a process of its own: `python -m benchmarks [NAME ...]`."""
+"""Runs all measurements, each in a process of its own: `python -m benchmarks [NAME ...]`; `make soak` is apart."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ ALL: dict[str, list[str]] = {
     "sizes": [],
     "symbolic": [],
     "launch_price": [],
+    "pool_price": [],
+    "mlp_step": [],
+    "fallback_price": [],
+    "step_memory": [],
     "composites": [],
     "compile_time": [],
     "start": [],
