@@ -34,8 +34,7 @@ MAX_BRANCHES = 16  # of one subscript
 
 def constraints_of(statement: Statement, where: Environment) -> list[Constraint]:
     """What the statement's reads, and the reads of its target, ask of its indices."""
-    # A let that chooses is put in where it stands in a subscript, so that each choice is met under its guard.
-    lets = {c.name: c.value for c in statement.where if isinstance(c, Let) and _chooses(c.value)}
+    lets = choosing_lets(statement)
     found: list[Constraint] = []
     for access, guards in reads_of(statement):
         own = access.tensor == statement.target
@@ -45,6 +44,11 @@ def constraints_of(statement: Statement, where: Environment) -> list[Constraint]
     reached = where.shapes.get(statement.target, ()) if combines else ()
     target = Access(statement.target, statement.subscripts, span=statement.span)
     return found + _of_access(target, (), where, reached, False, lets)
+
+
+def choosing_lets(statement: Statement) -> dict[str, Expr]:
+    """Lets that are put in where they stand in a subscript, so that each of their choices is met under its guard."""
+    return {c.name: c.value for c in statement.where if isinstance(c, Let) and _chooses(c.value)}
 
 
 def _chooses(node: Expr) -> bool:

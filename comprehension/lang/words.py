@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from comprehension.lang.accesses import branches_of, choosing_lets, reads_of
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Linear
 from comprehension.lang.tree import (
-    Access,
     Binary,
     Call,
+    Cast,
     Expr,
     Let,
     Name,
@@ -37,25 +38,23 @@ INT32 = ScalarType.INT32
 
 def wide_forms(statement: Statement, where: Environment) -> Iterator[tuple[Linear, Expr]]:
     """Forms that may be beyond 64 bits where they must not be, and where they stand."""
+    lets = choosing_lets(statement)
     for root in _exact_parts(statement):
         for part in walk(root):
             for operand in _compared_or_divided(part):
-                form = from_expr(operand, where)
-                if form is not None and magnitude(form, where) >= LIMIT:
-                    yield form, root
+                for _, branch in branches_of(operand, lets):
+                    form = from_expr(branch, where)
+                    if form is not None and magnitude(form, where) >= LIMIT:
+                        yield form, root
 
 
 def _exact_parts(statement: Statement) -> list[Expr]:
     """Subscripts and bounds, and the integer lets that they use: what reads no tensor in them is exact."""
     found = list(statement.subscripts)
-    values = [statement.value]
     for clause in statement.where:
         if isinstance(clause, Range):
             found += (clause.lower, clause.upper)
-        else:
-            values.append(clause.value)
-    accesses = (part for value in values for part in walk(value) if isinstance(part, Access))
-    found += (subscript for access in accesses for subscript in access.subscripts)
+    found += (subscript for access, _ in reads_of(statement) for subscript in access.subscripts)
     used = {part.id for root in found for part in walk(root) if isinstance(part, Name)}
     for clause in reversed(statement.where):
         if isinstance(clause, Let) and clause.name in used and is_integral(clause.value):
@@ -103,6 +102,8 @@ def magnitude(form: Linear, where: Environment) -> int:
 
 def _of_choice(expr: Expr | None, where: Environment) -> int:
     """That of an opaque expression: a choice is one of its branches, a cast is within its type."""
+    if isinstance(expr, Cast) and expr.to is INT32:  # around what is of another type, and exact
+        expr = expr.operand
     if not isinstance(expr, Select):
         return 2**31 if expr is None or expr.dtype is None or not expr.dtype.is_integer else 1 << expr.dtype.bits
     forms = [from_expr(branch, where) for branch in (expr.then, expr.otherwise)]
