@@ -241,21 +241,15 @@ def norm(
     Raises ShapeError (a ValueError) for an order of more than two dimensions without `axis`.
     """
     x = as_tensor(x)
-    if axis is None and (ord is None or x.ndim == 1):
-        return vector_norm(x, axis=None, keepdims=keepdims, ord=2 if ord is None else _number(ord))
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    if len(axes) == 1:
-        return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord is None else _number(ord))
+    if len(axes) == 1 or (axis is None and ord is None):
+        if isinstance(ord, str):
+            raise ArgumentError(f"order {ord!r} is of matrices; vectors have a number")
+        return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord is None else ord)
     if len(axes) != 2:
         raise ShapeError(f"norm of order {ord!r} over {len(axes)} dimensions of shape {x.shape}: give one axis or two")
     result = matrix_norm(moveaxis(x, axes, (-2, -1)), ord="fro" if ord is None else ord)
     return expand_dims(result, tuple(sorted(normalize_axes(axes, x.ndim)))) if keepdims else result
-
-
-def _number(ord: float | str) -> float:
-    if isinstance(ord, str):
-        raise ArgumentError(f"order {ord!r} is of matrices; vectors have a number")
-    return ord
 
 
 def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str | None = "fro") -> Tensor:

@@ -64,20 +64,20 @@ class Generator:
 
     def bits(self, shape: Shape) -> Tensor:
         """Uniform uint32."""
-        return apply(ops.BITS, self._take(), shape=_shape(shape))
+        return apply(ops.BITS, self._take(), shape=as_shape(shape))
 
     def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Tensor:
         """float32, uniform on the multiples of 2⁻²⁴ in [0, 1), scaled to [low, high)."""
         if not low <= high:
             raise ArgumentError(f"uniform needs low <= high, found {low} and {high}")
-        unit = apply(ops.UNIFORM, self._take(), shape=_shape(shape))
+        unit = apply(ops.UNIFORM, self._take(), shape=as_shape(shape))
         return unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
 
     def normal(self, shape: Shape = (), mean: float = 0.0, std: float = 1.0) -> Tensor:
         """float32, normal with `mean` and standard deviation `std`; relative accuracy about 2⁻²²."""
         if std < 0.0:
             raise ArgumentError(f"a standard deviation cannot be negative, found {std}")
-        unit = apply(ops.NORMAL, self._take(), shape=_shape(shape))
+        unit = apply(ops.NORMAL, self._take(), shape=as_shape(shape))
         return unit if (mean, std) == (0.0, 1.0) else unit * std + mean
 
     def randint(self, low: int, high: int, shape: Shape = ()) -> Tensor:
@@ -85,7 +85,7 @@ class Generator:
         low, high = as_integer("randint's low", low), as_integer("randint's high", high)
         if not 0 < high - low <= _WORD:
             raise ArgumentError(f"randint needs low < high and at most 2**32 values, found {low} and {high}")
-        return apply(ops.INTEGERS, self._take(), low=low, high=high, shape=_shape(shape))
+        return apply(ops.INTEGERS, self._take(), low=low, high=high, shape=as_shape(shape))
 
     def bernoulli(self, p: float | Tensor = 0.5, shape: Shape | None = None) -> Tensor:
         """bool, true with probability `p` (to within 2⁻²⁴): one for each element of `p`, or of `shape`, to which p is
@@ -117,7 +117,7 @@ class Generator:
         if logits.ndim == 0 or not logits.shape[normalize_axis(axis, logits.ndim)]:
             raise ShapeError(f"categorical needs at least one class along axis {axis}, logits have {logits.shape}")
         rows = moveaxis(logits, axis, -1)
-        unit = self.uniform((*_shape(shape), *rows.shape)) + 2.0**-25  # within (0, 1)
+        unit = self.uniform((*as_shape(shape), *rows.shape)) + 2.0**-25  # within (0, 1)
         return argmax(rows - log(-log(unit)), axis=-1)
 
     def permutation(self, n: int) -> Tensor:
@@ -132,10 +132,6 @@ class Generator:
         self._state = (seed, draw + 1)
         words = np.array([seed % _WORD, seed // _WORD, draw % _WORD, draw // _WORD], dtype=np.uint32)
         return Tensor(Value(words))
-
-
-def _shape(shape: Shape) -> tuple[int, ...]:
-    return as_shape(shape)
 
 
 default_generator = Generator(int.from_bytes(os.urandom(8), "little"))

@@ -129,6 +129,9 @@ def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tenso
     """Where the elements of `x2` would have to be put into the sorted `x1` to keep it sorted."""
     if side not in ("left", "right"):
         raise ArgumentError(f"searchsorted's side is 'left' or 'right', not {side!r}")
+    x1 = as_tensor(x1)
+    if x1.ndim != 1:
+        raise ShapeError(f"searchsorted looks in a tensor of one dimension, x1 is {x1.shape}")
     base = x1 if sorter is None else take(x1, sorter, axis=0)
     return apply(sorting.searchsorted, base, asarray(x2), side=side)
 

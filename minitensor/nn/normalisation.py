@@ -6,7 +6,7 @@ Invariant: running statistics are buffers, rebound by a batch in training mode a
 from __future__ import annotations
 
 from minitensor import functional as F
-from minitensor.creation import ones, zeros
+from minitensor.creation import as_shape, ones, zeros
 from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import astype
 from minitensor.nn.module import Module, Parameter
@@ -97,10 +97,9 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps = shape, eps
-        self.weight = Parameter(ones(shape)) if elementwise_affine else None
-        self.bias = Parameter(zeros(shape)) if elementwise_affine and bias else None
+        self.normalized_shape, self.eps = as_shape(normalized_shape), eps
+        self.weight = Parameter(ones(normalized_shape)) if elementwise_affine else None
+        self.bias = Parameter(zeros(normalized_shape)) if elementwise_affine and bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -120,9 +119,8 @@ class RMSNorm(Module):
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps = shape, eps
-        self.weight = Parameter(ones(shape))
+        self.normalized_shape, self.eps = as_shape(normalized_shape), eps
+        self.weight = Parameter(ones(normalized_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)

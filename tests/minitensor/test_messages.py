@@ -91,6 +91,8 @@ def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
         (lambda x: mt.finfo(mt.int8), "finfo is of floating-point dtypes, not of int8"),
         (lambda x: mt.repeat(x, mt.asarray([1, 2, 3]), axis=0), r"an integer or 2 of them, not int64\[3\]"),
         (lambda x: mt.random.randint((3,), 0, 10), r"low is an int, not \(3,\)"),
+        (lambda x: mt.searchsorted(x, x), r"one dimension, x1 is \(2, 3\)"),
+        (lambda x: mt.linalg.norm(x, "fro", axis=0), "order 'fro' is of matrices"),
         (lambda x: mt.tensor([1.0]), r"mt.tensor is a module, no function: use mt.asarray"),
         (lambda x: mt.Tensor([1.0]).shape, r"asarray\(\[1.0\]\) makes a tensor"),
         (lambda x: x.backward(), r"no tape: nothing it came from requires grad, or it was made under no_grad\(\)"),
