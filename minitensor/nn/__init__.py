@@ -9,11 +9,6 @@ from minitensor.nn.activations import (
     GELU,
     GLU,
     SELU,
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    Flatten,
     Hardsigmoid,
     Hardswish,
     Hardtanh,
@@ -21,11 +16,7 @@ from minitensor.nn.activations import (
     LeakyReLU,
     LogSigmoid,
     LogSoftmax,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
     Mish,
-    PixelShuffle,
     PReLU,
     ReLU,
     ReLU6,
@@ -35,8 +26,6 @@ from minitensor.nn.activations import (
     Softplus,
     Softsign,
     Tanh,
-    Unflatten,
-    Upsample,
 )
 from minitensor.nn.attention import (
     MultiheadAttention,
@@ -100,6 +89,19 @@ from minitensor.nn.recurrent import (
     GRUCell,
     LSTMCell,
     RNNCell,
+)
+from minitensor.nn.reshaping import (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    Flatten,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    PixelShuffle,
+    Unflatten,
+    Upsample,
 )
 
 __all__ = [
