@@ -22,6 +22,7 @@ from coexec.location import Location, callers_frame, location
 from coexec.python_side.walk import ExpectFeed, ExpectPhi, ExpectSame, ExpectScalar, WalkNode, WalkOutput
 from coexec.traces.opaque import values_to_check
 from coexec.traces.promise import Promise, empty_value
+from coexec.traces.trace_graph import TraceNode
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value
 
@@ -348,7 +349,7 @@ def _types_differ(one: WalkNode, other: WalkNode, position: int) -> bool:
     return dtype != others_dtype or (None not in (shape, others) and shape != others)
 
 
-def _place(node: WalkNode) -> tuple[Location, int | None] | None:
+def _place(node: WalkNode) -> tuple[Location, TraceNode | None] | None:
     key = node.trace.key
     return None if key is None else (key.location, key.forward)
 

@@ -146,9 +146,9 @@ class Validator:
         if len(matching) > 1:
             here = location(callers_frame(), self.root)
             forward = forward_index(self.log)
-            number = None if forward is None else self.path[forward].number
+            place = here, None if forward is None else self.path[forward]
             keys = [(n, n.trace.key) for n in matching]
-            placed = [n for n, key in keys if key and (key.location, key.forward) == (here, number)]
+            placed = [n for n, key in keys if key and (key.location, key.forward) == place]
             if len(placed) == 1:
                 self.located.add(len(self.path))
             matching = placed or matching

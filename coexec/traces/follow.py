@@ -255,9 +255,8 @@ class Follower(Recorder):
         if len(matching) > 1:
             here = location(callers_frame(), self.root)
             forward = None if local.differentiating is None else forward_index(self.log)
-            number = None if forward is None else self.path[forward].number
-            keys = [(n, n.key) for n in matching]
-            matching = [n for n, key in keys if key and (key.location, key.forward) == (here, number)] or matching
+            place = here, None if forward is None else self.path[forward]
+            matching = [n for n in matching if n.key and (n.key.location, n.key.forward) == place] or matching
         if not matching or not self.is_node(matching[0], op, inputs, attributes):  # again, for the feeds
             return None
         return matching[0]

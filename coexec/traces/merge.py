@@ -262,9 +262,7 @@ class Merger:
                 for spec, ref in zip(record.input_specs, record.inputs, strict=True)
             ]
         )
-        forward = self._forward(record)
-        number = None if forward is None else forward.number
-        return NodeKey(record.op.name, attribute_key(attributes), record.location, number, signature)
+        return NodeKey(record.op.name, attribute_key(attributes), record.location, self._forward(record), signature)
 
     def _kin_of(self, record: OpRecord) -> Kin:
         forward = self._forward(record)
@@ -412,8 +410,7 @@ class Merger:
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
         wirings = [self._wiring(reference) for reference in record.inputs]
         inputs, outputs, attributes = self._specs(record, wirings)
-        forward = self._forward(record)
-        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record, forward)
+        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
         node.inputs = wirings
         if node.kin not in self._kin:  # later iterations of a loop are no restlessness
             self.graph.restless[node.kin] = self.graph.restless.get(node.kin, 0) + 1

@@ -87,7 +87,7 @@ class NodeKey:
     op: str
     attributes: tuple[Any, ...]
     location: Location
-    forward: int | None
+    forward: TraceNode | None
     inputs: tuple[Any, ...]  # per input: dtype and rank, or the scalar's type
 
 
@@ -101,7 +101,7 @@ class TraceNode:
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "first", "form", "forward", "input_specs", "inputs", "kept", "key", "kin",
+        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "kin",
         "loops", "number", "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
     )  # fmt: skip
 
@@ -115,14 +115,12 @@ class TraceNode:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
-        forward: TraceNode | None = None,
     ) -> None:
         self.number = number
         self.op = op
         self.key = key
         self.place: Place | None = None if key is None else (key.op, key.location)
-        self.forward = forward
-        self.kin: Kin = (self.place, number if op is None else forward and forward.kin)
+        self.kin: Kin = (self.place, number if key is None else key.forward and key.forward.kin)
         self.first = first
         self.form: Any = None
         self.removed = False
@@ -138,6 +136,10 @@ class TraceNode:
         self.children: list[TraceNode] = []
         self.parents: list[TraceNode] = []
         self.where = where
+
+    @property
+    def forward(self) -> TraceNode | None:
+        return None if self.key is None else self.key.forward
 
     def __repr__(self) -> str:
         return f"<{self.number} {self.op.name if self.op else 'start or end'} at {self.where}>"
@@ -207,10 +209,9 @@ class TraceGraph:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
-        forward: TraceNode | None = None,
     ) -> TraceNode:
         self.made += 1
-        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first, forward)
+        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first)
         self.nodes.append(node)
         self.by_key.setdefault(key, []).append(node)
         self.by_kin.setdefault(node.kin, []).append(node)
