@@ -39,14 +39,18 @@ def _fitted(x: Tensor, size: int, axis: int) -> Tensor:
     return x if extent == size else pad(x, widths)
 
 
-def _resolved(x: Tensor, s: Sequence[int] | None, axes: Axes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sizes and axes, counted from the front."""
+def _resolved(
+    x: Tensor, s: Sequence[int] | None, axes: Axes, least: int = 0
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sizes and axes, counted from the front.  Raises ShapeError for fewer than `least`."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
     places = tuple(normalize_axis(a, x.ndim) for a in axes)
     sizes = tuple(x.shape[a] for a in places) if s is None else tuple(s)
     if len(sizes) != len(places):
         raise ShapeError(f"{len(sizes)} sizes for {len(places)} axes")
+    if len(places) < least:
+        raise ShapeError(f"a transform of a real tensor needs an axis, x is {x.shape}")
     return sizes, places
 
 
@@ -136,14 +140,14 @@ def rfftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, no
     """The transform of a real tensor along `axes`; the last one gives its first half."""
     x = as_tensor(x)
     _check_real(x, "rfftn")
-    sizes, places = _resolved(x, s, axes)
+    sizes, places = _resolved(x, s, axes, least=1)
     return _half(_transform(x, sizes, places, norm, inverse=False), places[-1])
 
 
 def irfftn(x: Tensor, /, *, s: Sequence[int] | None = None, axes: Axes = None, norm: str = "backward") -> Tensor:
     """The real tensor whose `rfftn` is x."""
     x = as_tensor(x)
-    sizes, places = _resolved(x, s, axes)
+    sizes, places = _resolved(x, s, axes, least=1)
     last = None if s is None else sizes[-1]
     inner = x if len(places) == 1 else _transform(x, sizes[:-1], places[:-1], norm, inverse=True)
     return irfft(inner, n=last, axis=places[-1], norm=norm)

@@ -194,7 +194,7 @@ def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     x1, x2 = as_tensor(x1), as_tensor(x2)
     a, b = broadcast_arrays(x1, x2)
     place = normalize_axis(axis, a.ndim)
-    if a.shape[place] != 3 or x1.shape[axis] != 3 or x2.shape[axis] != 3:
+    if a.shape[place] != 3 or any(x.shape[normalize_axis(axis, x.ndim)] != 3 for x in (x1, x2)):
         raise ShapeError(f"cross takes three components along {axis}, not shapes {x1.shape} and {x2.shape}")
 
     def turned(x: Tensor, by: int) -> Tensor:

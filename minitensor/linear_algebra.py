@@ -38,6 +38,8 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Seq
     """
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, int):
+        if not 0 <= axes <= min(x1.ndim, x2.ndim):
+            raise ShapeError(f"tensordot of {x1.shape} and {x2.shape} over {axes} dimensions, which are not there")
         left, right = tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
     else:
         left = tuple(normalize_axis(a, x1.ndim) for a in axes[0])

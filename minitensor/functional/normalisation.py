@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from minitensor.autograd import no_grad
+from minitensor.creation import Shape, as_shape
 from minitensor.dispatch import apply, apply_several, as_tensor, rebind
 from minitensor.elementwise import maximum, sqrt
 from minitensor.errors import ArgumentError, ShapeError
@@ -93,18 +94,25 @@ def _composed_batch_norm(
 
 def layer_norm(
     x: Tensor,
-    normalized_shape: tuple[int, ...],
+    normalized_shape: Shape,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """x normalised over its last dimensions `normalized_shape`, then scaled and shifted."""
-    x = as_tensor(x)
-    if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
-        raise ShapeError(f"layer_norm over {normalized_shape} of a tensor with shape {x.shape}")
+    x, axes = _over_last("layer_norm", x, normalized_shape)
     if weight is not None and bias is not None:
         return apply(norm.layer_norm, x, weight, bias, eps=eps)
-    return norm.composition(x, weight, bias, axes=tuple(range(x.ndim - len(normalized_shape), x.ndim)), eps=eps)
+    return norm.composition(x, weight, bias, axes=axes, eps=eps)
+
+
+def _over_last(what: str, x: Tensor, normalized_shape: Shape) -> tuple[Tensor, tuple[int, ...]]:
+    """The tensor and its last axes, which have this shape.  Raises ShapeError where they have not."""
+    x, last = as_tensor(x), as_shape(normalized_shape)
+    first = x.ndim - len(last)
+    if first < 0 or x.shape[first:] != last:
+        raise ShapeError(f"{what} over {last} of a tensor with shape {x.shape}")
+    return x, tuple(range(first, x.ndim))
 
 
 def group_norm(
@@ -129,19 +137,14 @@ def group_norm(
     return result if bias is None else result + reshape(bias, beside)
 
 
-def rms_norm(
-    x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
+def rms_norm(x: Tensor, normalized_shape: Shape, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """x over the root of its mean square along its last dimensions, then scaled (Zhang and Sennrich 2019).
 
     `eps`, added to the mean square, is the dtype's own if None, as in PyTorch.
     """
-    x = as_tensor(x)
-    if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
-        raise ShapeError(f"rms_norm over {normalized_shape} of a tensor with shape {x.shape}")
+    x, axes = _over_last("rms_norm", x, normalized_shape)
     x = as_floats(x)
     least = float(np.finfo(x.dtype).eps) if eps is None else eps
-    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
     result = x / sqrt(mean(x * x, axis=axes, keepdims=True) + least)
     return result if weight is None else result * weight
 

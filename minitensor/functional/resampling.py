@@ -46,10 +46,8 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
     >>> adaptive_avg_pool2d(mt.asarray([[[[0.0, 1.0, 2.0]]]]), (1, 2))
     tensor([[[[0.5, 1.5]]]])
     """
-    x = as_tensor(x)
-    out, size = per_axis(output_size, 2), (x.shape[-2], x.shape[-1])
-    if min(out) < 1:
-        raise ShapeError(f"adaptive_avg_pool2d to the size {out}: both must be at least 1")
+    x, out = _pictures("adaptive_avg_pool2d", x, output_size)
+    size = x.shape[2:]
     if out == size:
         return x
     if out == (1, 1):
@@ -72,10 +70,8 @@ def interpolate(x: Tensor, size: Size, mode: str = "nearest") -> Tensor:
 
     Raises ArgumentError for another mode, ShapeError for a size below 1.
     """
-    x = as_tensor(x)
-    out, (height, width) = per_axis(size, 2), x.shape[-2:]
-    if min(out) < 1:
-        raise ShapeError(f"interpolate to the size {out}: both must be at least 1")
+    x, out = _pictures("interpolate", x, size)
+    height, width = x.shape[2:]
     if mode == "bilinear":
         return _resampled(x, _bilinear(out[0], height), _bilinear(out[1], width))
     if mode != "nearest":
@@ -87,6 +83,14 @@ def interpolate(x: Tensor, size: Size, mode: str = "nearest") -> Tensor:
         return reshape(wide, (n, channels, *out))
     rows, columns = (asarray(np.arange(o) * n // o) for o, n in zip(out, (height, width), strict=True))
     return take(take(x, rows, axis=2), columns, axis=3)
+
+
+def _pictures(what: str, x: Tensor, size: Size) -> tuple[Tensor, tuple[int, ...]]:
+    """Pictures and the size that they are to have.  Raises ShapeError for other ranks and for nothing to see."""
+    x, out = as_tensor(x), per_axis(size, 2)
+    if x.ndim != 4 or min(*x.shape[2:], *out) < 1:
+        raise ShapeError(f"{what} takes (N, C, H, W) to a size (OH, OW), all at least 1, not {x.shape} to {out}")
+    return x, out
 
 
 def _resampled(x: Tensor, rows: Array, columns: Array) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -56,6 +58,26 @@ def required(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
 
 
+def called(function: Callable[..., Any], given: list[Any]) -> None:
+    """Calls a function with a value for each of its required parameters."""
+    pairs = list(zip(given, required(function), strict=True))
+    positional = [v for v, p in pairs if p.kind is not p.KEYWORD_ONLY]
+    function(*positional, **{p.name: v for v, p in pairs if p.kind is p.KEYWORD_ONLY})
+
+
+@pytest.mark.parametrize("name", takes_tensors())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_tensors_of_any_rank_are_taken_or_refused_in_our_words(name: str) -> None:
+    parameters = required(PUBLIC[name])
+    places = [k for k, p in enumerate(parameters) if stand_in(p).__class__ is mt.Tensor][:2]
+    for shapes in itertools.product([(), (3,), (0,), (2, 3), (2, 0, 3), (1, 2, 0, 3)], repeat=len(places)):
+        given = [stand_in(p) for p in parameters]
+        for place, shape in zip(places, shapes, strict=True):
+            given[place] = mt.ones(shape)
+        with contextlib.suppress(MinitensorError):
+            called(PUBLIC[name], given)
+
+
 @pytest.mark.parametrize("name", takes_tensors())
 def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
     function = PUBLIC[name]
@@ -64,11 +86,8 @@ def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
         if "Tensor" not in str(parameter.annotation):
             continue
         for wrong in NO_TENSORS:
-            given = [wrong if k == place else stand_in(p) for k, p in enumerate(parameters)]
-            positional = [v for v, p in zip(given, parameters, strict=True) if p.kind is not p.KEYWORD_ONLY]
-            keywords = {p.name: v for v, p in zip(given, parameters, strict=True) if p.kind is p.KEYWORD_ONLY}
             try:
-                function(*positional, **keywords)
+                called(function, [wrong if k == place else stand_in(p) for k, p in enumerate(parameters)])
             except (MinitensorError, BufferError):  # the latter is DLPack's own, and says what it is about
                 continue
             is_known = name in TAKE_LISTS or (isinstance(wrong, float) and name in TAKE_NUMBERS)
