@@ -148,9 +148,8 @@ class _Lowering:
         if name in self.values:
             self.names[name] = found
             return
-        kind = types.unliteral(found.type)
-        other = name in self.places and isinstance(self.places[name][0], TileType) and self.places[name][0] != kind
-        if name not in self.places or (other and isinstance(kind, TileType)):  # axes of tiles of other extents
+        kind, known = types.unliteral(found.type), self.places.get(name)
+        if known is None or (isinstance(kind, TileType) and known[0] != kind):  # axes of tiles of other extents
             with self.at_entry():
                 self.places[name] = kind, self.builder.alloca(found.value.type, name=name)
         kind, place = self.places[name]

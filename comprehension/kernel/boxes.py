@@ -27,7 +27,7 @@ from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.large_sizes import at_sizes
-from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, offset_of, tiles_in
+from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, bytes_of, bytes_text, is_far, offset_of, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -145,7 +145,7 @@ class _Asker:
                 loop, ask = asking
                 asked[id(self.twins[id(loop)])] = (*asked.get(id(self.twins[id(loop)]), ()), ask)
                 when = "an iteration" if box.iterations == 1 else f"{box.iterations} iterations"
-                notes.append(f"{_kib(self._bytes(box))} of {box.buffer} asked for {when} ahead")
+                notes.append(f"{bytes_text(self._bytes(box))} of {box.buffer} asked for {when} ahead")
         body = tuple(_with_asks(node, asked) for node in self.stage_of_it.body)
         return replace(self.stage_of_it, body=body), notes
 
@@ -170,12 +170,9 @@ class _Asker:
     ) -> _Touch | None:
         buffer, is_write = self.kernel.buffer(access.buffer), isinstance(access, ir.Store)
         shared = ir.Space.OUTPUT if is_write else ir.Space.INPUT
-        if buffer.space not in (shared, ir.Space.WORKSPACE) or buffer.strides is not None:
+        if buffer.space not in (shared, ir.Space.WORKSPACE) or not is_far(buffer, self.machine):
             return None
         if isinstance(access, ir.Store) and access.streaming:
-            return None
-        extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
-        if len(extents) < len(buffer.shape) or prod(extents) * buffer.dtype.bits // 8 <= self.machine.l2_bytes:
             return None
         offset, beside = _without_cycle(around.from_starts(offset_of(buffer, access)))
         known = {ir.Var(name) for name, _ in around.all()}
@@ -212,9 +209,8 @@ class _Asker:
         at the place ends.
         """
         buffer, around = self.kernel.buffer(touch.buffer), touch.around
-        size = buffer.dtype.bits // 8
-        whole = prod(extent.value for extent in buffer.shape if isinstance(extent, ir.Int)) * size
-        if whole <= self.machine.l3_bytes // KEPT_SHARE or place == 0:
+        size, whole = buffer.dtype.bits // 8, bytes_of(buffer)
+        if whole is None or whole <= self.machine.l3_bytes // KEPT_SHARE or place == 0:
             return 1
         _, count = around.loops[place]
         beyond = (count or 0) * step - around.step(touch.offset, around.loops[place - 1][0])
@@ -341,7 +337,3 @@ def _with_asks(node: ir.Node, asked: Mapping[int, tuple[ir.Ask, ...]]) -> ir.Nod
     if isinstance(node, ir.Loop):
         return replace(node, body=body, asks=(*node.asks, *asked.get(id(node), ())))
     return replace(node, body=body)
-
-
-def _kib(count: int) -> str:
-    return f"{count / 2**10:.1f} KiB"

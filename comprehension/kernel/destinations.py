@@ -17,12 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import Around, Placed, offset_of
+from comprehension.kernel.locality import Around, Placed, is_far, offset_of
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.simplify import Linear, expression, linear, simplify
+from comprehension.kernel.simplify import expression, linear, simplify
 from comprehension.machine import LINE_BYTES, Machine
 
 APART = 1024  # bytes from one row to the next
@@ -86,12 +85,10 @@ class _Asker:
 
     def _ask(self, store: ir.Store, tile: ir.Tile) -> ir.Ask | None:
         buffer = self.kernel.buffer(store.buffer)
-        extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
-        if buffer.space not in (ir.Space.OUTPUT, ir.Space.WORKSPACE) or buffer.strides is not None or store.streaming:
+        if buffer.space not in (ir.Space.OUTPUT, ir.Space.WORKSPACE) or store.streaming or buffer.name in self.done:
             return None
         size, rows, lanes = buffer.dtype.bits // 8, tile.rows, tile.lanes
-        whole = len(extents) == len(buffer.shape) and prod(extents) * size > self.machine.l2_bytes
-        if rows is None or not whole or buffer.name in self.done:
+        if rows is None or not is_far(buffer, self.machine):
             return None
         offset = offset_of(buffer, store)
         apart, along = (offset.coefficient(ir.Var(axis.variable)) for axis in (rows, lanes))
@@ -100,8 +97,7 @@ class _Asker:
         if along != 1 or apart * size < APART or lines > MOST_LINES or not plain:
             return None
         for axis in (rows, lanes):
-            step = offset.coefficient(ir.Var(axis.variable))
-            offset = offset.plus(linear(axis.start), step).plus(Linear(0, ((ir.Var(axis.variable), 1),)), -step)
+            offset = offset.at(axis.variable, linear(axis.start))
         return ir.Ask(buffer.name, simplify(expression(offset)), lanes.extent, rows.extent, apart)
 
 

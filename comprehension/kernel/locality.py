@@ -167,14 +167,15 @@ class _Marker:
             return stage, "plain accesses: sizes are not known yet"
         footprint, kept = sum(sizes), self.machine.l3_bytes // KEPT_SHARE
         if footprint <= self.machine.l2_bytes:
-            return stage, f"plain accesses: {_size(footprint)} fit the second cache ({_size(self.machine.l2_bytes)})"
+            cache = bytes_text(self.machine.l2_bytes)
+            return stage, f"plain accesses: {bytes_text(footprint)} fit the second cache ({cache})"
         for buffer, sweeps in self._sweeps.items():
             self._ask_ahead(buffer, sweeps)
         body = tuple(self._marked(node, footprint > kept, around) for node in stage.body)
         if self._streamed:
             self._notes.insert(0, f"{', '.join(sorted(self._streamed))} written past the caches")
         fits = "fit" if footprint <= kept else "do not fit"
-        note = f"{_size(footprint)} {fits} half of the last cache ({_size(kept)})"
+        note = f"{bytes_text(footprint)} {fits} half of the last cache ({bytes_text(kept)})"
         return replace(stage, body=body), "; ".join([note, *self._notes])
 
     # --- what the stage touches ------------------------------------------------------------------------
@@ -210,9 +211,8 @@ class _Marker:
 
     def _at_most_all(self, name: str, touched: int | None) -> int | None:
         """Of several accesses: they may touch parts of a buffer each, or the same."""
-        buffer = self.kernel.buffer(name)
-        whole = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
-        return None if touched is None else min(touched, prod(whole) * buffer.dtype.bits // 8)
+        whole = bytes_of(self.kernel.buffer(name))
+        return None if touched is None or whole is None else min(touched, whole)
 
     def _touched(self, buffer: ir.Buffer, access: ir.Load | ir.Store, around: Around) -> int | None:
         """Bytes at most: the whole buffer, or one element for each iteration that moves the access."""
@@ -279,7 +279,7 @@ class _Marker:
         for sweep, each in asked:
             self._ahead.setdefault(id(sweep.tile), []).append(each)
         parts = f" in {len(asked)} parts" if len(asked) > 1 else ""
-        self._notes.append(f"{buffer} asked for {_size(distance * size)} ahead{parts}")
+        self._notes.append(f"{buffer} asked for {bytes_text(distance * size)} ahead{parts}")
 
     def _soon(self, sweep: _Sweep, size: int) -> int:
         """Some way ahead, in iterations of the innermost loop: as many as bring in so many bytes."""
@@ -379,6 +379,18 @@ def offset_of(buffer: ir.Buffer, access: ir.Load | ir.Store) -> Linear:
     return total
 
 
+def bytes_of(buffer: ir.Buffer) -> int | None:
+    """The size of a buffer of known shape."""
+    extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
+    return prod(extents) * buffer.dtype.bits // 8 if len(extents) == len(buffer.shape) else None
+
+
+def is_far(buffer: ir.Buffer, machine: Machine) -> bool:
+    """Whether a dense buffer of known shape does not fit the second cache, so that asking for parts of it may help."""
+    size = bytes_of(buffer)
+    return buffer.strides is None and size is not None and size > machine.l2_bytes
+
+
 def _work(tile: ir.Tile) -> float:
     """Vector operations of a tile's statements; what is the same for all lanes is computed once."""
     total = 0.0
@@ -389,6 +401,6 @@ def _work(tile: ir.Tile) -> float:
     return total
 
 
-def _size(count: int) -> str:
+def bytes_text(count: int) -> str:
     """A number of bytes for people."""
     return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"

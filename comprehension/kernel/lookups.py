@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import Around, Placed, offset_of
+from comprehension.kernel.locality import Around, Placed, is_far, offset_of
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import expression, simplify
 from comprehension.machine import LINE_BYTES, Machine
@@ -75,10 +75,7 @@ class _Asker:
 
     def _lookup(self, load: ir.Load, lanes: ir.Axis, loop: ir.Loop) -> _Lookup | None:
         table = self.kernel.buffer(load.buffer)
-        extents = _extents(table)
-        if table.space is not ir.Space.INPUT or extents is None or table.strides is not None:
-            return None
-        if prod(extents) * table.dtype.bits // 8 <= self.machine.l2_bytes:
+        if table.space is not ir.Space.INPUT or not is_far(table, self.machine):
             return None
         numbers = [number for s in load.subscripts for number in nodes_of(s, ir.Load)]
         offset = offset_of(table, load)

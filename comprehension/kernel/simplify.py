@@ -45,6 +45,11 @@ class Linear:
             total[atom] = total.get(atom, 0) + factor * coefficient
         return Linear(self.constant + factor * other.constant, _sorted(total))
 
+    def at(self, variable: str, value: Linear) -> Linear:
+        """The form with a value for a variable; what stands within other atoms stays."""
+        factor = self.coefficient(Var(variable))
+        return self.plus(Linear(0, ((Var(variable), 1),)), -factor).plus(value, factor)
+
 
 def _sorted(terms: Mapping[IntExpr, int]) -> tuple[tuple[IntExpr, int], ...]:
     found = [(a, c) for a, c in terms.items() if c]

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import Around, Placed, offset_of
+from comprehension.kernel.locality import Around, Placed, is_far, offset_of
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, expression, linear, simplify
 from comprehension.machine import LINE_BYTES, Machine
@@ -122,12 +121,11 @@ class _Asker:
     def _strand(self, load: ir.Load, tile: ir.Tile, around: Around, count: int) -> _Strand | None:
         """A load of one element of each row, which the loop moves along memory, and where the next tile's begins."""
         buffer = self.kernel.buffer(load.buffer)
-        extents = [extent.value for extent in buffer.shape if isinstance(extent, ir.Int)]
-        if buffer.space not in (ir.Space.INPUT, ir.Space.WORKSPACE) or buffer.strides is not None or tile.rows is None:
+        if buffer.space not in (ir.Space.INPUT, ir.Space.WORKSPACE) or tile.rows is None:
+            return None
+        if not is_far(buffer, self.machine):
             return None
         size = buffer.dtype.bits // 8
-        if len(extents) < len(buffer.shape) or prod(extents) * size <= self.machine.l2_bytes:
-            return None
         offset, line = offset_of(buffer, load), LINE_BYTES // size
         apart, along = (offset.coefficient(ir.Var(axis.variable)) for axis in (tile.rows, tile.lanes))
         name, _ = around.loops[-1]
@@ -144,11 +142,10 @@ class _Asker:
         if place is None or moves[place][0] <= 0 or count < FEWEST_LINES * line:
             return None
         rows = tile.rows.extent
-        first = offset.plus(linear(tile.rows.start), apart).plus(Linear(0, ((ir.Var(tile.rows.variable), 1),)), -apart)
-        first = first.plus(Linear(moves[place][0], ()))
+        first = offset.at(tile.rows.variable, linear(tile.rows.start)).plus(Linear(moves[place][0], ()))
         for _, other, often in moves[place + 1 :][-1:]:  # of the loops that meet the same rows the innermost
             if often is not None and rows % often == 0 and dict(around.steps)[other] == 1:
-                number = Linear(0, ((ir.Var(other), 1),)).plus(dict(around.starts)[other], -1)
+                number = linear(ir.Var(other)).plus(dict(around.starts)[other], -1)
                 rows //= often
                 first = first.plus(number, rows * apart)
         return _Strand(buffer.name, simplify(expression(first)), line, rows, apart, tile.rows.extent // rows)
