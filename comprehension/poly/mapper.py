@@ -127,7 +127,7 @@ class Mapper:
             depth += more + 1
         outer = (*around, *nest.members)
         prefix = Prefix(node, self.scop)
-        promotions = [p for t in self._private(nest, outer) if (p := private_box(t, prefix, self.scop)) is not None]
+        promotions = [p for t in self._private(nest, outer) if (p := private_box(t, prefix)) is not None]
         self.homes.update(p.tensor for p in promotions)  # so that no nest inside makes a second box
         node = self._promote(self._children(node, nest.children, None, outer), promotions)
         return _up(node, depth)
@@ -231,7 +231,7 @@ class Mapper:
             if held is not None:
                 self.tiled[tensor] = self.tiled.get(tensor, 0) + 1
                 tiles.append(held)
-            elif tensor in private and (box := private_box(tensor, prefix, self.scop)) is not None:
+            elif tensor in private and (box := private_box(tensor, prefix)) is not None:
                 boxes.append(box)
         node = self._children(node, nest.children, point, outer)
         if not tiles and not boxes:
@@ -280,7 +280,7 @@ class Mapper:
             return None
         suffix = _suffix(self.packed, operand.tensor)
         self.packed[operand.tensor] = self.packed.get(operand.tensor, 0) + 1
-        return pack(node, plan.statement, operand, extent, self._lower(member), self.scop, suffix)
+        return pack(Prefix(node, self.scop), plan.statement, operand, extent, self._lower(member), suffix)
 
     def _hold(self, node: isl.ScheduleNode, plan: TilePlan, nest: Nest) -> Panels | None:
         """Panels for the sums that blocks of the reduction leave."""
@@ -290,8 +290,8 @@ class Mapper:
         suffix = _suffix(self.packed, tensor)
         self.packed[tensor] = self.packed.get(tensor, 0) + 1
         copies = {f"{what} {tensor}{_suffix(self.tiled, tensor)}" for what in ("load", "store")}  # of the register tile
-        lower = self._lower(plan.lanes)
-        return hold(node, {*names, *copies}, plan.held, plan.lane_extent, lower, self.scop, suffix)
+        prefix, lower = Prefix(node, self.scop), self._lower(plan.lanes)
+        return hold(prefix, {*names, *copies}, plan.held, plan.lane_extent, lower, suffix)
 
     def _packed(self, node: isl.ScheduleNode, panels: Panels | None) -> isl.ScheduleNode:
         """`node` below a promote mark and beside the copy of the panels; the mark stands where `node` stood."""

@@ -30,7 +30,7 @@ from comprehension.poly.scop import Scop, ScopAccess
 from comprehension.poly.tile_plan import Operand
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
 from comprehension.poly.transform.pack import pack
-from comprehension.poly.transform.promote import Prefix, box_of, footprint, private_box, settled_dimensions
+from comprehension.poly.transform.promote import Prefix, box_of, footprint, private_box
 
 COPIED_LANES = 16
 MOST_ELEMENTS = 1 << 22  # of a buffer that each worker has
@@ -66,10 +66,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where a loop holds tensors: the node below its band, the loops around (it included), its body."""
+    """Where a loop holds tensors: the schedule above its body, the loops around (it included), its body."""
 
     tree: LoopTree
-    node: isl.ScheduleNode
+    prefix: Prefix
     around: Sequence[Loop]
     body: Sequence[Node]
     number: int  # told apart by this: buffers and copies of one tensor at several places
@@ -94,10 +94,7 @@ def hold(place: Place, tensor: str, dependences: Dependences, patterns: AccessPa
     accesses = place.accesses(tensor)
     if not all(access.exact for access in accesses):
         raise ComprehensionError(f"schedule: promote: {tensor} is reached by an indirect subscript")
-    if (
-        _stays(place, tensor, dependences)
-        and (box := private_box(tensor, Prefix(place.node, place.scop), place.scop)) is not None
-    ):
+    if _stays(place, tensor, dependences) and (box := private_box(tensor, place.prefix)) is not None:
         return Held(box)
     registers = _registers(place, tensor, patterns)
     return registers if registers is not None else _box(place, tensor)
@@ -116,7 +113,7 @@ def hold_packed(place: Place, tensor: str, patterns: AccessPatterns) -> Held:
             if axis is None:
                 continue
             operand = Operand(access.number, tensor, axis)
-            made = pack(place.node, access.statement, operand, lanes.extent, lanes.lower, place.scop)
+            made = pack(place.prefix, access.statement, operand, lanes.extent, lanes.lower)
             if made is not None:
                 copy = Copy(made.copy, made.touched, made.loops, made.points, made.mark)
                 return Held(made.promotion, (copy,))
@@ -212,7 +209,7 @@ def _by_place(place: Place, access: ScopAccess) -> isl.Map:
 def _box(place: Place, tensor: str) -> Held:
     accesses = place.accesses(tensor)
     label = place.around[-1].label
-    touched = footprint(Prefix(place.node, place.scop), accesses)
+    touched = footprint(place.prefix, accesses)
     if touched is None:
         raise ComprehensionError(f"schedule: promote: nothing of {tensor} is touched below {label}")
     offsets, extents = box_of(touched)
@@ -231,7 +228,7 @@ def _box(place: Place, tensor: str) -> Held:
     buffer = f"{tensor}_local" if place.number == 0 else f"{tensor}_local{place.number + 1}"
     copies = _copies(place, tensor, buffer, loops, points, mark)
     space = Space.SCRATCH if axes else Space.REGISTER
-    settled = settled_dimensions(place.node, place.scop)
+    settled = place.prefix.settled
     redirected = _redirected(accesses, copies)
     return Held(Promotion(tensor, buffer, space, offsets, extents, redirected, axes, settled), copies)
 
@@ -259,12 +256,12 @@ def _copies(
     accesses = place.accesses(tensor)
     writes = [access for access in accesses if access.is_write]
     found = []
-    if _needs_old(place, accesses) and (read := footprint(Prefix(place.node, place.scop), accesses)) is not None:
+    if _needs_old(place, accesses) and (read := footprint(place.prefix, accesses)) is not None:
         into = CopyStatement(place.named(f"load {tensor}"), buffer, tensor, into_buffer=True)
         found.append(Copy(into, read, loops, points, mark))
     own = place.scop.program.tensor(tensor).role is Role.TEMPORARY
     stays = own and len(accesses) == len(place.scop.accesses_to(tensor))
-    if writes and not stays and (written := footprint(Prefix(place.node, place.scop), writes)) is not None:
+    if writes and not stays and (written := footprint(place.prefix, writes)) is not None:
         out = CopyStatement(place.named(f"store {tensor}"), buffer, tensor, into_buffer=False)
         found.append(Copy(out, written, loops, points, mark))
     return tuple(found)
@@ -281,7 +278,7 @@ def _needs_old(place: Place, accesses: Sequence[ScopAccess]) -> bool:
 
 
 def _touched(place: Place, accesses: Sequence[ScopAccess]) -> isl.Map:
-    touched = footprint(Prefix(place.node, place.scop), accesses)
+    touched = footprint(place.prefix, accesses)
     assert touched is not None
     return touched
 

@@ -31,6 +31,7 @@ from comprehension.poly.schedule_tree import (
     TileMark,
 )
 from comprehension.poly.scop import Scop, ScopRole
+from comprehension.poly.transform.promote import Prefix
 
 SCALAR_COST = 0.25  # of an access or operation, in vector operations
 
@@ -103,17 +104,18 @@ class _Lowering:
 
     def _held(self, node: isl.ScheduleNode, loop: Loop, around: tuple[Loop, ...]) -> isl.ScheduleNode:
         """The body of a loop, with what it holds."""
+        if not loop.holds:
+            return self._body(node, loop.body, around)
         found: list[Held] = []
+        prefix = Prefix(node, self.tree.scop)
         for wanted in loop.holds:
-            place = Place(self.tree, node, around, loop.body, self.held[wanted.tensor])
+            place = Place(self.tree, prefix, around, loop.body, self.held[wanted.tensor])
             self.held[wanted.tensor] += 1
             if wanted.packed:
                 found.append(hold_packed(place, wanted.tensor, self.patterns))
             else:
                 found.append(hold(place, wanted.tensor, self.dependences, self.patterns))
         node = self._body(node, loop.body, around)
-        if not found:
-            return node
         for held in found:
             buffer = held.promotion
             self.notes.append(f"{buffer.tensor} in {buffer.space.value} {buffer.buffer}{list(buffer.extents)}")

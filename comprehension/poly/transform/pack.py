@@ -25,7 +25,7 @@ from comprehension.poly.schedule_tree import CopyStatement, Promotion, TileMark
 from comprehension.poly.scop import Scop
 from comprehension.poly.tile_plan import Operand
 from comprehension.poly.transform.copies import CopyLoop, graft_copy
-from comprehension.poly.transform.promote import Prefix, box_of, footprint, settled_dimensions
+from comprehension.poly.transform.promote import Prefix, box_of, footprint
 
 TRANSPOSED_ROWS = 16  # contiguous elements taken at once where the panel runs across them
 
@@ -47,20 +47,18 @@ class Panels:
 
 
 def pack(
-    node: isl.ScheduleNode,
+    prefix: Prefix,
     statement: str,
     operand: Operand,
     extent: int,
     lower: isl.PwAff,
-    scop: Scop,
     suffix: str = "",
 ) -> Panels | None:
-    """Panels of `extent` along the operand's axis, for what is touched below `node`.
+    """Panels of `extent` along the operand's axis, for what is touched below the node of `prefix`.
 
     `suffix` tells the panels of one tensor apart where several accesses have their own.
     """
-    access = scop.statement(statement).accesses[operand.access]
-    touched = footprint(Prefix(node, scop), [access])
+    touched = footprint(prefix, [prefix.scop.statement(statement).accesses[operand.access]])
     if touched is None:
         return None
     offsets, extents = box_of(touched)
@@ -73,25 +71,24 @@ def pack(
         extents,
         frozenset({statement}),
         (*rest, operand.axis),
-        settled_dimensions(node, scop),
+        prefix.settled,
         panel=(operand.axis, extent),
         access=operand.access,
     )
     copy = CopyStatement(f"pack {operand.tensor}{suffix}", promotion.buffer, operand.tensor, into_buffer=True)
-    return _panels(promotion, copy, touched, lower, scop)
+    return _panels(promotion, copy, touched, lower, prefix.scop)
 
 
 def hold(
-    node: isl.ScheduleNode,
+    prefix: Prefix,
     names: Collection[str],
     operand: Operand,
     extent: int,
     lower: isl.PwAff,
-    scop: Scop,
     suffix: str = "",
 ) -> Panels | None:
     """Panels of `extent` along the operand's axis, in which the sums of the statements `names` stay while they run."""
-    touched = footprint(Prefix(node, scop), [a for a in scop.accesses_to(operand.tensor) if a.statement in names])
+    touched = footprint(prefix, [a for a in prefix.scop.accesses_to(operand.tensor) if a.statement in names])
     if touched is None:
         return None
     offsets, extents = box_of(touched)
@@ -103,12 +100,12 @@ def hold(
         extents,
         frozenset(names),
         (*_beside(operand, extents), operand.axis),
-        settled_dimensions(node, scop),
+        prefix.settled,
         panel=(operand.axis, extent),
         is_home=True,
     )
     copy = CopyStatement(f"unpack {operand.tensor}{suffix}", promotion.buffer, operand.tensor, into_buffer=False)
-    return _panels(promotion, copy, touched, lower, scop)
+    return _panels(promotion, copy, touched, lower, prefix.scop)
 
 
 def _beside(operand: Operand, extents: tuple[int | None, ...]) -> list[int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from comprehension.kernel.ir import Space
 from comprehension.lang.loops import Role
@@ -43,18 +44,29 @@ class Prefix:
     """The schedule above a node, asked of isl once for all tensors: it is as long as there are statements."""
 
     def __init__(self, node: isl.ScheduleNode, scop: Scop) -> None:
-        self._node = node
-        self._scop = scop
-        self._settled: tuple[isl.Aff | None, ...] | None = None
+        self.scop = scop
+        self._depth = node.get_schedule_depth()
+        self._relation = node.get_prefix_schedule_relation()
         self.parts: dict[str, list[isl.Map]] = {}  # { instances -> prefix schedule }, by statement
-        for part in isl.maps_of(node.get_prefix_schedule_relation()):
+        for part in isl.maps_of(self._relation):
             self.parts.setdefault(part.get_tuple_name(isl.dim_type.in_), []).append(part)
 
-    @property
+    @cached_property
     def settled(self) -> tuple[isl.Aff | None, ...]:
-        if self._settled is None:
-            self._settled = settled_dimensions(self._node, self._scop)
-        return self._settled
+        """For each dimension of the prefix schedule its value as a function of those before it, if it is one.
+
+        isl makes no loop for such a dimension; it knows what holds of sizes.
+        """
+        if self._depth == 0:
+            return ()
+        times = isl.Set.from_union_set(self._relation.range())
+        values: list[isl.Aff | None] = []
+        for position in range(self._depth):
+            known = times.project_out(isl.dim_type.set, position + 1, self._depth - position - 1)
+            known = known.intersect_params(self.scop.context)
+            # a statement may run at few of another's times: the hull tells { [0, 0]; [1, 1] } from [i, i] no longer
+            values.append(_last_of(known.coalesce()) or _last_of(isl.Set.from_basic_set(known.affine_hull())))
+        return tuple(values)
 
 
 def footprint(prefix: Prefix, accesses: Sequence[ScopAccess]) -> isl.Map | None:
@@ -81,24 +93,6 @@ def box_of(touched: isl.Map) -> tuple[tuple[isl.Aff, ...], tuple[int | None, ...
         offsets.append(offset)
         extents.append(extent)
     return tuple(offsets), tuple(extents)
-
-
-def settled_dimensions(node: isl.ScheduleNode, scop: Scop) -> tuple[isl.Aff | None, ...]:
-    """For each dimension of the prefix schedule its value as a function of those before it, if it is one.
-
-    isl makes no loop for such a dimension; it knows what holds of sizes.
-    """
-    times = node.get_prefix_schedule_relation().range()
-    count = node.get_schedule_depth()
-    if count == 0:
-        return ()
-    values: list[isl.Aff | None] = []
-    for position in range(count):
-        known = isl.Set.from_union_set(times).project_out(isl.dim_type.set, position + 1, count - position - 1)
-        known = known.intersect_params(scop.context)
-        # a statement may run at few of another's times: the hull tells { [0, 0]; [1, 1] } from [i, i] no longer
-        values.append(_last_of(known.coalesce()) or _last_of(isl.Set.from_basic_set(known.affine_hull())))
-    return tuple(values)
 
 
 def _last_of(points: isl.Set) -> isl.Aff | None:
@@ -134,9 +128,9 @@ def _interval(points: isl.Set) -> tuple[isl.Aff, int | None]:
     return best
 
 
-def private_box(tensor: str, prefix: Prefix, scop: Scop) -> Promotion | None:
+def private_box(tensor: str, prefix: Prefix) -> Promotion | None:
     """A scratch buffer for what one iteration of the loops above a node touches of a private temporary."""
-    accesses = scop.accesses_to(tensor)
+    accesses = prefix.scop.accesses_to(tensor)
     touched = footprint(prefix, accesses)
     if touched is None:
         return None
