@@ -18,7 +18,7 @@ from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Atom, Linear, is_nonnegative, largest, number, quotient, smallest
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Binary, Cast, Expr, Name, Select, Unary, children, is_integral
+from comprehension.lang.tree import OPPOSITE, Binary, Cast, Expr, Name, Select, Unary, children, is_integral
 from comprehension.lang.types import ScalarType
 
 MAX_SYSTEM = 400  # inequalities; beyond it a proof is given up
@@ -187,12 +187,9 @@ def cases_of(condition: Expr, value: bool, where: Environment, known: dict[tuple
             if not is_integral(left) or id(condition) in where.unknown:
                 return [[]]
             a, b = from_expr(left, where), from_expr(right, where)
-            return [[]] if a is None or b is None else _comparison(op if value else _OPPOSITE[op], a, b)
+            return [[]] if a is None or b is None else _comparison(op if value else OPPOSITE[op], a, b)
         case _:
             return [[]]
-
-
-_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 def _comparison(op: str, a: Linear, b: Linear) -> list[Case]:

@@ -20,6 +20,7 @@ from comprehension.lang.types import ScalarType
 BinaryOp = Literal["+", "-", "*", "/", "%", "<", "<=", ">", ">=", "==", "!=", "&&", "||"]
 UnaryOp = Literal["-", "!"]
 ReduceOp = Literal["+", "*", "min", "max"]
+OPPOSITE: dict[str, BinaryOp] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}  # where not so
 
 
 @dataclass(frozen=True, slots=True)

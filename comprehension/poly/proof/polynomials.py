@@ -29,7 +29,6 @@ Polynomial = frozenset[tuple[Monomial, int]]
 MAX_TERMS = 1_000
 
 _SWAPPED = {">": "<", ">=": "<="}
-_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 class TooInvolved(Exception):
@@ -177,7 +176,7 @@ class Polynomials:
                 both = (op == "&&") == holds
                 return "and" if both else "or", *(self._meant_condition(p, holds=holds) for p in (left, right))
             case tree.Binary(op=op, left=left, right=right) if tree.is_integral(left):
-                meant = op if holds else _OPPOSITE[op]
+                meant = op if holds else tree.OPPOSITE[op]
                 if meant in _SWAPPED:
                     return _SWAPPED[meant], self.meant(right), self.meant(left)
                 return meant, self.meant(left), self.meant(right)
