@@ -69,11 +69,15 @@ class Requirements:
         self, form: Linear, dtype: ScalarType, ranges: Ranges, where: Environment, message: str, span: Span | None
     ) -> None:
         """Asks for a form to be a number of a type, whatever the indices are; scalars are within theirs."""
-        scalars = {name: _values_of(own) for name, own in where.scalars.items()}
+        for room in self.rooms_within(form, dtype, ranges, where):
+            self.require(room, message, span)
+
+    def rooms_within(self, form: Linear, dtype: ScalarType, ranges: Ranges, where: Environment) -> list[Linear]:
+        """What must not be negative for a form to be a number of a type, where scalars' types do not tell."""
         lowest, highest = dtype.limits
-        for room in (least(form, ranges) - lowest, -greatest(form, ranges) + highest):
-            if not self.is_known(least(room, scalars)):
-                self.require(room, message, span)
+        scalars = {name: (number(own.limits[0]), number(own.limits[1] + 1)) for name, own in where.scalars.items()}
+        rooms = (least(form, ranges) - lowest, -greatest(form, ranges) + highest)
+        return [room for room in rooms if not self.is_known(room) and not self.is_known(least(room, scalars))]
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
         """Asks for an access to stay in bounds wherever its guards hold.
@@ -116,25 +120,15 @@ class Requirements:
 
         None where it does wrap.  Sums of a few sizes are taken to be within int32.
         """
-        scalars = {name: _values_of(dtype) for name, dtype in where.scalars.items()}
         found: dict[int, list[Linear] | None] = {}
         for comparison, form, dtype in compared(guards, where):
             own = found.setdefault(id(comparison), [])
-            lowest, end = _values_of(dtype)
-            for room in (least(form, ranges) - lowest, end - 1 - greatest(form, ranges)):
-                if self.is_known(room) or self.is_known(least(room, scalars)) or _is_wide(room):
-                    continue
-                if room.value is not None:
-                    own = found[id(comparison)] = None
-                if own is not None:
-                    own.append(room)
+            rooms = [room for room in self.rooms_within(form, dtype, ranges, where) if not _is_wide(room)]
+            if own is None or any(room.value is not None for room in rooms):
+                found[id(comparison)] = None
+            else:
+                own += rooms
         return found
-
-
-def _values_of(dtype: ScalarType) -> tuple[Linear, Linear]:
-    """The numbers of an integer type, half open."""
-    lowest, highest = dtype.limits
-    return number(lowest), number(highest + 1)
 
 
 def _is_wide(room: Linear) -> bool:
