@@ -18,9 +18,8 @@ MAX_STATEMENTS = 10_000  # of one text, and of one def after its calls are expan
 MAX_DEPTH = 200  # levels of one expression: `a + b + c` has 3; parentheses count for nothing
 MAX_NODES = 100_000  # of the expressions of one statement
 MAX_INT = 2**31 - 1
-LARGEST_OFFSET = (
-    2**30
-)  # of an index added to a subscript that reads a tensor: beyond it the sum is a value that may wrap
+# Of what is added to a subscript that reads a tensor: beyond it the sum is a value that may wrap.
+LARGEST_OFFSET = 2**30
 LARGEST_PLAIN_SIZE = 2**24  # up to here sums of a few sizes are taken to be within int32
 MAX_BYTES = 2**46  # of one tensor; what the machine has is found out by asking for it
 MAX_RANK = 64  # dimensions of a tensor: NumPy's own limit

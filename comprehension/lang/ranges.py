@@ -285,9 +285,8 @@ class _Inference:
             grows = access.tensor == node.target
             if not grows and covers(boxes, self.where.shapes[access.tensor]):
                 continue
-            may_wrap = any(
-                r != [] for r in self.requirements.rooms(guards, ranges, where).values()
-            )  # they prove nothing
+            rooms = self.requirements.rooms(guards, ranges, where)
+            may_wrap = any(room != [] for room in rooms.values())  # then guards prove nothing
             match reader.is_defined(access, () if may_wrap else guards, boxes):
                 case Defined.DEFINED:
                     pass

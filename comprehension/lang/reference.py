@@ -38,7 +38,7 @@ from comprehension.lang.types import ScalarType
 Array = np.ndarray[Any, Any]
 Names = dict[str, Value]  # indices, sizes, scalars and lets at a point
 Evaluate = Callable[[Names], Value]
-EXACTLY = "'"
+EXACTLY = "'"  # behind the name of a let: what it is in subscripts, under a name that no text has
 
 
 def run(
@@ -183,7 +183,7 @@ class _Machine:
         return execute
 
     def let(self, let: Let) -> Iterator[tuple[str, Evaluate]]:
-        """Under its name as a value, and beside it as what it is in subscripts (a name that no text has)."""
+        """Under its name as a value, and beside it as what it is in subscripts."""
         if self.reads_memory(let.value):
             self.reading.add(let.name)
         elif let.value.dtype is not None and not let.value.dtype.is_float:

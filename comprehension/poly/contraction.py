@@ -84,10 +84,8 @@ class ContractionModel:
         best: dict[Shape, Around] = {}
         for packed, around, _ in whole:
             best.setdefault(packed, around)
-        fewest = sorted(best.items(), key=lambda each: self.cost.work(*each))[
-            :MOST_CUT
-        ]  # blocks mend what they wait for
-        cut = [self.cost.plan(*each) for shape, around in fewest for each in self._cut(shape, around)]
+        by_work = sorted(best.items(), key=lambda each: self.cost.work(*each))  # blocks mend what they wait for
+        cut = [self.cost.plan(*each) for shape, around in by_work[:MOST_CUT] for each in self._cut(shape, around)]
         return [*(plan for _, _, plan in whole), *cut]
 
     def _is_candidate(self, name: str, nest: Nest) -> bool:
@@ -271,16 +269,15 @@ class ContractionModel:
         if inner:
             return outer, group
         first = next((m for m in group if self.lengths.count(m) > 1), jam.member)
-        uneven = (
-            self.lengths.count(first) % jam.copies
-            or self.lengths.count(first) < 2 * self.lengths.cores(shape) * jam.copies
-        )
-        return None if first is jam.member and uneven and self.lengths.cores(shape) > 1 else (group, ())
+        count, cores = self.lengths.count(first), self.lengths.cores(shape)
+        uneven = count % jam.copies or count < 2 * cores * jam.copies
+        return None if first is jam.member and uneven and cores > 1 else (group, ())
 
     def _divided(
         self, shape: Shape, moving: list[Member], within: list[Member]
     ) -> Iterator[tuple[tuple[Member, ...], tuple[Member, ...]]]:
-        enough = 2 * self.lengths.cores(shape) if self.lengths.cores(shape) > 1 else 0
+        cores = self.lengths.cores(shape)
+        enough = 2 * cores if cores > 1 else 0
         lengths = [self.lengths.count(m) for m in moving]
         if not lengths or lengths[0] >= enough:
             yield tuple(moving), tuple(within)
@@ -350,10 +347,8 @@ class ContractionModel:
     def _orders(self, shape: Shape) -> Iterator[tuple[int, _Loops]]:
         """How tiles of rows and of lanes may stand in one another, with the lanes whose panels must be near at once."""
         yield shape.lane_extent, self._blocked
-        tiles, sizes = (
-            self.lengths.tiles(shape)[1],
-            [*shape.choice.lanes.dims, *((shape.name, dim) for dim in shape.reduced)],
-        )
+        tiles = self.lengths.tiles(shape)[1]
+        sizes = [*shape.choice.lanes.dims, *((shape.name, dim) for dim in shape.reduced)]
         static = all(self.extents.is_static(*dim) for dim in sizes)  # else nobody knows how large all panels are
         if shape.pack_lanes is not None and shape.jam is None and tiles > 1 and static:
             yield tiles * shape.lane_extent, self._rows_first
@@ -363,10 +358,8 @@ class ContractionModel:
     ) -> Iterator[Around]:
         """Panels of all lanes, if the second cache holds them, then tiles of rows, shared by the workers."""
         tiles, cores = self.lengths.tiles(shape), self.lengths.cores(shape)
-        panels = (
-            tiles[1] * shape.lane_extent * self.lengths.steps(shape, reduced_block) * self.lengths.bits(shape.name) // 8
-        )
-        if panels > self.machine.l2_bytes:
+        lane_bytes = self.lengths.steps(shape, reduced_block) * self.lengths.bits(shape.name) // 8
+        if tiles[1] * shape.lane_extent * lane_bytes > self.machine.l2_bytes:
             return
         divided = cores > 1 and not (outer and self.lengths.count(outer[0]) > 1)
         for units in _units(tiles[0], cores, fewest=1, repeated=True) if divided else (1,):
