@@ -1,7 +1,7 @@
 """Integer expressions in normal form: sums of multiples of atoms, divisions resolved where ranges allow.
 
 In: any `IntExpr`.  Out: an equal one in a canonical shape, so that equal subscripts compare equal and
-offsets cancel.  Invariant: values are those of exact integers with floor division.
+offsets cancel.  Invariant: values are those of exact integers with floor division, by zero 0.
 
 Before: `(24 * t + r - 24 * (t / 1)) / 24` with 0 <= r < 24.   After: `0`.
 """
@@ -206,10 +206,12 @@ def _product(left: Linear, right: Linear) -> Linear:
 
 def _quotient(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     divisor = right.constant
-    if divisor < 0 and not right.terms:
-        return _quotient(left.scaled(-1), right.scaled(-1), ranges)
-    if right.terms or divisor <= 0:
+    if right.terms:
         return Linear(0, ((IntOp("/", expression(left), expression(right)), 1),))
+    if divisor == 0:
+        return right
+    if divisor < 0:
+        return _quotient(left.scaled(-1), right.scaled(-1), ranges)
     whole, rest = _divide(left, divisor)
     low, high = bounds_of(rest, ranges)
     if low is not None and high is not None and low // divisor == high // divisor:
@@ -219,10 +221,12 @@ def _quotient(left: Linear, right: Linear, ranges: Ranges) -> Linear:
 
 def _remainder(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     divisor = right.constant
-    if divisor < 0 and not right.terms:
-        return _remainder(left.scaled(-1), right.scaled(-1), ranges).scaled(-1)
-    if right.terms or divisor <= 0:
+    if right.terms:
         return Linear(0, ((IntOp("%", expression(left), expression(right)), 1),))
+    if divisor == 0:
+        return right
+    if divisor < 0:
+        return _remainder(left.scaled(-1), right.scaled(-1), ranges).scaled(-1)
     _, rest = _divide(left, divisor)
     low, high = bounds_of(rest, ranges)
     if low is not None and high is not None and low // divisor == high // divisor:

@@ -2,7 +2,7 @@
 
 In: piecewise quasi-affine functions in one space; None for one that is not affine.
 Out: functions and sets in the same space; None where an operand is None or the result is not affine.
-Invariant: `/` floors and `%` matches it; what is returned equals the operation at every point.
+Invariant: `/` floors and `%` matches it, by zero both give 0; what is returned equals the operation at every point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def constant(space: isl.Space, value: int) -> isl.PwAff:
 
 
 def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
-    """`left op right` for `+ - * / % min max`, or None: one factor must be constant, and a divisor too, and not 0."""
+    """`left op right` for `+ - * / % min max`, or None: one factor must be constant, and a divisor too."""
     if left is None or right is None:
         return None
     match op:
@@ -36,8 +36,10 @@ def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.
             linear = isl.constant_value(left) is not None or isl.constant_value(right) is not None
             return left.mul(right) if linear else None
     divisor = isl.constant_value(right)
-    if divisor is None or divisor == 0:
+    if divisor is None:
         return None
+    if divisor == 0:
+        return left.sub(left)
     if divisor < 0:  # a / -d is -a / d, and a % -d is -(-a % d)
         opposite = arithmetic(op, left.neg(), right.neg())
         return opposite if opposite is None or op == "/" else opposite.neg()

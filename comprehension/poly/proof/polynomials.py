@@ -229,6 +229,8 @@ def _indivisible(op: str, left: Polynomial, right: Polynomial) -> Polynomial:
     """A quotient, remainder, minimum or maximum; multiples of a constant divisor leave a quotient and a remainder."""
     if op in ("min", "max"):
         return _atom((op, frozenset((left, right))))
+    if not right:  # by zero
+        return right
     divisor = dict(right).get((), 0) if all(not monomial for monomial, _ in right) else 0
     if divisor < 0:  # a / -d is -a / d, and a % -d is -(-a % d)
         zero = _number(0)
