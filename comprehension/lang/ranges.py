@@ -146,6 +146,8 @@ class _Inference:
             message = f"{shorten(to_text(root))} has numbers beyond 64 bits on the way"
             self.requirements.require_within(form, ScalarType.INT64, solution.ranges, where, message, root.span)
         self.widen(node, solution.ranges, where)
+        for access, guards in reads_of(node):
+            self.requirements.require_exact(guards, solution.ranges, where, access)
         for constraint in solution.open:
             if constraint.own and constraint.extent is not None:
                 constraint = with_extents(constraint, where.shapes[node.target])

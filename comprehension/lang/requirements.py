@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from comprehension.lang.bounds import Ranges, greatest, least
 from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment
-from comprehension.lang.limits import LARGEST_PLAIN_SIZE
+from comprehension.lang.limits import LARGEST_PLAIN_SIZE, MAX_INT
 from comprehension.lang.linear import Linear, is_nonnegative, number, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
 from comprehension.lang.prove import compared, holds, ranges_under
 from comprehension.lang.solve import Constraint, Guard
-from comprehension.lang.tree import Binary, Expr, Span
+from comprehension.lang.tree import Access, Binary, Expr, Span
 from comprehension.lang.types import ScalarType
 
 
@@ -73,11 +73,19 @@ class Requirements:
             self.require(room, message, span)
 
     def rooms_within(self, form: Linear, dtype: ScalarType, ranges: Ranges, where: Environment) -> list[Linear]:
-        """What must not be negative for a form to be a number of a type, where scalars' types do not tell."""
+        """What must not be negative for a form to be a number of a type, where the limits of its names do not tell."""
         lowest, highest = dtype.limits
         scalars = {name: (number(own.limits[0]), number(own.limits[1] + 1)) for name, own in where.scalars.items()}
         rooms = (least(form, ranges) - lowest, -greatest(form, ranges) + highest)
-        return [room for room in rooms if not self.is_known(room) and not self.is_known(least(room, scalars))]
+        unknown = (room for room in rooms if not self.is_known(room) and not _is_sum_within(room, MAX_INT))
+        return [room for room in unknown if not self.is_known(least(room, scalars))]
+
+    def require_exact(self, guards: Sequence[Guard], ranges: Ranges, where: Environment, access: Access) -> None:
+        """Asks for sums of a few sizes in the conditions around a read not to wrap: proofs of kernels take them so."""
+        for _, form, dtype in compared(guards, where):
+            for room in self.rooms_within(form, dtype, ranges, where):
+                if _is_sum_within(room, LARGEST_PLAIN_SIZE):
+                    self.require(room, would_wrap(to_text(access)), access.span)
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
         """Asks for an access to stay in bounds wherever its guards hold.
@@ -95,7 +103,7 @@ class Requirements:
         possible = where.without(key for key, found in rooms.items() if found is None)
         if possible.unknown != sure.unknown and (better := self._worst(constraint, ranges, possible)) != worst:
             running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
-            message = f"the condition around {constraint.because} would wrap around in its type"
+            message = would_wrap(constraint.because)
             for room in dict.fromkeys(room for found in rooms.values() for room in found or ()):
                 self.require(room, message, constraint.span, running)
             if holds(form, ranges, guards, possible, self.facts):
@@ -118,12 +126,12 @@ class Requirements:
     def rooms(self, guards: Sequence[Guard], ranges: Ranges, where: Environment) -> dict[int, list[Linear] | None]:
         """For each comparison in guards what must not be negative for it not to wrap around, where that is not known.
 
-        None where it does wrap.  Sums of a few sizes are taken to be within int32.
+        None where it does wrap.
         """
         found: dict[int, list[Linear] | None] = {}
         for comparison, form, dtype in compared(guards, where):
             own = found.setdefault(id(comparison), [])
-            rooms = [room for room in self.rooms_within(form, dtype, ranges, where) if not _is_wide(room)]
+            rooms = self.rooms_within(form, dtype, ranges, where)
             if own is None or any(room.value is not None for room in rooms):
                 found[id(comparison)] = None
             else:
@@ -131,10 +139,14 @@ class Requirements:
         return found
 
 
-def _is_wide(room: Linear) -> bool:
-    """Whether only sums of sizes near the largest could use it up."""
-    plain = all(atom.op == "name" and atom.nonnegative for atom, _ in room.terms)
-    return plain and room.constant >= sum(abs(c) for _, c in room.terms) * LARGEST_PLAIN_SIZE
+def would_wrap(access: str) -> str:
+    return f"the condition around {access} would wrap around in its type"
+
+
+def _is_sum_within(room: Linear, largest: int) -> bool:
+    """Whether it is a sum of sizes that is not negative for sizes up to `largest`."""
+    are_sizes = all(atom.op == "name" and atom.nonnegative for atom, _ in room.terms)
+    return are_sizes and room.constant >= sum(-c for _, c in room.terms if c < 0) * largest
 
 
 def at_least_zero(form: Linear) -> Expr:

@@ -20,7 +20,7 @@ from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, function_of, set_of, where_it_may_be
 from comprehension.poly.parameters import never_negative, parameters_of
-from comprehension.poly.wrapping import plain_sizes
+from comprehension.poly.wrapping import within_types
 
 
 class ScopRole(Enum):
@@ -126,7 +126,7 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
 
 def plain_context(program: LoopProgram, context: isl.Set) -> isl.Set:
     """`context` for questions of whether values may wrap around."""
-    return plain_sizes(context, program.sizes, ((s.name, s.dtype) for s in program.scalars))
+    return within_types(context, program.sizes, ((s.name, s.dtype) for s in program.scalars))
 
 
 def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tuple[Guard, ...]]]:

@@ -10,9 +10,9 @@ unknown as one that reads a tensor.  Subscripts and bounds are exact by meaning 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from comprehension.lang.limits import LARGEST_PLAIN_SIZE
+from comprehension.lang.limits import LARGEST_PLAIN_SIZE, MAX_INT
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.functions import constant
@@ -30,13 +30,18 @@ def lies_between(function: isl.PwAff, lowest: int, highest: int, where: isl.Set)
     return bool(where.is_subset(inside))
 
 
-def plain_sizes(context: isl.Set, sizes: Iterable[str], scalars: Iterable[tuple[str, ScalarType]]) -> isl.Set:
-    """`context` with scalars within their types, and sizes of which sums of a few are taken to be within int32.
+def within_types(context: isl.Set, sizes: Iterable[str], scalars: Iterable[tuple[str, ScalarType]]) -> isl.Set:
+    """`context` with scalars within their types, and sizes as large as sizes may be."""
+    scalar_limits = {name: dtype.limits for name, dtype in scalars if dtype.is_integer}
+    return _within(context, dict.fromkeys(sizes, (0, MAX_INT)) | scalar_limits)
 
-    The same is taken for granted where a guard is said to be in need of a check at launch (`lang.requirements`).
-    """
-    limits = dict.fromkeys(sizes, (0, LARGEST_PLAIN_SIZE))
-    limits |= {name: dtype.limits for name, dtype in scalars if dtype.is_integer}
+
+def of_usual_sizes(points: isl.Set, sizes: Iterable[str]) -> isl.Set:
+    """Those points at which sizes are not larger than most: sums of a few are within int32."""
+    return _within(points, dict.fromkeys(sizes, (0, LARGEST_PLAIN_SIZE)))
+
+
+def _within(context: isl.Set, limits: Mapping[str, tuple[int, int]]) -> isl.Set:
     for name, (lowest, highest) in limits.items():
         position = context.find_dim_by_name(isl.dim_type.param, name)
         if position >= 0:

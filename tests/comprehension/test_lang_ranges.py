@@ -73,6 +73,13 @@ def test_where_and_guard_do_not_narrow_the_other_index() -> None:
     assert program.preconditions == ()
 
 
+def test_sums_of_sizes_in_conditions_around_reads_must_be_within_their_types() -> None:
+    text = "def f(float(N) A) -> (B) { B(i) = i + 2 < N ? A(i + 2) : 0.0 where i in 0:N }"
+    (precondition,) = symbolic(text).preconditions
+    assert to_text(precondition.condition) == "N <= 2147483646"
+    assert symbolic(text.replace("i + 2", "i")).preconditions == ()  # an index is less than a size
+
+
 def test_eliminated_constraints_become_preconditions() -> None:
     text = "def f(float(N) B, float(M) C, float(K) D) -> (O) { O(i) +=! B(i) * C(i + j) * D(j) }"
     (precondition,) = symbolic(text).preconditions

@@ -108,3 +108,15 @@ def test_a_condition_whose_cases_all_have_one_bound_may_wrap(sizes: Any) -> None
     f = tc.define(text, sizes=sizes).f
     for scalar in (70_000, 5):
         np.testing.assert_array_equal(f(A, scalar), f.reference(A, scalar))
+
+
+def test_a_guard_that_wraps_around_for_large_sizes_alone_is_refused_at_the_launch() -> None:
+    """It was taken not to: sizes up to 2**24 do not make `100 * i` wrap, and larger ones read far out of bounds."""
+    f = tc.define(
+        "def f(int8(N) A, int8(K) T) -> (B) { B(i) = 100 * i < K ? T(100 * i) : A(i) where i in 0:N }", sizes="symbolic"
+    ).f
+    ones = np.ones(50, np.int8)
+    np.testing.assert_array_equal(f(np.zeros(3, np.int8), ones), [1, 0, 0])
+    large = np.broadcast_to(np.int8(0), (30_000_000,))
+    with pytest.raises(tc.ComprehensionError, match=r"would wrap around in its type \(N = 30000000, K = 50\)"):
+        f(large, ones)

@@ -17,7 +17,7 @@ from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.proof.integers import IntegerSpace
 from comprehension.poly.proof.places import Entry, Place, places_of_stage
-from comprehension.poly.wrapping import plain_sizes
+from comprehension.poly.wrapping import within_types
 
 
 class NotExtractable(Exception):
@@ -142,7 +142,7 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
     for number, stage in enumerate(kernel.stages):
         places.extend(places_of_stage(number, stage))
     length = max((len(p.time) for p in places), default=1)
-    maker = _Maker(kernel, parameters, context, plain_sizes(context, kernel.sizes, kernel.scalars), length)
+    maker = _Maker(kernel, parameters, context, within_types(context, kernel.sizes, kernel.scalars), length)
     acting = [place for place in places if not isinstance(place.node, ir.Barrier)]
     actions = (maker.action(i, p) for i, p in enumerate(acting))
     waits = tuple(maker.wait(i, p) for i, p in enumerate(places) if isinstance(p.node, ir.Barrier))

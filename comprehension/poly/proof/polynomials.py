@@ -40,12 +40,14 @@ class Polynomials:
     """The polynomials of one action.
 
     `points` maps its points to instances, `point` has the instance's indices as the kernel writes them; `lets` are
-    the statement's, `is_same` compares a value with an expression that reads memory.
+    the statement's, `is_same` compares a value with an expression that reads memory.  `usual`: the instances with sizes
+    that are not larger than most.
     """
 
     points: isl.Map
     scope: IntegerSpace
     where: AffineSpace
+    usual: isl.Set
     point: Mapping[str, ir.IntExpr]
     lets: Mapping[str, tree.Expr]
     is_same: Callable[[ir.Value, tree.Expr], bool]
@@ -165,7 +167,7 @@ class Polynomials:
 
     def _is_offset(self, expr: tree.Expr) -> bool:
         value = None if reads_memory(expr, self.lets) else fitting(expr, self.where)
-        return value is not None and lies_between(value, -LARGEST_OFFSET, LARGEST_OFFSET, self.where.where)
+        return value is not None and lies_between(value, -LARGEST_OFFSET, LARGEST_OFFSET, self.usual)
 
     def _meant_condition(self, condition: tree.Expr, *, holds: bool = True) -> Hashable:
         """As the kernel writes it: with `<` and `<=`; what is no comparison of integers is a value that is not 0."""

@@ -26,6 +26,7 @@ from comprehension.poly.proof.instances import inside
 from comprehension.poly.proof.polynomials import Polynomials
 from comprehension.poly.proof.verdict import Finding, Property, Violation
 from comprehension.poly.scop import Scop, ScopRole, ScopStatement, reads_in_order
+from comprehension.poly.wrapping import of_usual_sizes
 
 _COMMUTATIVE = ("+", "*", "==", "!=", "&&", "||")
 
@@ -94,6 +95,7 @@ class _Matcher:
     action: Action
     points: isl.Map
     where: AffineSpace
+    usual: isl.Set  # the instances with sizes that are not larger than most
     lets: dict[str, tree.Expr]
     dims: tuple[str, ...]  # the statement's indices
     numbers: dict[int, set[int]]  # of the accesses of the statement, by the identity of their node
@@ -105,7 +107,7 @@ class _Matcher:
         store = self.action.store
         assert store is not None and store.instance is not None, "it runs an instance"
         point = dict(zip(self.dims, store.instance.point, strict=True))
-        self.integers = Polynomials(self.points, self.action.scope, self.where, point, self.lets, self.same)
+        self.integers = Polynomials(self.points, self.action.scope, self.where, self.usual, point, self.lets, self.same)
 
     @classmethod
     def of(cls, scop: Scop, statement: ScopStatement, action: Action, *, fast: bool) -> _Matcher:
@@ -114,7 +116,8 @@ class _Matcher:
             numbers.setdefault(id(access), set()).add(number)
         lets = {let.name: let.value for let in statement.source.lets}
         where = scop.affine_space(statement)
-        return cls(action, inside(action, statement), where, lets, statement.dims, numbers, fast)
+        usual = of_usual_sizes(where.where, scop.program.sizes)
+        return cls(action, inside(action, statement), where, usual, lets, statement.dims, numbers, fast)
 
     def stored(self, value: ir.Value, expr: tree.Expr, dtype: ScalarType) -> bool:
         """As `same`, but the value was converted to the tensor's type before it was stored."""
