@@ -27,7 +27,7 @@ from math import prod
 
 from comprehension.kernel import ir
 from comprehension.kernel.large_sizes import at_sizes
-from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, bytes_of, bytes_text, is_far, offset_of, tiles_in
+from comprehension.kernel.locality import Around, Placed, bytes_of, bytes_text, is_far, offset_of, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of
 from comprehension.kernel.simplify import Linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -210,7 +210,7 @@ class _Asker:
         """
         buffer, around = self.kernel.buffer(touch.buffer), touch.around
         size, whole = buffer.dtype.bits // 8, bytes_of(buffer)
-        if whole is None or whole <= self.machine.l3_bytes // KEPT_SHARE or place == 0:
+        if whole is None or whole <= self.machine.kept_bytes or place == 0:
             return 1
         _, count = around.loops[place]
         beyond = (count or 0) * step - around.step(touch.offset, around.loops[place - 1][0])

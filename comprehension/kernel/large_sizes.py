@@ -17,7 +17,7 @@ from math import prod
 from typing import TypeVar
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import KEPT_SHARE, Around, Placed, place_accesses, tiles_in
+from comprehension.kernel.locality import Around, Placed, place_accesses, tiles_in
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import linear, simplify
 from comprehension.kernel.walk import accesses_in
@@ -51,7 +51,7 @@ def place_at_launch(
         if streamed and not _is_computed(plain, streamed):
             touched = {access.buffer for access in accesses_in(around)}
             condition = _and(
-                _larger(kernel, touched, machine.l3_bytes // KEPT_SHARE),
+                _larger(kernel, touched, machine.kept_bytes),
                 *(_larger(kernel, {name}, machine.l2_bytes) for name in sorted(streamed)),
             )
             stage = replace(stage, beyond=ir.Beyond(condition, around))

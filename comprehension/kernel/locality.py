@@ -27,7 +27,6 @@ AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
 BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
 LOAD_WORK = 2.0  # of a vector that is loaded and stored or combined, whatever is done with it
 SHORTEST_RUN = 512  # bytes that are written in one piece of memory: both its ends are parts of lines
-KEPT_SHARE = 2  # the last cache serves other cores, too: half of it counts
 
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
 
@@ -165,7 +164,7 @@ class _Marker:
         sizes = [size for size in self._bytes.values() if size is not None]
         if len(sizes) < len(self._bytes):
             return stage, "plain accesses: sizes are not known yet"
-        footprint, kept = sum(sizes), self.machine.l3_bytes // KEPT_SHARE
+        footprint, kept = sum(sizes), self.machine.kept_bytes
         if footprint <= self.machine.l2_bytes:
             cache = bytes_text(self.machine.l2_bytes)
             return stage, f"plain accesses: {bytes_text(footprint)} fit the second cache ({cache})"
@@ -175,7 +174,7 @@ class _Marker:
         if self._streamed:
             self._notes.insert(0, f"{', '.join(sorted(self._streamed))} written past the caches")
         fits = "fit" if footprint <= kept else "do not fit"
-        note = f"{bytes_text(footprint)} {fits} half of the last cache ({bytes_text(kept)})"
+        note = f"{bytes_text(footprint)} {fits} our share of the last cache ({bytes_text(kept)})"
         return replace(stage, body=body), "; ".join([note, *self._notes])
 
     # --- what the stage touches ------------------------------------------------------------------------

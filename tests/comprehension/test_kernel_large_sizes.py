@@ -25,7 +25,7 @@ from comprehension.lang.parser import parse
 from comprehension.lang.ranges import infer
 from comprehension.poly.typical import typical_sizes
 
-KEPT = AVX512.l3_bytes // 2
+KEPT = AVX512.kept_bytes
 
 
 def placed(program: LoopProgram) -> Placed:
@@ -112,7 +112,7 @@ def test_a_second_body_that_does_something_else_is_malformed() -> None:
 
 def test_one_kernel_is_right_on_both_sides_of_the_last_cache() -> None:
     scale = tc.define("def f(float(N) X) -> (Y) { Y(i) = 2 * X(i) + 1 }", sizes="symbolic").f
-    limit = tc.machine.host().l3_bytes // 16  # elements of X and Y that fill half of it
+    limit = tc.machine.host().kept_bytes // 8  # elements of X and Y that fill it
     for count in (1000, limit - 5, limit + 5):
         x = np.arange(count, dtype=np.float32)
         np.testing.assert_array_equal(scale(x), 2 * x + 1)
