@@ -24,6 +24,7 @@ from benchmarks.kernels import summary
 from benchmarks.markdown import interval, markdown_table
 from benchmarks.programs import table
 from benchmarks.timing import RESULTS
+from comprehension.kernel.locality import bytes_text
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("performance*.md")), ROOT / "docs" / "testing-mutation.md")
@@ -55,6 +56,19 @@ def _percent(share: float) -> str:
 def _verdict(met: bool | Sequence[bool]) -> str:
     told = ["met" if each else "open" for each in ([met] if isinstance(met, bool) else met)]
     return told[0] if len(set(told)) == 1 else " / ".join(told)
+
+
+def _machines() -> str:
+    """The processors, as LLVM calls them, with what was measured on each."""
+    measured: dict[tuple[str, ...], list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        machine = json.loads(path.read_text("utf-8")).get("machine")
+        if machine is not None:
+            caches = [bytes_text(machine[f"l{level}_bytes"]) for level in (1, 2, 3)]
+            known = machine["processor"], str(machine["cores"]), f"{machine['vector_bits']} bits", " / ".join(caches)
+            measured.setdefault(known, []).append(f"`{path.stem}`")
+    rows = [[*known, ", ".join(names)] for known, names in sorted(measured.items())]
+    return markdown_table(["processor", "cores", "vectors", "first / second / last cache", "results"], rows)
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------
@@ -397,6 +411,7 @@ def _counted(behind: Sequence[int]) -> str:
 FIGURES: dict[str, Callable[[], str]] = {
     "readme": _readme,
     "glance": _glance,
+    "machines": _machines,
     "kernels-1": lambda: _kernels(1),
     "kernels-2": lambda: _kernels(2),
     "pool": _pool,
