@@ -10,21 +10,19 @@ and what it marks there is carried over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import prod
 from typing import TypeVar
 
 from comprehension.kernel import ir
-from comprehension.kernel.locality import Around, Placed, place_accesses, tiles_in
+from comprehension.kernel.locality import Placed, place_accesses
 from comprehension.kernel.rewrite import map_integers, nodes_of, rewrite
 from comprehension.kernel.simplify import linear, simplify
 from comprehension.kernel.walk import accesses_in
 from comprehension.machine import Machine
 
 PAST = "written past the caches"  # as `kernel.locality` says it, which it is in the second body alone
-COMPUTED = 32  # points of the busiest tile for each element that is written: most of the stage's time is arithmetic
 LARGE = 16  # times a typical size: no tensor of such sizes fits a cache
 Tree = TypeVar("Tree")
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
@@ -48,7 +46,7 @@ def place_at_launch(
         around = _without_results(around)
         note = "; ".join(part for part in note.split("; ") if PAST not in part)
         streamed = {a.buffer for a in accesses_in(around) if isinstance(a, ir.Store) and a.streaming}
-        if streamed and not _is_computed(plain, streamed):
+        if streamed:
             touched = {access.buffer for access in accesses_in(around)}
             condition = _and(
                 _larger(kernel, touched, machine.kept_bytes),
@@ -83,23 +81,6 @@ def _without_results(nodes: tuple[ir.Node, ...]) -> tuple[ir.Node, ...]:
             case _:
                 found.append(node)
     return tuple(found)
-
-
-def _is_computed(stage: ir.Stage, names: set[str]) -> bool:
-    """Whether a stage of known sizes computes so much for what it writes of these buffers that their way hardly counts.
-
-    As in attention, which writes a probability for a row times a column: a second body takes as long to compile.
-    """
-    outermost = Around() if stage.parallel is None else Around().loop(stage.parallel)
-    tiles = list(_counted(stage.body, outermost))
-    written = [points for tile, points in tiles if names & {store.buffer for store in nodes_of(tile, ir.Store)}]
-    return max(points for _, points in tiles) >= COMPUTED * max(written)
-
-
-def _counted(nodes: Sequence[ir.Node], around: Around) -> Iterator[tuple[ir.Tile, int]]:
-    """The tiles, and how many points each has in all iterations; what is unknown counts once."""
-    for tile, inside in tiles_in(nodes, around):
-        yield tile, prod(often or 1 for _, often in inside.all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from comprehension.machine import LINE_BYTES, Machine
 AHEAD_BYTES = 2048  # some 100 ns of copying: what memory takes to answer
 BUILTIN_WORK = 12.0  # operations of an exponential, a logarithm, ...
 LOAD_WORK = 2.0  # of a vector that is loaded and stored or combined, whatever is done with it
+COMPUTED = 32  # points of the busiest tile for each element that is written: most of the stage's time is arithmetic
 SHORTEST_RUN = 512  # bytes that are written in one piece of memory: both its ends are parts of lines
 
 _SHARED = (ir.Space.INPUT, ir.Space.OUTPUT, ir.Space.WORKSPACE)
@@ -171,6 +172,9 @@ class _Marker:
         for buffer, sweeps in self._sweeps.items():
             self._ask_ahead(buffer, sweeps)
         body = tuple(self._marked(node, footprint > kept, around) for node in stage.body)
+        if self._streamed and _is_computed(stage.body, around, self._streamed):
+            self._streamed.clear()
+            body = tuple(self._marked(node, False, around) for node in stage.body)
         if self._streamed:
             self._notes.insert(0, f"{', '.join(sorted(self._streamed))} written past the caches")
         fits = "fit" if footprint <= kept else "do not fit"
@@ -331,6 +335,16 @@ class _Marker:
 
         marked = rewrite(tile, ir.Load, load)
         return rewrite(marked, ir.Store, store) if streams else marked
+
+
+def _is_computed(body: Sequence[ir.Node], around: Around, buffers: set[str]) -> bool:
+    """Whether so much is computed for what is written of these buffers that its way to memory hardly counts.
+
+    As in a product of small matrices: a way past the caches, which is longer where rows begin within lines, only costs.
+    """
+    tiles = [(tile, prod(often or 1 for _, often in inside.all())) for tile, inside in tiles_in(body, around)]
+    written = [points for tile, points in tiles if buffers & {store.buffer for store in nodes_of(tile, ir.Store)}]
+    return max(points for _, points in tiles) >= COMPUTED * max(written)
 
 
 def _shares(sweeps: Sequence[_Sweep], size: int) -> list[tuple[_Sweep, tuple[int, int] | None]]:
