@@ -36,7 +36,8 @@ def place_at_launch(
     `typical`: the sizes that the kernel is planned for.  `others`: typical ones in general, where these are not.
     """
     large = {name: LARGE * max(size, (others or typical).get(name, size)) for name, size in typical.items()}
-    usual, beyond = (place_accesses(at_sizes(kernel, sizes), machine) for sizes in (typical, large))
+    known = at_sizes(kernel, typical)
+    usual, beyond = place_accesses(known, machine), place_accesses(at_sizes(kernel, large), machine, known)
     stages, notes = [], []
     for stage, note, plain, past in zip(
         kernel.stages, usual.notes, usual.kernel.stages, beyond.kernel.stages, strict=True

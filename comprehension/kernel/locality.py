@@ -40,11 +40,14 @@ class Placed:
     notes: tuple[str, ...]
 
 
-def place_accesses(kernel: ir.Kernel, machine: Machine) -> Placed:
-    """Marks the streaming stores and the loads ahead of each stage."""
+def place_accesses(kernel: ir.Kernel, machine: Machine, usual: ir.Kernel | None = None) -> Placed:
+    """Marks the streaming stores and the loads ahead of each stage.
+
+    `usual`: the kernel at other sizes, at which work is weighed against what is written.
+    """
     stages, notes = [], []
-    for stage in kernel.stages:
-        marked, note = _Marker(kernel, machine).stage(stage)
+    for stage, weighed in zip(kernel.stages, (usual or kernel).stages, strict=True):
+        marked, note = _Marker(kernel, machine, weighed).stage(stage)
         stages.append(marked)
         notes.append(f"{stage.name}: {note}")
     return Placed(replace(kernel, stages=tuple(stages)), tuple(notes))
@@ -151,6 +154,7 @@ class _Marker:
 
     kernel: ir.Kernel
     machine: Machine
+    weighed: ir.Stage
     _bytes: dict[str, int | None] = field(default_factory=dict)  # by buffer, what the stage touches of it
     _read: set[str] = field(default_factory=set)
     _sweeps: dict[str, list[_Sweep]] = field(default_factory=dict)  # by buffer, in program order
@@ -172,7 +176,7 @@ class _Marker:
         for buffer, sweeps in self._sweeps.items():
             self._ask_ahead(buffer, sweeps)
         body = tuple(self._marked(node, footprint > kept, around) for node in stage.body)
-        if self._streamed and _is_computed(stage.body, around, self._streamed):
+        if self._streamed and _is_computed(self.weighed, self._streamed):
             self._streamed.clear()
             body = tuple(self._marked(node, False, around) for node in stage.body)
         if self._streamed:
@@ -337,12 +341,13 @@ class _Marker:
         return rewrite(marked, ir.Store, store) if streams else marked
 
 
-def _is_computed(body: Sequence[ir.Node], around: Around, buffers: set[str]) -> bool:
+def _is_computed(stage: ir.Stage, buffers: set[str]) -> bool:
     """Whether so much is computed for what is written of these buffers that its way to memory hardly counts.
 
     As in a product of small matrices: a way past the caches, which is longer where rows begin within lines, only costs.
     """
-    tiles = [(tile, prod(often or 1 for _, often in inside.all())) for tile, inside in tiles_in(body, around)]
+    around = Around() if stage.parallel is None else Around().loop(stage.parallel)
+    tiles = [(tile, prod(often or 1 for _, often in inside.all())) for tile, inside in tiles_in(stage.body, around)]
     written = [points for tile, points in tiles if buffers & {store.buffer for store in nodes_of(tile, ir.Store)}]
     return max(points for _, points in tiles) >= COMPUTED * max(written)
 
