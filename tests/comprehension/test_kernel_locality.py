@@ -65,6 +65,18 @@ def test_a_large_output_is_streamed_and_its_input_asked_for() -> None:
     assert "ahead" in notes[0]
 
 
+@pytest.mark.parametrize(("terms", "expected"), [(2, {"C"}), (64, set())])
+def test_what_takes_much_arithmetic_is_written_plainly(terms: int, expected: set[str]) -> None:
+    kernel, notes = marked(programs.batched_matmul(64, 16, 32, terms))
+    assert streamed(kernel) == expected
+    assert ("written past the caches" in notes[0]) == bool(expected)
+
+
+def test_our_share_of_a_last_cache_grows_with_our_cores_up_to_half_of_it() -> None:
+    server = replace(AVX512, l3_bytes=300 << 20)  # as a virtual machine shows it
+    assert [replace(server, cores=cores).kept_bytes >> 20 for cores in (1, 2, 64)] == [8, 16, 150]
+
+
 ROWS_TWICE = programs.softmax(64, 256)  # each row is read for its maximum, then for its exponentials
 
 
