@@ -48,9 +48,9 @@ from coexec.python_side.walk import (
     WalkNode,
     WalkOutput,
 )
-from coexec.traces.merge import SHAPE_ATTRIBUTE
 from coexec.traces.opaque import integer_limits
 from coexec.traces.trace_graph import (
+    SHAPE_ATTRIBUTE,
     FromFeed,
     FromNodes,
     FromScalar,

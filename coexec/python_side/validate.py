@@ -23,9 +23,9 @@ from coexec.python_side.walk import (
     WalkNode,
     WalkOutput,
 )
-from coexec.traces.merge import SHAPE_ATTRIBUTE
 from coexec.traces.promise import StepLog, origin
 from coexec.traces.record import forward_index
+from coexec.traces.trace_graph import SHAPE_ATTRIBUTE
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value
 

@@ -120,7 +120,7 @@ class Follower(Recorder):
         super().__init__(root, log, trace, externals, graph.volatile)
         self.graph = graph
         self.merger = Merger(graph, trace)
-        self.path = trace.prefix = self.merger.path
+        self.path = trace.prefix = self.merger.path.nodes
         trace.follower = self
         self.failure: Exception | None = None
         self._began = graph.version
@@ -264,7 +264,7 @@ class Follower(Recorder):
     def _bind(self) -> None:
         for feed, value in self._fresh.items():
             self._bound[feed] = value if value.owned else _BORROWED
-            self.merger.feeds[feed] = self._external(value).number
+            self.merger.path.feeds[feed] = self._external(value).number
         self._fresh = {}
 
     def _note_record(self, record: OpRecord, inputs: tuple[Any, ...], outputs: tuple[Value, ...]) -> None:
@@ -333,7 +333,7 @@ def _count_rounds(graph: TraceGraph, trace: Trace, merger: Merger) -> None:
     records = _first_records(graph, trace.prefix)  # loops are found without looking at inputs
     loops = [loop for loop in find_loops(records) if note_rounds(graph, records[loop.begin], loop)]
     if loops:
-        whole = Trace(records=_records_of(trace.prefix, merger.feeds), reads=trace.reads, kept=trace.kept)
+        whole = Trace(records=_records_of(trace.prefix, merger.path.feeds), reads=trace.reads, kept=trace.kept)
         for loop in loops:
             is_folded(graph, whole, loop)
 

@@ -27,6 +27,8 @@ from minitensor.ops.opdef import OpDef, Operand, TensorSpec
 if TYPE_CHECKING:
     from coexec.traces.record import OpRecord
 
+SHAPE_ATTRIBUTE = "shape"  # the attribute that may hold symbols
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceOutput:
@@ -78,6 +80,13 @@ def operands_of_node(inputs: Sequence[Wiring], specs: Sequence[SymbolicSpec | No
         elif isinstance(wiring, FromScalar):
             operands.append(wiring.value)
     return operands
+
+
+def only_source(wiring: Wiring) -> SymbolicSpec | None:
+    """What the producer has, where there is only one."""
+    if isinstance(wiring, FromNodes) and len(wiring.alternatives) == 1:
+        return wiring.alternatives[0].node.output_specs[wiring.alternatives[0].index]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

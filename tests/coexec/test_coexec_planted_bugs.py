@@ -25,7 +25,7 @@ def wiring_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 def numbers_are_not_compared(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("coexec.graph.match.same_scalar", lambda left, right: True)
-    patch.setattr("coexec.traces.merge.same_scalar", lambda left, right: True)
+    patch.setattr("coexec.traces.cover.same_scalar", lambda left, right: True)
     patch.setattr("coexec.graph.match._factory", match._factory.__wrapped__)  # the cached ones have the right function
 
 
@@ -50,6 +50,7 @@ def live_values_are_not_filled(patch: pytest.MonkeyPatch) -> None:
 
 def branches_join_at_ancestors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("coexec.traces.merge.ancestors", lambda target: set())
+    patch.setattr("coexec.traces.trace_path.ancestors", lambda target: set())
 
 
 def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from coexec.traces import merge
 from coexec.traces.follow import Follower, Form
 from coexec.traces.record import Recorder, forward_index
 from coexec.traces.trace_graph import TraceGraph, TraceNode, ancestors, to_text, verify_trace_graph
+from coexec.traces.trace_path import TracePath
 from minitensor.value import local
 
 
@@ -91,16 +92,16 @@ def test_following_without_locations_leaves_a_graph_in_order_that_knows_its_step
 @given(program=imperative_programs())
 def test_ancestors_kept_from_before_are_the_ancestors(whole: bool, program: Any) -> None:
     differences: list[TraceNode] = []
-    quick = merge.Merger._ancestors
+    quick = TracePath.ancestors
 
-    def both(self: merge.Merger) -> set[TraceNode]:
+    def both(self: TracePath) -> set[TraceNode]:
         found = quick(self)
         if found != ancestors(self.pointer):
             differences.append(self.pointer)
         return found
 
     def watched(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(merge.Merger, "_ancestors", both)
+        patch.setattr(TracePath, "ancestors", both)
         if whole:
             _whole_traces(patch)
 

@@ -1,0 +1,66 @@
+"""TracePath: how far a trace has come on its way through the TraceGraph.
+
+In: the node of each record in turn, appended by whoever knows it.  Out: what the next record refers to: producers, the
+node whose gradient is being taken, externals of feeds, extents of symbols; and what comes before it.
+Invariant: node number i is that of the trace's operation i.
+"""
+
+from __future__ import annotations
+
+from coexec.traces.record import OpRecord, Produced, Trace
+from coexec.traces.trace_graph import Kin, TraceGraph, TraceNode, TraceOutput, add_ancestors, ancestors
+
+
+class TracePath:
+    """A path of `graph` from its start.
+
+    `nodes`: so far.  `feeds`: the external that each feed stands for on this path.  `symbols`: the extent that each
+    symbol has on it.  `place`, once it has caught up: where each node was last; `kin`: of all nodes.
+    """
+
+    __slots__ = ("_before", "_before_of", "_placed", "feeds", "graph", "kin", "nodes", "place", "symbols")
+
+    def __init__(self, graph: TraceGraph, trace: Trace) -> None:
+        self.graph = graph
+        self.nodes = list(trace.prefix)
+        self.feeds = dict(trace.feeds)
+        self.symbols = dict(trace.symbols)
+        self.place: dict[TraceNode, int] = {}
+        self.kin: set[Kin] = set()
+        self._placed = 0  # the first so many nodes
+        self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes
+        self._before_of = 0
+
+    @property
+    def pointer(self) -> TraceNode:
+        """Where the path has come to."""
+        return self.nodes[-1] if self.nodes else self.graph.start
+
+    def catch_up(self) -> None:
+        """`place` and `kin` know all nodes."""
+        for index in range(self._placed, len(self.nodes)):
+            node = self.nodes[index]
+            self.place[node] = index
+            self.kin.add(node.kin)
+        self._placed = len(self.nodes)
+
+    def output(self, produced: Produced) -> TraceOutput:
+        return self.nodes[produced.index].outputs[produced.output]
+
+    def forward(self, record: OpRecord) -> TraceNode | None:
+        """The node whose gradient is being taken."""
+        return None if record.forward is None else self.nodes[record.forward]
+
+    def ancestors(self) -> set[TraceNode]:
+        """`ancestors` of the pointer, from those of where it stood before: edges that come lead to what it comes to.
+
+        Not where dimensions become symbols, which may prune edges, nor where a loop leads back.
+        """
+        before, new = self._before, self.nodes[self._before_of :]
+        if not before or self.graph.symbols.origins or not before.isdisjoint(new):
+            before = self._before = ancestors(self.pointer)
+        else:
+            for node in new:
+                add_ancestors(before, node)
+        self._before_of = len(self.nodes)
+        return before
