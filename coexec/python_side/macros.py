@@ -22,7 +22,8 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coexec.graph.keys import same_attributes
-from coexec.python_side.segment import Arguments, Draft, Form, Segment, promise_of
+from coexec.python_side.draft import Draft, Form, promise_of
+from coexec.python_side.segment import Arguments, Segment
 from coexec.python_side.tape_match import (
     KINDS,
     LeavesMatcher,

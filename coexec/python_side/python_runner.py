@@ -20,10 +20,10 @@ from coexec.graph.symbolic import Output
 from coexec.graph_side.runner_protocol import Array, GraphRun
 from coexec.location import callers_frame, location, users_line
 from coexec.python_side import macros
+from coexec.python_side.draft import Draft
 from coexec.python_side.exchange import Exchange
 from coexec.python_side.mismatch import describe_expected
 from coexec.python_side.replay import Key, OpLog, replay
-from coexec.python_side.segment import Draft
 from coexec.python_side.walk import ExpectFeed, Walk, WalkNode, WalkOutput
 from coexec.traces.follow import make_recorder
 from coexec.traces.opaque import BEYOND, blank_for, operands_of, raise_if_impossible, values_to_check, why_opaque

@@ -500,7 +500,7 @@ def all_rules_are_thought_to_pass_numbers_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def two_uses_of_a_number_are_taken_for_one(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.python_side.segment.Draft._is_passed", lambda self, position: position in self.passed)
+    patch.setattr("coexec.python_side.draft.Draft._is_passed", lambda self, position: position in self.passed)
 
 
 BUGS: list[Plant] = [

@@ -1,0 +1,313 @@
+"""Drafts: a segment is learned from a call that goes one by one.
+
+In: how things stood before the call, its arguments, and the path that it took.  Out: a `Segment`, which later calls
+with the same form and the same sizes are held against (`coexec.python_side.macros`).
+Invariant: given that the call's operations are a function of its form, sizes and arguments, the segment admits
+arguments only if `Validator.matches` would say yes to each of its operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from coexec.graph.keys import same_attributes, same_scalar
+from coexec.graph.match import Kind, make_matcher
+from coexec.graph.symbolic import Dim, ScalarValue
+from coexec.location import Location, callers_frame, location
+from coexec.python_side.segment import Arguments, Check, Segment
+from coexec.python_side.walk import ExpectFeed, ExpectPhi, ExpectSame, ExpectScalar, WalkNode
+from coexec.traces.opaque import values_to_check
+from coexec.traces.promise import Promise, empty_value
+from coexec.traces.trace_graph import TraceNode
+from minitensor.value import Value
+
+if TYPE_CHECKING:
+    from coexec.python_side.python_runner import PythonRunner
+
+
+class Form(Protocol):
+    """What a call must be like to be the one that was learned."""
+
+    numbers_vary: bool  # whether a number may differ from the one learned, where the graph has it as a feed
+    passed: set[int]  # arguments that are numbers and may differ where not all may: an operand is one by identity
+    has_sizes: bool  # whether calls of this form may have several sizes: then those are compared, and all numbers
+
+    def finish(self, values: list[Value], order: tuple[int, ...]) -> None:
+        """Puts in place what the call leaves."""
+
+    def let_go(self) -> None:
+        """Forgets what `match` has found: the program may want to see it die."""
+
+    def result(self) -> tuple[list[Value], tuple[int, ...]] | None:
+        """What the call has left, and the order of its use; None where that is more than can be put in place again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The choice words of a call as (case, target); where it stands in the program, if that decided any of them."""
+
+    words: tuple[tuple[int, int], ...]
+    location: Location | None
+
+
+class Draft:
+    """How things stood before a call that goes operation by operation, to learn from it."""
+
+    def __init__(
+        self, runner: PythonRunner, form: Form, arguments: Arguments, learn: Callable[[Segment], None]
+    ) -> None:
+        self.form = form
+        self.passed = form.passed
+        self.arguments = arguments
+        self.learn = learn
+        self.at = runner.at
+        self.start = len(runner.path)
+        self.promises = len(runner.log.made)
+        self.bound = list(runner.bound)
+        self.symbols = dict(runner.symbols)
+        self.outside = _done_outside(runner)
+        self.location = location(callers_frame(), runner.root)
+
+    def segment(self, runner: PythonRunner, kept: list[Value], order: tuple[int, ...]) -> Segment | None:
+        """The call's operations, if they may be taken at once from now on; `kept`: all that is left of it."""
+        nodes = runner.path[self.start :]
+        if not nodes or runner.recorder is not None or _done_outside(runner) != self.outside:
+            return None
+        choices = self._choices(runner, nodes)
+        if choices is None and self.passed:  # a number decided: it is compared, then
+            self.passed = set()
+            choices = self._choices(runner, nodes)
+        if choices is None or not (self.form.has_sizes or all(map(_is_static, nodes))):
+            return None
+        left = {id(value) for value in kept}
+        promises = runner.log.made[self.promises :]
+        if len(left) != len(kept) or any((v := p()) is not None and id(v) not in left for p in promises):
+            return None
+        made = [(promise_of(value), value.shape) for value in kept]
+        places = [(p.index - self.start, p.output, shape) for p, shape in made if p is not None]
+        if len(places) != len(kept) or any(offset < 0 for offset, _, _ in places):
+            return None
+        return self._assemble(runner, tuple(nodes), choices, tuple(places), order)
+
+    def _assemble(
+        self,
+        runner: PythonRunner,
+        nodes: tuple[WalkNode, ...],
+        choices: Choices,
+        kept: tuple[tuple[int, int, tuple[int, ...]], ...],
+        order: tuple[int, ...],
+    ) -> Segment | None:
+        sent = {expected.slot: expected for node in nodes for expected in node.feeds}
+        varying = {e.slot: e for node in nodes for e in node.others if isinstance(e, ExpectScalar)}
+        fixed: list[tuple[Kind, int, Any]] = []
+        feeds: list[ExpectFeed] = []
+        numbers: list[tuple[int, ExpectScalar]] = []
+        for position, x in enumerate(self.arguments):
+            if not isinstance(x, Value):
+                slots = [slot for slot in varying if self._is_number(position, runner.bound[slot])]
+                numbers += [(position, varying[slot]) for slot in slots]
+                may_differ = bool(slots) or self._is_passed(position)
+                if not may_differ or any(same_scalar(x, value) for node in nodes for _, value in node.constants):
+                    fixed.append(("constant", position, x))
+            elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
+                if promise.source is None or runner.made[promise.source.number] is not promise:
+                    return None
+                fixed.append(("source", position, promise.source.number))
+            elif not x.owned:
+                return None
+            else:
+                slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
+                fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
+                fresh_here = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
+                feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh_here]
+        known = {e.slot for _, e in numbers} if not self.form.numbers_vary else varying.keys()
+        computed = [(runner.bound[slot], e) for slot, e in varying.items() if slot not in known]
+        numbers += [(len(self.arguments) + i, e) for i, (_, e) in enumerate(computed)]
+        fresh = {slot for node in nodes for slot, _ in node.sends if self.bound[slot] is None}
+        first: dict[int, int] = {}  # by slot
+        same = [(first.setdefault(e.slot, e.position), e.position) for e in feeds]
+        sends = [*[(position, slot) for slot, position in first.items()], *[(p, e.slot) for p, e in numbers]]
+        if fresh != {slot for _, slot in sends if self.bound[slot] is None}:
+            return None  # something is fed that is no argument
+        made = {number: position for kind, position, number in fixed if kind == "source"}
+        fed = {slot: position for kind, position, slot in fixed if kind == "fed"}
+        checks = _checks(nodes, made, fed | {slot: position for position, slot in sends}, runner.symbols)
+        if checks is None:
+            return None
+        return Segment(
+            nodes,
+            choices.words,
+            make_matcher(fixed),
+            tuple(feeds),
+            tuple(numbers),
+            tuple([(one, other) for one, other in same if one != other]),
+            tuple(sends),
+            checks,
+            kept,
+            tuple([select for node in nodes for select in node.selects]),
+            frozenset().union(*[node.reads for node in nodes]),
+            tuple([number for number, _ in computed]),
+            order,
+            {name: extent for name, extent in runner.symbols.items() if name not in self.symbols},
+            {index - self.start: a for index, a in runner.attributes.items() if index >= self.start},
+            choices.location,
+        )
+
+    def _choices(self, runner: PythonRunner, nodes: list[WalkNode]) -> Choices | None:
+        """The choice words of the call; None where something decided that is not compared again."""
+        passed = [self.arguments[position] for position in self.passed]
+        bound = None if self.form.numbers_vary else [None if any(x is p for p in passed) else x for x in runner.bound]
+        words: list[tuple[int, int]] = []
+        located = False
+        for index, (before, node) in enumerate(pairwise([self.at, *nodes]), self.start):
+            rivals = [c for c in before.children if c is not node and not _exclude(c, node, bound)]
+            if rivals:
+                if index not in runner.located or any(_place(c) == _place(node) for c in rivals):
+                    return None
+                located = True
+            if before.case is not None:
+                words.append((before.case, before.children.index(node)))
+        return Choices(tuple(words), self.location if located else None)
+
+    def _is_number(self, position: int, operand: ScalarValue) -> bool:
+        """Whether an operand that varies is this argument and can be no other."""
+        x = self.arguments[position]
+        if not self.form.numbers_vary:
+            return x is operand and self._is_passed(position)
+        if not same_scalar(x, operand):
+            return False
+        return sum(same_scalar(x, y) for y in self.arguments if not isinstance(y, Value)) == 1
+
+    def _is_passed(self, position: int) -> bool:
+        """Whether this argument is a number that rules only pass on, and no other argument is the same object."""
+        x = self.arguments[position]
+        return position in self.passed and type(x) is float and sum(y is x for y in self.arguments) == 1
+
+
+def promise_of(value: Value) -> Promise | None:
+    return value.pending if type(value.pending) is Promise else None
+
+
+def _done_outside(runner: PythonRunner) -> tuple[int, ...]:
+    """What a call may not do if it is to be learned: look at contents, or leave operations to Python."""
+    return runner.looks, len(runner.left_to_python)
+
+
+def _is_static(node: WalkNode) -> bool:
+    return not node.unifies and all(output.shape is not None for output in node.outputs)
+
+
+def _exclude(one: WalkNode, other: WalkNode, bound: list[Any] | None) -> bool:
+    """Whether no operation can be both, whatever the step has made and fed; `other` had the numbers in `bound`."""
+    if one.op is not other.op or one.inputs != other.inputs or not same_attributes(one.attributes, other.attributes):
+        return True
+    for position in range(one.inputs):
+        (kind, what), (others_kind, others) = _origin_of(one, position), _origin_of(other, position, bound)
+        if None in (kind, others_kind):
+            continue
+        if kind == others_kind == "outside" and _types_differ(one, other, position):
+            return True
+        if kind != others_kind or (None not in (what, others) and not _may_be_same(kind, what, others)):
+            return True
+    return False
+
+
+def _types_differ(one: WalkNode, other: WalkNode, position: int) -> bool:
+    """Whether two feeds can be no common tensor."""
+    types = [(f.dtype, f.shape) for node in (one, other) for f in node.feeds if f.position == position]
+    if len(types) != 2:
+        return False
+    (dtype, shape), (others_dtype, others) = types
+    return dtype != others_dtype or (None not in (shape, others) and shape != others)
+
+
+def _place(node: WalkNode) -> tuple[Location, TraceNode | None] | None:
+    key = node.trace.key
+    return None if key is None else (key.location, key.forward)
+
+
+def _may_be_same(kind: str | None, one: Any, other: Any) -> bool:
+    return _may_be_one_number(one, other) if kind == "number" else kind == "outside" or one == other
+
+
+def _may_be_one_number(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
+    """Of numbers, known or only what they can be."""
+    match one, other:
+        case ExpectScalar(), ExpectScalar():
+            return one.kind is other.kind and one.low <= other.high and other.low <= one.high
+        case (ExpectScalar() as varying, number) | (number, ExpectScalar() as varying):
+            return varying.admits(number)
+        case _:
+            return same_scalar(one, other)
+
+
+def _origin_of(node: WalkNode, position: int, bound: list[Any] | None = None) -> tuple[str | None, Any]:
+    """Whether an operand is made in the step (and which output), comes from outside or is a number (and which one).
+
+    None where that depends; a number that varies is the one in `bound`, or all that it can be.
+    """
+    for kind, known in (("made", node.sources), ("number", node.constants), ("outside", node.fed)):
+        for at, what in known:
+            if at == position:
+                return kind, what
+    if any(feed.position == position for feed in node.feeds):
+        return "outside", None
+    for expected in node.others:
+        if expected.position == position and not isinstance(expected, ExpectSame):
+            if isinstance(expected, ExpectPhi):
+                return "made", None
+            number = None if bound is None else bound[expected.slot]
+            return "number", expected if number is None else number
+    return None, None
+
+
+def _checks(
+    nodes: Iterable[WalkNode], made: dict[int, int], fed: dict[int, int], symbols: dict[str, int]
+) -> tuple[Check, ...] | None:
+    """What `PythonRunner._check_contents` does for each of the nodes; None where it looks at what is made inside.
+
+    `made`, `fed`: arguments, by the number of the output or of the feed that they are.
+    """
+    checks = []
+    for node in nodes:
+        op = node.op
+        if op is None or not op.may_raise:
+            continue
+        if op.check is None:
+            return None
+        operands = [
+            value if spec is None else _blank(_extents(spec.shape, symbols), spec.dtype)
+            for value, spec in zip(_constants(node), node.trace.input_specs, strict=True)
+        ]
+        wanted = [i for i, x in enumerate(operands) if isinstance(x, Value) and values_to_check(op, (x,))]
+        sources = {position: made.get(number) for position, number in node.sources}
+        slots = [*node.fed, *[(feed.position, feed.slot) for feed in node.feeds]]
+        sources |= {position: fed.get(slot) for position, slot in slots}
+        contents = [(i, argument) for i in wanted if (argument := sources.get(i)) is not None]
+        if len(contents) != len(wanted):
+            return None
+        blanks = tuple([x.array if isinstance(x, Value) else x for x in operands])
+        if node.shape_symbols:
+            return None  # its attributes are those of one call
+        checks.append(Check(op, node.attributes, blanks, tuple(contents)))
+    return tuple(checks)
+
+
+def _constants(node: WalkNode) -> list[Any]:
+    known = dict(node.constants)
+    return [known.get(position) for position in range(node.inputs)]
+
+
+def _extents(dims: tuple[Dim, ...], symbols: dict[str, int]) -> tuple[int, ...]:
+    return tuple([symbols[d] if isinstance(d, str) else d for d in dims])
+
+
+def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value:
+    value = empty_value(shape, dtype)
+    value.array = np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory
+    return value
