@@ -23,7 +23,8 @@ from coexec.graph.symbolic import SymbolicGraph, verify_symbolic
 from coexec.graph_side import channel
 from coexec.graph_side.buffers import plan_buffers
 from coexec.graph_side.graph_runner import NativeGraph
-from coexec.graph_side.plan import Plan, make_plan, shapes_of
+from coexec.graph_side.plan import Plan
+from coexec.graph_side.plan_builder import make_plan, shapes_of
 from coexec.graph_side.runner_protocol import CompiledGraph
 from coexec.graph_side.sequence import CompiledCluster, sequence, verify_sequence
 from comprehension.api import Kernel, define

@@ -12,7 +12,7 @@ from coexec.graph.symbolic import SymbolicGraph
 from coexec.graph_side import channel
 from coexec.graph_side.buffers import plan_buffers
 from coexec.graph_side.graph_runner import NativeGraph
-from coexec.graph_side.plan import make_plan, shapes_of
+from coexec.graph_side.plan_builder import make_plan, shapes_of
 from coexec.graph_side.sequence import CompiledCluster, sequence, verify_sequence
 from comprehension.jit.emit import STAGE_SIGNATURE, emit_by_numba
 from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object
