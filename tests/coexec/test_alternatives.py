@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import Step, data, parameter
+from written import Tensor, Written
 
 import coexec
 import minitensor as mt
 from coexec.testing import assert_equivalent
+from coexec.traces.alternatives import LONGEST_WAY, partners
+from coexec.traces.merge import merge
+from coexec.traces.record import Trace
 from coexec.traces.trace_graph import TraceGraph, TraceNode, verify_trace_graph
 
 
@@ -189,3 +194,74 @@ def test_every_pair_was_met_or_connected() -> None:
     some = traced(lambda n: two_choices(*pairs[n]), [0, 1, 2, 3])
     every = traced(lambda n: two_choices(*pairs[n]), list(range(6)))
     assert edges(some, "flip", "getitem") == edges(every, "flip", "getitem") == 6
+
+
+# --- partners, on traces written by hand ------------------------------------------------------------------
+
+
+def way(shift: int, length: int, gradient: bool = False) -> Trace:
+    """Between a fork and a join: so many operations that go by the shift, and perhaps the gradient of the first."""
+    written = Written()
+    x = written.op("negative", Tensor(0), at=0)
+    for place in range(1, length + 1):
+        x = written.op("roll", x, at=place, shifts=(shift,), axes=(0,))
+    written.op("negative", x, at=1000)
+    if gradient:
+        written.op("roll", Tensor(1), at=1001, shifts=(-shift,), axes=(0,))
+        written.trace.records[-1] = replace(written.trace.records[-1], forward=1)
+    return written.trace
+
+
+@pytest.mark.parametrize("length", [1, 2, LONGEST_WAY, LONGEST_WAY + 1])
+def test_operations_beside_each_other_are_partners_as_far_as_is_looked(length: int) -> None:
+    graph = TraceGraph()
+    first, second, third = (merge(graph, way(shift, length)) for shift in (1, 2, 3))
+    for at in (1, length):
+        found = partners(graph, first[at])
+        assert found == ([second[at], third[at]] if length <= LONGEST_WAY else [])
+        assert partners(graph, second[at]) == ([first[at], third[at]] if length <= LONGEST_WAY else [])
+    assert partners(graph, first[0]) == [] and partners(graph, first[-1]) == []
+
+
+def test_gradients_of_partners_are_partners() -> None:
+    graph = TraceGraph()
+    first, second = merge(graph, way(1, 1, gradient=True)), merge(graph, way(2, 1, gradient=True))
+    assert first[-1] is not second[-1]
+    assert partners(graph, first[-1]) == [second[-1]] and partners(graph, second[-1]) == [first[-1]]
+
+
+def test_operations_of_other_places_or_other_names_are_no_partners() -> None:
+    graph = TraceGraph()
+    paths = []
+    for name, place in (("relu", 1), ("abs", 1), ("relu", 2)):
+        written = Written()
+        x = written.op("negative", Tensor(0), at=0)
+        written.op("negative", written.op(name, x, at=place), at=3)
+        paths.append(merge(graph, written.trace))
+    assert len({path[1] for path in paths}) == 3
+    assert all(partners(graph, path[1]) == [] for path in paths)
+
+
+def test_ways_that_do_not_join_are_no_alternatives() -> None:
+    graph = TraceGraph()
+    paths = []
+    for shift in (1, 2):
+        written = Written()
+        x = written.op("roll", Tensor(0), at=0, shifts=(shift,), axes=(0,))
+        for place in range(shift):
+            x = written.op("abs", x, at=10 * shift + place)
+        paths.append(merge(graph, written.trace))
+    assert partners(graph, paths[0][0]) == []
+
+
+def test_rounds_one_behind_the_other_are_no_partners() -> None:
+    graph = TraceGraph()
+    for shifts in ((1, 2), (2, 1), (1,), (2,)):
+        written = Written()
+        x: Any = Tensor(0)
+        for shift in shifts:
+            x = written.op("roll", x, at=0, shifts=(shift,), axes=(0,))
+        written.op("negative", x, at=1)
+        path = merge(graph, written.trace)
+        verify_trace_graph(graph)
+        assert not set(partners(graph, path[0])) & set(path)

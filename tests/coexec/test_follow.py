@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import coexec
 import minitensor as mt
 from coexec.config import config
 from coexec.traces.record import Recorder
+from coexec.traces.trace_graph import verify_trace_graph
 from minitensor.ops.opdef import OpDef
 
 X = mt.reshape(mt.arange(6.0), (2, 3))
+Y = X + 1.0
+MEMORY = np.ones((2, 3), np.float32)
+INDICES = mt.asarray([1, 0])
 
 
 @pytest.fixture
@@ -52,6 +57,18 @@ def two_of_one_kind(i: int) -> mt.Tensor:
     return y * mt.sin(X)
 
 
+def trained(i: int) -> mt.Tensor:
+    """Gradients of operations that are alike but for the one that they are of."""
+    w = mt.asarray([1.0, 2.0])
+    w.requires_grad = True
+    y = w
+    for _ in range(1 + i % 3):
+        y = y * w
+    y.sum().backward()
+    assert w.grad is not None
+    return w.grad
+
+
 STEPS: dict[str, Callable[[int], mt.Tensor]] = {
     "attributes that are numbers": lambda i: mt.sum(X[0], axis=0, keepdims=True),
     "a number that varies": lambda i: X * float(i),
@@ -60,6 +77,9 @@ STEPS: dict[str, Callable[[int], mt.Tensor]] = {
     "a value with two producers, one round": two_of_one_kind,
     "tensors made anew": lambda i: mt.asarray([1.0, float(i)]) + mt.asarray([2.0, float(i)]),
     "one tensor twice": lambda i: (lambda x: x * x)(mt.asarray([float(i)])),
+    "memory of others": lambda i: (lambda x: mt.exp(x + x) * x)(mt.asarray(MEMORY, copy=False)),
+    "indices": lambda i: mt.take(X, INDICES, axis=0) * 2.0,
+    "gradients": trained,
 }
 
 
@@ -73,3 +93,78 @@ def test_what_the_graph_knows_is_not_recorded(name: str, recorded: list[str]) ->
     for i in range(4, 8):
         step(i)
     assert recorded == []
+
+
+def one_of_two(last: bool) -> mt.Tensor:
+    a = mt.exp(X)
+    b = mt.sin(a)
+    return mt.abs(b if last else a)
+
+
+OTHERS: dict[str, tuple[Callable[[], mt.Tensor], Callable[[], mt.Tensor]]] = {
+    "another operation": (lambda: mt.exp(X), lambda: mt.sin(X)),
+    "another attribute": (lambda: mt.sum(X, axis=0), lambda: mt.sum(X, axis=1)),
+    "another dtype": (lambda: mt.exp(X), lambda: mt.exp(X.astype("float64") + 0.0)),
+    "another size": (lambda: mt.exp(X), lambda: mt.exp(mt.ones((4, 3)))),
+    "another number": (lambda: X * 2.0, lambda: X * 3.0),
+    "another sign of zero": (lambda: X * 0.0, lambda: X * -0.0),
+    "another type of number": (lambda: X * 2.0, lambda: X * 2),
+    "a tensor for a number": (lambda: X * 2.0, lambda: X * Y),
+    "a number for a tensor": (lambda: X * Y, lambda: X * 2.0),
+    "two tensors for one": (lambda: X * X, lambda: X * Y),
+    "tensors in another order": (lambda: mt.exp(X) + X * Y, lambda: mt.exp(X) + Y * X),
+    "what was made before the latest": (lambda: one_of_two(True), lambda: one_of_two(False)),
+    "what was made after it": (lambda: one_of_two(False), lambda: one_of_two(True)),
+    "what was made, for what comes from outside": (lambda: mt.exp(X) * X, lambda: (lambda y: y * y)(mt.exp(X))),
+    "what comes from outside, for what was made": (lambda: (lambda y: y * y)(mt.exp(X)), lambda: mt.exp(X) * X),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_the_graph_does_not_have_is_recorded(name: str, recorded: list[str]) -> None:
+    """Of two functions, called in turn, the second does something else; afterwards the graph has both."""
+    first, other = OTHERS[name]
+    step = coexec.coexecute(lambda function: function())
+    for _ in range(2):
+        step(first)
+    recorded.clear()
+    step(first)
+    assert recorded == []
+    version = step.session.traces.version
+    step(other)
+    assert recorded and step.session.traces.version > version
+    verify_trace_graph(step.session.traces)
+    version = step.session.traces.version
+    step(other)
+    step(first)
+    assert step.session.traces.version == version
+
+
+@pytest.mark.parametrize(("number", "known"), [(4.0, True), (4, False), (True, False), (4j, False)])
+def test_a_number_that_varies_keeps_its_type(number: complex, known: bool, recorded: list[str]) -> None:
+    step = coexec.coexecute(lambda number: X * number)
+    for first in (2.0, 3.0):
+        step(first)
+    recorded.clear()
+    step(number)
+    assert (recorded == []) == known
+
+
+def test_a_loop_of_many_lengths_is_to_be_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "mode", "trace")
+
+    def function(rounds: int) -> mt.Tensor:
+        x = X
+        for _ in range(rounds):
+            x = mt.sin(mt.exp(x))
+        return x
+
+    step = coexec.coexecute(function)
+    for rounds in (2, 3, 4, 3):
+        step(rounds)
+    assert not step.session.traces.folded
+    step(5)
+    assert {name for name, _ in step.session.traces.folded} == {"exp"}
+    for rounds in (3, 7, 9):
+        step(rounds)
+    assert len(step.session.traces.nodes) == 4

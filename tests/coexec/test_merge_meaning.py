@@ -3,62 +3,18 @@ inputs are wired to is what they were."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from written import Tensor, Written, place_at
 
 from coexec.graph.keys import same_scalar
-from coexec.location import Location, code_number
 from coexec.traces.merge import merge
-from coexec.traces.opaque import spec_of
-from coexec.traces.record import External, InputRef, OpRecord, Produced, Scalar, Trace
+from coexec.traces.record import External, Produced, Scalar, Trace
 from coexec.traces.trace_graph import FromFeed, FromNodes, FromScalar, TraceGraph, TraceNode, verify_trace_graph
-from minitensor.ops.opdef import REGISTRY, TensorSpec
-
-_LOCATIONS: dict[int, Location] = {}  # one object for each, as `location` gives them
-_CODE = code_number((lambda: None).__code__)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor from outside."""
-
-    number: int
-    shape: tuple[int, ...] = (4,)
-
-
-@dataclass
-class Written:
-    """A trace in the making: operations at numbered places of the program."""
-
-    trace: Trace = field(default_factory=Trace)
-
-    def op(self, name: str, *inputs: Produced | Tensor | float, at: int, **attributes: Any) -> Produced:
-        references: list[InputRef] = []
-        specs: list[TensorSpec | None] = []
-        for x in inputs:
-            match x:
-                case Produced(index, output):
-                    references.append(x)
-                    specs.append(self.trace.records[index].output_specs[output])
-                case Tensor(number, shape):
-                    references.append(External(number))
-                    specs.append(spec_of(shape, np.dtype("float32")))
-                case _:
-                    references.append(Scalar(x))
-                    specs.append(None)
-        operands = [x if spec is None else spec for x, spec in zip(inputs, specs, strict=True)]
-        found = REGISTRY[name].infer(*operands, **attributes)
-        outputs = tuple([spec_of(x.shape, x.dtype) for x in (found if isinstance(found, tuple) else (found,))])
-        here = _LOCATIONS.setdefault(at, (_CODE, at))
-        record = OpRecord(REGISTRY[name], attributes, tuple(references), tuple(specs), outputs, here, None)
-        self.trace.records.append(record)
-        return Produced(len(self.trace.records) - 1, 0)
 
 
 def assert_is_path(graph: TraceGraph, trace: Trace, path: list[TraceNode], newest: bool) -> None:
@@ -354,5 +310,106 @@ def test_an_operation_without_a_form_for_all_sizes_stays_as_it_is() -> None:
     (node,) = merge(graph, reshaped(2))
     (other,) = merge(graph, reshaped(4))
     assert other is not node
-    assert graph.rigid == {("reshape", _LOCATIONS[0])}  # which the session leaves to Python then
+    assert graph.rigid == {("reshape", place_at(0))}  # which the session leaves to Python then
     assert [spec.shape for spec in node.input_specs if spec] == [(6,)]
+
+
+def test_what_is_pruned_is_nowhere_in_the_graph_and_is_traced_anew() -> None:
+    graph = TraceGraph()
+    longer = summed(4, more=True)
+    longer.reads.append((3, Produced(1, 0)))
+    known = merge(graph, longer)
+    relu = known[1]
+    assert known[2].reads == [relu.outputs[0]]
+    version, made = graph.version, graph.made
+    path = merge(graph, summed(5))
+    assert relu.removed and relu not in path and graph.version > version
+    left = [graph.start, graph.end, *graph.nodes]
+    assert set(path) <= set(graph.nodes)
+    for node in left:
+        assert {*node.children, *node.parents, *(output.node for output in node.reads)} <= {*left}
+        for wiring in node.inputs:
+            assert not isinstance(wiring, FromNodes) or {output.node for output in wiring.alternatives} <= {*left}
+    for table in (graph.by_key, graph.by_kin):
+        assert sorted(n.number for nodes in table.values() for n in nodes) == sorted(n.number for n in graph.nodes)
+    assert merge(graph, Trace(prefix=[known[0], relu])) == [], "where that step went on from is gone"
+    again = merge(graph, summed(4, more=True))
+    assert again[1] is not relu and again[1].number > made and not again[1].removed
+    verify_trace_graph(graph)
+
+
+def test_sizes_may_have_to_stay_numbers() -> None:
+    graph = TraceGraph(numbers=True)
+    paths = [merge(graph, summed(length)) for length in (4, 5, 4)]
+    assert paths[0] == paths[2] and not {*paths[0]} & {*paths[1]}
+    assert [spec.shape for path in paths for spec in path[0].output_specs] == [(4,), (5,), (4,)]
+    assert graph.symbols.origins == {}
+
+
+def test_one_and_none_are_no_sizes_like_others() -> None:
+    graph = TraceGraph()
+    paths = [merge(graph, summed(length)) for length in (4, 1, 0, 5, 6)]
+    assert paths[0] == paths[3] == paths[4]
+    assert not {*paths[0]} & {*paths[1], *paths[2]} and not {*paths[1]} & {*paths[2]}
+
+
+def test_traces_reads_and_kept_outputs_are_noted() -> None:
+    graph = TraceGraph()
+    trace = chain(0)
+    trace.reads += [(0, Produced(0, 0)), (3, Produced(1, 0))]
+    trace.kept += [Produced(2, 0)]
+    path = merge(graph, trace)
+    assert graph.traces == 1
+    assert graph.start.reads == [path[0].outputs[0]] and path[2].reads == [path[1].outputs[0]]
+    assert [node.fetched for node in path] == [[True], [True], [False]]
+    assert [node.kept for node in path] == [[False], [False], [True]]
+    version = graph.version
+    assert merge(graph, trace) == path and (graph.version, graph.traces) == (version, 2)
+    merge(graph, chain(0, number=1))
+    assert graph.version == version
+
+
+def spread(length: int, more: bool = True) -> Trace:
+    """What a shape among the attributes has to follow."""
+    written = Written()
+    x = written.op("negative", Tensor(0, (length,)), at=0)
+    if more:
+        written.op("broadcast_to", x, at=1, shape=(3, length))
+    return written.trace
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known before", "new"])
+def test_a_shape_among_the_attributes_has_the_symbols_of_its_operands(known: bool) -> None:
+    graph = TraceGraph()
+    for length in (4, 5):
+        merge(graph, spread(length, more=known))
+    path = merge(graph, spread(7))
+    (symbol,) = path[0].output_specs[0].shape
+    assert isinstance(symbol, str)
+    assert path[1].attributes == {"shape": (3, symbol)} and path[1].output_specs[0].shape == (3, symbol)
+    version = graph.version
+    assert merge(graph, spread(8)) == path and graph.version == version and not graph.rigid
+
+
+def test_another_reader_of_a_tensor_has_its_symbols() -> None:
+    graph = TraceGraph()
+    for length in (4, 5):
+        merge(graph, spread(length, more=False))
+    written = spread(7, more=False)
+    Written(written).op("abs", Tensor(0, (7,)), at=2)
+    negative, absolute = merge(graph, written)
+    assert absolute.input_specs == negative.input_specs and absolute.output_specs == negative.output_specs
+
+
+def test_sizes_that_were_always_equal_are_one_symbol_and_others_are_not() -> None:
+    def product(first: int, second: int) -> Trace:
+        written = Written()
+        written.op("negative", Tensor(0, (first, second)), at=0)
+        return written.trace
+
+    for others, expected in (((5, 5), 1), ((5, 6), 2), ((4, 6), 1)):
+        graph = TraceGraph()
+        merge(graph, product(4, 4))
+        (node,) = merge(graph, product(*others))
+        symbols = [dim for dim in node.output_specs[0].shape if isinstance(dim, str)]
+        assert len(set(symbols)) == expected and len(symbols) == sum(other != 4 for other in others)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import minitensor as mt
 from coexec.traces import opaque
-from coexec.traces.opaque import BEYOND, operands_of, why_opaque
-from minitensor.ops.opdef import REGISTRY
+from coexec.traces.opaque import (
+    BEYOND,
+    blank_for,
+    has_comprehension,
+    operands_of,
+    raise_if_impossible,
+    spec_of,
+    values_to_check,
+    why_opaque,
+)
+from minitensor.errors import ScalarRangeError
+from minitensor.ops.opdef import REGISTRY, Effect, TensorSpec
 
 KINDS = ["int8", "int64", "float32"]
 SHAPES = [(), (2, 3)]
@@ -57,3 +69,58 @@ def test_a_number_is_refused_just_beyond_what_its_type_holds() -> None:
         assert _because("add", (y, number)) is None
     for number in (-largest - 1, largest + 1):
         assert _because("add", (y, number)) == BEYOND
+
+
+F32 = np.dtype("float32")
+
+
+def test_a_spec_is_one_object_as_long_as_the_table_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opaque, "_specs", {})
+    monkeypatch.setattr(opaque, "_MOST_ENTRIES", 2)
+    first = spec_of((1,), F32)
+    assert first == TensorSpec((1,), F32)
+    assert spec_of((2,), F32) is not first and spec_of((1,), F32) is first
+    for length in (3, 4, 5):
+        assert spec_of((length,), F32) == TensorSpec((length,), F32)
+        assert len(opaque._specs) <= 2
+    assert spec_of((1,), F32) == first
+
+
+def test_the_table_of_answers_keeps_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opaque, "_answers", {})
+    monkeypatch.setattr(opaque, "_MOST_ENTRIES", 2)
+    for length in (1, 2, 3, 4, 1):
+        assert why_opaque(REGISTRY["negative"], (spec_of((length,), F32),), {}) is None
+        assert 1 <= len(opaque._answers) <= 2
+
+
+def test_what_acts_outside_and_what_has_no_comprehension_is_left_to_python() -> None:
+    x = (spec_of((3, 3), F32),)
+    inverse, negative = REGISTRY["inv"], REGISTRY["negative"]
+    assert why_opaque(inverse, x, {}) == inverse.opaque_because
+    assert not has_comprehension(inverse, x, {}) and has_comprehension(negative, x, {})
+    assert why_opaque(replace(negative, effect=Effect.HOST), x, {}) == "it acts outside the tensors"
+
+
+def test_sizes_that_differ_as_symbols_have_no_comprehension() -> None:
+    add = REGISTRY["add"]
+    assert has_comprehension(add, (TensorSpec(("n",), F32), TensorSpec(("n",), F32)), {})
+    assert not has_comprehension(add, (TensorSpec(("n",), F32), TensorSpec(("m",), F32)), {})
+
+
+def test_only_integers_and_bools_have_contents_that_decide() -> None:
+    gather = REGISTRY["gather"]
+    values = [mt.zeros((3,), dtype=dtype).value for dtype in (mt.float32, mt.int64, mt.uint8, mt.bool)]
+    assert values_to_check(gather, (*values, 1)) == tuple(values[1:])
+    assert values_to_check(REGISTRY["add"], (*values, 1)) == ()
+
+
+def test_a_number_is_impossible_whatever_the_contents_are() -> None:
+    add, x = REGISTRY["add"], mt.zeros((2**20,), dtype=mt.int8).value
+    raise_if_impossible(add, (x, x), {})
+    raise_if_impossible(add, (x, 100), {})
+    with pytest.raises(ScalarRangeError):
+        raise_if_impossible(add, (x, 1000), {})
+    blank = blank_for(x)
+    assert (blank.shape, blank.dtype, blank.strides) == (x.shape, x.dtype, (0,))
+    assert blank_for(7) == 7
