@@ -1,7 +1,10 @@
-"""What becomes of a step whose graph cannot be had: the program goes on, and the report says why."""
+"""The state machine of a step: when its phase changes, what it counts, and that the program goes on whatever comes."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,13 @@ import pytest
 
 import coexec
 import minitensor as mt
-from coexec import session
+from coexec import rebuild, session
 from coexec.config import config
+from coexec.graph_side.reference_runner import ReferenceGraph
+from coexec.patience import FIRST_REST, TRIES
+from coexec.session import Phase
+from coexec.traces.merge import Merger
+from coexec.traces.trace_graph import TraceGraph, verify_trace_graph
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +58,9 @@ def test_a_graph_in_use_is_described_by_the_report() -> None:
     run(step, 8)
     report = step.report()
     assert report.coexecuted_steps > 0 and not report.reasons
-    assert (report.graphs_built, report.operations) == (1, 2)
-    assert report.steps == report.traced_steps + report.eager_steps + report.coexecuted_steps == 8
+    assert (report.graphs_built, report.operations, report.transitions) == (1, 2, 2)
+    assert (report.traced_steps, report.eager_steps, report.coexecuted_steps) == (2, 0, 6)
+    assert (report.steps, report.fallbacks, report.phase) == (8, 0, "coexecute")
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -88,3 +97,281 @@ def test_a_graph_without_operations_covers_nothing() -> None:
         coexec.wait()
     report = step.report()
     assert report.coexecuted_steps > 0 and (report.operations, report.coverage) == (0, 0.0)
+
+
+# --- phases -----------------------------------------------------------------------------------------------
+
+
+def new_path() -> Callable[[int], Any]:
+    """A step of one operation, another one for each number."""
+    x = mt.ones((100,))
+    return coexec.coexecute(lambda number: mt.roll(x, number + 1, axis=0))
+
+
+def phases(step: Any, numbers: list[int]) -> list[Phase]:
+    found = []
+    for number in numbers:
+        step(number)
+        coexec.wait()
+        found.append(step.session.phase)
+    return found
+
+
+def test_a_trace_that_adds_nothing_ends_the_tracing() -> None:
+    step = new_path()
+    assert phases(step, [0, 1, 2, 1, 1]) == [Phase.TRACE] * 3 + [Phase.COEXECUTE] * 2
+    assert (step.report().traced_steps, step.report().coexecuted_steps) == (4, 1)
+
+
+def test_after_fallbacks_in_a_row_tracing_has_to_be_quieter_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    step, known, quiet = new_path(), 0, []
+    phases(step, [0, 0, 0])
+    for _ in range(5):
+        new = [known + 1 + i for i in range(session.FUTILE_LIMIT)]
+        assert phases(step, new) == [Phase.COEXECUTE] * (session.FUTILE_LIMIT - 1) + [Phase.TRACE]
+        known, needed = new[-1], 1
+        while phases(step, [known]) == [Phase.TRACE]:
+            needed += 1
+        quiet.append(needed)
+        assert phases(step, [known]) == [Phase.COEXECUTE]  # patience starts over
+    assert quiet == [2, 4, 8, 8, 8]
+    assert step.report().fallbacks == 5 * session.FUTILE_LIMIT
+
+
+def test_fallbacks_that_are_not_in_a_row_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    step = new_path()
+    phases(step, [0, 0])
+    for turn in range(4):
+        new = [10 * turn + 1 + i for i in range(session.FUTILE_LIMIT - 1)]
+        assert phases(step, [*new, 0]) == [Phase.COEXECUTE] * session.FUTILE_LIMIT
+    report = step.report()
+    assert (report.fallbacks, report.coexecuted_steps) == (4 * (session.FUTILE_LIMIT - 1), 4)
+    assert report.traced_steps == 2 + report.fallbacks and report.transitions == 2
+
+
+def test_a_place_that_varies_too_often_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_VARIANTS", 3)
+    step = new_path()
+    for number in range(3):
+        step(number)
+        assert not step.report().reasons
+    step(3)
+    assert [reason for reason in step.report().reasons if "left to Python now" in reason]
+    assert {name for name, _ in step.session.traces.volatile} == {"roll"} and not step.session.traces.nodes
+    assert step.report().phase == "trace"
+    assert phases(step, [4, 5, 6])[-1] is Phase.COEXECUTE
+
+
+@pytest.mark.parametrize("mode", ["coexec", "trace"])
+def test_recording_rests_but_where_all_steps_are_to_be_recorded(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "mode", mode)
+    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    step = new_path()
+    found = phases(step, list(range(TRIES + FIRST_REST + 1)))
+    if mode == "trace":
+        assert found == [Phase.TRACE] * len(found)
+    else:
+        resting = [Phase.RESTING] * FIRST_REST  # from the last step that was recorded in vain on
+        assert found == [Phase.TRACE] * (TRIES - 1) + resting + [Phase.TRACE] * 2
+    assert step.report().eager_steps == (FIRST_REST if mode == "coexec" else 0)
+
+
+def test_a_reset_forgets_the_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    step = new_path()
+    assert phases(step, list(range(TRIES)))[-1] is Phase.RESTING
+    step.reset()
+    assert step.session.phase is Phase.TRACE
+    assert phases(step, list(range(TRIES))) == [Phase.TRACE] * (TRIES - 1) + [Phase.RESTING]
+    report = step.report()
+    assert (report.steps, report.traced_steps) == (TRIES, TRIES)
+
+
+# --- graphs that take their time ------------------------------------------------------------------------------
+
+
+class Compiler:
+    """Makes a graph ready when it is told to."""
+
+    def __init__(self, step: Any) -> None:
+        self.asked: list[tuple[Any, Future[Any]]] = []
+        self.graphs: list[ReferenceGraph] = []
+        step.session._compiler = lambda: self.compile
+
+    def compile(self, graph: Any, *, numerics: str) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.asked.append((graph, future))
+        return future
+
+    def finish(self) -> None:
+        """The graph that was asked for last is ready."""
+        graph, future = self.asked[-1]
+        self.graphs.append(ReferenceGraph(graph))
+        future.set_result(self.graphs[-1])
+
+
+def counts(step: Any) -> tuple[int, int, int, int]:
+    report = step.report()
+    return report.traced_steps, report.eager_steps, report.coexecuted_steps, report.fallbacks
+
+
+def test_while_a_graph_is_compiled_steps_are_eager() -> None:
+    step = new_path()
+    compiler = Compiler(step)
+    for _ in range(5):
+        step(0)
+    assert step.session.phase is Phase.COMPILING and step.report().phase == "compiling"
+    assert counts(step) == (2, 3, 0, 0) and len(compiler.asked) == 1
+    compiler.finish()
+    step(0)
+    assert step.session.phase is Phase.COEXECUTE and counts(step) == (2, 3, 1, 0)
+
+
+def test_a_graph_is_in_use_until_the_next_is_ready_and_one_is_compiled_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[Any] = []
+    monkeypatch.setattr(ReferenceGraph, "close", lambda graph: closed.append(graph))
+    step = new_path()
+    compiler = Compiler(step)
+    for number in (0, 0):
+        step(number)
+    compiler.finish()
+    step(1)  # leaves the first graph
+    assert len(compiler.asked) == 2 and counts(step) == (3, 0, 0, 1)
+    step(0)
+    step(2)
+    assert len(compiler.asked) == 2 and counts(step) == (4, 0, 1, 2) and not closed
+    compiler.finish()
+    step(1)  # the second graph knows it, and not what came after it was asked for
+    assert counts(step) == (4, 0, 2, 2) and closed == compiler.graphs[:1]
+    assert len(compiler.asked) == 3 and step.report().graphs_built == 3
+    compiler.finish()
+    step(2)
+    assert counts(step) == (4, 0, 3, 2) and closed == compiler.graphs[:2] and len(compiler.asked) == 3
+    step.reset()
+    assert closed == compiler.graphs
+
+
+def test_whoever_waits_waits_for_all_that_is_compiled() -> None:
+    step = new_path()
+    compiler = Compiler(step)
+    step(0)
+    step(0)
+    seen: list[bool] = []
+
+    def wait() -> None:
+        coexec.wait()
+        seen.append(compiler.asked[0][1].done())
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join(0.05)  # one that did not wait has ended by now
+    compiler.finish()
+    thread.join()
+    assert seen == [True]
+
+
+def test_a_compiler_that_fails_is_told_of_by_its_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = new_path()
+    compiler = Compiler(step)
+    step(0)
+    step(0)
+    compiler.asked[-1][1].set_exception(OSError("planned"))
+    step(0)
+    assert step.session.phase is Phase.EAGER and counts(step) == (2, 1, 0, 0)
+    assert step.report().reasons == ["the graph could not be compiled: OSError: planned"]
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------
+
+
+def test_a_mistake_while_a_step_is_recorded_ends_co_execution_and_not_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: Merger, record: Any) -> None:
+        raise ZeroDivisionError("planned")
+
+    monkeypatch.setattr(Merger, "take", broken)
+    step = doubled()
+    run(step, 4)
+    assert step.report().phase == "eager"
+    assert step.report().reasons == ["internal error: ZeroDivisionError: planned"]
+    assert counts(step) == (1, 3, 0, 0)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_step_that_breaks_off_leaves_a_graph_in_order(known: int, error: type[BaseException]) -> None:
+    x = mt.ones((4,))
+    broken = False
+
+    def function() -> Any:
+        y = x * 2.0
+        if broken:
+            z = mt.exp(y)
+            raise error(z.shape)
+        return y + 1.0
+
+    step = coexec.coexecute(function)
+    for _ in range(known):
+        step()
+    broken = True
+    for _ in range(2):
+        with pytest.raises(error):
+            step()
+    verify_trace_graph(step.session.traces)
+    assert all(node.children or node is step.session.traces.end for node in step.session.traces.nodes)
+    broken = False
+    for _ in range(4):
+        assert step().tolist() == [3.0] * 4
+    assert step.session.phase is Phase.COEXECUTE
+
+
+@pytest.mark.parametrize("rounds", [64, 65])
+def test_a_loop_that_cannot_be_folded_is_told_of_once_if_it_is_long(rounds: int) -> None:
+    def function() -> Any:
+        x, every = mt.ones((4,)), []
+        for _ in range(rounds):
+            x = x * -1.0
+            every.append(x)
+        return every
+
+    step = coexec.coexecute(function)
+    for _ in range(4):
+        step()
+    told = [reason for reason in step.report().reasons if "cannot be folded" in reason]
+    assert told == ([f"a loop of {rounds} rounds around multiply cannot be folded: unrolled"] if rounds > 64 else [])
+
+
+# --- who builds -------------------------------------------------------------------------------------------
+
+
+def test_one_thread_does_all_work_in_the_order_in_which_it_comes() -> None:
+    worker, done = rebuild._Worker(), threading.Event()
+    seen: list[tuple[int, threading.Thread]] = []
+    assert worker.thread is None
+    for number in range(3):
+        worker.put(lambda number=number: seen.append((number, threading.current_thread())))  # type: ignore[misc]
+    worker.put(done.set)
+    assert done.wait(60)
+    assert seen == [(number, worker.thread) for number in range(3)]
+    assert worker.thread is not None and worker.thread.daemon
+
+
+@pytest.mark.parametrize("runner", ["native", "reference"])
+def test_the_graph_may_change_once_it_was_read_however_that_ended(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(traces: Any) -> Any:
+        raise ZeroDivisionError("planned")
+
+    monkeypatch.setattr(rebuild, "build", broken)
+    monkeypatch.setattr(config, "runner", runner)
+    traces = TraceGraph()
+    future = rebuild.rebuild(traces, lambda *_, **__: Future(), "fast")
+    assert future.done() or runner == "native"
+    assert (traces.reader is not None) == (runner == "native")
+    assert isinstance(future.exception(60), ZeroDivisionError)
+    traces.settle()
+    assert traces.reader is None
