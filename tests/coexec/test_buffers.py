@@ -15,9 +15,10 @@ import minitensor  # noqa: F401 - registers the operations
 from coexec.clusters.partition import Partition, partition, verify_partition
 from coexec.errors import MalformedGraph
 from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
-from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, place_in_arena, plan_buffers
-from coexec.graph_side.frame import Arena
+from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, is_in_loop, place_in_arena, plan_buffers
+from coexec.graph_side.frame import MOST_FILLINGS, MOST_WAITING, Arena, Array, Frame, FreshBuffers, Memory
 from coexec.graph_side.instructions import Launch, PhiSlot, Place
+from coexec.graph_side.plan import SCRATCH
 from coexec.graph_side.sequence import Sequence, sequence, verify_sequence
 
 intervals = st.tuples(st.integers(0, 30), st.integers(0, 8), st.integers(0, 500))
@@ -150,6 +151,18 @@ def test_shapes_over_symbols() -> None:
     shape = Shape(("N0*2+1", 3), np.dtype("float32"), (("N0", "batch"),))
     assert shape.at({"batch": 4}) == (9, 3) and shape.bytes_at({"batch": 4}) == 108
     assert shape.symbols == {"batch"}
+    less = Shape(("N0-5", 3), np.dtype("float32"), (("N0", "batch"),))  # of a kernel that is not for these sizes
+    assert less.at({"batch": 4}) == (-1, 3) and less.bytes_at({"batch": 4}) == 0 and less.bytes_at({"batch": 7}) == 24
+    fixed = Shape((2, 3), np.dtype("float64"))
+    assert fixed.at({}) == (2, 3) and fixed.bytes_at({}) == 48 and fixed.symbols == frozenset()
+
+
+def test_intervals_have_both_their_ends() -> None:
+    life = Lifetime(Output(0), 3, 5)
+    for first, last, expected in ((0, 2, False), (0, 3, True), (4, 4, True), (5, 9, True), (6, 9, False), (0, 9, True)):
+        other = Lifetime(Output(1), first, last)
+        assert life.overlaps(other) == other.overlaps(life) == expected
+    assert [is_in_loop(at, [(8, 8), (3, 5)]) for at in (2, 3, 5, 6, 8, 9)] == [False, True, True, False, True, False]
 
 
 def test_an_arena_takes_what_is_asked_for_and_keeps_it() -> None:
@@ -160,3 +173,95 @@ def test_an_arena_takes_what_is_asked_for_and_keeps_it() -> None:
         first = block.ctypes.data
         assert arena.address % ALIGNMENT == 0 and first <= arena.address <= first + block.nbytes - size
     assert arena.at_least(10) is block
+
+
+# --- frames -------------------------------------------------------------------------------------------------
+
+F32 = np.dtype("float32")
+
+
+def test_a_fresh_buffer_is_given_again_once_nobody_holds_it() -> None:
+    store = FreshBuffers()
+    first, at_first = store.take((3,), F32)
+    assert (first.shape, first.dtype, first.flags.writeable, first.ctypes.data) == ((3,), F32, False, at_first)
+    view = first[1:]
+    del first
+    second, at_second = store.take((3,), F32)
+    assert at_second != at_first
+    del view
+    assert store.take((3,), F32)[1] == at_first
+    del second
+    assert store.take((3,), F32)[1] == at_first
+
+
+@pytest.mark.parametrize("other", [((4,), F32), ((3,), np.dtype("float64")), ((3,), np.dtype("float16"))], ids=str)
+def test_a_buffer_of_another_shape_or_type_is_another(other: tuple[tuple[int, ...], np.dtype[np.generic]]) -> None:
+    store = FreshBuffers()
+    for shape, dtype in (((3,), F32), other, ((3,), F32)):
+        for _ in range(2):
+            array, _ = store.take(shape, dtype)
+            assert (array.shape, array.dtype) == (shape, dtype) and len(store.buffers) == 1
+            del array
+
+
+def test_no_more_buffers_wait_than_are_of_use() -> None:
+    store = FreshBuffers()
+    held: list[Array] = []
+    for number in range(2 * MOST_WAITING):
+        held.append(store.take((3,), F32)[0])
+        assert len(store.buffers) == min(number + 1, MOST_WAITING)
+    assert len({array.ctypes.data for array in held}) == len(held)
+    latest = [array.ctypes.data for array in held[-MOST_WAITING:]]
+    held.clear()
+    assert [address for _, address in store.buffers] == latest
+
+
+def over_a_symbol() -> Memory:
+    g = GraphBuilder()
+    a = g.feed(("n",))
+    x = g.op("negative", g.op("negative", a))
+    return Memory(compile_by_hand(g.graph(kept=(g.op("negative", x),), symbols=("n",))).plan)
+
+
+def test_a_filling_is_made_once_for_the_same_sizes_as_long_as_there_is_room() -> None:
+    memory = over_a_symbol()
+    number = next(i for i, group in enumerate(memory.plan.groups) if group.symbols)
+    known = memory.filling(number, {"n": 5})
+    assert memory.filling(number, {"n": 5}) is known and memory.filling(number, {"n": 6}) is not known
+    assert memory.filling(0, {}) is memory.filling(0, {}) is not known
+    for n in range(2 * MOST_FILLINGS):
+        assert memory.filling(number, {"n": n}).owned[0][2] == (n,)
+        assert len(memory._fillings) <= MOST_FILLINGS
+
+
+def test_a_frame_has_buffers_for_its_step_and_lets_go_of_them() -> None:
+    memory = over_a_symbol()
+    number = next(i for i, group in enumerate(memory.plan.groups) if group.symbols)
+    frame = Frame(memory)
+    frame.reset()
+    assert frame.owned == {} and frame.held == []
+    frame.fill(number, {"n": 1000})
+    ((output, (array, address)),) = frame.owned.items()
+    assert array.shape == (1000,) and frame.view[memory.plan.slots[output]] == address
+    (arena,) = frame.held
+    first = arena.ctypes.data
+    for life in memory.plan.groups[number].arena:
+        assert first <= frame.view[memory.plan.slots[life.place]] <= first + arena.nbytes - 4000
+    frame.release()
+    assert frame.owned == {} and frame.held == []
+    frame.reset()
+    assert frame.view[memory.plan.slots[output]] == 0
+
+
+def test_kernels_share_scratch_memory_of_the_most_that_one_needs() -> None:
+    plan = over_a_symbol().plan
+    number = next(i for i, group in enumerate(plan.groups) if group.symbols)
+    rows = plan.groups[number].stages
+    rows[:2] = [replace(rows[0], scratch="N0*8"), replace(rows[1], scratch="N0*2")]
+    frame = Frame(Memory(plan))
+    frame.reset()
+    frame.fill(number, {"n": 1000})
+    assert [frame.view[row.word + 3] for row in rows] == [8000, 2000, 0]
+    block, address = frame.held[-1], frame.view[SCRATCH]
+    assert address == frame.memory.scratch.address
+    assert block.ctypes.data <= address <= block.ctypes.data + block.nbytes - 8000

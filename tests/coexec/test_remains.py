@@ -15,7 +15,8 @@ import minitensor as mt
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import QUEUED, RUNNING, GraphThread
 from coexec.graph_side.graph_runner import NativeGraph, NativeRun
-from coexec.graph_side.plan import STATE, STOPPED_AT
+from coexec.graph_side.plan import STATE, STOPPED_AT, Filling, table_of
+from coexec.graph_side.remains import lost_from
 from coexec.python_side import replay
 
 F32 = np.float32
@@ -193,3 +194,22 @@ def test_a_step_taken_up_while_it_is_cancelled_is_waited_for(monkeypatch: pytest
     remains = run.cancel([kept])
     assert waited == [STATE]
     assert (remains(kept) == -np.ones(4, np.float32)).all()  # type: ignore[union-attr]
+
+
+def test_a_place_is_lost_to_the_first_that_is_written_later_where_it_lies() -> None:
+    rows = [  # slot, offset, size, first and last instruction that writes it
+        (10, 0, 64, 0, 1),
+        (11, 64, 64, 0, 3),  # beside the first
+        (12, 0, 128, 2, 2),  # over both, but written before the second is
+        (13, 32, 64, 5, 6),  # over all three
+        (14, 96, 64, 3, 4),  # begins with the instruction that ends the second
+        (15, 0, 0, 9, 9),
+    ]
+    words, begin, size, first, last = (table_of(list(column)) for column in zip(*rows, strict=True))
+    written = np.stack([first, last], axis=1)
+    nothing = table_of([])
+    lost = lost_from(Filling(nothing, nothing, words, begin, size, written, 160, (), 0))
+    never = np.iinfo(np.int64).max
+    assert lost == {10: 2, 11: 5, 12: 3, 13: never, 14: never, 15: never}
+    none = Filling(nothing, nothing, nothing, nothing, nothing, written[:0], 0, (), 0)
+    assert lost_from(none) == {}
