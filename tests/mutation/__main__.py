@@ -326,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 group.suite.measure(folder)
                 run(group, database, chosen, results)
         finally:
-            if not options.quick:
+            if not options.quick and results:  # a run that ended before its first mutant has nothing to write down
                 record(group, (folder / "commit").read_text(), known, taken, results)
 
 
