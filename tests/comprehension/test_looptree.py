@@ -98,6 +98,15 @@ def test_the_loops_of_the_text_are_where_a_schedule_begins() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["", "fuse('S0.i', 'S1.i')"])
+def test_a_full_name_means_its_loop_and_no_other(text: str) -> None:
+    loops = case("softmax").follow(text).loops
+    paths = [path for path, _ in loops.loops()]
+    assert any("." in loops.full_name(path) for path in paths)
+    for path in paths:
+        assert loops.find(loops.full_name(path)) == path
+
+
 FUSED_ROWS = "fuse('S0.i', 'S1.i', 'S2.i', 'S3.i')"
 TILE = "vectorize({'m': 3, 'n': 8})"
 LEGAL = {
