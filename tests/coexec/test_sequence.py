@@ -36,7 +36,8 @@ from coexec.graph_side.instructions import (
     to_text,
     writes_of,
 )
-from coexec.graph_side.plan import least_work, make_plan, shapes_of
+from coexec.graph_side.plan import least_work
+from coexec.graph_side.plan_builder import make_plan, shapes_of
 from coexec.graph_side.sequence import Sequence, block_order, sequence, verify_sequence
 from coexec.graph_side.sequence import to_text as sequence_text
 from comprehension.config import config
