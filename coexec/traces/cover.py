@@ -101,26 +101,22 @@ def make_key(path: TracePath, record: OpRecord) -> NodeKey:
 # --- as it stands ---------------------------------------------------------------------------------------
 
 
-def is_as_before(path: TracePath, node: TraceNode, record: OpRecord) -> bool:
-    """Whether nothing tells the record from the one that the node was made for, wiring included.
-
-    Then the path has the feeds that it had not met.
-    """
+def feeds_as_before(path: TracePath, node: TraceNode, record: OpRecord) -> dict[TraceFeed, int] | None:
+    """The feeds that the path meets first here, if nothing tells the record from the one that the node was made for."""
     first = node.first
     if first is None or first.op is not record.op or first.location != record.location:
-        return False
+        return None
     if first.input_specs != record.input_specs or first.output_specs != record.output_specs:
-        return False
+        return None
     if not same_attributes(first.attributes, record.attributes):
-        return False
+        return None
     if node.forward is not path.forward(record):
-        return False
+        return None
     fresh: dict[TraceFeed, int] = {}
     for wiring, x in zip(node.inputs, record.inputs, strict=True):
         if not _is_wired(path, wiring, x, fresh):
-            return False
-    path.feeds.update(fresh)
-    return True
+            return None
+    return fresh
 
 
 def _is_wired(path: TracePath, wiring: Wiring, x: InputRef, fresh: dict[TraceFeed, int]) -> bool:

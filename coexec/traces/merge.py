@@ -12,9 +12,10 @@ is no ancestor (the branches join again); otherwise a new node (reference sectio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from coexec.traces.alternatives import connect, share_producers
-from coexec.traces.cover import Match, best_match, find_match, is_as_before, make_key
+from coexec.traces.cover import Match, best_match, feeds_as_before, find_match, make_key
 from coexec.traces.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.traces.node_specs import make_specs
 from coexec.traces.prune import prune
@@ -130,8 +131,13 @@ class Merger:
         if self.graph.symbols.origins:
             return None
         path = self.path
-        found = [node for node in path.pointer.children if is_as_before(path, node, record)]
-        return min(found, key=lambda node: node.number, default=None)
+        asked = ((node, feeds_as_before(path, node, record)) for node in path.pointer.children)
+        found = [(node.number, node, fresh) for node, fresh in asked if fresh is not None]
+        if not found:
+            return None
+        _, node, fresh = min(found, key=itemgetter(0))
+        path.feeds.update(fresh)
+        return node
 
     def _best_child(self, key: NodeKey, record: OpRecord) -> Match | None:
         return best_match(self.path, [node for node in self.path.pointer.children if node.key == key], record)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from written import Tensor, Written, place_at
 
 from coexec.graph.keys import same_scalar
-from coexec.traces.merge import merge
+from coexec.traces.merge import Merger, merge
 from coexec.traces.record import External, Produced, Scalar, Trace
 from coexec.traces.trace_graph import FromFeed, FromNodes, FromScalar, TraceGraph, TraceNode, verify_trace_graph
 
@@ -413,3 +413,21 @@ def test_sizes_that_were_always_equal_are_one_symbol_and_others_are_not() -> Non
         (node,) = merge(graph, product(*others))
         symbols = [dim for dim in node.output_specs[0].shape if isinstance(dim, str)]
         assert len(set(symbols)) == expected and len(symbols) == sum(other != 4 for other in others)
+
+
+def test_a_child_that_is_not_taken_leaves_no_feeds_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`add(T0, T0)` is as two children stand: only the feeds of the older one, which is taken, are the path's."""
+
+    def size() -> int:
+        graph = TraceGraph()
+        for second, doubled in ((0, False), (1, True), (0, True)):
+            written = Written()
+            written.op("add", Tensor(0), Tensor(second), at=1)
+            if doubled:
+                written.op("multiply", Tensor(1), 2.0, at=2)
+            merge(graph, written.trace)
+        return len(graph.nodes)
+
+    quick = size()
+    monkeypatch.setattr(Merger, "_known_child", lambda self, record: None)
+    assert quick == size() == 3
