@@ -1,4 +1,8 @@
-"""Quotients and remainders of indices by negative constants: kernels were malformed, and reads found out of bounds."""
+"""Quotients and remainders of indices and scalars by constants that are not positive.
+
+By negative ones kernels were malformed, and reads found out of bounds.  By 0, which gives 0, `A(i / 0)` was an internal
+error, and where `s / 0 != 1` guarded a read, the proof took it for unknown and refused the read.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,27 @@ TEXTS = {
     "on the left": "B(0 - i / (0 - 2), i % 2) = A(i) where i in 0:40",
     "a bound": "B(i) = A(i) where i in 0:20 - N / (0 - 2)",
     "a guard": "B(i) = (i - 20) / (0 - 3) >= 0 ? A(i) : 0.0 where i in 0:40",
+    "0: a quotient": "B(i) = A(i / 0) where i in 0:N",
+    "0: a remainder": "B(i) = A(i % 0 + i) where i in 0:N",
+    "0: a let": "B(i) = A(k) where k = i / 0 + i, i in 0:N",
+    "0: by a difference": "B(i) = A(i / (N - N) + i % (i - i)) where i in 0:N",
+    "0: of what was computed": "T(i) = 2 * A(i)  B(i) = T(i / 0) where i in 0:N",
+    "0: a bound": "B(i) = A(i) where i in 0:N % 0 + 3",
+    "0: a value": "B(i) = A(i) + float(i / 0) + float(i % 0) where i in 0:N",
+    "0: a guard": "B(i) = i % 0 == 0 ? A(i) : A(i + 100) where i in 0:N",
+    "0: a guard of a scalar": "B(i) = s / 0 != 1 ? A(i) : A(i + 100) where i in 0:N",
+    "0: a guard of a scalar's remainder": "B = s % 0 >= 0 ? 7.0 : A(100)",
+    "0: a guard that never holds": "B(i) = s / 0 > 0 ? A(i + 100) : 2.0 where i in 0:N",
+    "0: a scalar": "B(i) = A(min(max(i / s, 0), N - 1)) where i in 0:N",
 }
 
 
 @pytest.mark.parametrize("sizes", ["static", "symbolic"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_they_compile(name: str, sizes: Any) -> None:
-    f = tc.define(f"def f(float(N) A) -> (B) {{ {TEXTS[name]} }}", sizes=sizes).f
-    np.testing.assert_array_equal(f(A), f.reference(A))
+    f = tc.define(f"def f(float(N) A, int32 s) -> (B) {{ {TEXTS[name]} }}", sizes=sizes).f
+    for s in (0, 2):
+        np.testing.assert_array_equal(f(A, s), f.reference(A, s))
 
 
 def test_they_mean_what_floors_mean() -> None:
