@@ -54,11 +54,9 @@ class Machine:
 
     @property
     def kept_bytes(self) -> int:
-        """What may be written before the last cache has lost the beginning: other cores use it, too.
+        """What may be written before the last cache has lost the beginning: other cores use it, too (decision 8).
 
         Half of it, and 8 MiB for each core of ours at most: in a virtual machine most of the others are not seen.
-        (Two cores of a server that shows 300 MiB: passes of copies over 16 MiB gain 1.2 to 1.3 by going past it, over
-        128 MiB 1.6, a transpose of 128 MiB 2.5; over 8 MiB a copy that is read at once loses 0.85.)
         """
         return min(self.l3_bytes // 2, self.cores * (8 << 20))
 

@@ -209,7 +209,7 @@ def _quotient(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     if right.terms:
         return Linear(0, ((IntOp("/", expression(left), expression(right)), 1),))
     if divisor == 0:
-        return right
+        return right  # 0
     if divisor < 0:
         return _quotient(left.scaled(-1), right.scaled(-1), ranges)
     whole, rest = _divide(left, divisor)
@@ -224,7 +224,7 @@ def _remainder(left: Linear, right: Linear, ranges: Ranges) -> Linear:
     if right.terms:
         return Linear(0, ((IntOp("%", expression(left), expression(right)), 1),))
     if divisor == 0:
-        return right
+        return right  # 0
     if divisor < 0:
         return _remainder(left.scaled(-1), right.scaled(-1), ranges).scaled(-1)
     _, rest = _divide(left, divisor)

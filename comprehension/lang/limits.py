@@ -20,7 +20,7 @@ MAX_NODES = 100_000  # of the expressions of one statement
 MAX_INT = 2**31 - 1
 # Of what is added to a subscript that reads a tensor: beyond it the sum is a value that may wrap.
 LARGEST_OFFSET = 2**30
-LARGEST_PLAIN_SIZE = 2**24  # what most sizes are below: sums of a few such are within int32
+LARGEST_USUAL_SIZE = 2**24  # what most sizes are below: sums of a few such are within int32
 MAX_BYTES = 2**46  # of one tensor; what the machine has is found out by asking for it
 MAX_RANK = 64  # dimensions of a tensor: NumPy's own limit
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from comprehension.lang.bounds import Ranges, greatest, least
 from comprehension.lang.expressions import Fault
 from comprehension.lang.forms import Environment
-from comprehension.lang.limits import LARGEST_PLAIN_SIZE, MAX_INT
+from comprehension.lang.limits import LARGEST_USUAL_SIZE, MAX_INT
 from comprehension.lang.linear import Linear, is_nonnegative, number, to_expr
 from comprehension.lang.loops import Precondition
 from comprehension.lang.printer import to_text
@@ -84,7 +84,7 @@ class Requirements:
         """Asks for sums of a few sizes in the conditions around a read not to wrap: proofs of kernels take them so."""
         for _, form, dtype in compared(guards, where):
             for room in self.rooms_within(form, dtype, ranges, where):
-                if _is_sum_within(room, LARGEST_PLAIN_SIZE):
+                if _is_sum_within(room, LARGEST_USUAL_SIZE):
                     self.require(room, would_wrap(to_text(access)), access.span)
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:

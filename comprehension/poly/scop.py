@@ -107,7 +107,7 @@ class Scop:
 
     def affine_space(self, statement: ScopStatement) -> AffineSpace:
         """What the expressions of a statement are at its instances."""
-        where = statement.domain.intersect_params(plain_context(self.program, self.context))
+        where = statement.domain.intersect_params(typed_context(self.program, self.context))
         return AffineSpace.of(statement.domain.get_space(), statement.source.lets, where)
 
     @property
@@ -124,7 +124,7 @@ def build_scop(program: LoopProgram, context: isl.Context | None = None) -> Scop
     return Scop(program, builder.sizes_context(), tuple(statements), builder.times(statements))
 
 
-def plain_context(program: LoopProgram, context: isl.Set) -> isl.Set:
+def typed_context(program: LoopProgram, context: isl.Set) -> isl.Set:
     """`context` for questions of whether values may wrap around."""
     return within_types(context, program.sizes, ((s.name, s.dtype) for s in program.scalars))
 
@@ -168,7 +168,7 @@ class _Builder:
         self.computed = parameters_of(program)
         self.parameters = (*program.sizes, *integer_scalars, *self.computed)
         self.parameter_space = isl.named_set_space(context, self.parameters, "", ()).params()
-        self.plain = plain_context(program, self.sizes_context())
+        self.typed = typed_context(program, self.sizes_context())
 
     def sizes_context(self) -> isl.Set:
         where = AffineSpace.of(isl.named_set_space(self.context, self.parameters, "", ()))
@@ -197,7 +197,7 @@ class _Builder:
         dims = tuple(index.name for index in source.indices[: source.left if is_init else None])
         space = isl.named_set_space(self.context, self.parameters, name, dims)
         domain = self._domain(source, dims, AffineSpace.of(space))
-        where = AffineSpace.of(space, source.lets, domain.intersect_params(self.plain))
+        where = AffineSpace.of(space, source.lets, domain.intersect_params(self.typed))
         write = self._access(name, 0, source.target, source.subscripts, domain, where, is_write=True)
         accesses = [write]
         if not is_init:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from comprehension.lang.limits import LARGEST_PLAIN_SIZE, MAX_INT
+from comprehension.lang.limits import LARGEST_USUAL_SIZE, MAX_INT
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.functions import constant
@@ -38,7 +38,7 @@ def within_types(context: isl.Set, sizes: Iterable[str], scalars: Iterable[tuple
 
 def of_usual_sizes(points: isl.Set, sizes: Iterable[str]) -> isl.Set:
     """Those points at which sizes are not larger than most: sums of a few are within int32."""
-    return _within(points, dict.fromkeys(sizes, (0, LARGEST_PLAIN_SIZE)))
+    return _within(points, dict.fromkeys(sizes, (0, LARGEST_USUAL_SIZE)))
 
 
 def _within(context: isl.Set, limits: Mapping[str, tuple[int, int]]) -> isl.Set:

@@ -50,7 +50,7 @@ def test_what_fits_the_cache_stays_plain() -> None:
     assert "fit the second cache" in placed.notes[0]
 
 
-def test_what_fits_half_of_the_last_cache_is_asked_for_and_not_streamed() -> None:
+def test_what_fits_our_share_of_the_last_cache_is_asked_for_and_not_streamed() -> None:
     placed = place_accesses(compile_program(CHAIN), replace(AVX512, l2_bytes=256))
     assert streamed(placed.kernel) == set()
     assert asked(placed.kernel) == {"X"}

@@ -157,7 +157,7 @@ class _Maker:
     kernel: ir.Kernel
     parameters: tuple[str, ...]
     known: isl.Set
-    plain: isl.Set  # the same, for questions of whether values may wrap around
+    typed: isl.Set  # the same, for questions of whether values may wrap around
     time_length: int
 
     @property
@@ -170,7 +170,7 @@ class _Maker:
         name = f"A{number}"
         scope = self._scope(name, place)
         domain = self._domain(scope, place)
-        scope = scope.at(domain.intersect_params(self.plain))
+        scope = scope.at(domain.intersect_params(self.typed))
         time = self.time(scope, place.time, domain)
         variables = place.variables
         reader = _Reader(self, scope, place, domain, time)
