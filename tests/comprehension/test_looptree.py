@@ -35,7 +35,7 @@ from comprehension.poly.looptree.lower import lower
 from comprehension.poly.looptree.tree import LoopTree
 from comprehension.poly.schedule_tree import ScheduleTree, TileMark
 from comprehension.poly.scop import Scop, build_scop
-from comprehension.scheduling.steps import Parallelize, Step, parse_steps
+from comprehension.scheduling.steps import Step, parse_steps
 
 NAMES = ["matmul", "softmax", "scan", "stencil", "triangle", "moments", "two_sums", "prefix", "accumulated", "conv"]
 
@@ -281,7 +281,7 @@ def test_the_certificate_refuses_what_the_steps_refuse(data: st.DataObject, name
         if error.pair is None:
             continue  # the certificate itself refused it
         kernel, certificate = of.kernel(lower(change(loops, step), of.dependences))
-        if isinstance(step, Parallelize) and all(stage.parallel is None for stage in kernel.stages):
+        if "would run in parallel" in str(error) and all(stage.parallel is None for stage in kernel.stages):
             continue  # not one loop: it runs serially
         assert not certificate, f"{step} was refused ({error}), its kernel was not"
         assert certificate.counterexamples
