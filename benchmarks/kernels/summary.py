@@ -227,7 +227,8 @@ def line(name: str, row: Row) -> str:
     return "\n    ".join(parts)
 
 
-def _cell(row: Row, side: str) -> str:
+def of_limit(row: Row, side: str) -> str:
+    """The fraction of the limit, fresh / held."""
     if "error" in row["sides"].get(side, {}):
         return "failed"
     values = [fraction(row, side, column) for column in COLUMNS]
@@ -260,7 +261,7 @@ def markdown(rows: Mapping[str, Row]) -> str:
         limit = f"{row['limit']['seconds'] * 1e3:.3g}"
         if "lane_seconds" in row["limit"]:
             limit += f" (lanes {row['limit']['lane_seconds'] * 1e3:.3g})"
-        lines.append([case.name, limit, *(_cell(row, side) for side in SIDES), *ratios])
+        lines.append([case.name, limit, *(of_limit(row, side) for side in SIDES), *ratios])
     return markdown_table(head, lines)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import Words
 from coexec.graph_side.layout import GroupLayout
-from coexec.graph_side.plan import SCRATCH, Filling, Plan, ScalarFeed, Table
+from coexec.graph_side.plan import LEARNED, LEARNED_WIDTH, SCRATCH, Filling, Plan, ScalarFeed, Table
 from comprehension.jit.memory import allocate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -73,12 +73,15 @@ class Arena:
 
 
 class Memory:
-    """What all frames of a graph share: arenas by group, fresh buffers by output, fillings by sizes."""
+    """What all frames of a graph share: arenas by group, fresh buffers by output, fillings by sizes, and what the loop
+    has learned of the stages.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.arenas = [Arena() for _ in plan.groups]
         self.scratch = Arena()
+        self.learned = Words(max(1, plan.stages * LEARNED_WIDTH))
         self.fresh: dict[Output, FreshBuffers] = {output: FreshBuffers() for output in plan.buffers.owned}
         self._layouts = [GroupLayout(plan, group) for group in plan.groups]
         self._fillings: dict[tuple[int, tuple[int, ...]], Filling] = {}
@@ -111,6 +114,7 @@ class Frame:
         self._typed: dict[np.dtype[Any], Array] = {dtype: self.words.array.view(dtype) for dtype in dtypes}
         self._image = plan.template.copy()
         self._image[plan.within[:, 0]] = self.words.address + 8 * plan.within[:, 1]
+        self._image[LEARNED] = memory.learned.address
         self._image_view: memoryview[int] = memoryview(self._image)  # type: ignore[arg-type]
         self._static = memory.filling(0, {})
         self._write(0, self._static, self._image)

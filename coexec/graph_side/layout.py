@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from coexec.graph_side.buffers import Shape, place_in_arena
-from coexec.graph_side.plan import STAGE_WIDTH, Filling, Group, Plan, StageRow, Table, least_work, table_of
+from coexec.graph_side.plan import DOUBT, STAGE_WIDTH, Filling, Group, Plan, StageRow, Table, least_work, table_of
 from comprehension.jit.expression import compiled_together, names_in
 
 Names = tuple[tuple[str, str], ...]
@@ -57,7 +57,8 @@ class GroupLayout:
         self._group = group
         self._expressions = expressions = Expressions(sorted(group.symbols))
         rows = group.stages
-        self._rows = table_of([[row.address, 0, row.entry.grain, 0, 0] for row in rows]).reshape(-1, STAGE_WIDTH)
+        known = [[row.address, 0, row.entry.grain, 0, 0, 0, row.number] for row in rows]
+        self._rows = table_of(known).reshape(-1, STAGE_WIDTH)
         self._extents = table_of([expressions.number(row.entry.extent, row.names) for row in rows])
         self._works = table_of([expressions.number(row.entry.work, row.names) for row in rows])
         self._scratch = table_of([expressions.number(row.scratch, row.names) for row in rows])
@@ -109,8 +110,9 @@ class GroupLayout:
         rows[:, 3] = integers[self._scratch]
         least = least_work()
         if least is not None:
-            work = np.array(values, np.float64)[self._works]
-            rows[:, 4] = (extents > 1) & (work * extents >= least)
+            work = np.array(values, np.float64)[self._works] * extents
+            rows[:, 4] = np.where((extents > 1) & (work >= least / DOUBT), np.maximum(work, 1), 0)
+            rows[:, 5] = least
         fit = np.array([all(values[number] for number in numbers) for numbers in self._conditions], bool)
         rows[~fit[self._condition_of]] = 0
         return rows

@@ -26,9 +26,9 @@ Table = np.ndarray[Any, np.dtype[np.int64]]
 
 # Word numbers of a frame's header, and the instructions' numbers: `plan_loop`'s, compared by a test.
 STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED, STOPPED_AT = 0, 1, 2, 3, 4, 5, 6, 7
-CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, FIRST_WORD = 8, 9, 10, 11, 12, 13, 16
+CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, LEARNED, FIRST_WORD = 8, 9, 10, 11, 12, 13, 14, 16
 END, AWAIT, RUN, MOVE, COPY, POST, JUMP, CASE, CLEAR = 0, 1, 2, 3, 4, 5, 6, 7, 8
-WIDTH, KERNEL_WIDTH, STAGE_WIDTH = 6, 6, 5
+WIDTH, KERNEL_WIDTH, STAGE_WIDTH, LEARNED_WIDTH = 6, 6, 7, 2
 UNFIT = -1
 ERROR_WORDS = 8
 LOOP_RING = 256  # choice words that Python may be ahead of the graph inside a loop
@@ -55,11 +55,13 @@ class Choice:
 class StageRow:
     """Where a stage's row stands in the frame, and what gives it: expressions over `names`.
 
+    `number`: among all stages of the graph.
     `conditions`: without which the stage has no address.  They follow from what Python validates, so that the loop
     comes to such a stage only on a path that Python is about to leave, or not at all: there it stops (`UNFIT`).
     """
 
     word: int
+    number: int
     entry: StageEntry
     address: int
     scratch: int | str
@@ -113,6 +115,7 @@ class Plan:
     scalars: tuple[tuple[ScalarFeed, ...], ...]  # the places of each feed that is a number
     posts: dict[Output, int]
     choices: tuple[Choice, ...]
+    stages: int  # of all kernels
     symbols: tuple[int, ...]  # the word of each symbol's value
     groups: tuple[Group, ...]
     written: dict[Place, tuple[int, int]]  # the first and the last instruction that writes a place
@@ -152,11 +155,12 @@ class Plan:
 
 
 _BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is less of a help, and may come late
+DOUBT = 24  # how many times too short the model's guess may be: stages that may be worth dividing are measured
 
 
-def least_work() -> float | None:
+def least_work() -> int | None:
     """The nanoseconds from which on a stage is divided among the workers; None where there are none."""
-    return _BESIDE_PYTHON * config.parallel_ns if config.threads > 1 else None
+    return int(_BESIDE_PYTHON * config.parallel_ns) if config.threads > 1 else None
 
 
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
@@ -166,9 +170,10 @@ def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
     least = least_work()
-    parallel = least is not None and extent > 1 and work >= least
+    may_divide = least is not None and extent > 1 and work >= least / DOUBT
     scratch = extent_at(row.scratch, row.names, sizes)
-    return [row.address, extent, row.entry.grain, scratch, int(parallel)]
+    guess = max(1, int(work)) if may_divide else 0
+    return [row.address, extent, row.entry.grain, scratch, guess, least or 0, row.number]
 
 
 def table_of(rows: list[Any]) -> Table:

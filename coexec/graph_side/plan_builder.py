@@ -104,6 +104,7 @@ class _Builder:
     ) -> None:
         self.graph, self.program, self.buffers, self.shapes = graph, program, buffers, shapes
         self.words = FIRST_WORD
+        self.stages = 0
         self.initial: dict[int, int] = {}
         self.within: list[tuple[int, int]] = []
         self.operands: list[int] = []
@@ -152,6 +153,7 @@ class _Builder:
             scalars=tuple(map(tuple, self.scalars)),
             posts=self.posts,
             choices=self.choices,
+            stages=self.stages,
             symbols=tuple(self.symbols.values()),
             groups=tuple(self.groups.values()),
             written=_written(self.program),
@@ -217,8 +219,9 @@ class _Builder:
         group = self.group(frozenset(kernel.lowered.sizes))
         conditions = tuple([condition for condition, _ in manifest.preconditions])
         for k, (entry, address) in enumerate(zip(manifest.stages, kernel.stages, strict=True)):
-            row = StageRow(first + STAGE_WIDTH * k, entry, address, manifest.scratch_bytes, names, conditions)
-            group.stages.append(row)
+            word, scratch = first + STAGE_WIDTH * k, manifest.scratch_bytes
+            group.stages.append(StageRow(word, self.stages, entry, address, scratch, names, conditions))
+            self.stages += 1
         launch = next(i for i in self.program.instructions if isinstance(i, Launch) and i.kernel == number)
         buffers_at = len(self.operands)
         self.operands += [*(self.slot(place) for place in launch.buffers), self.record_address]

@@ -17,6 +17,8 @@ announcement afterwards.  The microsecond is for writers that write plainly: by 
 buffer, or their look at the announcement comes later and finds it.
 """
 
+# mypy: warn-return-any=False
+
 from comprehension.jit.native import (
     call_pool,
     call_stage,
@@ -57,6 +59,7 @@ STOPPED_AT = 7  # every instruction before this one that is on the path has been
 CODE, KERNELS, OPERANDS = 8, 9, 10  # addresses of the plan's tables
 SCRATCH = 11  # address of the caller's scratch
 BUFFERS, DIMS = 12, 13  # addresses where a kernel's arguments are put together
+LEARNED = 14  # address of LEARNED_WIDTH words for each stage of the graph, which all its frames share
 FIRST_WORD = 16
 
 IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3
@@ -75,8 +78,16 @@ CLEAR = 8  # slot, 0, word with the number of bytes
 
 # --- kernels: KERNEL_WIDTH words each ------------------------------------------------------------------------
 KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
-STAGE_WIDTH = 5  # in the frame: address (0: not for these sizes), extent, grain, scratch bytes, 1 if parallel
+# In the frame: address (0: not for these sizes), extent, grain, scratch bytes, nanoseconds by the model (0: never
+# divided), nanoseconds from which on dividing is worth it, number of the stage in the graph
+STAGE_WIDTH = 7
+LEARNED_WIDTH = 2  # how long a stage takes, in parts of 1/SCALE of the model's time (0: not known yet); runs since then
+SCALE = 1024
 UNFIT = -1  # the code where a stage has no address
+
+# A stage that is divided is run alone now and then, to be measured, where that is no more than a few µs lost.
+SHORT = 8  # in times of what is worth dividing
+AGAIN = 32  # runs
 
 YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
@@ -123,6 +134,33 @@ def _wake_waiters(control: int) -> None:
             semaphore_post(peek(waiter + 8))
 
 
+def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int, scratch: int) -> int:
+    """One stage, alone or by all workers: whichever its length so far recommends.
+
+    The model can only guess that length (memory, caches, other programs), and workers take from Python's core what they
+    give, so that a wrong guess would cost every step.
+    """
+    function, extent = load(stage), load(stage + 8)
+    guess, least = load(stage + 32), load(stage + 40)
+    learned = peek(frame + 8 * LEARNED) + 8 * LEARNED_WIDTH * load(stage + 48)
+    known, runs = peek(learned), peek(learned + 8)
+    work = guess * known // SCALE
+    if least == 0 or (known != 0 and work >= least and (work >= SHORT * least or runs < AGAIN)):
+        poke(learned + 8, runs + 1)
+        return call_pool(
+            peek(control + 8 * POOL_RUN), peek(control + 8 * POOL), function, buffers, dims, extent,
+            load(stage + 16), load(stage + 24), scratch,
+        )  # fmt: skip
+    begin = nanoseconds()
+    code = call_stage(function, buffers, dims, scratch, 0, extent)
+    measured = max(1, (nanoseconds() - begin) * SCALE // guess)
+    if known != 0 and measured > known:  # it was interrupted, perhaps
+        measured = (3 * known + measured) // 4
+    poke(learned, measured)
+    poke(learned + 8, 0)
+    return code
+
+
 def _run_kernel(control: int, frame: int, number: int) -> int:
     """Puts the arguments of a kernel together and runs its stages; returns 0 or a stage's code."""
     kernel = peek(frame + 8 * KERNELS) + 8 * KERNEL_WIDTH * number
@@ -136,17 +174,14 @@ def _run_kernel(control: int, frame: int, number: int) -> int:
         poke(dims + 8 * i, load(frame + 8 * peek(at + 8 * i)))
     stage = frame + 8 * peek(kernel + 40)
     for _ in range(peek(kernel + 32)):
-        function, extent, parallel = load(stage), load(stage + 8), load(stage + 32)
+        function, extent = load(stage), load(stage + 8)
         code = 0
         if function == 0:
             return UNFIT
-        if extent > 0 and parallel == 0:
+        if extent > 0 and load(stage + 32) == 0:
             code = call_stage(function, buffers, dims, scratch, 0, extent)
         elif extent > 0:
-            code = call_pool(
-                peek(control + 8 * POOL_RUN), peek(control + 8 * POOL), function, buffers, dims, extent,
-                load(stage + 16), load(stage + 24), scratch,
-            )  # fmt: skip
+            code = _run_or_divide(control, frame, stage, buffers, dims, scratch)
         if code != 0:
             return code
         stage += 8 * STAGE_WIDTH

@@ -18,6 +18,7 @@ import minitensor  # noqa: F401 - registers the operations
 from coexec.errors import GraphFailed
 from coexec.graph.symbolic import Case, End, Goto, Output
 from coexec.graph_side import channel, plan
+from comprehension.config import config
 
 F32 = np.float32
 
@@ -396,3 +397,76 @@ def test_with_one_core_a_read_that_nothing_can_come_to_fails_and_does_not_hang()
     run.feed(0, np.ones(3, F32))
     assert (run.fetch(n) == -1).all()
     run.finish([])
+
+
+def test_stages_are_divided_where_the_time_that_they_took_recommends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a stage had taken so long: alone, divided and measured again now and then, or divided always."""
+    monkeypatch.setattr(config, "threads", 2)
+    monkeypatch.setattr(config, "parallel_ns", 1000.0)
+    least = plan.least_work()
+    assert least is not None
+    size = 4096  # nanoseconds by the model, too
+    g = GraphBuilder()
+    n = g.op("negative", g.feed((size,)))
+    compiled = compile_by_hand(g.graph(kept=(n,)))
+    learned = compiled._memory.learned.view
+    x = np.arange(size, dtype=F32)
+
+    def step() -> tuple[int, int]:
+        run = compiled.start()
+        run.feed(0, x)
+        (kept,) = run.finish((n,))
+        assert (kept.wait() == -x).all()
+        return learned[0], learned[1]
+
+    def took(nanoseconds: float) -> int:
+        learned[0], learned[1] = round(nanoseconds * plan_loop_constant("SCALE") / size), 0
+        return learned[0]
+
+    assert learned[0] == 0
+    known, runs = step()
+    assert known > 0 and runs == 0  # measured, alone
+    known = took(7 * least)
+    for count in range(1, plan_loop_constant("AGAIN") + 1):
+        assert step() == (known, count)
+    assert step()[1] == 0 and learned[0] != known
+    known = took(plan_loop_constant("SHORT") * least)
+    for count in range(1, plan_loop_constant("AGAIN") + 2):
+        assert step() == (known, count)
+    took(0.5 * least)
+    assert step()[1] == 0
+
+
+def test_a_measurement_that_is_longer_counts_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else may have had the core meanwhile; a shorter one is believed at once."""
+    monkeypatch.setattr(config, "threads", 2)
+    g = GraphBuilder()
+    n = g.op("square", g.feed((2,)))  # 20 ms
+    compiled = compile_by_hand(g.graph(kept=(n,)))
+    monkeypatch.setattr(config, "parallel_ns", 1.0)
+    learned = compiled._memory.learned.view
+
+    def step() -> int:
+        run = compiled.start()
+        run.feed(0, np.ones(2, F32))
+        run.finish((n,))[0].wait()
+        return learned[0]
+
+    first = step()  # guessed: 2 ns
+    assert first >= 20_000_000 * plan_loop_constant("SCALE") // 2
+    learned[0] = 1  # as if it were short
+    known = step()
+    assert first // 8 < known < first // 2
+    learned[0], learned[1] = 2 * first, 0
+    assert step() == 2 * first  # divided: not measured
+
+
+def plan_loop_constant(name: str) -> int:
+    """A number of the native loop, which only the compiler process can import."""
+    text = Path(plan.__file__).with_name("plan_loop.py").read_text()
+    (value,) = [
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
+    ]
+    return int(ast.literal_eval(value))

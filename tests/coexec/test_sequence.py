@@ -36,7 +36,7 @@ from coexec.graph_side.instructions import (
     to_text,
     writes_of,
 )
-from coexec.graph_side.plan import least_work
+from coexec.graph_side.plan import STAGE_WIDTH, least_work
 from coexec.graph_side.plan_builder import make_plan, shapes_of
 from coexec.graph_side.sequence import Sequence, block_order, sequence, verify_sequence
 from coexec.graph_side.sequence import to_text as sequence_text
@@ -245,7 +245,7 @@ def test_the_words_of_a_plan_are_used_for_one_thing_each() -> None:
     words = [*plan.slots.values(), *plan.posts.values(), *plan.symbols]
     words += [word for choice in plan.choices for word in range(choice.sent, choice.sent + 2 + choice.ring)]
     words += [word for group in plan.groups for word, _ in group.sizes]
-    words += [row.word + k for group in plan.groups for row in group.stages for k in range(5)]
+    words += [row.word + k for group in plan.groups for row in group.stages for k in range(STAGE_WIDTH)]
     assert len(set(words)) == len(words) and max(words) < len(plan.template)
     text = plan.to_text()
     assert "owned Output(node=3, index=0)" in text and "arena Output(node=0, index=0): instructions 1 to" in text
