@@ -72,7 +72,7 @@ def _run(
             side.close()
         os.sched_setaffinity(0, usable)
     click.echo(f"{len(cases)} cases on {threads} threads in {time.perf_counter() - start:.0f} s")
-    click.echo(goals(rows))
+    click.echo(goals(rows, threads))
     if kept:
         click.echo(_save(threads, rows, about))
         kept.finish()
@@ -100,7 +100,7 @@ def main(
         if summary:
             rows = read((RESULTS / f"kernels-{count}.json").read_text())
             _draw(count, rows)
-            click.echo(f"{goals(rows)}\n\n{markdown(rows)}")
+            click.echo(f"{goals(rows, count)}\n\n{markdown(rows)}")
         else:
             _run(chosen(cases), sides, columns, count, seconds, rounds)
 

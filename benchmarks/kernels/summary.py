@@ -159,8 +159,8 @@ _LARGE_PRODUCTS = ("tmm 128×1024×1024", "tmm 128×16384×4096", "C3")
 _CONVOLUTIONS = ("gconv C8 28²", "gconv C16 14²", "gconv C32 7²")
 
 
-def judged(rows: Mapping[str, Row]) -> dict[str, Goal]:
-    """All aims, by a short name."""
+def judged(rows: Mapping[str, Row], threads: int) -> dict[str, Goal]:
+    """All aims, by a short name; `rows` were measured on so many threads."""
     rows = {case.name: rows[case.name] for case in CASES if case.name in rows}
     memory = {case.name: rows[case.name] for case in CASES if not case.flops and not case.blocks and case.name in rows}
     tables = {case.name: rows[case.name] for case in CASES if case.blocks and case.name in rows}
@@ -169,7 +169,7 @@ def judged(rows: Mapping[str, Row]) -> dict[str, Goal]:
         best = _against(rows, column, lambda row, c=column: best_peer(row, c))  # type: ignore[misc]
         found[f"best, {column}"] = _mean(f"best peer ÷ ours, {what}, geometric mean", 1.3, best)
         eager = _against(rows, column, lambda row: "torch")
-        wanted = 2.0 if _has_two_fmas(rows) else 1.5
+        wanted = 2.0 if _has_two_fmas(rows, threads) else 1.5
         found[f"torch, {column}"] = _mean(f"PyTorch eager ÷ ours, {what}, geometric mean", wanted, eager)
         found[f"each, {column}"] = _each(f"best peer ÷ ours, {what}, every case", 0.8, best)
     products = {name: rows[name] for name in _LARGE_PRODUCTS if name in rows}
@@ -182,10 +182,10 @@ def judged(rows: Mapping[str, Row]) -> dict[str, Goal]:
     return found
 
 
-def _has_two_fmas(rows: Mapping[str, Row]) -> bool:
+def _has_two_fmas(rows: Mapping[str, Row], threads: int) -> bool:
     """Whether a core finished more than one 512-bit multiply-add a cycle (more than 150 GFLOP/s at usual clocks)."""
     peaks = [case.flops / rows[case.name]["limit"]["fma_seconds"] for case in CASES if case.flops and case.name in rows]
-    return bool(peaks) and max(peaks) > 1.5e11
+    return bool(peaks) and max(peaks) > threads * 1.5e11
 
 
 def means(rows: Mapping[str, Row]) -> dict[str, tuple[Figure, int]]:
@@ -194,10 +194,10 @@ def means(rows: Mapping[str, Row]) -> dict[str, tuple[Figure, int]]:
     return {side: (geometric_mean(values), len(values)) for side, values in found.items() if values}
 
 
-def goals(rows: Mapping[str, Row]) -> str:
+def goals(rows: Mapping[str, Row], threads: int) -> str:
     """For the terminal: one line an aim, `met` or `open`, and below it the cases that miss it."""
     lines = []
-    for goal in judged(rows).values():
+    for goal in judged(rows, threads).values():
         lines.append(f"{goal.verdict:<6}{goal.what} ≥ {goal.wanted}: {goal.reached}")
         lines += [f"        {case}" for case in goal.missing]
     lines += [f"      {side}: {mean} of the limit over {count} cases" for side, (mean, count) in means(rows).items()]
@@ -235,12 +235,12 @@ def of_limit(row: Row, side: str) -> str:
     return " / ".join("–" if value is None else f"{value:.2f}" for value in values)
 
 
-def goals_table(rows: Mapping[str, Row]) -> str:
+def goals_table(rows: Mapping[str, Row], threads: int) -> str:
     """The means and the aims as Markdown."""
     told = [
         f"{side} {mean}" + (f" in {count} cases" * (count < len(rows))) for side, (mean, count) in means(rows).items()
     ]
-    aims = [[f"{goal.what} ≥ {goal.wanted}", goal.reached, goal.verdict] for goal in judged(rows).values()]
+    aims = [[f"{goal.what} ≥ {goal.wanted}", goal.reached, goal.verdict] for goal in judged(rows, threads).values()]
     means_told = f"Geometric means of the fraction of the limit: {'; '.join(told)}."
     return f"{means_told}\n\n{markdown_table(['aim', 'reached', ''], aims)}"
 

@@ -34,7 +34,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "machines": kernels.machines,
     "kernels-1": lambda: kernels.whole_table(1),
     "kernels-2": lambda: kernels.whole_table(2),
-    "kernels-one-fma": kernels.with_one_fma,
+    "kernels-two-fmas": kernels.with_two_fmas,
     "pool": kernels.pool,
     "symbolic": kernels.symbolic,
     "calls": kernels.calls,

@@ -21,6 +21,7 @@ from coexec.graph_side.sequence import Sequence, to_text
 from comprehension.config import config
 from comprehension.jit.expression import evaluate
 from comprehension.jit.manifest import StageEntry
+from comprehension.machine import usable_cores
 
 Table = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -154,13 +155,18 @@ class Plan:
         return "\n".join(lines) + "\n"
 
 
-_BESIDE_PYTHON = 3  # Python works on a core of its own meanwhile: a helper is less of a help, and may come late
+# In times of what is worth dividing by itself: Python works on a core of its own meanwhile, so that a helper may come
+# late.  With two cores Python, the graph and the worker take turns: measured on Zen 4, dividing breaks even at 100 to
+# 150 µs (gelu of 33 µs alone: a step of 78 µs becomes one of 132).
+_BESIDE_PYTHON, _ON_TWO_CORES = 3, 16
 DOUBT = 24  # how many times too short the model's guess may be: stages that may be worth dividing are measured
 
 
 def least_work() -> int | None:
     """The nanoseconds from which on a stage is divided among the workers; None where there are none."""
-    return int(_BESIDE_PYTHON * config.parallel_ns) if config.threads > 1 else None
+    if config.threads <= 1:
+        return None
+    return int((_BESIDE_PYTHON if usable_cores() > 2 else _ON_TWO_CORES) * config.parallel_ns)
 
 
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:

@@ -81,13 +81,15 @@ KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, c
 # In the frame: address (0: not for these sizes), extent, grain, scratch bytes, nanoseconds by the model (0: never
 # divided), nanoseconds from which on dividing is worth it, number of the stage in the graph
 STAGE_WIDTH = 7
-LEARNED_WIDTH = 2  # how long a stage takes, in parts of 1/SCALE of the model's time (0: not known yet); runs since then
+LEARNED_WIDTH = 2  # how long a stage takes, in parts of 1/SCALE of the model's time (0: not known yet); runs
 SCALE = 1024
 UNFIT = -1  # the code where a stage has no address
 
-# A stage that is divided is run alone now and then, to be measured, where that is no more than a few µs lost.
-SHORT = 8  # in times of what is worth dividing
-AGAIN = 32  # runs
+# Whether a stage is worth dividing is measured, where the model is not sure of it: alone at first, and now and then.
+SURE = 20  # in times of what is worth dividing: the model is wrong by no more
+FIRST = 4  # runs alone, of which the shortest counts: the first ones find cold caches and memory never touched before
+SHORT = 4  # in times of what is worth dividing: measured again, since it does not cost much
+AGAIN = 64  # runs
 
 YIELD_NANOSECONDS = 500_000
 LOOKS = 40  # about a microsecond of pauses
@@ -144,8 +146,8 @@ def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int
     guess, least = load(stage + 32), load(stage + 40)
     learned = peek(frame + 8 * LEARNED) + 8 * LEARNED_WIDTH * load(stage + 48)
     known, runs = peek(learned), peek(learned + 8)
-    work = guess * known // SCALE
-    if least == 0 or (known != 0 and work >= least and (work >= SHORT * least or runs < AGAIN)):
+    work, settled = guess * known // SCALE, runs >= FIRST
+    if guess >= SURE * least or (settled and work >= least and (work >= SHORT * least or runs < FIRST + AGAIN)):
         poke(learned + 8, runs + 1)
         return call_pool(
             peek(control + 8 * POOL_RUN), peek(control + 8 * POOL), function, buffers, dims, extent,
@@ -155,9 +157,9 @@ def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int
     code = call_stage(function, buffers, dims, scratch, 0, extent)
     measured = max(1, (nanoseconds() - begin) * SCALE // guess)
     if known != 0 and measured > known:  # it was interrupted, perhaps
-        measured = (3 * known + measured) // 4
+        measured = (3 * known + measured) // 4 if settled else known
     poke(learned, measured)
-    poke(learned + 8, 0)
+    poke(learned + 8, FIRST if settled else runs + 1)
     return code
 
 

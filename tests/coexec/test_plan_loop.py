@@ -420,21 +420,24 @@ def test_stages_are_divided_where_the_time_that_they_took_recommends_it(monkeypa
         return learned[0], learned[1]
 
     def took(nanoseconds: float) -> int:
-        learned[0], learned[1] = round(nanoseconds * plan_loop_constant("SCALE") / size), 0
+        learned[0] = round(nanoseconds * plan_loop_constant("SCALE") / size)
+        learned[1] = plan_loop_constant("FIRST")
         return learned[0]
 
-    assert learned[0] == 0
-    known, runs = step()
-    assert known > 0 and runs == 0  # measured, alone
-    known = took(7 * least)
-    for count in range(1, plan_loop_constant("AGAIN") + 1):
-        assert step() == (known, count)
-    assert step()[1] == 0 and learned[0] != known
-    known = took(plan_loop_constant("SHORT") * least)
-    for count in range(1, plan_loop_constant("AGAIN") + 2):
-        assert step() == (known, count)
+    first, again, short = (plan_loop_constant(name) for name in ("FIRST", "AGAIN", "SHORT"))
+    measured = [step() for _ in range(first)]
+    assert [runs for _, runs in measured] == list(range(1, first + 1))
+    times = [known for known, _ in measured]
+    assert times == sorted(times, reverse=True) and times[-1] > 0  # the shortest counts
+    known = took((short - 1) * least)
+    for count in range(1, again + 1):
+        assert step() == (known, first + count)
+    assert step()[1] == first and learned[0] != known
+    known = took(short * least)
+    for count in range(1, again + 2):
+        assert step() == (known, first + count)
     took(0.5 * least)
-    assert step()[1] == 0
+    assert step()[1] == first
 
 
 def test_a_measurement_that_is_longer_counts_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,11 +457,28 @@ def test_a_measurement_that_is_longer_counts_a_quarter(monkeypatch: pytest.Monke
 
     first = step()  # guessed: 2 ns
     assert first >= 20_000_000 * plan_loop_constant("SCALE") // 2
-    learned[0] = 1  # as if it were short
+    learned[0], learned[1] = 1, plan_loop_constant("FIRST")  # as if it were short
     known = step()
     assert first // 8 < known < first // 2
-    learned[0], learned[1] = 2 * first, 0
+    learned[0], learned[1] = 2 * first, plan_loop_constant("FIRST")
     assert step() == 2 * first  # divided: not measured
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_takes_long_by_any_guess_is_divided_at_once(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    size = 4096  # nanoseconds by the model
+    least = size // plan_loop_constant("SURE") + more
+    monkeypatch.setattr(config, "threads", 2)
+    monkeypatch.setattr(plan, "usable_cores", lambda: 2)
+    monkeypatch.setattr(config, "parallel_ns", least * config.parallel_ns / plan.least_work())  # type: ignore[operator]
+    assert plan.least_work() == least
+    g = GraphBuilder()
+    n = g.op("negative", g.feed((size,)))
+    compiled = compile_by_hand(g.graph(kept=(n,)))
+    run = compiled.start()
+    run.feed(0, np.ones(size, F32))
+    run.finish((n,))[0].wait()
+    assert (compiled._memory.learned.view[0] > 0) == bool(more)  # measured, alone
 
 
 def plan_loop_constant(name: str) -> int:

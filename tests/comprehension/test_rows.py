@@ -119,6 +119,12 @@ def test_folds_of_longer_rows_take_a_small_part_of_the_time() -> None:
         assert rows == [{4}, set()]
 
 
+def test_rows_shorter_than_two_tiles_stay_single() -> None:
+    """Vectors of four floats: eight rows of two vectors each, beside one another."""
+    rows = [rows_of(built(SUM.replace("{op}", "+"), (2048, n))[1]) for n in (15, 16)]
+    assert 8 not in rows[0] and rows[1] == {8}
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("text", [OVER_ROWS, MEAN_OVER_ROWS])
 @settings(max_examples=5)
