@@ -39,10 +39,13 @@ from comprehension.machine import usable_cores
 # Word numbers in the control block and in frames: the layout is `plan_loop`'s, which only the compiler process
 # can import; a test compares the two.
 PUBLISHED, COMPLETED, SLEEPING, SEMAPHORE, STOP = 0, 8, 16, 17, 24
-POOL, POOL_RUN, SPIN, ALONE, WAITERS, WAITER_SLOTS = 32, 33, 34, 35, 40, 60
+POOL, POOL_RUN, SPIN, ALONE, CROWDED, WAITERS, WAITER_SLOTS = 32, 33, 34, 35, 36, 40, 60
 STATE, CANCEL = 0, 1
 IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3  # states of a frame
 SPIN_NANOSECONDS = 20_000
+# With two cores Python, the graph and the worker take turns.  Measured on Zen 4: beside a Python that is awake dividing
+# breaks even at 100 to 150 µs, which is five times what is worth dividing in a graph (decision 20).
+TIMES_IF_CROWDED = 5
 RING_SLOTS = 7
 CONTROL_WORDS = WAITERS + 2 * WAITER_SLOTS
 
@@ -87,6 +90,7 @@ class Channel:
         self.unfinished: deque[Any] = deque()  # the runs of published frames, kept until they have ended
         self._view = self.control.view
         self._view[POOL], self._view[POOL_RUN] = self._pool.address, self._pool.run_address
+        self._view[CROWDED] = 1 if usable_cores() > 2 else TIMES_IF_CROWDED
 
     @property
     def is_stopped(self) -> bool:

@@ -21,7 +21,6 @@ from coexec.graph_side.sequence import Sequence, to_text
 from comprehension.config import config
 from comprehension.jit.expression import evaluate
 from comprehension.jit.manifest import StageEntry
-from comprehension.machine import usable_cores
 
 Table = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -155,18 +154,13 @@ class Plan:
         return "\n".join(lines) + "\n"
 
 
-# In times of what is worth dividing by itself: Python works on a core of its own meanwhile, so that a helper may come
-# late.  With two cores Python, the graph and the worker take turns: measured on Zen 4, dividing breaks even at 100 to
-# 150 µs (gelu of 33 µs alone: a step of 78 µs becomes one of 132).
-_BESIDE_PYTHON, _ON_TWO_CORES = 3, 16
+_BESIDE_PYTHON = 3  # in times of what is worth dividing by itself: a helper may come late
 DOUBT = 24  # how many times too short the model's guess may be: stages that may be worth dividing are measured
 
 
 def least_work() -> int | None:
     """The nanoseconds from which on a stage is divided among the workers; None where there are none."""
-    if config.threads <= 1:
-        return None
-    return int((_BESIDE_PYTHON if usable_cores() > 2 else _ON_TWO_CORES) * config.parallel_ns)
+    return int(_BESIDE_PYTHON * config.parallel_ns) if config.threads > 1 else None
 
 
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:

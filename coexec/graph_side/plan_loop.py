@@ -47,6 +47,7 @@ STOP = 24
 POOL, POOL_RUN = 32, 33  # the worker pool, and its function that runs a stage
 SPIN = 34  # nanoseconds to spin before anything else
 ALONE = 35  # 1 where no loop serves this block: frames run when Python calls `proceed`
+CROWDED = 36  # how many times longer than is worth dividing a stage must be while Python is awake
 WAITERS = 40  # from here: WAITER_SLOTS pairs (1 while somebody sleeps, the semaphore slept on)
 WAITER_SLOTS = 60
 
@@ -136,6 +137,14 @@ def _wake_waiters(control: int) -> None:
             semaphore_post(peek(waiter + 8))
 
 
+def _sleepers(control: int) -> int:
+    """How many sleep in `await_word`: each leaves a core to others."""
+    count = 0
+    for slot in range(WAITER_SLOTS):
+        count += load(control + 8 * (WAITERS + 2 * slot))
+    return count
+
+
 def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int, scratch: int) -> int:
     """One stage, alone or by all workers: whichever its length so far recommends.
 
@@ -147,7 +156,10 @@ def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int
     learned = peek(frame + 8 * LEARNED) + 8 * LEARNED_WIDTH * load(stage + 48)
     known, runs = peek(learned), peek(learned + 8)
     work, settled = guess * known // SCALE, runs >= FIRST
-    if guess >= SURE * least or (settled and work >= least and (work >= SHORT * least or runs < FIRST + AGAIN)):
+    needed = least * peek(control + 8 * CROWDED)
+    if work >= least and work < needed and _sleepers(control) > 0:
+        needed = least
+    if guess >= SURE * least or (settled and work >= needed and (work >= SHORT * needed or runs < FIRST + AGAIN)):
         poke(learned + 8, runs + 1)
         return call_pool(
             peek(control + 8 * POOL_RUN), peek(control + 8 * POOL), function, buffers, dims, extent,

@@ -399,45 +399,75 @@ def test_with_one_core_a_read_that_nothing_can_come_to_fails_and_does_not_hang()
     run.finish([])
 
 
-def test_stages_are_divided_where_the_time_that_they_took_recommends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a stage had taken so long: alone, divided and measured again now and then, or divided always."""
+class Divided:
+    """A stage of 4 µs by the model, one operation's, and what the loop has learned of it."""
+
+    size = 4096
+
+    def __init__(self, crowded: int) -> None:
+        g = GraphBuilder()
+        self.output = g.op("negative", g.feed((self.size,)))
+        self.graph = compile_by_hand(g.graph(kept=(self.output,)))
+        self.learned = self.graph._memory.learned.view
+        self.control = channel.current().control.view
+        self.control[channel.CROWDED] = crowded
+        self.x = np.arange(self.size, dtype=F32)
+
+    def step(self) -> tuple[int, int]:
+        run = self.graph.start()
+        run.feed(0, self.x)
+        (kept,) = run.finish((self.output,))
+        assert (kept.wait() == -self.x).all()
+        return self.learned[0], self.learned[1]
+
+    def took(self, nanoseconds: float) -> int:
+        """As if it had taken so long so far."""
+        self.learned[0] = round(nanoseconds * plan_loop_constant("SCALE") / self.size)
+        self.learned[1] = plan_loop_constant("FIRST")
+        return self.learned[0]
+
+
+@pytest.fixture
+def least(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(config, "threads", 2)
     monkeypatch.setattr(config, "parallel_ns", 1000.0)
-    least = plan.least_work()
-    assert least is not None
-    size = 4096  # nanoseconds by the model, too
-    g = GraphBuilder()
-    n = g.op("negative", g.feed((size,)))
-    compiled = compile_by_hand(g.graph(kept=(n,)))
-    learned = compiled._memory.learned.view
-    x = np.arange(size, dtype=F32)
+    found = plan.least_work()
+    assert found is not None
+    return found
 
-    def step() -> tuple[int, int]:
-        run = compiled.start()
-        run.feed(0, x)
-        (kept,) = run.finish((n,))
-        assert (kept.wait() == -x).all()
-        return learned[0], learned[1]
 
-    def took(nanoseconds: float) -> int:
-        learned[0] = round(nanoseconds * plan_loop_constant("SCALE") / size)
-        learned[1] = plan_loop_constant("FIRST")
-        return learned[0]
-
+def test_stages_are_divided_where_the_time_that_they_took_recommends_it(least: int) -> None:
+    """Alone at first and where they are short, divided and measured again now and then, or divided always."""
+    stage = Divided(crowded=1)
     first, again, short = (plan_loop_constant(name) for name in ("FIRST", "AGAIN", "SHORT"))
-    measured = [step() for _ in range(first)]
+    measured = [stage.step() for _ in range(first)]
     assert [runs for _, runs in measured] == list(range(1, first + 1))
     times = [known for known, _ in measured]
     assert times == sorted(times, reverse=True) and times[-1] > 0  # the shortest counts
-    known = took((short - 1) * least)
+    known = stage.took((short - 1) * least)
     for count in range(1, again + 1):
-        assert step() == (known, first + count)
-    assert step()[1] == first and learned[0] != known
-    known = took(short * least)
+        assert stage.step() == (known, first + count)
+    assert stage.step()[1] == first and stage.learned[0] != known
+    known = stage.took(short * least)
     for count in range(1, again + 2):
-        assert step() == (known, first + count)
-    took(0.5 * least)
-    assert step()[1] == first
+        assert stage.step() == (known, first + count)
+    stage.took(0.5 * least)
+    assert stage.step()[1] == first
+
+
+@pytest.mark.parametrize("cores", [1], indirect=True)  # where only the test says who sleeps
+def test_beside_a_python_that_is_awake_stages_are_divided_later(least: int) -> None:
+    stage, first = Divided(crowded=5), plan_loop_constant("FIRST")
+    for asleep, times, divided in ((0, 4, False), (0, 5, True), (1, 4, True), (1, 0.5, False)):
+        stage.control[channel.WAITERS] = asleep
+        stage.took(times * least)
+        assert stage.step()[1] == first + divided
+
+
+def test_only_few_cores_are_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, times in ((2, channel.TIMES_IF_CROWDED), (3, 1)):
+        on_cores(monkeypatch, cores)
+        assert channel.current().control.view[channel.CROWDED] == times > 0
 
 
 def test_a_measurement_that_is_longer_counts_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,8 +499,7 @@ def test_what_takes_long_by_any_guess_is_divided_at_once(monkeypatch: pytest.Mon
     size = 4096  # nanoseconds by the model
     least = size // plan_loop_constant("SURE") + more
     monkeypatch.setattr(config, "threads", 2)
-    monkeypatch.setattr(plan, "usable_cores", lambda: 2)
-    monkeypatch.setattr(config, "parallel_ns", least * config.parallel_ns / plan.least_work())  # type: ignore[operator]
+    monkeypatch.setattr(config, "parallel_ns", least / plan._BESIDE_PYTHON)
     assert plan.least_work() == least
     g = GraphBuilder()
     n = g.op("negative", g.feed((size,)))

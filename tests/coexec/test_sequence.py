@@ -15,7 +15,6 @@ import minitensor  # noqa: F401 - registers the operations
 from coexec.clusters.partition import partition
 from coexec.errors import CompilationFailed, MalformedGraph
 from coexec.graph.symbolic import Block, Case, Constant, End, Feed, Goto, Output, SymbolicGraph, SymbolicSpec
-from coexec.graph_side import plan as plan_module
 from coexec.graph_side.buffers import plan_buffers
 from coexec.graph_side.instructions import (
     Await,
@@ -237,11 +236,8 @@ def test_stages_are_divided_only_where_there_are_workers_and_later_than_by_a_ker
     monkeypatch.setattr(config, "threads", 1)
     assert least_work() is None
     monkeypatch.setattr(config, "threads", 2)
-    least = {}
-    for cores in (2, 4):
-        monkeypatch.setattr(plan_module, "usable_cores", lambda c=cores: c)
-        least[cores] = least_work() or 0
-    assert config.parallel_ns < least[4] < least[2]  # sooner where a worker has a core of its own
+    least = least_work()
+    assert least is not None and least > config.parallel_ns
 
 
 def test_the_words_of_a_plan_are_used_for_one_thing_each() -> None:
