@@ -2,7 +2,8 @@
 
 In: nothing.  Out: `results/composites.json`: for each composite, forward alone and with its backward, operations
 recorded, kernels, loop nests in them, the kernels that a person would write with the reason, and microseconds a step
-co-executed and eager.  Run: `python -m benchmarks.composites [NAME ...]`.
+co-executed and eager.  Run: `python -m benchmarks.composites [NAME ...]`; one
+thread.
 
 A kernel is what the graph calls once; it may run several loop nests one after the other.  Gradients that come from
 above are operands, so that a step holds nothing but the composite.  What a person would write counts each pass over
@@ -12,6 +13,8 @@ the trick of FlashAttention, which keeps blocks of scores on the chip.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import save, time_sides
+from benchmarks.timing import THREAD_VARIABLES, save, time_sides
 from minitensor import functional as F
 from minitensor import nn, optim
 
@@ -233,6 +236,11 @@ def measure(make: Callable[[], Step], written: int, why: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    one_thread = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
+    if os.environ != one_thread:  # threads of a BLAS that wait for work would disturb the other side
+        raise SystemExit(
+            subprocess.run([sys.executable, "-m", "benchmarks.composites", *sys.argv[1:]], env=one_thread).returncode
+        )
     chosen = sys.argv[1:] or list(cases())
     rows = {}
     for name in chosen:

@@ -22,7 +22,7 @@ import numpy as np
 
 import coexec
 import minitensor as mt
-from benchmarks.timing import check_losses, save, time_sides
+from benchmarks.timing import THREAD_VARIABLES, check_losses, save, time_sides
 from coexec import coexecute
 from minitensor import functional as F
 from minitensor import nn
@@ -30,7 +30,6 @@ from minitensor import nn
 FEATURES, HIDDEN, CLASSES, BATCH = 64, 128, 10, 32
 BLOCK = 50  # steps in one timed sample: a training loop, not its first steps
 LOSS_BOUND = 1e-4
-_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "COMPREHENSION_THREADS")
 Batches = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 Side = Callable[[], list[float]]
 Step = Callable[[mt.Tensor, mt.Tensor], float]
@@ -107,7 +106,7 @@ def measure(threads: int) -> dict[str, Any]:
 
 
 def _in_a_process(threads: int) -> dict[str, Any]:
-    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
     cores = sorted(os.sched_getaffinity(0))[:threads]
     found = subprocess.run(
         [sys.executable, "-m", "benchmarks.mlp_step", str(threads)],

@@ -23,6 +23,9 @@ from benchmarks.quiet import Cores, usable
 
 RESULTS = Path(__file__).parent / "results"
 _SAMPLE_SECONDS = 0.002  # one timed sample repeats a fast call until about this long
+THREAD_VARIABLES = (
+    "COMPREHENSION_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+)  # fmt: skip
 _PATIENCE_SECONDS = 0.3  # for a sample that nobody disturbs
 
 

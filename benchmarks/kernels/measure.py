@@ -30,6 +30,7 @@ from benchmarks.kernels.case import Case
 from benchmarks.kernels.limit import limit_of
 from benchmarks.kernels.serve import MARK
 from benchmarks.quiet import Cores
+from benchmarks.timing import THREAD_VARIABLES
 
 SAMPLE_SECONDS = 0.006  # a fast call is repeated until about this long
 LEAST_ROUNDS, MOST_ROUNDS = 7, 31
@@ -37,9 +38,6 @@ PATIENCE = 90.0  # seconds for one answer (a compilation, a comparison); a side 
 SETTLE_SECONDS = 1.0
 LARGE_VISITS = 3  # how often a side gets its turn with arrays that only one side may hold
 
-_THREAD_VARIABLES = (
-    "COMPREHENSION_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-)  # fmt: skip
 _TUNED_BY_OTHERS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE", "OMP_WAIT_POLICY")
 
 
@@ -56,7 +54,7 @@ class Side:
 
     def _start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in _TUNED_BY_OTHERS}
-        environment |= dict.fromkeys(_THREAD_VARIABLES, str(self._threads))
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(self._threads))
         environment |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "JAX_PLATFORMS": "cpu"}
         if self._threads == 1:
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
