@@ -9,6 +9,7 @@ import pytest
 
 import coexec
 import minitensor as mt
+from coexec.python_side.mismatch import MOST_CHARACTERS, _written
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,12 @@ X = mt.reshape(mt.arange(6.0), (2, 3))
 )
 def test_the_first_difference(function: Callable[..., Any], first: Any, other: Any, told: str) -> None:
     assert reason(function, first, other) == told
+
+
+def test_long_values_are_cut() -> None:
+    whole, cut = (_written("text", "x" * count) for count in (MOST_CHARACTERS - 2, MOST_CHARACTERS - 1))
+    assert whole == repr("x" * (MOST_CHARACTERS - 2))  # quotes and all, just as long as may be
+    assert len(cut) == MOST_CHARACTERS and cut == "'" + "x" * (MOST_CHARACTERS - 2) + "…"
 
 
 def test_a_length_that_varies_is_no_difference() -> None:

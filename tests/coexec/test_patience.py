@@ -48,6 +48,7 @@ def test_later_rests_are_long_enough_for_what_was_lost(lost_s: float, eager_s: f
         assert min(2 * before, LONGEST_REST) <= rest <= LONGEST_REST
         if rest >= LATER_REST:
             assert rest == LONGEST_REST or lost <= MOST_LOST * eager_s * (rest + 1)
+            assert rest == LONGEST_REST or lost <= 0.1 * (lost + eager_s * (rest + 1))  # 0.9 of eager speed at least
         else:
             assert rest == max(FIRST_REST, 2 * before)
         before = rest

@@ -33,7 +33,7 @@ from comprehension.poly.dependence import Dependences, find_dependences
 from comprehension.poly.looptree.apply import Stage, change, follow, next_stage
 from comprehension.poly.looptree.lower import lower
 from comprehension.poly.looptree.tree import LoopTree
-from comprehension.poly.schedule_tree import ScheduleTree, TileMark
+from comprehension.poly.schedule_tree import ScheduleTree, StageMark, TileMark
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.scheduling.steps import Step, parse_steps
 
@@ -152,6 +152,13 @@ def test_the_kernel_has_the_loops_of_the_schedule() -> None:
     assert [loop.upper for loop in loops_of(swapped)] == [ir.Int(19), ir.Int(9), ir.Int(6)]
 
 
+def test_iterations_that_do_little_go_to_workers_together() -> None:
+    """Nine short rows are not worth dividing; what does not run in parallel has no chunks."""
+    for steps, wanted in (("parallelize('m')", [(True, 9)]), ("", [(False, 1)])):
+        decisions = case("matmul").follow(steps).tree.decisions.values()
+        assert [(mark.parallel, mark.grain) for mark in decisions if isinstance(mark, StageMark)] == wanted
+
+
 ILLEGAL = {
     "scan backwards": ("scan", "reverse('S1.t')", "S1(t=1, d=0) writes O(1, 0), which S1(t=2, d=0) reads after it"),
     "scan in parallel": ("scan", "distribute('S1.t')\nparallelize('S1.t')", "in parallel with it"),
@@ -211,6 +218,7 @@ def test_tiles_say_how_many_rows_and_lanes_they_have() -> None:
 
 
 UNFIT = {
+    "tensor": ("matmul", "split('C', 4)", "there is no loop 'C'; there are m, n, k"),
     "unknown loop": ("matmul", "split('x', 4)", "there is no loop 'x'; there are m, n, k"),
     "ambiguous loop": ("softmax", "reverse('i')", "4 loops are called 'i': say which, as in S0.i, S1.i"),
     "tensor written twice": ("two_sums", "reverse('C.n')", "C is written by S0, S1: name the statement, as in S0.n"),

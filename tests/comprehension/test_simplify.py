@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from comprehension.kernel.ir import Compare, Int, IntExpr, IntOp, Var
@@ -52,6 +52,7 @@ environments = st.fixed_dictionaries(
 
 
 @given(expressions, environments)
+@example(IntOp("*", Var("x"), IntOp("+", Var("n"), Int(1))), {"r": 1, "t": 2, "n": 3, "x": 4})
 def test_simplify_keeps_the_value(expr: IntExpr, env: dict[str, int]) -> None:
     simple = simplify(expr, RANGES)
     assert evaluate(simple, env) == evaluate(expr, env)

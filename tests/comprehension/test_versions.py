@@ -19,6 +19,7 @@ from comprehension.explain import REPORT
 from comprehension.jit.client import statistics
 from comprehension.jit.expression import evaluate
 from comprehension.jit.report import Report
+from comprehension.kernel import ir
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.effort import effort
 from comprehension.kernel.size_text import text_of
@@ -137,6 +138,17 @@ def test_named_dimensions_of_specs_say_nothing_about_sizes() -> None:
 )
 def test_sizes_are_planned_for_as_powers_of_two_or_to_four_digits(size: int, likely: int) -> None:
     assert likely_size(size) == likely
+
+
+def test_loops_without_iterations_take_no_time() -> None:
+    def work(extent: int) -> int:
+        body = ir.Store("y", (ir.Var("i"),), ir.Const(1.0, ir.ScalarType.FLOAT32), ir.StoreRole.EXECUTE, None)
+        loop = ir.Loop("i", ir.Int(0), ir.Int(extent), (body,))
+        buffer = ir.Buffer("y", ir.ScalarType.FLOAT32, (ir.Int(9),), ir.Space.OUTPUT)
+        kernel = ir.Kernel("f", (), (), (buffer,), (ir.Stage("s", (loop,), None),))
+        return int(evaluate(text_of(effort(kernel)), {}))
+
+    assert work(0) == 0 < work(1) < work(2)
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
