@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from operator import is_
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from plants import Plant, assert_is_found
 from programs import data, parameter
@@ -19,6 +20,7 @@ import coexec
 import minitensor as mt
 from coexec.build import Program
 from coexec.graph_side.runner_protocol import GraphRun
+from coexec.python_side.macros import WORTH_WRITING
 from coexec.python_side.python_runner import PythonRunner
 from coexec.python_side.tape_match import make_leaves_matcher, make_tape_matcher, match_leaves, match_rows
 from coexec.python_side.update_match import make_update_matcher, match_updates
@@ -364,6 +366,79 @@ def test_leaves_and_updates_written_out_are_those_of_the_loops(event: str, monke
     for optimizer in ("nesterov", "adamw"):
         paths_of(Watched, partial(Training, optimizer, dict.fromkeys((5, 9, 11, 14), event)), 17)
     assert {("leaves", False), ("update", False)} < answers
+
+
+def test_matchers_are_written_once_for_what_comes_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def counted(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+        def making(*arguments: Any) -> Any:
+            written.append(name)
+            return make(*arguments)
+
+        return making
+
+    for make in (make_tape_matcher, make_leaves_matcher, make_update_matcher):
+        monkeypatch.setattr(f"coexec.python_side.macros.{make.__name__}", counted(make.__name__, make))
+    counts = []
+    step = coexec.coexecute(Training("adamw", {}))
+    for i in range(12):
+        step(i)
+        coexec.wait()
+        counts.append(len(written))
+    assert sorted(written) == ["make_leaves_matcher", "make_tape_matcher", "make_update_matcher"]
+    assert counts[-1] > counts[WORTH_WRITING - 1] == 0  # not before they have matched so often
+
+
+def test_operations_that_have_one_form_are_validated_the_short_way() -> None:
+    """Without the comparison that tells what is wrong with others."""
+    compared: list[str] = []
+
+    class Compared(PythonRunner):
+        __slots__ = ()
+
+        def matches(self, node: Any, op: Any, inputs: Any, attributes: Any) -> bool:
+            compared.append(op.name)
+            return super().matches(node, op, inputs, attributes)
+
+    x = data(3, 4)
+    step = coexec.coexecute(lambda k: mt.tanh((x + k) * x).sum())
+    step.session.make_runner = lambda program, run, root: Compared(program.walk, run, root)
+    for k in (1.0, 1.0, 1.0, 1.0, 2.0):
+        step(k)
+        coexec.wait()
+    report = step.report()
+    assert report.coexecuted_steps == 2 and report.fallbacks == 1, report
+    assert set(compared) == {"add"}  # of the other number
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A leaf of a tape, as far as matchers look."""
+
+    order: int
+    of: Any
+
+    def tensor(self) -> Any:
+        return self.of
+
+
+tensors = [mt.asarray(np.float32(i)) for i in range(3)]
+tensors[1].grad = mt.asarray(np.float32(3.0))
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([*tensors, None])), min_size=3, max_size=3),
+)
+@example([(True, False), (True, False)], [(3, tensors[0]), (2, tensors[0]), (1, None)])  # one tensor, two leaves
+@example([(True, False), (True, False)], [(3, tensors[0]), (2, tensors[2]), (1, None)])
+def test_any_leaves_are_matched_as_by_the_loop(rows: list[tuple[bool, bool]], drawn: list[tuple[int, Any]]) -> None:
+    leaves = [Leaf(*leaf) for leaf in drawn[: len(rows)]]
+    arguments: list[list[Any]] = [[], []]
+    found, expected = make_leaves_matcher(rows)(leaves, arguments[0]), match_leaves(rows, leaves, arguments[1])
+    assert same_parts(found, expected)
+    assert found is None or same_parts(*arguments)
 
 
 @pytest.mark.parametrize("loss", ["squares", "shared", "several outputs", "schedule"])

@@ -37,6 +37,17 @@ def doubled() -> Any:
     return coexec.coexecute(lambda x: (x * 2.0).sum())
 
 
+def test_memory_of_eager_steps_goes_back_when_a_graph_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when a graph follows another: nothing was eager in between."""
+    phases: list[Phase] = []
+    monkeypatch.setattr(session.memory, "release", lambda: phases.append(step.session.phase))
+    step = coexec.coexecute(lambda x: (x * 2.0).sum() if float(x[0]) < 8 else (2.0 * x).sum())
+    run(step, 16)
+    report = step.report()
+    assert report.graphs_built == 2 and report.fallbacks == 1 and report.phase == "coexecute"
+    assert phases == [Phase.COMPILING]
+
+
 def test_a_graph_that_cannot_be_compiled_leaves_the_program_eager() -> None:
     step = doubled()
     asked: list[Any] = []
