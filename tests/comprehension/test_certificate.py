@@ -8,13 +8,17 @@ import hand_written as hw
 import numpy as np
 import pytest
 from kernel_mutations import mutants
+from test_poly_kernels import compile_program
 
 from comprehension.kernel import ir
 from comprehension.kernel.certificate import Certificate
 from comprehension.kernel.interpret import InterpretError, interpret
+from comprehension.kernel.rewrite import rewrite
+from comprehension.lang.frontend import load
 from comprehension.lang.loops import Role
+from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
-from comprehension.lang.types import ScalarType
+from comprehension.lang.types import ScalarType, Spec
 from comprehension.poly.certificate import certify
 from comprehension.poly.scop import build_scop
 
@@ -326,6 +330,27 @@ def test_a_value_of_another_type_is_stored_by_a_conversion_alone(value, failed):
 
 def _widened(parts, name):
     return tuple(replace(part, dtype=F64) if part.name == name else part for part in parts)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ir.Const(1.0, ScalarType.FLOAT32),
+        ir.Const(-0.0, ScalarType.FLOAT32),
+        ir.Const(0.0, ScalarType.FLOAT64),
+        ir.Load("A", (ir.Int(0), ir.Int(0)), ScalarType.FLOAT32),
+        ir.UnaryOp("-", ir.Const(0.0, ScalarType.FLOAT32), ScalarType.FLOAT32),
+    ],
+    ids=str,
+)
+def test_a_sum_begins_with_zero_and_nothing_else(value):
+    source = infer(load("def f(float(M,N) A) -> (s) { s(m) +=! A(m,n) }")["f"], [Spec((3, 4), ScalarType.FLOAT32)])
+    kernel = compile_program(source)
+    is_init = lambda store: store.instance is not None and store.instance.statement.endswith("_init")  # noqa: E731
+    fills = lambda store: isinstance(store.value, ir.Const)  # noqa: E731
+    changed = rewrite(kernel, ir.Store, lambda s: replace(s, value=value) if is_init(s) or fills(s) else s)
+    assert certificate(source, kernel)
+    assert not certificate(source, changed)
 
 
 def test_a_loop_must_not_hide_a_size():
