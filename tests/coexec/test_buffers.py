@@ -15,7 +15,7 @@ import minitensor  # noqa: F401 - registers the operations
 from coexec.clusters.partition import Partition, partition, verify_partition
 from coexec.errors import MalformedGraph
 from coexec.graph.symbolic import Case, End, Goto, Output, SymbolicGraph
-from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, is_in_loop, place_in_arena, plan_buffers
+from coexec.graph_side.buffers import ALIGNMENT, Lifetime, Shape, _roots, is_in_loop, place_in_arena, plan_buffers
 from coexec.graph_side.frame import MOST_FILLINGS, MOST_WAITING, Arena, Array, Frame, FreshBuffers, Memory
 from coexec.graph_side.instructions import Launch, PhiSlot, Place
 from coexec.graph_side.plan import SCRATCH
@@ -57,6 +57,11 @@ def test_large_places_come_first() -> None:
     lives = [Lifetime(output, first, last) for output, (_, first, last) in drawn.items()]
     _, total = place_in_arena(lives, {output: size for output, (size, _, _) in drawn.items()})
     assert total == 512
+
+
+def test_what_moves_may_lead_to_is_found_whatever_comes_twice() -> None:
+    x, b, c = Output(0), Output(1), Output(2)
+    assert _roots(Output(9), {Output(9): (x, b, b), b: (c,)}) == {x, c}
 
 
 def program_of(graph: SymbolicGraph) -> Sequence:

@@ -48,6 +48,37 @@ def test_memory_of_eager_steps_goes_back_when_a_graph_takes_over(monkeypatch: py
     assert phases == [Phase.COMPILING]
 
 
+def test_only_steps_that_leave_the_graph_are_in_vain() -> None:
+    step = coexec.coexecute(lambda x: (x * 2.0).sum() if float(x[0]) < 8 else (2.0 * x).sum())
+    run(step, 8)
+    assert step.report().fallbacks == 0 and step.session._patience.in_vain == 0
+    run(step, 9)
+    assert step.report().fallbacks == 1 and step.session._patience.in_vain == 1
+
+
+def test_an_interrupt_while_a_step_is_learned_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traces may be between two states: they are not used any more."""
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    step = doubled()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(session.Session, "_learn_trace", interrupted)
+        run(step, 1)
+    between = step.session.traces
+    run(step, 4)
+    assert step.session.traces is not between
+    assert step.report().coexecuted_steps == 2
+
+
+def test_what_was_quiet_before_a_rest_says_nothing_after_it() -> None:
+    state = doubled().session
+    state._quiet, state._futile = 3, 2
+    state._take_rest()
+    assert (state._quiet, state._futile, state.phase) == (0, 0, Phase.RESTING)
+
+
 def test_a_graph_that_cannot_be_compiled_leaves_the_program_eager() -> None:
     step = doubled()
     asked: list[Any] = []
