@@ -2,8 +2,8 @@
 
 In: nothing.  Out: `results/composites.json`: for each composite, forward alone and with its backward, operations
 recorded, kernels, loop nests in them, the kernels that a person would write with the reason, and microseconds a step
-co-executed and eager.  Run: `python -m benchmarks.composites [NAME ...]`; one
-thread.
+co-executed and eager.  One thread.
+Run: `python -m benchmarks.composites [NAME ...]`.
 
 A kernel is what the graph calls once; it may run several loop nests one after the other.  Gradients that come from
 above are operands, so that a step holds nothing but the composite.  What a person would write counts each pass over

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from coexec.graph_side.buffers import Shape, place_in_arena
-from coexec.graph_side.plan import DOUBT, STAGE_WIDTH, Filling, Group, Plan, StageRow, Table, least_work, table_of
+from coexec.graph_side.plan import STAGE_WIDTH, Filling, Group, Plan, StageRow, Table, least_work, table_of
+from comprehension.config import config
+from comprehension.jit.binding import DOUBT
 from comprehension.jit.expression import compiled_together, names_in
 
 Names = tuple[tuple[str, str], ...]
@@ -111,7 +113,7 @@ class GroupLayout:
         least = least_work()
         if least is not None:
             work = np.array(values, np.float64)[self._works] * extents
-            rows[:, 4] = np.where((extents > 1) & (work >= least / DOUBT), np.maximum(work, 1), 0)
+            rows[:, 4] = np.where((extents > 1) & (work >= config.parallel_ns / DOUBT), np.maximum(work, 1), 0)
             rows[:, 5] = least
         fit = np.array([all(values[number] for number in numbers) for numbers in self._conditions], bool)
         rows[~fit[self._condition_of]] = 0

@@ -19,6 +19,7 @@ from coexec.graph_side.buffers import BufferPlan, Lifetime, Shape, extent_at, pl
 from coexec.graph_side.instructions import Place
 from coexec.graph_side.sequence import Sequence, to_text
 from comprehension.config import config
+from comprehension.jit.binding import DOUBT
 from comprehension.jit.expression import evaluate
 from comprehension.jit.manifest import StageEntry
 
@@ -155,7 +156,6 @@ class Plan:
 
 
 _BESIDE_PYTHON = 3  # in times of what is worth dividing by itself: a helper may come late
-DOUBT = 24  # how many times too short the model's guess may be: stages that may be worth dividing are measured
 
 
 def least_work() -> int | None:
@@ -170,7 +170,7 @@ def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
     least = least_work()
-    may_divide = least is not None and extent > 1 and work >= least / DOUBT
+    may_divide = least is not None and extent > 1 and work >= config.parallel_ns / DOUBT
     scratch = extent_at(row.scratch, row.names, sizes)
     guess = max(1, int(work)) if may_divide else 0
     return [row.address, extent, row.entry.grain, scratch, guess, least or 0, row.number]

@@ -26,7 +26,7 @@ from comprehension.lang.types import ScalarType
 ALIGNMENT = 64
 MAX_BINDINGS = 1024
 _ROW_WORDS = 6
-_DOUBT = 8  # by how much the model may underestimate a stage: those that may be worth dividing are measured as they run
+DOUBT = 8  # by how much the model may underestimate a stage: those that may be worth dividing are measured as they run
 
 Shape = tuple[int, ...]
 Environment = Mapping[str, Number]
@@ -187,7 +187,7 @@ class Bindings:
     def _row(self, stage: StageEntry, environment: Environment, scratch: int) -> list[int]:
         extent = int(evaluate(stage.extent, environment))
         work = float(evaluate(stage.work, environment)) * extent
-        may_divide = config.threads > 1 and extent > 1 and work >= config.parallel_ns / _DOUBT
+        may_divide = config.threads > 1 and extent > 1 and work >= config.parallel_ns / DOUBT
         least = int(config.parallel_ns)
         estimate = max(1, int(work)) if may_divide else 0
         return [self._addresses[stage.symbol], extent, stage.grain, scratch, estimate, least]
