@@ -168,6 +168,8 @@ class _Asker:
     def _touch(
         self, access: ir.Load | ir.Store, around: Around, general: ir.Load | ir.Store, tile: ir.Tile
     ) -> _Touch | None:
+        if any(often == 0 for _, often in around.loops):
+            return None  # blocks of a reduction, of which there are none at the sizes reckoned with
         buffer, is_write = self.kernel.buffer(access.buffer), isinstance(access, ir.Store)
         shared = ir.Space.OUTPUT if is_write else ir.Space.INPUT
         if buffer.space not in (shared, ir.Space.WORKSPACE) or not is_far(buffer, self.machine):

@@ -15,6 +15,7 @@ from test_poly_kernels import AVX512, compile_program, inputs_for
 
 from comprehension.kernel import ir
 from comprehension.kernel.boxes import ask_for_boxes
+from comprehension.kernel.divide import divide_reductions
 from comprehension.kernel.edges import split_edges
 from comprehension.kernel.interleave import interleave_steps
 from comprehension.kernel.locality import Placed, place_accesses
@@ -163,3 +164,14 @@ def test_a_branch_around_loops_hides_none_of_them() -> None:
     always = ir.If(ir.Compare("<=", ir.Int(0), ir.Int(0)), stage.body)
     around = Placed(replace(before, stages=(replace(stage, body=(always,)),)), ("",))
     assert asks(ask_for_boxes(around, SMALL).kernel) == asks(after) != []
+
+
+def test_what_never_runs_at_the_sizes_reckoned_with_asks_for_nothing() -> None:
+    """Sums of symbolic length go in blocks, of which typical sizes have none: their inner loops do not count."""
+    text = "def f(float(N,K,L) X) -> (Y, Z) { Y(n) +=! X(n,k,l)  Z(n,k,l) = X(n,k,l) - Y(n) }"
+    sizes = {"N": 64, "K": 16, "L": 48}
+    program = infer(load(text)["f"], (Spec(("N", "K", "L"), ScalarType.FLOAT32),), "symbolic")
+    divided = divide_reductions(compile_program(program, machine=SMALL), sizes).kernel
+    blocks = [loop for loop in nodes_of(divided.stages, ir.Loop) if loop.variable.endswith("_block")]
+    assert blocks
+    assert not asks(ask_for_boxes(Placed(divided, ("",) * len(divided.stages)), SMALL, sizes).kernel)
