@@ -9,21 +9,21 @@ arguments only if `Validator.matches` would say yes to each of its operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from coexec.graph.keys import same_attributes, same_scalar
+from coexec.graph.keys import same_scalar
 from coexec.graph.match import Kind, make_matcher
 from coexec.graph.symbolic import Dim, ScalarValue
 from coexec.location import Location, callers_frame, location
+from coexec.python_side.rivals import exclude, place_of
 from coexec.python_side.segment import Arguments, Check, Segment
-from coexec.python_side.walk import ExpectFeed, ExpectPhi, ExpectSame, ExpectScalar, WalkNode
+from coexec.python_side.walk import ExpectFeed, ExpectScalar, WalkNode
 from coexec.traces.opaque import values_to_check
 from coexec.traces.promise import Promise, empty_value
-from coexec.traces.trace_graph import TraceNode
 from minitensor.value import Value
 
 if TYPE_CHECKING:
@@ -53,6 +53,37 @@ class Choices:
 
     words: tuple[tuple[int, int], ...]
     location: Location | None
+
+
+@dataclass(slots=True)
+class Roles:
+    """What a call's arguments are to the graph.
+
+    fixed: (kind, argument, which): compared as they are.  feeds: tensors that this call is the first to feed.
+    numbers: (argument, what is expected): may differ.  computed: numbers that are no arguments; they stand behind them.
+    """
+
+    fixed: list[tuple[Kind, int, Any]] = field(default_factory=list)
+    feeds: list[ExpectFeed] = field(default_factory=list)
+    numbers: list[tuple[int, ExpectScalar]] = field(default_factory=list)
+    computed: list[ScalarValue] = field(default_factory=list)
+
+    def which(self, kind: Kind) -> dict[int, int]:
+        """The arguments of a kind, by which output or feed they are."""
+        return {which: position for kind_of_it, position, which in self.fixed if kind_of_it == kind}
+
+    def sends(self) -> list[tuple[int, int]]:
+        """(argument, slot) of all that may have to be sent."""
+        return [*[(p, slot) for slot, p in self._first().items()], *[(p, e.slot) for p, e in self.numbers]]
+
+    def same(self) -> list[tuple[int, int]]:
+        """Pairs of arguments that are one feed."""
+        first = self._first()
+        return [(first[e.slot], e.position) for e in self.feeds if first[e.slot] != e.position]
+
+    def _first(self) -> dict[int, int]:
+        """The first argument that is a feed, by its slot."""
+        return {e.slot: e.position for e in reversed(self.feeds)}
 
 
 class Draft:
@@ -102,61 +133,67 @@ class Draft:
         kept: tuple[tuple[int, int, tuple[int, ...]], ...],
         order: tuple[int, ...],
     ) -> Segment | None:
-        sent = {expected.slot: expected for node in nodes for expected in node.feeds}
-        varying = {e.slot: e for node in nodes for e in node.others if isinstance(e, ExpectScalar)}
-        fixed: list[tuple[Kind, int, Any]] = []
-        feeds: list[ExpectFeed] = []
-        numbers: list[tuple[int, ExpectScalar]] = []
-        for position, x in enumerate(self.arguments):
-            if not isinstance(x, Value):
-                slots = [slot for slot in varying if self._is_number(position, runner.bound[slot])]
-                numbers += [(position, varying[slot]) for slot in slots]
-                may_differ = bool(slots) or self._is_passed(position)
-                if not may_differ or any(same_scalar(x, value) for node in nodes for _, value in node.constants):
-                    fixed.append(("constant", position, x))
-            elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
-                if promise.source is None or runner.made[promise.source.number] is not promise:
-                    return None
-                fixed.append(("source", position, promise.source.number))
-            elif not x.owned:
-                return None
-            else:
-                slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
-                fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
-                fresh_here = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
-                feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh_here]
-        known = {e.slot for _, e in numbers} if not self.form.numbers_vary else varying.keys()
-        computed = [(runner.bound[slot], e) for slot, e in varying.items() if slot not in known]
-        numbers += [(len(self.arguments) + i, e) for i, (_, e) in enumerate(computed)]
-        fresh = {slot for node in nodes for slot, _ in node.sends if self.bound[slot] is None}
-        first: dict[int, int] = {}  # by slot
-        same = [(first.setdefault(e.slot, e.position), e.position) for e in feeds]
-        sends = [*[(position, slot) for slot, position in first.items()], *[(p, e.slot) for p, e in numbers]]
-        if fresh != {slot for _, slot in sends if self.bound[slot] is None}:
+        roles = self._roles(runner, nodes)
+        if roles is None:
+            return None
+        sends, before = roles.sends(), self.bound
+        fresh = {slot for node in nodes for slot, _ in node.sends if before[slot] is None}
+        if fresh != {slot for _, slot in sends if before[slot] is None}:
             return None  # something is fed that is no argument
-        made = {number: position for kind, position, number in fixed if kind == "source"}
-        fed = {slot: position for kind, position, slot in fixed if kind == "fed"}
-        checks = _checks(nodes, made, fed | {slot: position for position, slot in sends}, runner.symbols)
+        fed = roles.which("fed") | {slot: position for position, slot in sends}
+        checks = _checks(nodes, roles.which("source"), fed, runner.symbols)
         if checks is None:
             return None
         return Segment(
             nodes,
             choices.words,
-            make_matcher(fixed),
-            tuple(feeds),
-            tuple(numbers),
-            tuple([(one, other) for one, other in same if one != other]),
+            make_matcher(roles.fixed),
+            tuple(roles.feeds),
+            tuple(roles.numbers),
+            tuple(roles.same()),
             tuple(sends),
             checks,
             kept,
             tuple([select for node in nodes for select in node.selects]),
             frozenset().union(*[node.reads for node in nodes]),
-            tuple([number for number, _ in computed]),
+            tuple(roles.computed),
             order,
             {name: extent for name, extent in runner.symbols.items() if name not in self.symbols},
             {index - self.start: a for index, a in runner.attributes.items() if index >= self.start},
             choices.location,
         )
+
+    def _roles(self, runner: PythonRunner, nodes: tuple[WalkNode, ...]) -> Roles | None:
+        """What each argument is; None where one is a tensor that the graph cannot know again."""
+        roles = Roles()
+        varying = {e.slot: e for node in nodes for e in node.others if isinstance(e, ExpectScalar)}
+        constants = [value for node in nodes for _, value in node.constants]
+        sent = {e.slot: e for node in nodes for e in node.feeds}
+        for position, x in enumerate(self.arguments):
+            if not isinstance(x, Value):
+                slots = [slot for slot in varying if self._is_number(position, runner.bound[slot])]
+                roles.numbers += [(position, varying[slot]) for slot in slots]
+                may_differ = bool(slots) or self._is_passed(position)
+                if not may_differ or any(same_scalar(x, value) for value in constants):
+                    roles.fixed.append(("constant", position, x))
+            elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
+                if promise.source is None or runner.made[promise.source.number] is not promise:
+                    return None
+                roles.fixed.append(("source", position, promise.source.number))
+            elif not x.owned:
+                return None
+            else:
+                slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
+                roles.fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
+                fresh = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
+                roles.feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh]
+        if not self.form.numbers_vary:
+            known = {e.slot for _, e in roles.numbers}
+            for slot, expected in varying.items():
+                if slot not in known:
+                    roles.numbers.append((len(self.arguments) + len(roles.computed), expected))
+                    roles.computed.append(runner.bound[slot])
+        return roles
 
     def _choices(self, runner: PythonRunner, nodes: list[WalkNode]) -> Choices | None:
         """The choice words of the call; None where something decided that is not compared again."""
@@ -165,9 +202,9 @@ class Draft:
         words: list[tuple[int, int]] = []
         located = False
         for index, (before, node) in enumerate(pairwise([self.at, *nodes]), self.start):
-            rivals = [c for c in before.children if c is not node and not _exclude(c, node, bound)]
+            rivals = [c for c in before.children if c is not node and not exclude(c, node, bound)]
             if rivals:
-                if index not in runner.located or any(_place(c) == _place(node) for c in rivals):
+                if index not in runner.located or any(place_of(c) == place_of(node) for c in rivals):
                     return None
                 located = True
             if before.case is not None:
@@ -200,70 +237,6 @@ def _done_outside(runner: PythonRunner) -> tuple[int, ...]:
 
 def _is_static(node: WalkNode) -> bool:
     return not node.unifies and all(output.shape is not None for output in node.outputs)
-
-
-def _exclude(one: WalkNode, other: WalkNode, bound: list[Any] | None) -> bool:
-    """Whether no operation can be both, whatever the step has made and fed; `other` had the numbers in `bound`."""
-    if one.op is not other.op or one.inputs != other.inputs or not same_attributes(one.attributes, other.attributes):
-        return True
-    for position in range(one.inputs):
-        (kind, what), (others_kind, others) = _origin_of(one, position), _origin_of(other, position, bound)
-        if None in (kind, others_kind):
-            continue
-        if kind == others_kind == "outside" and _types_differ(one, other, position):
-            return True
-        if kind != others_kind or (None not in (what, others) and not _may_be_same(kind, what, others)):
-            return True
-    return False
-
-
-def _types_differ(one: WalkNode, other: WalkNode, position: int) -> bool:
-    """Whether two feeds can be no common tensor."""
-    types = [(f.dtype, f.shape) for node in (one, other) for f in node.feeds if f.position == position]
-    if len(types) != 2:
-        return False
-    (dtype, shape), (others_dtype, others) = types
-    return dtype != others_dtype or (None not in (shape, others) and shape != others)
-
-
-def _place(node: WalkNode) -> tuple[Location, TraceNode | None] | None:
-    key = node.trace.key
-    return None if key is None else (key.location, key.forward)
-
-
-def _may_be_same(kind: str | None, one: Any, other: Any) -> bool:
-    return _may_be_one_number(one, other) if kind == "number" else kind == "outside" or one == other
-
-
-def _may_be_one_number(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
-    """Of numbers, known or only what they can be."""
-    match one, other:
-        case ExpectScalar(), ExpectScalar():
-            return one.kind is other.kind and one.low <= other.high and other.low <= one.high
-        case (ExpectScalar() as varying, number) | (number, ExpectScalar() as varying):
-            return varying.admits(number)
-        case _:
-            return same_scalar(one, other)
-
-
-def _origin_of(node: WalkNode, position: int, bound: list[Any] | None = None) -> tuple[str | None, Any]:
-    """Whether an operand is made in the step (and which output), comes from outside or is a number (and which one).
-
-    None where that depends; a number that varies is the one in `bound`, or all that it can be.
-    """
-    for kind, known in (("made", node.sources), ("number", node.constants), ("outside", node.fed)):
-        for at, what in known:
-            if at == position:
-                return kind, what
-    if any(feed.position == position for feed in node.feeds):
-        return "outside", None
-    for expected in node.others:
-        if expected.position == position and not isinstance(expected, ExpectSame):
-            if isinstance(expected, ExpectPhi):
-                return "made", None
-            number = None if bound is None else bound[expected.slot]
-            return "number", expected if number is None else number
-    return None, None
 
 
 def _checks(
