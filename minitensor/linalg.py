@@ -87,7 +87,7 @@ def inv(x: Tensor, /) -> Tensor:
 
 
 def det(x: Tensor, /) -> Tensor:
-    """The determinants."""
+    """The determinants.  Their gradients hold for singular matrices too; second derivatives need an inverse."""
     return apply(ops.det, _square(x, "det"))
 
 

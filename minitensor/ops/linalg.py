@@ -22,6 +22,7 @@ from minitensor.ops.creation import eye, triangle
 from minitensor.ops.elementwise import conj_of, imag, real
 from minitensor.ops.movement import reshape
 from minitensor.ops.opdef import Attributes, InferRule, OpDef, TensorSpec, VjpRule, register
+from minitensor.ops.reduce import sum_
 from minitensor.ops.shapes import Shape, broadcast, promote_operands
 from minitensor.tensor import Tensor
 
@@ -110,9 +111,16 @@ def _inv_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) 
 
 
 def _det_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
-    (g,), (x,), (y,) = gradients, inputs, outputs
-    scale = apply(reshape, g * conj_of(y), shape=(*y.shape, 1, 1))
-    return (scale * _adjoint(apply(inv, x)),)
+    (g,), (x,) = gradients, inputs
+    return (apply(reshape, g, shape=(*g.shape, 1, 1)) * conj_of(apply(cofactors, x)),)
+
+
+def _cofactors_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    """Of det(x) x⁻ᵀ, which is another expression for them where x has an inverse."""
+    (g,), (x,), (c,) = gradients, inputs, outputs
+    inverse = _adjoint(apply(inv, x))
+    met = apply(sum_, g * conj_of(c), axis=(-2, -1), keepdims=True)
+    return (met * inverse - _product(inverse, transposed(g), conj_of(c)),)
 
 
 def _solve_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
@@ -226,11 +234,20 @@ def _of_hermitian(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_part
 
 
+def _cofactors(x: Any) -> Any:
+    """For x = u s vʰ, of any rank: det(u) det(vʰ) times conj(u) p conj(vʰ), where p has the products of all other s."""
+    u, s, vh = np.linalg.svd(x)
+    others = np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]).prod(axis=-1, dtype=s.dtype)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return np.conj(u) * others[..., None, :] @ np.conj(vh) * sign[..., None, None]
+
+
 def _solve(a: Any, b: Any) -> Any:
     return np.linalg.solve(a, b[..., None])[..., 0] if b.ndim == 1 else np.linalg.solve(a, b)
 
 
 inv = _opaque("inv", _same, np.linalg.inv, _inv_vjp)
+cofactors = _opaque("cofactors", _same, _cofactors, _cofactors_vjp)
 det = _opaque("det", _scalar, np.linalg.det, _det_vjp)
 solve = _opaque("solve", _solve_infer, _solve, _solve_vjp)
 cholesky = _opaque("cholesky", lambda x, *, upper: _same(x), _of_hermitian(np.linalg.cholesky), _cholesky_vjp)

@@ -234,3 +234,22 @@ def test_floats_without_a_gradient_are_few_and_known() -> None:
 def _gives_floats(name: str) -> bool:
     steps = ("is", "logical_", "bitwise_", "arg", "less", "greater", "equal", "not_equal", "any", "all", "signbit")
     return not name.startswith((*steps, "searchsorted", "nonzero"))
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_determinants_of_singular_matrices_have_gradients(rank: int) -> None:
+    """The gradient holds the cofactors, which need no inverse: here each from the determinant of a minor."""
+    a = drawn(2, 3, rank) @ drawn(2, rank, 3)
+    x = mt.asarray(a, requires_grad=True)
+    mt.sum(mt.linalg.det(x)).backward()
+    rest = [[1, 2], [0, 2], [0, 1]]
+    minors = [[a[:, rows][:, :, columns] for columns in rest] for rows in rest]
+    by_hand = np.array(
+        [[(-1) ** (i + j) * np.linalg.det(m) for j, m in enumerate(row)] for i, row in enumerate(minors)]
+    )
+    bound = 100 * np.finfo(float).eps * np.linalg.norm(a) ** 2  # of products of two singular values
+    np.testing.assert_allclose(x.grad.numpy(), by_hand.transpose(2, 0, 1), rtol=0, atol=bound)
+
+
+def test_determinants_of_complex_matrices_have_second_derivatives() -> None:
+    gradgradcheck(mt.linalg.det, [drawn(2, 3, 3) + 1j * drawn(2, 3, 3)])
