@@ -16,7 +16,17 @@ import numpy as np
 from coexec.graph.symbolic import Output
 from coexec.graph_side.channel import Words
 from coexec.graph_side.layout import GroupLayout
-from coexec.graph_side.plan import LEARNED, LEARNED_WIDTH, SCRATCH, Filling, Plan, ScalarFeed, Table
+from coexec.graph_side.plan import (
+    LEARNED,
+    LEARNED_WIDTH,
+    LEAST,
+    SCRATCH,
+    Filling,
+    Plan,
+    ScalarFeed,
+    Table,
+    least_work,
+)
 from comprehension.jit.memory import allocate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -114,7 +124,7 @@ class Frame:
         self._typed: dict[np.dtype[Any], Array] = {dtype: self.words.array.view(dtype) for dtype in dtypes}
         self._image = plan.template.copy()
         self._image[plan.within[:, 0]] = self.words.address + 8 * plan.within[:, 1]
-        self._image[LEARNED] = memory.learned.address
+        self._image[LEARNED], self._image[LEAST] = memory.learned.address, least_work()
         self._image_view: memoryview[int] = memoryview(self._image)  # type: ignore[arg-type]
         self._static = memory.filling(0, {})
         self._write(0, self._static, self._image)

@@ -59,7 +59,7 @@ class GroupLayout:
         self._group = group
         self._expressions = expressions = Expressions(sorted(group.symbols))
         rows = group.stages
-        known = [[row.address, 0, row.entry.grain, 0, 0, 0, row.number] for row in rows]
+        known = [[row.address, 0, row.entry.grain, 0, 0, row.number] for row in rows]
         self._rows = table_of(known).reshape(-1, STAGE_WIDTH)
         self._extents = table_of([expressions.number(row.entry.extent, row.names) for row in rows])
         self._works = table_of([expressions.number(row.entry.work, row.names) for row in rows])
@@ -110,11 +110,9 @@ class GroupLayout:
         rows = self._rows.copy()
         extents = rows[:, 1] = integers[self._extents]
         rows[:, 3] = integers[self._scratch]
-        least = least_work()
-        if least is not None:
+        if least_work():
             work = np.array(values, np.float64)[self._works] * extents
             rows[:, 4] = np.where((extents > 1) & (work >= config.parallel_ns / DOUBT), np.maximum(work, 1), 0)
-            rows[:, 5] = least
         fit = np.array([all(values[number] for number in numbers) for numbers in self._conditions], bool)
         rows[~fit[self._condition_of]] = 0
         return rows

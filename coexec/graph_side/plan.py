@@ -27,9 +27,9 @@ Table = np.ndarray[Any, np.dtype[np.int64]]
 
 # Word numbers of a frame's header, and the instructions' numbers: `plan_loop`'s, compared by a test.
 STATE, CANCEL, ERROR, ERROR_AT, STARTED, FINISHED, STALLED, STOPPED_AT = 0, 1, 2, 3, 4, 5, 6, 7
-CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, LEARNED, FIRST_WORD = 8, 9, 10, 11, 12, 13, 14, 16
+CODE, KERNELS, OPERANDS, SCRATCH, BUFFERS, DIMS, LEARNED, LEAST, FIRST_WORD = 8, 9, 10, 11, 12, 13, 14, 15, 16
 END, AWAIT, RUN, MOVE, COPY, POST, JUMP, CASE, CLEAR = 0, 1, 2, 3, 4, 5, 6, 7, 8
-WIDTH, KERNEL_WIDTH, STAGE_WIDTH, LEARNED_WIDTH = 6, 6, 7, 2
+WIDTH, KERNEL_WIDTH, STAGE_WIDTH, LEARNED_WIDTH = 6, 6, 6, 2
 UNFIT = -1
 ERROR_WORDS = 8
 LOOP_RING = 256  # choice words that Python may be ahead of the graph inside a loop
@@ -158,9 +158,9 @@ class Plan:
 _BESIDE_PYTHON = 3  # in times of what is worth dividing by itself: a helper may come late
 
 
-def least_work() -> int | None:
-    """The nanoseconds from which on a stage is divided among the workers; None where there are none."""
-    return int(_BESIDE_PYTHON * config.parallel_ns) if config.threads > 1 else None
+def least_work() -> int:
+    """The nanoseconds from which on a stage is divided among the workers; 0 where there are none."""
+    return max(1, int(_BESIDE_PYTHON * config.parallel_ns)) if config.threads > 1 else 0
 
 
 def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
@@ -169,11 +169,10 @@ def _stage_words(row: StageRow, sizes: Mapping[str, int]) -> list[int]:
         return [0] * STAGE_WIDTH
     extent = int(evaluate(row.entry.extent, environment))
     work = float(evaluate(row.entry.work, environment)) * extent
-    least = least_work()
-    may_divide = least is not None and extent > 1 and work >= config.parallel_ns / DOUBT
+    may_divide = least_work() > 0 and extent > 1 and work >= config.parallel_ns / DOUBT
     scratch = extent_at(row.scratch, row.names, sizes)
     guess = max(1, int(work)) if may_divide else 0
-    return [row.address, extent, row.entry.grain, scratch, guess, least or 0, row.number]
+    return [row.address, extent, row.entry.grain, scratch, guess, row.number]
 
 
 def table_of(rows: list[Any]) -> Table:

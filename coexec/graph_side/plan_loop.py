@@ -61,6 +61,7 @@ CODE, KERNELS, OPERANDS = 8, 9, 10  # addresses of the plan's tables
 SCRATCH = 11  # address of the caller's scratch
 BUFFERS, DIMS = 12, 13  # addresses where a kernel's arguments are put together
 LEARNED = 14  # address of LEARNED_WIDTH words for each stage of the graph, which all its frames share
+LEAST = 15  # nanoseconds from which on dividing a stage is worth it
 FIRST_WORD = 16
 
 IDLE, QUEUED, RUNNING, ENDED = 0, 1, 2, 3
@@ -80,8 +81,8 @@ CLEAR = 8  # slot, 0, word with the number of bytes
 # --- kernels: KERNEL_WIDTH words each ------------------------------------------------------------------------
 KERNEL_WIDTH = 6  # count of buffers, operands at, count of dims, operands at, count of stages, word of the first stage
 # In the frame: address (0: not for these sizes), extent, grain, scratch bytes, nanoseconds by the model (0: never
-# divided), nanoseconds from which on dividing is worth it, number of the stage in the graph
-STAGE_WIDTH = 7
+# divided), number of the stage in the graph
+STAGE_WIDTH = 6
 LEARNED_WIDTH = 2  # how long a stage takes, in parts of 1/SCALE of the model's time (0: not known yet); runs
 SCALE = 1024
 UNFIT = -1  # the code where a stage has no address
@@ -152,8 +153,8 @@ def _run_or_divide(control: int, frame: int, stage: int, buffers: int, dims: int
     give, so that a wrong guess would cost every step.
     """
     function, extent = load(stage), load(stage + 8)
-    guess, least = load(stage + 32), load(stage + 40)
-    learned = peek(frame + 8 * LEARNED) + 8 * LEARNED_WIDTH * load(stage + 48)
+    guess, least = load(stage + 32), peek(frame + 8 * LEAST)
+    learned = peek(frame + 8 * LEARNED) + 8 * LEARNED_WIDTH * load(stage + 40)
     known, runs = peek(learned), peek(learned + 8)
     work, settled = guess * known // SCALE, runs >= FIRST
     needed = least * peek(control + 8 * CROWDED)

@@ -425,7 +425,9 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
     **dict.fromkeys(("gather", "scatter_add", "scatter_set"), _custom(_gather)),
     **dict.fromkeys(("take_along_axis", "scatter_along_axis"), _custom(_along)),
     **dict.fromkeys(("random_bits", "random_uniform", "random_normal", "random_integers"), _custom(_random)),
-    **dict.fromkeys(("inv", "det", "cofactors", "solve", "cholesky", "slogdet", "eigh", "qr", "svd"), _custom(_matrices)),
+    **dict.fromkeys(
+        ("inv", "det", "cofactors", "solve", "cholesky", "slogdet", "eigh", "qr", "svd"), _custom(_matrices)
+    ),
     "fourier_transform": _custom(_spectrum),
     "matmul": _custom(_matmul),
     "linear": _custom(_linear),

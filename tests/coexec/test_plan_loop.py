@@ -431,9 +431,7 @@ class Divided:
 def least(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(config, "threads", 2)
     monkeypatch.setattr(config, "parallel_ns", 1000.0)
-    found = plan.least_work()
-    assert found is not None
-    return found
+    return plan.least_work()
 
 
 def test_stages_are_divided_where_the_time_that_they_took_recommends_it(least: int) -> None:

@@ -234,10 +234,11 @@ def test_stages_are_divided_only_where_there_are_workers_and_later_than_by_a_ker
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(config, "threads", 1)
-    assert least_work() is None
+    assert least_work() == 0
     monkeypatch.setattr(config, "threads", 2)
-    least = least_work()
-    assert least is not None and least > config.parallel_ns
+    assert least_work() > config.parallel_ns
+    monkeypatch.setattr(config, "parallel_ns", 0.0)
+    assert least_work() == 1
 
 
 def test_the_words_of_a_plan_are_used_for_one_thing_each() -> None:
