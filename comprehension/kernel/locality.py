@@ -289,10 +289,19 @@ class _Marker:
         self._notes.append(f"{buffer} asked for {bytes_text(distance * size)} ahead{parts}")
 
     def _soon(self, sweep: _Sweep, size: int) -> int:
-        """Some way ahead, in iterations of the innermost loop: as many as bring in so many bytes."""
-        steps = [sweep.step(name) for name, count in sweep.around.loops if count != 1]
-        points = prod(count for _, count in sweep.around.axes if count is not None)
-        return -(-AHEAD_BYTES // (points * size)) * steps[-1] if steps else AHEAD_BYTES // size
+        """Some way ahead, in iterations of a loop: as many as bring in so many bytes.
+
+        It is the innermost loop, but where rows are read a piece each, in turn, the loop that goes on along them.
+        """
+        loops = [(sweep.step(name), count or 1) for name, count in sweep.around.loops if count != 1]
+        if not loops:
+            return AHEAD_BYTES // size
+        _, lanes = sweep.around.axes[-1]
+        tile = size * prod(count or 1 for _, count in sweep.around.axes)
+        brought = [tile * prod(count for _, count in loops[k + 1 :]) for k in range(len(loops))]
+        along = [k for k, (step, _) in enumerate(loops) if step == lanes and brought[k] <= AHEAD_BYTES]
+        chosen = along[-1] if along else len(loops) - 1
+        return -(-AHEAD_BYTES // brought[chosen]) * loops[chosen][0]
 
     def _shared_row(self, sweeps: list[_Sweep]) -> int | None:
         """How far apart the rows begin that several sweeps below one loop go through, all in the same way."""

@@ -121,6 +121,13 @@ def test_a_small_result_stays_in_the_caches() -> None:
     assert len(asked(kernel)) == 1
 
 
+def test_rows_that_are_read_a_piece_at_a_time_in_turn_are_asked_for_along_each() -> None:
+    """Of eight rows 256 bytes at a time: the next pieces, not those of the next eight rows, far away."""
+    kernel, _ = marked(programs.column_sum(64, 4096))
+    tiles = [tile for tile in nodes_of(kernel.stages, ir.Tile) if asked_in(tile)]
+    assert [asked_in(tile) for tile in tiles] == [[("X", 64)]] and tiles[0].lanes.extent == 64
+
+
 def test_unknown_sizes_are_left_plain() -> None:
     kernel, notes = marked(programs.pointwise_chain("I", "J", 2))
     assert streamed(kernel) == asked(kernel) == set()
