@@ -49,13 +49,14 @@ class Residual(nn.Module):
         return result
 
 
+MLP, RESIDUAL = "MLP of 256-512-512-10", "six residual blocks of 256 with layer norm and gelu"
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    "MLP 256-512-512-10": lambda: nn.Sequential(
-        nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
-    ),
-    "residual, 6 blocks of 256": lambda: Residual(256, 6),
+    MLP: lambda: nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)),
+    RESIDUAL: lambda: Residual(256, 6),
 }
-BATCH = 8192
+CASES = [(MLP, 8192), (RESIDUAL, 1024), (RESIDUAL, 2048), (RESIDUAL, 4096), (RESIDUAL, 8192)]  # with batch sizes
+SIDES = ("eager", "co-executed")
+ROUNDS = 3
 
 
 def resident(field: str) -> int:
@@ -64,15 +65,15 @@ def resident(field: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def peak(side: str, name: str) -> float:
+def peak(side: str, name: str, batch: int) -> float:
     """MiB that the steps of one side need, in this process."""
     mt.random.seed(0)
     draw = np.random.default_rng(0)
     if side != "eager":
         channel.prepare()  # machine code of loops is no part of a step
     before = resident("VmRSS")
-    x = mt.asarray(draw.random((BATCH, 256), dtype=np.float32))
-    y = mt.asarray(draw.integers(0, 10, BATCH))
+    x = mt.asarray(draw.random((batch, 256), dtype=np.float32))
+    y = mt.asarray(draw.integers(0, 10, batch))
     model = MODELS[name]()
     optimizer = mt.optim.Adam(model.parameters(), lr=1e-3)
 
@@ -98,20 +99,26 @@ def peak(side: str, name: str) -> float:
     return (resident("VmHWM") - before) / MIB
 
 
-def main() -> None:
-    if len(sys.argv) == 3:
-        print(peak(sys.argv[1], sys.argv[2]))
-        return
-    found: dict[str, dict[str, float]] = {}
-    for name in MODELS:
-        sides = {}
-        for side in ("eager", "co-executed"):
-            command = [sys.executable, "-m", "benchmarks.step_memory", side, name]
+def measure(name: str, batch: int) -> dict[str, list[float]]:
+    """The figures of both sides in MiB, interleaved."""
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(ROUNDS):
+        for side in SIDES:
+            command = [sys.executable, "-m", "benchmarks.step_memory", side, name, str(batch)]
             answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-            sides[side] = round(float(answer.stdout.split()[-1]), 1)
-        found[name] = sides | {"ratio": round(sides["co-executed"] / sides["eager"], 2)}
-        print(f"{name:28}", found[name], flush=True)
-    print(save("step_memory", {"batch": BATCH, "MiB": found}))
+            found[side].append(round(float(answer.stdout.split()[-1]), 1))
+    return found
+
+
+def main() -> None:
+    if len(sys.argv) == 4:
+        print(peak(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+        return
+    results = []
+    for name, batch in CASES:
+        results.append({"model": name, "batch": batch, "MiB": measure(name, batch)})
+        print(results[-1], flush=True)
+    print(save("step_memory", results))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "composites": programs.composites,
     "start": programs.start,
     "op-price": programs.op_price,
+    "step-memory": programs.step_memory,
     "exchange": programs.exchange,
     "mlp-step": programs.mlp_step,
     "fallback": programs.fallback,

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.markdown import interval, markdown_table
-from benchmarks.pages.figures import percent, results
+from benchmarks.pages.figures import percent, results, span
 from benchmarks.programs import table
 from benchmarks.timing import RESULTS
 
@@ -56,8 +56,8 @@ def start() -> str:
     for program, sides in results("start").items():
         for state, told in names.items():
             both = [sides.get(side, {}).get(state) for side in ("co-executed", "torch.compile")]
-            settled = statistics.median(sample["first_fast_step_s"] for sample in sides["co-executed"][state])
-            cells = [*(first_result(samples) if samples else None for samples in both), settled]
+            fast = first_fast_step(sides["co-executed"][state])
+            cells = [*(first_result(samples) if samples else None for samples in both), fast]
             rows.append([program, told, *(_seconds(cell) for cell in cells)])
     return markdown_table(
         ["", "seconds after the first call", "first result", "torch.compile's", "first co-executed step"], rows
@@ -72,6 +72,24 @@ def _seconds(value: float | None) -> str:
 
 def first_result(samples: Sequence[Mapping[str, float]]) -> float:
     return statistics.median(sample["first_result_s"] for sample in samples)
+
+
+def first_fast_step(samples: Sequence[Mapping[str, float]]) -> float:
+    return statistics.median(sample["first_fast_step_s"] for sample in samples)
+
+
+def step_memory() -> str:
+    rows = []
+    for found in results("step_memory"):
+        both = [span(found["MiB"][side], 0) for side in ("eager", "co-executed")]
+        rows.append([f"{found['model']}, batch {found['batch']:,}", *both, f"{over_eager(found):.2f}"])
+    return markdown_table(["peak, MiB", "eager", "co-executed", "ratio of the medians"], rows)
+
+
+def over_eager(found: Mapping[str, Mapping[str, Sequence[float]]]) -> float:
+    """The memory of a co-executed step over an eager one's."""
+    ours, eager = (statistics.median(found["MiB"][side]) for side in ("co-executed", "eager"))
+    return ours / eager
 
 
 def op_price() -> str:
