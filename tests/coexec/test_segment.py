@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from coexec.python_side.segment import Segment
 from coexec.python_side.walk import Walk
 from minitensor.value import Value
 
-X = mt.reshape(mt.arange(6.0), (2, 3))
+X = mt.reshape(mt.arange(6.0), (2, 3)) / 8.0
 Y = X + 1.0
 Z = X + 2.0
 LABELS = mt.asarray([1, 0])
@@ -187,6 +188,7 @@ NOT_LEARNED: dict[str, Step] = {
     "a tensor is no argument": Step(one, lambda a: (a * Z,)),
     "a number is no argument, and varies": Step(one, lambda a: (a * float(len(HELD)),)),
     "memory of others": Step(lambda x: (MEMORY,), lambda x: (mt.sin(x),)),
+    "a feed of the step's own, made since": Step(lambda x: (x,), lambda x: (mt.sin(x), mt.abs(x + Y))),
     "one of two equal numbers varies": Step(lambda x: (x, 2.0, 2.0), lambda x, k, n: (x * k + n * len(HELD),)),
     "an operation can fail on what is made inside": Step(one, lambda a: (mt.take(a, mt.argmin(a, axis=1), axis=0),)),
 }
@@ -292,3 +294,173 @@ def test_which_calls_are_taken_at_once(name: str) -> None:
         assert as_it_stands(runner) == as_it_stands(step.go(walk, *inputs)[1])
     for inputs in others:
         assert step.take(walk, segment, *inputs)[0] is None, inputs
+
+
+# --- numbers that rules only pass on, and those that they compute ------------------------------------------------
+
+
+def scaled(k: float, other: bool = False) -> tuple[Step, Walk, tuple[Any, ...]]:
+    """A call whose number varies: it passes it on, or computes another from it."""
+    step = Step(lambda x, k: (mt.exp(x), k), lambda a, k: (a * (2.0 * k if other else k),))
+    return step, walk_of(step, (X, 1.5), (X, 2.5)), (X, k)
+
+
+def test_the_very_number_that_was_passed_on_may_be_another_the_next_time() -> None:
+    step, walk, inputs = scaled(3.5)
+    segment = step.learn(walk, *inputs, form=Form(numbers_vary=False, passed={1}))
+    assert segment is not None and segment.computed == ()
+    values, runner, _ = step.take(walk, segment, X, 7.5)
+    assert values is not None and runner.bound[-1] == 7.5
+    assert step.take(walk, segment, X, 7)[0] is None
+
+
+def test_a_number_that_is_not_passed_on_is_taken_for_one_that_the_call_computes() -> None:
+    """Whoever learns it holds later calls against its numbers (`BackwardForm.key`)."""
+    step, walk, inputs = scaled(3.5, other=True)
+    for form in (Form(numbers_vary=False, passed={1}), Form(numbers_vary=False)):
+        segment = step.learn(walk, *inputs, form=form)
+        assert segment is not None and segment.computed == (7.0,)
+        values, runner, _ = step.take(walk, segment, *inputs)
+        assert values is not None and runner.bound[-1] == 7.0
+    step, walk, inputs = scaled(3.5)
+    segment = step.learn(walk, *inputs, form=Form(numbers_vary=False))  # passed on, but nothing says so
+    assert segment is not None and segment.computed == (3.5,)
+    assert step.take(walk, segment, X, 7.5)[0] is None
+
+
+def test_one_number_for_two_arguments_is_not_known_to_be_passed_on() -> None:
+    step = Step(lambda x, k: (mt.exp(x), k, k), lambda a, k, n: (a * k + n,))
+    walk = walk_of(step, (X, 1.5), (X, 2.5))
+    segment = step.learn(walk, X, 3.5, form=Form(numbers_vary=False, passed={1, 2}))
+    assert segment is not None and segment.computed == (3.5, 3.5)
+    assert step.take(walk, segment, X, 7.5)[0] is None
+
+
+def test_an_int_is_not_passed_on() -> None:
+    step = Step(lambda x, k: (mt.exp(x), k), lambda a, k: (a * k,))
+    walk = walk_of(step, (X, 1), (X, 2))
+    segment = step.learn(walk, X, 3, form=Form(numbers_vary=False, passed={1}))
+    assert segment is not None and segment.computed == (3,)
+    assert step.take(walk, segment, X, 4)[0] is None
+
+
+# --- what can fail, and what decides ------------------------------------------------------------------------------
+
+
+def chosen(values: mt.Tensor, labels: mt.Tensor) -> Operands:
+    return (mt.take(values, labels, axis=0),)
+
+
+LOOKED_UP = Step(lambda x, labels: (mt.exp(x), labels), lambda a, labels: chosen(a, labels))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 1], [-2, 1]])
+def test_contents_that_an_operation_can_use_are_looked_at_before_it_is_taken(labels: list[int]) -> None:
+    walk = walk_of(LOOKED_UP, (X, LABELS))
+    segment = LOOKED_UP.learn(walk, X, LABELS)
+    assert segment is not None and len(segment.checks) == 1
+    assert LOOKED_UP.take(walk, segment, X, mt.asarray(labels))[0] is not None
+
+
+@pytest.mark.parametrize("labels", [[0, 2], [-3, 0]])
+def test_contents_that_an_operation_fails_on_are_left_to_it(labels: list[int]) -> None:
+    walk = walk_of(LOOKED_UP, (X, LABELS))
+    segment = LOOKED_UP.learn(walk, X, LABELS)
+    assert segment is not None
+    values, runner, run = LOOKED_UP.take(walk, segment, X, mt.asarray(labels))
+    assert values is None and run.kinds() == ["feed"]  # of what stands before the call
+    assert len(runner.path) == 1 and runner.recorder is None
+
+
+def test_labels_that_the_step_made_are_looked_at_if_the_graph_delivers_them() -> None:
+    def before(x: mt.Tensor, look: int) -> Operands:
+        labels = mt.argmin(mt.exp(x), axis=1)
+        if look:
+            labels.tolist()
+        return x, labels
+
+    step = Step(before, lambda x, labels: (mt.take(x, labels, axis=0),))
+    walk = walk_of(step, (X, 1))
+    made = walk.start.children[0].children[0].outputs[0].output
+    for delivered, expected in (([0, 0], True), ([0, 2], False)):
+        runner, run = begin(walk)
+        run.contents[made] = np.array([0, 0])
+        with observed(runner):
+            operands = before(X, 0)
+            draft = Draft(runner, Form(), arguments_of(operands), lambda _: None)
+            results = step.call(*operands)
+        segment = draft.segment(runner, arguments_of(results), (0,))
+        assert segment is not None
+        runner, run = begin(walk)
+        run.contents[made] = np.array(delivered)
+        with observed(runner):
+            arguments = arguments_of(before(X, 0))
+        assert segment.admits(runner, arguments)
+        assert (segment.take(runner, arguments) is not None) == expected
+
+
+def test_labels_that_the_graph_does_not_deliver_are_not_looked_at_before_their_operation() -> None:
+    step = Step(lambda x: (x, mt.argmin(mt.exp(x), axis=1)), lambda x, labels: (mt.take(x, labels, axis=0),))
+    walk = walk_of(step, (X,))
+    made = walk.start.children[0].children[0].outputs[0]
+    segment = None
+    for delivered in (None, True, False):  # at first it is learned
+        runner, run = begin(walk)
+        run.contents[made.output] = np.array([0, 0])
+        with observed(runner):
+            arguments = arguments_of(operands := step.before(X))
+            if segment is None:
+                draft = Draft(runner, Form(), arguments, NOT_LEARNED.get)
+                segment = draft.segment(runner, arguments_of(step.call(*operands)), (0,))
+                continue
+        assert made in runner.posted and segment.admits(runner, arguments)
+        if not delivered:
+            runner.posted.clear()
+        assert (segment.take(runner, arguments) is not None) == delivered
+        assert ("fetch" in run.kinds()) == delivered
+
+
+def alike(x: mt.Tensor, k: float, first: bool, act: Callable[[list[Any]], Any], here: bool = True) -> tuple[Any, Any]:
+    """Which of two ways a step with the number 3 goes shows only in the place of its operations."""
+    a = mt.exp(x)
+    if here:
+        found = act([a.value, k])
+    else:
+        found = act([a.value, k])
+    if first:
+        b = a * k
+        return found, mt.tanh(b)
+    b = a * k
+    return found, mt.abs(b)
+
+
+def test_where_places_decided_a_call_is_taken_at_its_own_place_only() -> None:
+    walk = walk_of(alike, (X, 1.0, True, len), (X, 3.0, False, len), (X, 2.0, True, len))
+    choices = set()
+    for first in (True, False):
+        runner, _ = begin(walk)
+        with observed(runner):
+            draft, result = alike(X, 3.0, first, partial(Draft, runner, Form(), learn=NOT_LEARNED.get))
+        assert runner.located == {1}
+        segment = draft.segment(runner, [result.value], (0,))
+        assert segment is not None and segment.location
+        choices.add(segment.choices)
+        for here in (True, False):
+            runner, _ = begin(walk)
+            with observed(runner):
+                assert alike(X, 3.0, first, partial(segment.admits, runner), here)[0] == here
+    assert len(choices) == 2
+
+
+def test_what_is_decided_without_a_place_is_taken_at_any_place() -> None:
+    step = Step(lambda x: (mt.exp(x),), lambda a: (mt.sin(a),))
+    segment = step.learn(walk_of(step, (X,)), X)
+    assert segment is not None and segment.location is None and segment.choices == ()
+    step = Step(lambda x, other: (mt.exp(x), other), lambda a, other: (fork(a, other),))
+    walk = walk_of(step, (X, True), (X, False))
+    for other in (True, False):
+        segment = step.learn(walk, X, other)
+        assert segment is not None and segment.location is None
+        (choice,) = segment.choices
+        node = walk.start.children[0]
+        assert choice == (node.case, node.children.index(segment.nodes[0]))
