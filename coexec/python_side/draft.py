@@ -115,8 +115,6 @@ class Draft:
                 if not may_differ or any(same_scalar(x, value) for node in nodes for _, value in node.constants):
                     fixed.append(("constant", position, x))
             elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
-                if promise.source is None or runner.made[promise.source.number] is not promise:
-                    return None
                 fixed.append(("source", position, promise.source.number))
             elif not x.owned:
                 return None

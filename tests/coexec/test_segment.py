@@ -277,7 +277,7 @@ CALLS: dict[str, tuple[Step, list[tuple[Any, ...]], list[tuple[Any, ...]], list[
         [(X, mt.ones((1, 3))), (X, mt.astype(Y, mt.float64)), (X, MEMORY), (X, 2.0)],
     ),
     "one feed for two": (
-        Step(lambda x, y: (mt.exp(x), y, y), lambda a, x, y: (a * (x + y),)), [(X, Y)], [(Y, Z)], [],
+        Step(lambda x, y, z: (mt.exp(x), y, z), lambda a, y, z: (a * (y + z),)), [(X, Y, Y)], [(X, Z, Z)], [(X, Y, Z)],
     ),
 }  # fmt: skip
 
