@@ -20,10 +20,11 @@ from minitensor.value import local
 
 
 class Told:
-    """A `GraphRun` that computes nothing; `contents`: what it delivers at a fetch."""
+    """A `GraphRun` that computes nothing; `contents`: what it delivers at a fetch, and has still if it is cancelled."""
 
     def __init__(self) -> None:
         self.words: list[tuple[Any, ...]] = []
+        self.calls: list[str] = []  # by which feeds came
         self.contents: dict[Output, Any] = {}
 
     def bind(self, symbol: int, value: int) -> None:
@@ -31,9 +32,11 @@ class Told:
 
     def feed(self, slot: int, value: Any) -> None:
         self.words.append(("feed", slot, value))
+        self.calls.append("feed")
 
     def feed_all(self, values: Sequence[tuple[int, Any]]) -> None:
         self.words += [("feed", slot, value) for slot, value in values]
+        self.calls.append("feed_all")
 
     def choose(self, case: int, target: int) -> None:
         self.words.append(("choose", case, target))
@@ -66,11 +69,11 @@ class Kept:
 
 
 def walk_of(function: Callable[..., Any], *calls: tuple[Any, ...]) -> Walk:
-    """The walk of a step that was recorded in these calls."""
+    """The walk of a step that was recorded in these calls, or in one without arguments."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "mode", "trace")
         step = coexec.coexecute(function)
-        for arguments in calls:
+        for arguments in calls or ((),):
             step(*arguments)
     return build(step.session.traces).walk
 
