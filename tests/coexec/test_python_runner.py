@@ -269,7 +269,7 @@ def test_an_operator_that_has_no_check_of_its_own_is_tried_on_blanks() -> None:
     walk = walk_of(lambda index: mt.exp(pick(x, index)), (LABELS,))
     (node, _) = nodes_of(walk)
     assert node.op is not None and node.op.may_raise and node.op.check is None
-    runner, run = begin(walk)
+    runner, _ = begin(walk)
     with observed(runner):
         pick(x, mt.asarray([3, 0]))
     assert runner.recorder is None and len(runner.path) == 1
