@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from coexec.patience import FIRST_REST, TRIES
 from coexec.session import Phase
 from coexec.traces.follow import Follower
 from coexec.traces.merge import Merger
+from coexec.traces.record import Trace
 from coexec.traces.trace_graph import TraceGraph, verify_trace_graph
 
 
@@ -373,8 +376,11 @@ def test_only_the_lazy_mode_starts_graphs_lazily(mode: str, lazy: bool, monkeypa
     assert asked == [lazy] * 2
 
 
-def test_times_are_what_the_clock_has_gone_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_what_the_clock_has_gone_on_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A clock that goes on by one second whenever it is looked at."""
+    caplog.set_level(logging.INFO, "coexec.graphs")
     seconds = itertools.count(100.0)
     monkeypatch.setattr(session, "perf_counter", lambda: next(seconds))
     step = new_path()
@@ -388,9 +394,36 @@ def test_times_are_what_the_clock_has_gone_on_meanwhile(monkeypatch: pytest.Monk
     compiler.finish()
     (event,) = [event for event in step.report().events if event.name == "compile"]
     assert (event.step, event.runner, event.detail) == (2, "compiler", "graph 1")
-    assert event.end_s - event.begin_s == 5.0  # two looks in `build_s`, the eager step's three and this one's
+    assert event.end_s - event.begin_s == 5.0  # looks: after the build, at two ends and the begin of a step, now
+    assert caplog.messages[-1].endswith(": graph 1 comes back after 5.000 s")
     step(0)
     assert step.report().step_s["co-executed"] == [2.0]
+
+
+def test_a_graph_that_is_taken_into_use_is_told_with_its_sizes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "coexec.graphs")
+    monkeypatch.setattr(ReferenceGraph, "kernels", 5)
+    placements = [SimpleNamespace(kernels=kernels) for kernels in ((0, 1), (), (2,))]
+    monkeypatch.setattr(ReferenceGraph, "placements", placements)
+    step = doubled()
+    run(step, 2)
+    told = "step 2: a graph of 2 operations, 2 of them in 5 kernels, is taken into use"
+    assert any(message.endswith(told) for message in caplog.messages)
+
+
+@pytest.mark.parametrize("nodes", [20_000, 20_001])
+def test_how_many_operations_a_graph_may_have(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = doubled()
+    run(step, 1)
+    known = step.session.traces.nodes
+    known += known[:1] * (nodes - len(known))  # as many as that, for whoever counts
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "merge", lambda traces, trace: None)
+        step.session._merge(Trace())
+    told = [reason for reason in step.report().reasons if "more than 20000 different operations" in reason]
+    assert bool(told) == (nodes > 20_000) == (step.session.phase is Phase.RESTING)
 
 
 # --- graphs that take their time ------------------------------------------------------------------------------
