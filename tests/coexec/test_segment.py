@@ -5,6 +5,7 @@ That a step is the same either way is held by properties in `test_macros.py`; he
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -136,6 +137,11 @@ STEPS: dict[str, tuple[Step, list[tuple[Any, ...]], tuple[Any, ...]]] = {
     "a choice": (
         Step(lambda x, other: (fork(x, other), other), lambda a, _: (mt.abs(a),)), [(X, True), (X, False)], (X, True),
     ),
+    "a choice inside": (
+        Step(lambda x, other: (mt.exp(x), other), lambda a, other: (mt.abs(fork(a, other)),)),
+        [(X, True), (X, False)],
+        (Y, True),
+    ),
 }  # fmt: skip
 
 
@@ -235,6 +241,37 @@ def test_sizes_that_vary_are_learned_of_forms_that_have_sizes() -> None:
     assert run.kinds() == ["bind", "feed"]
 
 
+def test_attributes_that_hold_sizes_are_those_of_the_call() -> None:
+    step = Step(lambda x: (mt.sin(mt.exp(x)),), lambda a: (mt.tanh(a) + mt.ones(a.shape),))
+    walk = walk_of(step, *[(mt.ones((n, 3)),) for n in (2, 3, 4, 5)])
+    x = mt.ones((7, 3))
+    segment = step.learn(walk, x, form=Form(has_sizes=True))
+    assert segment is not None and segment.binds == {}
+    assert {offset: a["shape"] for offset, a in segment.attributes.items()} == {1: (7, 3)}
+    values, runner, _ = step.take(walk, segment, x)
+    assert values is not None and as_it_stands(runner) == as_it_stands(step.go(walk, x)[1])
+    assert {index: a["shape"] for index, a in runner.attributes.items()} == {3: (7, 3)}
+
+
+def test_a_feed_that_fails_leaves_the_graph_and_the_call_goes_on_one_by_one() -> None:
+    step = Step(lambda x, y: (mt.exp(x), y), lambda a, y: (a * y,))
+    walk = walk_of(step, (X, Y))
+    segment = step.learn(walk, X, Y)
+    assert segment is not None
+
+    class Failing(Told):
+        def feed_all(self, values: Any) -> None:
+            raise OSError("planned")
+
+    run = Failing()
+    runner = PythonRunner(walk, run, sys._getframe())
+    with observed(runner):
+        arguments = arguments_of(step.before(X, Z))
+        assert segment.admits(runner, arguments) and segment.take(runner, arguments) is None
+    assert runner.recorder is not None and runner.reason is not None and len(runner.path) == 1
+    assert runner.reason.startswith("a feed failed (OSError: planned) at ")
+
+
 # --- which calls are taken --------------------------------------------------------------------------------------
 
 CALLS: dict[str, tuple[Step, list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
@@ -294,6 +331,17 @@ def test_which_calls_are_taken_at_once(name: str) -> None:
         assert as_it_stands(runner) == as_it_stands(step.go(walk, *inputs)[1])
     for inputs in others:
         assert step.take(walk, segment, *inputs)[0] is None, inputs
+
+
+def test_what_this_path_has_fed_before_is_no_feed_of_the_call() -> None:
+    """Where other paths have not, the operation feeds it if it must."""
+    step = Step(lambda x, y, use: (mt.exp(x) * y if use else mt.sin(x), y), lambda a, y: (mt.abs(a) - y,))
+    walk = walk_of(step, (X, Y, True), (X, Y, False))
+    segments = {use: step.learn(walk, X, Y, use) for use in (True, False)}
+    for use, segment in segments.items():
+        assert segment is not None and len(segment.feeds) == len(segment.sends) == (not use)
+        values, runner, _ = step.take(walk, segment, X, Z, use)
+        assert values is not None and as_it_stands(runner) == as_it_stands(step.go(walk, X, Z, use)[1])
 
 
 # --- numbers that rules only pass on, and those that they compute ------------------------------------------------
@@ -358,7 +406,12 @@ LOOKED_UP = Step(lambda x, labels: (mt.exp(x), labels), lambda a, labels: chosen
 def test_contents_that_an_operation_can_use_are_looked_at_before_it_is_taken(labels: list[int]) -> None:
     walk = walk_of(LOOKED_UP, (X, LABELS))
     segment = LOOKED_UP.learn(walk, X, LABELS)
-    assert segment is not None and len(segment.checks) == 1
+    assert segment is not None
+    (check,) = segment.checks
+    assert check.contents == ((1, 1),) and check.attributes == segment.nodes[0].attributes
+    assert [(type(x), x.shape, x.dtype) for x in check.operands] == [
+        (np.ndarray, (2, 3), np.float32), (np.ndarray, (2,), np.int64),
+    ]  # fmt: skip
     assert LOOKED_UP.take(walk, segment, X, mt.asarray(labels))[0] is not None
 
 
@@ -404,7 +457,7 @@ def test_labels_that_the_graph_does_not_deliver_are_not_looked_at_before_their_o
     walk = walk_of(step, (X,))
     made = walk.start.children[0].children[0].outputs[0]
     segment = None
-    for delivered in (None, True, False):  # at first it is learned
+    for delivered in (None, True, False, "failed"):  # at first it is learned
         runner, run = begin(walk)
         run.contents[made.output] = np.array([0, 0])
         with observed(runner):
@@ -416,8 +469,11 @@ def test_labels_that_the_graph_does_not_deliver_are_not_looked_at_before_their_o
         assert made in runner.posted and segment.admits(runner, arguments)
         if not delivered:
             runner.posted.clear()
-        assert (segment.take(runner, arguments) is not None) == delivered
-        assert ("fetch" in run.kinds()) == delivered
+        elif delivered == "failed":
+            run.contents.clear()
+        assert (segment.take(runner, arguments) is not None) == (delivered is True)
+        assert ("fetch" in run.kinds()) == bool(delivered)
+        assert (runner.recorder is not None) == (delivered == "failed")
 
 
 def alike(x: mt.Tensor, k: float, first: bool, act: Callable[[list[Any]], Any], here: bool = True) -> tuple[Any, Any]:
@@ -437,10 +493,10 @@ def alike(x: mt.Tensor, k: float, first: bool, act: Callable[[list[Any]], Any], 
 def test_where_places_decided_a_call_is_taken_at_its_own_place_only() -> None:
     walk = walk_of(alike, (X, 1.0, True, len), (X, 3.0, False, len), (X, 2.0, True, len))
     choices = set()
-    for first in (True, False):
+    for first, learned in ((True, True), (True, False), (False, True)):
         runner, _ = begin(walk)
         with observed(runner):
-            draft, result = alike(X, 3.0, first, partial(Draft, runner, Form(), learn=NOT_LEARNED.get))
+            draft, result = alike(X, 3.0, first, partial(Draft, runner, Form(), learn=NOT_LEARNED.get), learned)
         assert runner.located == {1}
         segment = draft.segment(runner, [result.value], (0,))
         assert segment is not None and segment.location
@@ -448,8 +504,30 @@ def test_where_places_decided_a_call_is_taken_at_its_own_place_only() -> None:
         for here in (True, False):
             runner, _ = begin(walk)
             with observed(runner):
-                assert alike(X, 3.0, first, partial(segment.admits, runner), here)[0] == here
+                assert alike(X, 3.0, first, partial(segment.admits, runner), here)[0] == (here == learned)
     assert len(choices) == 2
+
+
+def two_ways(a: mt.Tensor, k: float, first: bool) -> Operands:
+    if first:
+        b = a * k
+        return (mt.tanh(b),)
+    b = a * k
+    return (mt.abs(b),)
+
+
+def test_a_number_that_decided_may_be_no_other_the_next_time() -> None:
+    """With 3 the operation would be one of two, and only its place would tell."""
+    step = Step(lambda x, k, first: (mt.exp(x), k, first), two_ways)
+    walk = walk_of(step, (X, 1.0, True), (X, 3.0, False), (X, 2.0, True))
+    assert step.learn(walk, X, 5.0, True) is None  # any number would do
+    for passed in (set[int](), {1}):
+        segment = step.learn(walk, X, 5.0, True, form=Form(numbers_vary=False, passed=passed))
+        assert segment is not None and segment.location is None and segment.computed == (5.0,)
+        assert step.take(walk, segment, X, 5.0, True)[0] is not None
+        assert step.take(walk, segment, X, 3.0, True)[0] is None
+    for form in (Form(), Form(numbers_vary=False)):
+        assert step.learn(walk, X, 3.0, True, form=form) is None  # not at the place that was recorded
 
 
 def test_what_is_decided_without_a_place_is_taken_at_any_place() -> None:

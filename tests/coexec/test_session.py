@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -672,6 +673,27 @@ def test_one_thread_does_all_work_in_the_order_in_which_it_comes() -> None:
     assert done.wait(60)
     assert seen == [(number, worker.thread) for number in range(3)]
     assert worker.thread is not None and worker.thread.daemon
+
+
+def test_before_it_builds_it_lets_python_end_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment is enough: much less than the 5 ms for which a thread that computes keeps the interpreter."""
+    worker, done, slept = rebuild._Worker(), threading.Event(), list[float]()
+    monkeypatch.setattr(rebuild.time, "sleep", slept.append)
+    worker.put(done.set)
+    assert done.wait(60)
+    assert len(slept) == 1 and 0 < slept[0] < 0.005
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_starts_a_thread_of_its_own() -> None:
+    done = threading.Event()
+    rebuild._worker.put(done.set)
+    assert done.wait(60) and rebuild._worker.thread is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if rebuild._worker.thread is None else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("runner", ["native", "reference"])

@@ -145,8 +145,8 @@ def an_operation_for_a_leaf(tape: Tape) -> None:
 
 DIFFERENCES: list[Callable[[Tape], None]] = [
     other_root, other_operation, other_operation_at_the_root, other_output, other_output_at_the_root, other_part,
-    no_part, a_gradient_less, a_gradient_more, another_gradient_for_a_known_one, no_gradient_for_a_known_one, parents_swapped,
-    two_for_one, a_leaf_for_an_operation, an_operation_for_a_leaf,
+    no_part, a_gradient_less, a_gradient_more, another_gradient_for_a_known_one, no_gradient_for_a_known_one,
+    parents_swapped, two_for_one, a_leaf_for_an_operation, an_operation_for_a_leaf,
 ]  # fmt: skip
 
 
