@@ -107,6 +107,8 @@ class Draft:
         fixed: list[tuple[Kind, int, Any]] = []
         feeds: list[ExpectFeed] = []
         numbers: list[tuple[int, ExpectScalar]] = []
+        made: dict[int, int] = {}  # arguments, by the number of the output
+        fed: dict[int, int] = {}  # by slot
         for position, x in enumerate(self.arguments):
             if not isinstance(x, Value):
                 slots = [slot for slot in varying if self._is_number(position, runner.bound[slot])]
@@ -116,12 +118,15 @@ class Draft:
                     fixed.append(("constant", position, x))
             elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
                 fixed.append(("source", position, promise.source.number))
+                made[promise.source.number] = position
             elif not x.owned:
                 return None
             else:
                 slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
-                fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
-                fresh_here = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
+                before = [slot for slot in slots if self.bound[slot] is x]
+                fixed += [("fed", position, slot) for slot in before]
+                fed |= dict.fromkeys(before, position)
+                fresh_here = [sent[slot] for slot in slots if slot not in before and slot in sent]
                 feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh_here]
         known = {e.slot for _, e in numbers} if not self.form.numbers_vary else varying.keys()
         computed = [(runner.bound[slot], e) for slot, e in varying.items() if slot not in known]
@@ -132,8 +137,6 @@ class Draft:
         sends = [*[(position, slot) for slot, position in first.items()], *[(p, e.slot) for p, e in numbers]]
         if fresh != {slot for _, slot in sends if self.bound[slot] is None}:
             return None  # something is fed that is no argument
-        made = {number: position for kind, position, number in fixed if kind == "source"}
-        fed = {slot: position for kind, position, slot in fixed if kind == "fed"}
         checks = _checks(nodes, made, fed | {slot: position for position, slot in sends}, runner.symbols)
         if checks is None:
             return None
@@ -208,9 +211,9 @@ def _exclude(one: WalkNode, other: WalkNode, bound: list[Any] | None) -> bool:
         (kind, what), (others_kind, others) = _origin_of(one, position), _origin_of(other, position, bound)
         if None in (kind, others_kind):
             continue
-        if kind == others_kind == "outside" and _types_differ(one, other, position):
+        if kind != others_kind or _types_differ(one, other, position):
             return True
-        if kind != others_kind or (None not in (what, others) and not _may_be_same(kind, what, others)):
+        if kind != "outside" and None not in (what, others) and not _may_be_one(what, others):
             return True
     return False
 
@@ -229,12 +232,8 @@ def _place(node: WalkNode) -> tuple[Location, TraceNode | None] | None:
     return None if key is None else (key.location, key.forward)
 
 
-def _may_be_same(kind: str | None, one: Any, other: Any) -> bool:
-    return _may_be_one_number(one, other) if kind == "number" else kind == "outside" or one == other
-
-
-def _may_be_one_number(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
-    """Of numbers, known or only what they can be."""
+def _may_be_one(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
+    """Of numbers, known or only what they can be, or of the numbers of outputs."""
     match one, other:
         case ExpectScalar(), ExpectScalar():
             return one.kind is other.kind and one.low <= other.high and other.low <= one.high

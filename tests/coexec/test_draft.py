@@ -11,7 +11,7 @@ import pytest
 from written import Tensor, Written
 
 from coexec.build import build
-from coexec.python_side.draft import _exclude, _is_static, _may_be_one_number, _origin_of, _place, _types_differ
+from coexec.python_side.draft import _exclude, _is_static, _may_be_one, _origin_of, _place, _types_differ
 from coexec.python_side.walk import ExpectFeed, ExpectScalar, WalkNode
 from coexec.traces.merge import merge
 from coexec.traces.record import Produced
@@ -146,7 +146,7 @@ BEYOND = ExpectScalar(1, 0, int, 8, 9)
     ],
 )
 def test_two_numbers_that_may_be_one(one: Any, other: Any, expected: bool) -> None:
-    assert _may_be_one_number(one, other) == _may_be_one_number(other, one) == expected
+    assert _may_be_one(one, other) == _may_be_one(other, one) == expected
 
 
 def test_where_an_operand_comes_from() -> None:
