@@ -99,6 +99,13 @@ def test_attributes_and_the_number_of_operands_exclude() -> None:
     assert _exclude(one, other, None) and _exclude(other, one, None)
 
 
+def test_an_operand_of_which_nothing_is_known_hides_no_other() -> None:
+    first, second = ((Tensor(1), Tensor(1), "a"), (Tensor(1), Tensor(2), "b"))
+    one, other = fork(op("concat", *first, at=2, axis=0), op("concat", *second, at=3, axis=0))
+    assert _origin_of(one, 1) == (None, None)
+    assert _exclude(one, other, None) and _exclude(other, one, None)
+
+
 def varying(number: float) -> tuple[WalkNode, WalkNode]:
     """b times any number, and b times this one."""
     places = [op("multiply", "b", 2.0, at=2), op("multiply", "b", number, at=3), op("multiply", "b", 4.0, at=2)]

@@ -18,6 +18,7 @@ from coexec.python_side.python_runner import PythonRunner
 from coexec.python_side.walk import Walk, WalkNode
 from coexec.traces.promise import Promise
 from coexec.traces.record import Produced
+from minitensor import functional as F
 from minitensor.ops.opdef import OpDef
 from minitensor.value import Value, local
 
@@ -25,6 +26,7 @@ X = mt.reshape(mt.arange(6.0), (2, 3)) / 8.0
 Y = X + 1.0
 Z = X + 2.0
 ONE = mt.ones((1, 1))
+WEIGHT = mt.ones((3,))
 LABELS = mt.asarray([1, 0])
 
 
@@ -606,3 +608,35 @@ def test_another_thread_fills_what_it_asks_for_while_the_step_goes_on() -> None:
         c = b * Y
         mt.tanh(c)
     assert runner.end().reason is None
+
+
+def test_an_operation_of_several_outputs_promises_each() -> None:
+    def function(x: mt.Tensor) -> list[mt.Tensor]:
+        mean, var = mt.ones((3,)), mt.ones((3,))
+        return [F.batch_norm(x, mean, var, WEIGHT, WEIGHT, training=True), mean, var]
+
+    x = mt.reshape(mt.arange(12.0), (4, 3))
+    walk = walk_of(function, (x,))
+    (node,) = [node for node in nodes_of(walk) if len(node.outputs) > 1]
+    runner, _ = begin(walk)
+    with observed(runner):
+        results = function(x)
+    index = runner.path.index(node)
+    promises = [result.value.pending for result in results]
+    assert [(p.index, p.output) for p in promises if isinstance(p, Promise)] == [(index, 0), (index, 3), (index, 4)]
+    assert [result.shape for result in results] == [(4, 3), (3,), (3,)]
+    assert runner.recorder is None and runner.at is node
+
+
+def test_a_number_that_no_kernel_would_refuse_fails_as_it_does_eagerly() -> None:
+    def function(k: int) -> mt.Tensor:
+        return (LABELS + 1) ** k
+
+    walk = walk_of(function, (2,))
+    with pytest.raises(Exception) as expected:  # noqa: B017, PT011
+        function(-1)
+    runner, _ = begin(walk)
+    with observed(runner), pytest.raises(type(expected.value)) as found:
+        function(-1)
+    assert str(found.value) == str(expected.value)
+    assert runner.recorder is None and len(runner.path) == 1
