@@ -49,6 +49,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], tuple[Any, ..
     "another of two attributes": (lambda keep: mt.sum(mt.exp(X), axis=0, keepdims=keep), [(False,)], (True,), 1),
     "another operation": (lambda other: mt.sin(X) if other else mt.cos(X), [(False,)], (True,), 0),
     "a number for a tensor": (lambda k: mt.exp(X) * k, [(Y,)], (2.0,), 1),
+    "a number for what was made": (lambda k: mt.multiply((mt.exp(X), k)[k != 1.0], Y), [(1.0,)], (2.0,), 1),
     "another number": (lambda k: mt.exp(X) * k, [(1.0,)], (2.0,), 1),
     "another size": (mt.exp, [(X,)], (mt.ones((1, 3)),), 0),
     "another dtype": (mt.exp, [(X,)], (mt.astype(X, mt.float64),), 0),
@@ -107,6 +108,12 @@ class Watched(PythonRunner):
         self.ways.append("advance")
         return super()._advance(node, inputs, attributes)
 
+    def concrete(
+        self, node: WalkNode, index: int, inputs: tuple[Any, ...], attributes: dict[str, Any]
+    ) -> tuple[int, ...]:
+        self.ways.append("shape")
+        return super().concrete(node, index, inputs, attributes)
+
 
 def same_twice(x: mt.Tensor, other: bool) -> mt.Tensor:
     y = mt.exp(x) if other else mt.sin(x)
@@ -122,7 +129,7 @@ WAYS: list[tuple[Callable[..., Any], list[tuple[Any, ...]], list[str]]] = [
     (lambda x: mt.max(x, axis=0), [(X,)], []),
     (same_twice, [(X, True), (X, False)], ["choose", "matches", "matches", "advance", "matches"]),
     (lambda x: mt.take(x, LABELS, axis=0), [(X,)], ["matches", "advance"]),
-    (lambda x: mt.exp(x), [(mt.ones((n, 2)),) for n in (2, 3, 4)], ["matches", "advance"]),
+    (lambda x: mt.exp(x), [(mt.ones((n, 2)),) for n in (2, 3, 4)], ["matches", "advance", "shape"]),
 ]
 
 
@@ -498,9 +505,10 @@ def test_a_step_that_is_abandoned_is_told_as_far_as_it_came() -> None:
     runner, run = begin(walk)
     with observed(runner):
         a = mt.exp(X)
+    assert not runner.is_over
     trace = runner.abandon()
     assert len(trace.prefix) == 1 and trace.kept == [Produced(0, 0)] and a.value.array is not None
-    assert runner.is_over and runner.reason == "interrupted" and run.kinds()[-1] == "cancel"
+    assert runner.is_over is True and runner.reason == "interrupted" and run.kinds()[-1] == "cancel"
 
 
 # --- what comes in between ----------------------------------------------------------------------------------------
@@ -633,7 +641,7 @@ def test_a_number_that_no_kernel_would_refuse_fails_as_it_does_eagerly() -> None
         return (LABELS + 1) ** k
 
     walk = walk_of(function, (2,))
-    with pytest.raises(Exception) as expected:  # noqa: B017, PT011
+    with pytest.raises(Exception) as expected:
         function(-1)
     runner, _ = begin(walk)
     with observed(runner), pytest.raises(type(expected.value)) as found:
