@@ -245,10 +245,25 @@ def test_integers_from_outside_are_had_without_the_graph() -> None:
         return (mt.reshape(LABELS, (2, 1)) + 1).tolist()  # type: ignore[no-any-return]
 
     walk = walk_of(function)
+    for _ in range(2):  # at first it is not known of the operations
+        runner, run = begin(walk)
+        with observed(runner):
+            assert function() == [[2], [1]]
+        assert not runner.reads and run.kinds() == ["feed"] and runner.looks == 1
+    assert [node.outside for node in nodes_of(walk)] == [None, True]
+
+
+def test_what_an_earlier_step_owes_is_not_asked_of_this_one() -> None:
+    walk = walk_of(trained)
+    runner, _ = begin(walk)
+    with observed(runner):
+        y = trained()
+    runner.end()
     runner, run = begin(walk)
     with observed(runner):
-        assert function() == [[2], [1]]
-    assert not runner.reads and run.kinds() == ["feed"] and runner.looks == 1
+        trained()
+        runner.look(y.value)
+    assert runner.looks == 1 and not runner.reads and run.kinds() == ["feed", "feed"] and y.value.array is None
 
 
 def test_contents_that_an_operation_can_fail_on_are_checked_where_it_stands() -> None:
@@ -460,8 +475,10 @@ def test_what_was_read_for_the_first_time_is_told() -> None:
     with observed(runner):
         a = mt.exp(X)
         a.numpy()
-        mt.tanh(mt.sin(a) * Y)
+        y = mt.tanh(mt.sin(a) * Y)
+    promise = y.value.pending
     outcome = runner.end()
+    assert isinstance(promise, Promise) and promise.handle is not None and y.value.array is None
     assert outcome.reason is None and outcome.trace is not None and outcome.trace.reads == [(1, Produced(0, 0))]
     assert outcome.trace.kept == [] and a.value.pending is None  # it had its contents
 
