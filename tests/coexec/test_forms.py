@@ -271,9 +271,9 @@ def test_the_form_of_a_tape_has_entries_in_the_order_in_which_they_are_come_to()
     left, right = root.node.parents
     names = [None if op is None else op.name for _, op, _, _ in form.rows]
     assert names == ["add", "tanh", "multiply", "multiply", None, None]
-    assert [parents for *_, parents in form.rows] == [(1, 2), (3,), (4, 5), (5, -1), (), ()]
+    assert [parents for *_, parents in form.rows] == [(1, 2), (3,), (4, 5), (5, None), (), ()]
     numbers = [node.outputs[0].pending.source.number for node in (root.node, left, right, left.parents[0])]
-    assert [number for _, _, number, _ in form.rows] == [*numbers, -1, -1]
+    assert [number for _, _, number, _ in form.rows] == [*numbers, None, None]
     W.grad, v.grad = None, GRADIENT
     found = BackwardForm(root.node, None, runner).leaves  # the youngest leaf first
     order = {id(W): 5, id(v): 4}

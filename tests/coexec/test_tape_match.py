@@ -30,7 +30,7 @@ def value(promise: Any = None) -> Value:
 
 
 class Tape:
-    """exp(second output of eigh(a) * (a * 2)), where a = exp(w), and w * w beside it; w has one leaf, v another."""
+    """(second output of eigh(a) * (2 * a)) * (w * v), where a = exp(w)."""
 
     def __init__(self) -> None:
         self.w, self.v = mt.ones((1, 1)), mt.ones((1, 1))
@@ -42,7 +42,7 @@ class Tape:
         self.a = Node(EXP, (self.w.value,), (self.w_leaf,), (x[0],), {})
         self.eigh = Node(EIGH, (x[0],), (self.a,), (x[1], self.second), {})
         self.part = Part(self.eigh, 1)
-        self.twice = Node(MULTIPLY, (x[0], 2.0), (self.a, None), (x[2],), {})
+        self.twice = Node(MULTIPLY, (2.0, x[0]), (None, self.a), (x[2],), {})
         self.product = Node(MULTIPLY, (self.second, x[2]), (self.part, self.twice), (x[3],), {})
         self.beside = Node(MULTIPLY, (self.w.value, self.v.value), (self.w_leaf, self.v_leaf), (x[4],), {})
         self.root: Any = Node(MULTIPLY, (x[3], x[4]), (self.product, self.beside), (x[5],), {})
@@ -54,9 +54,9 @@ ROWS: list[Row] = [
     (Node, MULTIPLY, 3, (3, 4)),
     (Node, MULTIPLY, 4, (5, 6)),
     (Part, None, 1, (7,)),
-    (Node, MULTIPLY, 2, (8, -1)),
-    (Leaf, None, -1, ()),
-    (Leaf, None, -1, ()),
+    (Node, MULTIPLY, 2, (None, 8)),
+    (Leaf, None, None, ()),
+    (Leaf, None, None, ()),
     (Node, EIGH, 1, (8,)),
     (Node, EXP, 0, (5,)),
 ]
@@ -77,7 +77,7 @@ def test_a_tape_that_has_the_form_gives_operands_and_leaves() -> None:
     x, w, v = tape.values, tape.w.value, tape.v.value
     found = both(ROWS, [6, 5], tape.root, tape.made)
     assert found is not None
-    operands = [x[3], x[4], tape.second, x[2], w, v, x[0], 2.0, x[0], x[1], tape.second, w]
+    operands = [x[3], x[4], tape.second, x[2], w, v, 2.0, x[0], x[0], x[1], tape.second, w]
     assert list(map(id, found[0])) == list(map(id, operands))
     assert found[1] == [tape.v_leaf, tape.w_leaf]
 
@@ -115,7 +115,7 @@ def a_gradient_less(tape: Tape) -> None:
 
 
 def a_gradient_more(tape: Tape) -> None:
-    tape.twice.parents = (tape.a, tape.v_leaf)
+    tape.twice.parents = (tape.v_leaf, tape.a)
 
 
 def another_gradient_for_a_known_one(tape: Tape) -> None:
@@ -136,7 +136,7 @@ def two_for_one(tape: Tape) -> None:
 
 
 def a_leaf_for_an_operation(tape: Tape) -> None:
-    tape.twice.parents = (tape.v_leaf, None)
+    tape.twice.parents = (None, tape.v_leaf)
 
 
 def an_operation_for_a_leaf(tape: Tape) -> None:
@@ -155,6 +155,17 @@ def test_one_difference_makes_another_tape(change: Callable[[Tape], None]) -> No
     tape = Tape()
     change(tape)
     assert both(ROWS, [6, 5], tape.root, tape.made) is None
+
+
+def test_the_first_of_several_outputs_is_one_like_others() -> None:
+    tape = Tape()
+    tape.part.index = 0
+    rows = [(kind, op, 0 if kind is Part else number, parents) for kind, op, number, parents in ROWS]
+    assert both(rows, [6, 5], tape.root, tape.made) is not None
+    tape.part.index = 1
+    assert both(rows, [6, 5], tape.root, tape.made) is None
+    tape.part.index, tape.part.node = 0, tape.a
+    assert both(rows, [6, 5], tape.root, tape.made) is None
 
 
 def test_a_leaf_may_be_any_leaf() -> None:
@@ -206,16 +217,16 @@ class Of:
 LEAVES: list[tuple[list[tuple[bool, bool]], list[tuple[int, Any]], list[Any] | None, list[Any]]] = [
     # rows (alive, has a gradient); leaves (order, tensor); targets; gradients that are operands
     ([], [], [], []),
-    ([(True, True)], [(1, P)], [P], [G]),
-    ([(True, False)], [(1, Q)], [Q], []),
-    ([(True, False)], [(1, R)], [R], []),
-    ([(True, True)], [(1, Q)], None, []),
-    ([(True, False)], [(1, P)], None, []),
-    ([(False, False)], [(1, None)], [], []),
-    ([(False, False)], [(1, Q)], None, []),
-    ([(True, False)], [(1, None)], None, []),
-    ([(True, False)], [(1, ODD)], None, []),
-    ([(True, True)], [(1, WITH_ODD_GRADIENT)], None, []),
+    ([(True, True)], [(0, P)], [P], [G]),
+    ([(True, False)], [(0, Q)], [Q], []),
+    ([(True, False)], [(0, R)], [R], []),
+    ([(True, True)], [(0, Q)], None, []),
+    ([(True, False)], [(0, P)], None, []),
+    ([(False, False)], [(0, None)], [], []),
+    ([(False, False)], [(0, Q)], None, []),
+    ([(True, False)], [(0, None)], None, []),
+    ([(True, False)], [(0, ODD)], None, []),
+    ([(True, True)], [(0, WITH_ODD_GRADIENT)], None, []),
     ([(True, True), (True, False)], [(2, P), (1, Q)], [P, Q], [G]),
     ([(True, False), (True, True)], [(2, Q), (1, P)], [Q, P], [G]),
     ([(True, True), (True, False)], [(1, P), (2, Q)], None, []),  # in another order
