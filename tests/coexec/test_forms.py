@@ -368,6 +368,20 @@ def test_what_no_rule_of_this_project_makes_is_not_learned() -> None:
     assert not learned(lambda: mt.exp(W), W)  # a leaf itself
 
 
+def test_a_call_that_cannot_be_learned_goes_one_by_one() -> None:
+    def function(before: mt.Tensor) -> None:
+        W.grad = None
+        mt.exp(before).backward(GRADIENT)
+
+    walk, before = walk_of(function, (mt.tanh(W),)), mt.tanh(W)
+    assert [go(walk, function, before) for _ in range(2)] == ["passed by"] * 2
+    assert place_of(walk).tries == 2
+    optimizer = Adam([leaf(GRADIENT)], lr=0.5)
+    optimizer.betas = [0.5, 0.75]  # type: ignore[assignment]
+    runner, _ = begin(walk)
+    assert not take_update(runner, optimizer) and runner.draft is None and walk.start.macros.tries == 1
+
+
 def leaf(gradient: mt.Tensor | None = None) -> mt.Tensor:
     found = parameter(3)
     found.grad = gradient
@@ -434,6 +448,19 @@ def test_an_update_has_the_form_of_its_class_numbers_and_states() -> None:
     assert form.match(Adam(params, lr=0.5)) is None
     params[1].grad = None
     assert form.match(optimizer) is None
+
+
+def test_an_updates_matcher_is_written_out_at_the_third_call_that_fits() -> None:
+    optimizer = SGD(with_gradients(3), lr=0.5)
+    form = UpdateForm(optimizer)
+    before = form._matcher
+    written = []
+    for _ in range(5):
+        assert form.match(Adam(optimizer.params, lr=0.5)) is None
+        form.match(optimizer)
+        written.append(form._matcher)
+    assert [matcher is before for matcher in written] == [True, True, False, False, False]
+    assert written[2] is written[4]
 
 
 def test_equal_numbers_of_another_type_are_another_form() -> None:

@@ -275,6 +275,7 @@ UPDATES: list[tuple[list[Pattern], list[mt.Tensor], list[dict[str, Any]], list[m
     ([((), ())], [WITH_ODD_GRADIENT], [{}], None, 0),
     (TWO, [P, Q, P], [{"m": M, "n": N, "step": 2}, {"x": 1}, {"m": N, "step": 2}], [P, G, M, N, P, G, N], 0),
     (TWO, [P, Q, P], [{"m": M, "n": N, "step": 2}, {}, {"m": N, "step": 3}], None, 0),
+    (TWO, [P, Q, P], [{"m": M, "n": N, "step": 2}, {}, {"m": N, "step": 1}], None, 0),
     (TWO, [P, P, P], [{"m": M, "n": N, "step": 2}, {}, {"m": N, "step": 2}], None, 0),
     (TWO, [P, Q, Q], [{"m": M, "n": N, "step": 2}, {}, {"m": N, "step": 2}], None, 0),
     ([None, ((), ("a", "b")), ((), ("a", "b"))], [Q, P, P], [{}, {"a": 1, "b": 2}, {"a": 1, "b": 2}], [P, G, P, G], 1),
