@@ -207,9 +207,8 @@ class UpdateForm:
         self._matcher: UpdateMatcher = partial(match_updates, self.patterns)
 
     def match(self, optimizer: Optimizer) -> Arguments | None:
-        """As `BackwardForm.match`, for an optimiser that `is_plain`."""
-        count = len(self.patterns)
-        if type(optimizer) is not self.kind or len(optimizer.params) != count or len(optimizer.state) != count:
+        """As `BackwardForm.match`, for an optimiser that `is_plain` and has a state for each parameter."""
+        if type(optimizer) is not self.kind or len(optimizer.params) != len(self.patterns):
             return None
         form = optimizer.form()
         if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):
