@@ -121,6 +121,7 @@ def test_what_an_operation_is_the_first_to_use() -> None:
     assert fresh(X, Y, Z) == [(0, X.value), (1, Y.value)]
     assert fresh(later, other, Z) == [(0, later), (1, other)]
     assert fresh(Z, Z, Z) == [(0, Z.value), (1, Z.value)]
+    assert runner.fresh(feeds[::-1], [X.value, Y.value, Z.value]) == [(1, Y.value), (0, X.value)]
     for wrong in ((X, Y, X), (X, made, Z), (made, Y, Z), (X, 2.0, Z), (X, mt.ones((2, 2)), Z), (X, LABELS, Z)):
         assert fresh(*wrong) is None
     assert fresh(X, mt.astype(Y, mt.float64), Z) is None
@@ -204,6 +205,29 @@ def test_integers_made_of_integers_from_outside_are_computed_by_python() -> None
     assert isinstance(last.value.pending, Promise)
     assert not runner.compute(last.value, last.value.pending) and last.value.array is None
     assert [node.outside for node in runner.path].count(False) == 1
+
+
+def test_integers_of_which_a_further_round_replaced_one_are_not_computed() -> None:
+    walk = walk_of(integers, (LABELS, 2), (LABELS, 3))
+    runner, _ = begin(walk)
+    with observed(runner):
+        a, b, c, *_ = integers(LABELS, 5)
+    first, second, third = (x.value.pending for x in (a, b, c))
+    assert isinstance(first, Promise) and isinstance(second, Promise) and isinstance(third, Promise)
+    for replaced in (third, object()):  # one that was made later; none
+        runner.made[first.source.number] = replaced
+        assert not runner.compute(b.value, second) and b.value.array is None
+    runner.made[first.source.number] = first
+    assert runner.compute(b.value, second)
+
+
+def test_what_is_there_is_not_waited_for() -> None:
+    value = owed_by_a_step_under_way(np.ones((2, 3), np.float32))
+    value.array = np.zeros((2, 3), np.float32)
+    runner, _ = started()
+    runner._wait(value)
+    runner._wait(X.value)
+    assert runner.stalls == [] and value.array[0, 0] == 0.0
 
 
 # --- sizes --------------------------------------------------------------------------------------------------------
