@@ -172,6 +172,15 @@ def test_where_an_operand_comes_from() -> None:
     assert _origin_of(number, 0, [5.0] * 9) == ("made", made)
 
 
+def test_a_feed_says_nothing_of_other_operands() -> None:
+    (node,) = fork(*[op("multiply", number, Tensor(1), at=2) for number in (2.0, 4.0)])
+    (expected,) = node.others
+    assert _origin_of(node, 0) == ("number", expected) and _origin_of(node, 1) == ("outside", None)
+    (node,) = fork(*[op("multiply", Tensor(1), number, at=2) for number in (2.0, 4.0)])
+    (expected,) = node.others
+    assert _origin_of(node, 0) == ("outside", None) and _origin_of(node, 1) == ("number", expected)
+
+
 def joined() -> WalkNode:
     """What has two producers: which one depends on the branch."""
     traces = TraceGraph()

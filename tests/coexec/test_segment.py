@@ -377,6 +377,15 @@ def test_a_number_that_is_not_passed_on_is_taken_for_one_that_the_call_computes(
     assert step.take(walk, segment, X, 7.5)[0] is None
 
 
+def test_several_numbers_that_the_call_computes_are_sent_each_to_its_own_feed() -> None:
+    step = Step(lambda x, k: (mt.exp(x), k), lambda a, k: ((a * (2.0 * k) + 3.0 * k) / (5.0 * k),))
+    walk = walk_of(step, (X, 1.5), (X, 2.5))
+    segment = step.learn(walk, X, 3.5, form=Form(numbers_vary=False))
+    assert segment is not None and segment.computed == (7.0, 10.5, 17.5)
+    values, runner, _ = step.take(walk, segment, X, 3.5)
+    assert values is not None and as_it_stands(runner) == as_it_stands(step.go(walk, X, 3.5)[1])
+
+
 def test_one_number_for_two_arguments_is_not_known_to_be_passed_on() -> None:
     step = Step(lambda x, k: (mt.exp(x), k, k), lambda a, k, n: (a * k + n,))
     walk = walk_of(step, (X, 1.5), (X, 2.5))
