@@ -284,6 +284,24 @@ def test_contents_that_an_operation_can_fail_on_are_checked_where_it_stands() ->
     assert len(runner.path) == 1 and runner.recorder is None and run.kinds() == ["feed"]
 
 
+@pytest.mark.parametrize(("labels", "fits"), [([0, 1], True), ([0, 2], False)])
+def test_contents_to_check_are_fetched_where_the_graph_makes_them(labels: list[int], fits: bool) -> None:
+    def function() -> mt.Tensor:
+        return mt.take(X, mt.argmin(mt.exp(X), axis=1), axis=0)
+
+    walk = walk_of(function)
+    runner, run = begin(walk)
+    delivered(walk, run, "argmin", labels)
+    with observed(runner):
+        if fits:
+            function()
+        else:
+            with pytest.raises(IndexError):
+                function()
+    assert runner.recorder is None and len(runner.path) == 2 + fits
+    assert run.kinds() == ["feed", "fetch"] and runner.looks == 0 and not runner.reads
+
+
 PICK = "def pick(float(N) x, int64(M) index) -> (y) { y(m) = x(index(m)) }"
 
 
