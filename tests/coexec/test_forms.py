@@ -562,7 +562,10 @@ def test_the_result_of_an_update_is_parameters_and_states_that_took_part(kind: A
     for odd in (OtherTensor(kept.value), 2.0):
         optimizer.state[2][name] = odd
         assert form.result() is None
+    del optimizer.state[2][name]
+    assert form.result() is None
     optimizer.state[2][name] = kept
+    assert form.result() is not None
     optimizer.state[0]["more"] = 1
     assert form.result() is None
 
