@@ -55,4 +55,4 @@ class Patience:
     def wake(self) -> bool:
         """One more step of the rest is over; whether it was the last."""
         self._resting -= 1
-        return self._resting <= 0
+        return not self._resting
