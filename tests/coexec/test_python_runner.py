@@ -321,6 +321,36 @@ def test_an_operator_that_has_no_check_of_its_own_is_tried_on_blanks() -> None:
     assert runner.path == [] and not runner.busy
 
 
+def test_a_further_round_of_a_loop_takes_back_what_the_one_before_had_delivered() -> None:
+    def function(rounds: int) -> mt.Tensor:
+        x = mt.exp(X)
+        for _ in range(rounds):
+            x = mt.sin(mt.abs(x))
+            x.numpy()
+        return x
+
+    walk = walk_of(function, *[(rounds,) for rounds in (2, 3, 4, 5, 6, 7)])
+    assert not walk.may_have_macros
+    *before, body, last = nodes_of(walk)  # a round stands before those that are one
+    assert list(last.rounds) == [body] and last.case is not None
+    made = last.outputs[0]
+    runner, run = begin(walk)
+    for node in (before[-1], last):
+        run.contents[node.outputs[0].output] = np.zeros((2, 3), np.float32)
+    with observed(runner):
+        x = mt.exp(X)
+        for number in range(4):
+            assert (made in runner.posted) == (number > 1)
+            y = mt.abs(x)
+            assert made not in runner.posted
+            x = mt.sin(y)
+            x.numpy()
+    assert x.value.array is run.contents[made.output]
+    assert runner.path == [*before, *[body, last] * 3] and not runner.reads
+    assert run.kinds() == ["feed", "fetch", "fetch", *["choose", "fetch"] * 2]
+    assert runner.end().reason is None and run.words[-2] == ("choose", last.case, last.ends)
+
+
 # --- what is left to Python ---------------------------------------------------------------------------------------
 
 
