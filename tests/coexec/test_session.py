@@ -80,9 +80,9 @@ def test_an_interrupt_while_a_step_is_learned_starts_again(monkeypatch: pytest.M
 
 def test_what_was_quiet_before_a_rest_says_nothing_after_it() -> None:
     state = doubled().session
-    state._quiet, state._futile = 3, 2
+    state._quiet_needed, state._quiet_left, state._futile = 4, 1, 2
     state._take_rest()
-    assert (state._quiet, state._futile, state.phase) == (0, 0, Phase.RESTING)
+    assert (state._quiet_left, state._futile, state.phase) == (4, 0, Phase.RESTING)
 
 
 def test_a_graph_that_cannot_be_compiled_leaves_the_program_eager() -> None:
