@@ -19,7 +19,6 @@ class Patience:
     __slots__ = ("_began", "_rest", "_resting", "_tries", "_vain_s", "in_vain")
 
     def __init__(self) -> None:
-        self._began = 0.0  # when the step under way began
         self.start_over()
 
     def start_over(self) -> None:
@@ -27,7 +26,6 @@ class Patience:
         self.hope()
         self._tries = TRIES
         self._rest = FIRST_REST
-        self._resting = 0  # steps left of the rest under way
 
     def hope(self) -> None:
         """What was in vain so far may not have been: sizes, say, are treated in another way from now on."""
@@ -50,11 +48,11 @@ class Patience:
             self._rest = min(max(self._rest, int(self._vain_s / (MOST_LOST * eager_s))), LONGEST_REST)
         self.hope()
         self._tries = TRIES // 4
-        self._resting = self._rest
+        self._resting = self._rest  # steps left of the rest under way
         self._rest = min(2 * self._rest, LONGEST_REST)
         return self._resting
 
     def wake(self) -> bool:
         """One more step of the rest is over; whether it was the last."""
         self._resting -= 1
-        return self._resting <= 0
+        return not self._resting

@@ -91,8 +91,8 @@ class Session:
         self._phase = Phase.TRACE
         self._changing = False  # traces or graph are between two states: True afterwards only if interrupted there
         self._long_loops: set[Place] = set()
-        self._quiet = 0
-        self._quiet_needed = 1
+        self._quiet_needed = 1  # traces in a row that add nothing, for tracing to end
+        self._quiet_left = self._quiet_needed  # of those
         self._futile = 0
         self._graph_times.forget()
 
@@ -246,8 +246,8 @@ class Session:
     def _learn_trace(self, trace: Trace, before: int) -> None:
         if not self._merge(trace):
             return
-        self._quiet = self._quiet + 1 if self.traces.version == before else 0
-        if self._quiet >= self._quiet_needed and config.mode != "trace":
+        self._quiet_left = self._quiet_left - 1 if self.traces.version == before else self._quiet_needed
+        if self._quiet_left <= 0 and config.mode != "trace":
             self.phase = Phase.COMPILING
             self._build()
         else:
@@ -263,7 +263,7 @@ class Session:
         """Eager steps for a while, longer each time."""
         steps = self._patience.take_rest(self.report.median_s("eager"))
         self._tell(f"nothing is recorded for {steps} steps")
-        self._quiet, self._futile = 0, 0
+        self._quiet_left, self._futile = self._quiet_needed, 0
         self.phase = Phase.RESTING
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -293,8 +293,8 @@ class Session:
             return
         assert self.program is not None
         if self._futile >= FUTILE_LIMIT:
-            self._futile, self._quiet = 0, 0
-            self._quiet_needed = min(2 * self._quiet_needed, 8)
+            self._futile = 0
+            self._quiet_left = self._quiet_needed = min(2 * self._quiet_needed, 8)
             self.phase = Phase.TRACE
         elif self.traces.version > self.program.version and self._next is None:
             self._build()

@@ -177,15 +177,14 @@ class Draft:
                 if not may_differ or any(same_scalar(x, value) for value in constants):
                     roles.fixed.append(("constant", position, x))
             elif (promise := promise_of(x)) is not None and promise.owner is runner.log:
-                if promise.source is None or runner.made[promise.source.number] is not promise:
-                    return None
                 roles.fixed.append(("source", position, promise.source.number))
             elif not x.owned:
                 return None
             else:
                 slots = [slot for slot, bound in enumerate(runner.bound) if bound is x]
-                roles.fixed += [("fed", position, slot) for slot in slots if self.bound[slot] is x]
-                fresh = [sent[slot] for slot in slots if self.bound[slot] is not x and slot in sent]
+                before = [slot for slot in slots if self.bound[slot] is x]
+                roles.fixed += [("fed", position, slot) for slot in before]
+                fresh = [sent[slot] for slot in slots if slot not in before and slot in sent]
                 roles.feeds += [replace(feed, position=position, shape=x.shape) for feed in fresh]
         if not self.form.numbers_vary:
             known = {e.slot for _, e in roles.numbers}

@@ -95,7 +95,7 @@ class BackwardForm:
                 if parent is not None and parent.order not in numbers:
                     numbers[parent.order] = len(entries)
                     entries.append(parent)
-            self._add(entry, tuple([-1 if p is None else numbers[p.order] for p in parents]), runner)
+            self._add(entry, tuple([None if p is None else numbers[p.order] for p in parents]), runner)
         leaves = sorted([e for e in entries if type(e) is Leaf], key=lambda leaf: -leaf.order)
         for leaf in leaves:
             target = leaf.tensor()
@@ -105,9 +105,9 @@ class BackwardForm:
         self._matcher: TapeMatcher = partial(match_rows, self.rows, [i for i, _, _ in self.leaves])
         self._leaves_matcher: LeavesMatcher = partial(match_leaves, [row[1:] for row in self.leaves])
 
-    def _add(self, entry: Any, parents: tuple[int, ...], runner: PythonRunner) -> None:
+    def _add(self, entry: Any, parents: tuple[int | None, ...], runner: PythonRunner) -> None:
         """Raises NotLearned for what is not an operation of this step with a rule of this project."""
-        kind, op, number = type(entry), None, -1
+        kind, op, number = type(entry), None, None
         if kind is Part:
             number = entry.index
         elif kind is Node:
@@ -207,9 +207,8 @@ class UpdateForm:
         self._matcher: UpdateMatcher = partial(match_updates, self.patterns)
 
     def match(self, optimizer: Optimizer) -> Arguments | None:
-        """As `BackwardForm.match`, for an optimiser that `is_plain`."""
-        count = len(self.patterns)
-        if type(optimizer) is not self.kind or len(optimizer.params) != count or len(optimizer.state) != count:
+        """As `BackwardForm.match`, for an optimiser that `is_plain` and has a state for each parameter."""
+        if type(optimizer) is not self.kind or len(optimizer.params) != len(self.patterns):
             return None
         form = optimizer.form()
         if not all(map(is_, form, self.form)) and not same_attributes({"form": form}, {"form": self.form}):

@@ -76,7 +76,7 @@ class PythonRunner(Exchange, WholeCalls):
         self.recorder: Recorder | None = None
         self.reason: str | None = None
         self.left_to_python: list[tuple[str, str]] = []  # operations that no graph has to have, and why
-        self.left_at = 0.0  # when, if the step left the graph
+        self.left_at: float  # when the step left the graph, if it did
         self.log.fill_pending = self._fill
 
     # --- the observer ------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ def exclude(one: WalkNode, other: WalkNode, bound: list[Any] | None) -> bool:
         (kind, what), (others_kind, others) = _origin_of(one, position), _origin_of(other, position, bound)
         if None in (kind, others_kind):
             continue
-        if kind == others_kind == "outside" and _types_differ(one, other, position):
+        if kind != others_kind or _types_differ(one, other, position):
             return True
-        if kind != others_kind or (None not in (what, others) and not _may_be_same(kind, what, others)):
+        if kind != "outside" and None not in (what, others) and not _may_be_one(what, others):
             return True
     return False
 
@@ -45,12 +45,8 @@ def place_of(node: WalkNode) -> tuple[Location, TraceNode | None] | None:
     return None if key is None else (key.location, key.forward)
 
 
-def _may_be_same(kind: str | None, one: Any, other: Any) -> bool:
-    return _may_be_one_number(one, other) if kind == "number" else kind == "outside" or one == other
-
-
-def _may_be_one_number(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
-    """Of numbers, known or only what they can be."""
+def _may_be_one(one: ScalarValue | ExpectScalar, other: ScalarValue | ExpectScalar) -> bool:
+    """Of numbers, known or only what they can be, or of the numbers of outputs."""
     match one, other:
         case ExpectScalar(), ExpectScalar():
             return one.kind is other.kind and one.low <= other.high and other.low <= one.high

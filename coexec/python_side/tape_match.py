@@ -16,9 +16,9 @@ from minitensor.nn import Parameter
 from minitensor.tape import Leaf, Node, Part
 from minitensor.tensor import Tensor
 
-# Of each entry: its class, record (None if it is no Node), output (its number in the walk, or the index of a Part; -1
-# for a leaf) and parents, by number in the order in which they are come to; -1: no parent.
-Row = tuple[Any, Any, int, tuple[int, ...]]
+# Of each entry: its class, record (None if it is no Node), output (its number in the walk, or the index of a Part; None
+# for a leaf) and parents, by number in the order in which they are come to; None: no parent.
+Row = tuple[Any, Any, int | None, tuple[int | None, ...]]
 # (root, promises by output number) -> the operands, the entries in `leaves`; None where it is another tape.
 TapeMatcher = Callable[[Any, Sequence[Any]], tuple[list[Any], list[Any]] | None]
 # Of each leaf, in the order in which they get their gradients: whether its tensor lives, and has a gradient.
@@ -39,13 +39,14 @@ def match_rows(
         if type(entry) is not kind:
             return None
         if op is not None:
+            assert number is not None
             if entry.op is not op or entry.outputs[0].pending is not made[number]:
                 return None
             arguments += entry.inputs
             if op.outputs > 1:
                 arguments += entry.outputs
             below = entry.parents
-        elif number >= 0:
+        elif kind is Part:
             if entry.index != number:
                 return None
             below = (entry.node,)
@@ -54,7 +55,7 @@ def match_rows(
         for parent, expected in zip(below, parents, strict=True):
             if expected == len(found):
                 found.append(parent)
-            elif parent is not (found[expected] if expected >= 0 else None):
+            elif parent is not (None if expected is None else found[expected]):
                 return None
     return arguments, [found[i] for i in leaves]
 
@@ -73,7 +74,7 @@ def make_tape_matcher(rows: Sequence[Row], leaves: Sequence[int]) -> TapeMatcher
             lines.append(f"    if e{i}.op is not op{i} or outputs[0].pending is not made[{number}]: return None")
             arguments += [f"*e{i}.inputs", *([f"*e{i}.outputs"] if op.outputs > 1 else [])]
             below = f"e{i}.parents"
-        elif number >= 0:
+        elif kind is Part:
             lines.append(f"    if e{i}.index != {number}: return None")
             below = f"(e{i}.node,)"
         else:
@@ -84,7 +85,7 @@ def make_tape_matcher(rows: Sequence[Row], leaves: Sequence[int]) -> TapeMatcher
             count += expected == count
         lines.append(f"    {', '.join(names)}, = {below}")
         known = [(name, expected) for name, expected in zip(names, parents, strict=True) if name[0] == "p"]
-        tests = [f"{name} is not {'None' if expected < 0 else f'e{expected}'}" for name, expected in known]
+        tests = [f"{name} is not {'None' if expected is None else f'e{expected}'}" for name, expected in known]
         if tests:
             lines.append(f"    if {' or '.join(tests)}: return None")
     lines.append(f"    return [{', '.join(arguments)}], [{', '.join(f'e{i}' for i in leaves)}]")
@@ -131,8 +132,7 @@ def make_leaves_matcher(rows: Sequence[LeafRow]) -> LeavesMatcher:
             lines += ["    if type(gradient) not in KINDS: return None", "    arguments.append(gradient.value)"]
         else:
             lines.append("    if gradient is not None: return None")
-    if len(living) > 1:
-        lines.append(f"    if len({{{', '.join(f'id(t{i})' for i in living)}}}) != {len(living)}: return None")
+    lines.append(f"    if len({{{', '.join(f'id(t{i})' for i in living)}}}) != {len(living)}: return None")
     lines.append(f"    return [{', '.join(f't{i}' for i in living)}]")
     names: dict[str, Any] = {"KINDS": KINDS}
     exec(compile("\n".join(lines), "<leaves matcher>", "exec"), names)

@@ -14,8 +14,9 @@ import pytest
 import coexec
 import minitensor as mt
 from coexec.config import config
+from coexec.traces.follow import Follower
 from coexec.traces.record import Recorder
-from coexec.traces.trace_graph import verify_trace_graph
+from coexec.traces.trace_graph import TraceNode, verify_trace_graph
 from minitensor.ops.opdef import OpDef
 
 X = mt.reshape(mt.arange(6.0), (2, 3))
@@ -138,6 +139,36 @@ def test_what_the_graph_does_not_have_is_recorded(name: str, recorded: list[str]
     step(other)
     step(first)
     assert step.session.traces.version == version
+
+
+@pytest.mark.parametrize(
+    ("function", "compared"),
+    [
+        (lambda: mt.abs(mt.sin(mt.exp(X))), ["exp"]),  # of a tensor that the step has not used before
+        (lambda: mt.exp(X) * X * 2.0 + X, ["exp"]),
+        (lambda: mt.sum(mt.exp(X), axis=0), ["exp", "sum"]),  # with an attribute that is a number: 1 is not True
+        (lambda: mt.reshape(mt.exp(X), (3, 2)), ["exp"]),
+        (lambda: [mt.exp(X), mt.sin(Y), mt.cos(X)], ["exp", "sin"]),
+    ],
+)
+def test_an_operation_that_is_just_what_is_expected_is_followed_the_short_way(
+    function: Callable[[], Any], compared: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the comparison that binds feeds and tells apart what is alike."""
+    monkeypatch.setattr(config, "mode", "trace")
+    step = coexec.coexecute(function)
+    for _ in range(2):
+        step()
+    names: list[str] = []
+    is_node = Follower.is_node
+
+    def watched(self: Follower, node: TraceNode, op: OpDef, *rest: Any) -> bool:
+        names.append(op.name)
+        return is_node(self, node, op, *rest)
+
+    monkeypatch.setattr(Follower, "is_node", watched)
+    step()
+    assert names == compared
 
 
 @pytest.mark.parametrize(("number", "known"), [(4.0, True), (4, False), (True, False), (4j, False)])

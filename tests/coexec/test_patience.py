@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,25 @@ def test_later_rests_are_long_enough_for_what_was_lost(lost_s: float, eager_s: f
         else:
             assert rest == max(FIRST_REST, 2 * before)
         before = rest
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "eager_s", "expected"),
+    [
+        (1.0, 0.0, [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 4096]),
+        (1.015625, 1.0, [16, 32, 81, 162, 324, 648, 1296, 2592, 4096, 4096]),  # 4.0625 s are 5 % of 81.25
+        (1.015625, 0.1, [16, 32, 812, 1624, 3248, 4096, 4096]),
+        (100.0, 0.1, [16, 32, 4096, 4096]),
+    ],
+)
+def test_how_long_rests_are(lost_s: float, eager_s: float, expected: list[int]) -> None:
+    """Sixteen tries, then four before each further rest; from the third on rests are as long as these were dear."""
+    patience, tries, rests = Patience(), [], []
+    for _ in expected:
+        tries.append(tries_until_rest(patience, lost_s))
+        rests.append(patience.take_rest(eager_s))
+    assert rests == expected
+    assert tries == [16, *[4] * (len(expected) - 1)]
 
 
 def test_hope_and_success_start_over() -> None:

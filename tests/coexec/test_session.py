@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +21,9 @@ from coexec.config import config
 from coexec.graph_side.reference_runner import ReferenceGraph
 from coexec.patience import FIRST_REST, TRIES
 from coexec.session import Phase
+from coexec.traces.follow import Follower
 from coexec.traces.merge import Merger
+from coexec.traces.record import Trace
 from coexec.traces.trace_graph import TraceGraph, verify_trace_graph
 
 
@@ -74,9 +80,9 @@ def test_an_interrupt_while_a_step_is_learned_starts_again(monkeypatch: pytest.M
 
 def test_what_was_quiet_before_a_rest_says_nothing_after_it() -> None:
     state = doubled().session
-    state._quiet, state._futile = 3, 2
+    state._quiet_needed, state._quiet_left, state._futile = 4, 1, 2
     state._take_rest()
-    assert (state._quiet, state._futile, state.phase) == (0, 0, Phase.RESTING)
+    assert (state._quiet_left, state._futile, state.phase) == (4, 0, Phase.RESTING)
 
 
 def test_a_graph_that_cannot_be_compiled_leaves_the_program_eager() -> None:
@@ -229,6 +235,196 @@ def test_a_reset_forgets_the_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert phases(step, list(range(TRIES))) == [Phase.TRACE] * (TRIES - 1) + [Phase.RESTING]
     report = step.report()
     assert (report.steps, report.traced_steps) == (TRIES, TRIES)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_how_often_what_varies_is_tried_before_it_is_left_to_python(again: bool) -> None:
+    """The seventh trace that needs yet another node is one too many."""
+    step = new_path()
+    if again:
+        phases(step, [10, 11, 12])
+        step.reset()
+    for number in range(6):
+        step(number)
+    assert not step.report().reasons
+    step(6)
+    (reason,) = step.report().reasons
+    assert reason == "roll: attributes or sizes vary that a graph must know; left to Python now"
+    report = step.report()
+    assert (report.phase, report.transitions, step.session._patience.in_vain) == ("trace", 1, 7)
+
+
+def sized(n: int) -> mt.Tensor:
+    """A step in which a graph must know the size as a number, in two operations."""
+    x = mt.ones((2, 1)) * mt.asarray(np.ones((2, n), np.float32))
+    return mt.concat([x, x], axis=1).reshape((-1, 4))
+
+
+SIZES = ["each is traced by itself now", "sizes are symbols now", "left to Python now"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_sizes_are_numbers_then_symbols_and_then_left_to_python(again: bool) -> None:
+    step = coexec.coexecute(sized)
+    if again:
+        phases(step, list(range(2, 12)))
+        step.reset()
+    seen: list[tuple[bool, int, int]] = []
+    found = phases(step, [2, 3])
+    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    found += phases(step, list(range(4, 10)))
+    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    found += phases(step, [10])
+    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    assert seen == [(True, 2, 1), (True, 8, 1), (False, 1, 2)]
+    assert found == [Phase.TRACE] * 9 and not step.session.traces.volatile
+    found = phases(step, [11, 12, 13, 14, 15, 16])
+    assert found[-1] is Phase.COEXECUTE and not step.session.traces.numbers
+    assert [reason.rpartition("; ")[2] for reason in step.report().reasons] == SIZES
+    assert {name for name, _ in step.session.traces.volatile} == {"concat", "reshape"}
+    assert {name.partition(" ")[0] for name in step.report().left_to_python} == {"concat", "reshape"}
+
+
+def rounds_of(count: int) -> mt.Tensor:
+    x = mt.ones((4,))
+    for _ in range(count):
+        x = mt.sin(mt.abs(x))
+    return x
+
+
+def test_a_loop_is_folded_once_and_then_co_executed() -> None:
+    step = coexec.coexecute(rounds_of)
+    assert phases(step, [2, 3, 4, 5]) == [Phase.TRACE] * 4
+    assert step.session.traces.folded and not step.session.traces.nodes  # to be traced anew, as a loop
+    assert (step.report().phase, step.report().transitions, step.report().reasons) == ("trace", 1, [])
+    assert step.session._patience.in_vain == 4
+    assert phases(step, [6, 7, 8, 9])[-1] is Phase.COEXECUTE
+    assert (step.report().transitions, step.report().reasons) == (3, [])
+
+
+def test_a_step_that_breaks_off_beside_a_folded_loop_teaches_nothing() -> None:
+    """Such steps are recorded as a whole, and merged in the end."""
+    breaks = False
+
+    def function(count: int) -> mt.Tensor:
+        x = rounds_of(count)
+        if breaks:
+            mt.exp(x)
+            raise KeyboardInterrupt
+        return x
+
+    step = coexec.coexecute(function)
+    phases(step, [2, 3, 4, 5, 6])
+    assert step.session.phase is Phase.TRACE and step.session.traces.folded
+    version, breaks = step.session.traces.version, True
+    with pytest.raises(KeyboardInterrupt):
+        step(3)
+    assert step.session.traces.version == version
+    breaks = False
+    assert phases(step, [7, 8])[-1] is Phase.COEXECUTE
+
+
+def test_a_step_that_breaks_off_where_the_graph_knows_it_teaches_nothing() -> None:
+    breaks = False
+
+    def function() -> mt.Tensor:
+        x = mt.exp(mt.ones((4,)))
+        if breaks:
+            raise KeyboardInterrupt
+        return mt.sin(x)
+
+    step = coexec.coexecute(function)
+    step()
+    version, breaks = step.session.traces.version, True
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            step()
+    assert step.session.traces.version == version and step.report().traced_steps == 3
+
+
+def test_after_a_fallback_too_many_the_next_ones_are_counted_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    step, known = new_path(), 0
+    phases(step, [0, 0])
+    for needed in (2, 4, 8):
+        new = [known + 1 + i for i in range(4)]
+        assert phases(step, new) == [Phase.COEXECUTE] * 3 + [Phase.TRACE]
+        known = new[-1]
+        assert phases(step, [known] * needed) == [Phase.TRACE] * (needed - 1) + [Phase.COEXECUTE]
+        step.session._patience.start_over()  # another test says when recording rests
+
+
+def test_what_was_quiet_in_the_mode_that_only_traces_counts_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = new_path()
+    with monkeypatch.context() as patch:
+        patch.setattr(config, "mode", "trace")
+        assert phases(step, [0] * 4) == [Phase.TRACE] * 4
+    assert phases(step, [0, 0]) == [Phase.COEXECUTE] * 2
+
+
+@pytest.mark.parametrize(("mode", "lazy"), [("coexec", False), ("lazy", True)])
+def test_only_the_lazy_mode_starts_graphs_lazily(mode: str, lazy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    start = ReferenceGraph.start
+
+    def watched(graph: ReferenceGraph, *, lazy: bool) -> Any:
+        asked.append(lazy)
+        return start(graph, lazy=lazy)
+
+    monkeypatch.setattr(ReferenceGraph, "start", watched)
+    monkeypatch.setattr(config, "mode", mode)
+    run(doubled(), 4)
+    assert asked == [lazy] * 2
+
+
+def test_times_are_what_the_clock_has_gone_on_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A clock that goes on by one second whenever it is looked at."""
+    caplog.set_level(logging.INFO, "coexec.graphs")
+    seconds = itertools.count(100.0)
+    monkeypatch.setattr(session, "perf_counter", lambda: next(seconds))
+    step = new_path()
+    compiler = Compiler(step)
+    step(0)
+    assert step.report().python_run_s == 1.0 and step.report().step_s["traced"] == [1.0]
+    step(0)
+    assert step.report().build_s == 1.0
+    step(0)
+    assert step.report().step_s["eager"] == [1.0]
+    compiler.finish()
+    (event,) = [event for event in step.report().events if event.name == "compile"]
+    assert (event.step, event.runner, event.detail) == (2, "compiler", "graph 1")
+    assert event.end_s - event.begin_s == 5.0  # looks: after the build, at two ends and the begin of a step, now
+    assert caplog.messages[-1].endswith(": graph 1 comes back after 5.000 s")
+    step(0)
+    assert step.report().step_s["co-executed"] == [2.0]
+
+
+def test_a_graph_that_is_taken_into_use_is_told_with_its_sizes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "coexec.graphs")
+    monkeypatch.setattr(ReferenceGraph, "kernels", 5)
+    placements = [SimpleNamespace(kernels=kernels) for kernels in ((0, 1), (), (2,))]
+    monkeypatch.setattr(ReferenceGraph, "placements", placements)
+    step = doubled()
+    run(step, 2)
+    told = "step 2: a graph of 2 operations, 2 of them in 5 kernels, is taken into use"
+    assert any(message.endswith(told) for message in caplog.messages)
+
+
+@pytest.mark.parametrize("nodes", [20_000, 20_001])
+def test_how_many_operations_a_graph_may_have(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = doubled()
+    run(step, 1)
+    known = step.session.traces.nodes
+    known += known[:1] * (nodes - len(known))  # as many as that, for whoever counts
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "merge", lambda traces, trace: None)
+        step.session._merge(Trace())
+    told = [reason for reason in step.report().reasons if "more than 20000 different operations" in reason]
+    assert bool(told) == (nodes > 20_000) == (step.session.phase is Phase.RESTING)
 
 
 # --- graphs that take their time ------------------------------------------------------------------------------
@@ -388,6 +584,82 @@ def test_a_loop_that_cannot_be_folded_is_told_of_once_if_it_is_long(rounds: int)
     assert told == ([f"a loop of {rounds} rounds around multiply cannot be folded: unrolled"] if rounds > 64 else [])
 
 
+def test_a_mistake_while_a_graph_starts_ends_co_execution_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = doubled()
+    run(step, 3)
+
+    def broken(graph: ReferenceGraph, **options: Any) -> None:
+        raise OSError("planned")
+
+    monkeypatch.setattr(ReferenceGraph, "start", broken)
+    run(step, 2)
+    assert step.session.phase is Phase.EAGER and counts(step) == (2, 2, 1, 0)
+    assert step.report().reasons == ["internal error: OSError: planned"]
+
+
+def test_a_mistake_while_a_fallback_is_learned_ends_co_execution_and_not_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: Any) -> None:
+        raise ZeroDivisionError("planned")
+
+    step = new_path()
+    phases(step, [0, 0])
+    monkeypatch.setattr(Follower, "finish", broken)
+    assert phases(step, [1, 2]) == [Phase.EAGER] * 2
+    assert step.report().reasons[1:] == ["internal error: ZeroDivisionError: planned"]
+    assert counts(step) == (3, 1, 0, 1)
+
+
+def test_a_mistake_while_an_interrupted_step_is_learned_hides_no_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any) -> None:
+        raise ZeroDivisionError("planned")
+
+    def interrupted() -> None:
+        mt.exp(mt.ones((4,)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Follower, "finish", broken)
+    step = coexec.coexecute(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert step.session.phase is Phase.EAGER
+    assert step.report().reasons == ["internal error: ZeroDivisionError: planned"]
+
+
+@pytest.mark.parametrize(("where", "known"), [("_take_next", [0, 0]), ("_learn_outcome", [0, 0, 0])])
+def test_an_interrupt_between_two_states_starts_again(
+    where: str, known: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    step = new_path()
+    compiler = Compiler(step)
+    for number in known:
+        step(number)
+        if step.session.phase is Phase.COMPILING:
+            compiler.finish()
+    between = step.session.traces
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(session.Session, where, interrupted)
+        step(0)
+    step(0)
+    assert step.session.traces is not between and step.session.phase is Phase.TRACE
+    again = step.session.traces
+    step(0)
+    assert step.session.traces is again
+
+
+def test_traces_are_kept_where_nothing_came_between() -> None:
+    step = new_path()
+    for _ in range(2):
+        traces = step.session.traces
+        phases(step, [0, 0, 1, 1])
+        assert step.session.traces is traces
+        step.reset()
+
+
 # --- who builds -------------------------------------------------------------------------------------------
 
 
@@ -401,6 +673,27 @@ def test_one_thread_does_all_work_in_the_order_in_which_it_comes() -> None:
     assert done.wait(60)
     assert seen == [(number, worker.thread) for number in range(3)]
     assert worker.thread is not None and worker.thread.daemon
+
+
+def test_before_it_builds_it_lets_python_end_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment is enough: much less than the 5 ms for which a thread that computes keeps the interpreter."""
+    worker, done, slept = rebuild._Worker(), threading.Event(), list[float]()
+    monkeypatch.setattr(rebuild.time, "sleep", slept.append)
+    worker.put(done.set)
+    assert done.wait(60)
+    assert len(slept) == 1 and 0 < slept[0] < 0.005
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_starts_a_thread_of_its_own() -> None:
+    done = threading.Event()
+    rebuild._worker.put(done.set)
+    assert done.wait(60) and rebuild._worker.thread is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if rebuild._worker.thread is None else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("runner", ["native", "reference"])
