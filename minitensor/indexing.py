@@ -128,9 +128,9 @@ def _expanded(x: Tensor, key: Any) -> list[Any]:
         raise TensorIndexError(f"{taken} indices for a tensor with {x.ndim} dimensions")
     at = dots[0] if dots else len(entries)
     before, after = entries[:at], entries[at + 1 :]
-    if dots and taken == x.ndim and any(isinstance(entry, Tensor) for entry in entries):
-        if all(any(isinstance(entry, Tensor | int) for entry in side) for side in (before, after)):
-            return entries
+    is_parted = all(any(isinstance(entry, Tensor | int) for entry in side) for side in (before, after))
+    if is_parted and taken == x.ndim and any(isinstance(entry, Tensor) for entry in entries):
+        return entries
     return [*before, *[slice(None)] * (x.ndim - taken), *after]
 
 
