@@ -115,7 +115,10 @@ def _plain_key(shape: tuple[int, ...], key: Any) -> Key | None:
 
 
 def _expanded(x: Tensor, key: Any) -> list[Any]:
-    """The key with one entry per dimension: `...` spelled out, missing ones whole, lists as tensors."""
+    """The key with one entry per dimension: `...` spelled out, missing ones whole, lists as tensors.
+
+    A `...` for no dimension stays where it stands between index tensors, which NumPy takes to be apart.
+    """
     entries = [_entry(entry) for entry in (key if isinstance(key, tuple) else (key,))]
     dots = [k for k, entry in enumerate(entries) if entry is Ellipsis]
     if len(dots) > 1:
@@ -124,7 +127,11 @@ def _expanded(x: Tensor, key: Any) -> list[Any]:
     if taken > x.ndim:
         raise TensorIndexError(f"{taken} indices for a tensor with {x.ndim} dimensions")
     at = dots[0] if dots else len(entries)
-    return [*entries[:at], *[slice(None)] * (x.ndim - taken), *entries[at + 1 :]]
+    before, after = entries[:at], entries[at + 1 :]
+    is_parted = all(any(isinstance(entry, Tensor | int) for entry in side) for side in (before, after))
+    if is_parted and taken == x.ndim and any(isinstance(entry, Tensor) for entry in entries):
+        return entries
+    return [*before, *[slice(None)] * (x.ndim - taken), *after]
 
 
 def _dimensions(entry: Any) -> int:
@@ -137,9 +144,8 @@ def _entry(entry: Any) -> Any:
     if entry is None or entry is Ellipsis or isinstance(entry, slice):
         return entry
     if isinstance(entry, list | np.ndarray | bool | np.bool_ | range):
-        entry = asarray(
-            np.asarray(entry) if len(np.shape(entry)) == 0 or np.size(entry) else np.zeros(np.shape(entry), int)
-        )
+        array = np.asarray(entry)
+        entry = asarray(array.astype(int) if array.size == 0 and not isinstance(entry, np.ndarray) else array)
     if isinstance(entry, Tensor):
         if entry.dtype.kind == "b" or (entry.dtype.kind in "iu" and entry.ndim):
             return entry
@@ -191,8 +197,11 @@ def _split(x: Tensor, entries: list[Any]) -> _Mixed:
     tensors: list[Tensor] = []
     axes: list[int] = []
     axis = 0  # of x, where the next entry starts
+    adjacent = True
     for entry in entries:
-        if isinstance(entry, Tensor) and entry.dtype.kind == "b":
+        if entry is Ellipsis:
+            adjacent = False
+        elif isinstance(entry, Tensor) and entry.dtype.kind == "b":
             _check_mask(x, entry, axis)
             found = apply(nonzero, entry if entry.ndim else apply(reshape, entry, shape=(1,)))
             axes += range(len(basic), len(basic) + entry.ndim)
@@ -209,7 +218,7 @@ def _split(x: Tensor, entries: list[Any]) -> _Mixed:
     base = x if _is_whole(key) else apply(slicing.getitem, x, key=key)
     if not axes:
         return _Mixed(apply(reshape, base, shape=(1, *base.shape)), key, tensors, (0,), 0, extended=True)
-    adjacent = all(b == a + 1 for a, b in pairwise(axes))
+    adjacent = adjacent and all(b == a + 1 for a, b in pairwise(axes))
     return _Mixed(base, key, tensors, tuple(axes), axes[0] if adjacent else 0)
 
 

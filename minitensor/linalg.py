@@ -138,7 +138,7 @@ def _threshold(s: Tensor, x: Tensor, rtol: float | Tensor | None) -> Any:
     relative: Any = max(x.shape[-2:]) * finfo(s.dtype).eps if rtol is None else rtol
     if isinstance(relative, Tensor) and relative.ndim:
         relative = expand_dims(relative, -1)
-    return largest(s, axis=-1, keepdims=True) * relative
+    return largest(s, axis=-1, keepdims=True) * relative if s.shape[-1] else 0.0
 
 
 def matrix_rank(x: Tensor, /, *, rtol: float | Tensor | None = None) -> Tensor:

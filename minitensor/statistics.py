@@ -7,6 +7,7 @@ Invariant: axes reach the records counted from the front and in rising order.
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from math import prod as product
 from typing import Any
@@ -59,12 +60,16 @@ def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The variance along `axis`: the sum of squared deviations over (number - `correction`)."""
+    """The variance along `axis`: the sum of squared deviations over (number - `correction`).
+
+    NaN where that is not positive, as the standard has it.
+    """
     x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
     deviation = x - mean(x, axis=axes, keepdims=True)
     total = apply(ops.sum_, deviation * deviation, axis=axes, keepdims=keepdims)
-    return total / (product(x.shape[a] for a in axes) - correction)
+    number = product(x.shape[a] for a in axes) - correction
+    return total / (number if number > 0 else math.nan)
 
 
 def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:

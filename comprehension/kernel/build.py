@@ -338,7 +338,8 @@ class _Walker:
             assert source.reduction is not None
             if name in scope.accumulators:
                 scope.targets[name] = buffer, local
-                buffer, local = scope.accumulators[name], (ir.Var(scope.iterators[-1]),)
+                lane = ir.Var(scope.iterators[-1]) if scope.iterators else ir.Int(0)  # no loop is left: no lanes
+                buffer, local = scope.accumulators[name], (lane,)
             target = ir.Load(buffer, local, dtype, statement.accesses[-1].number)
             value = combine(source.reduction, target, value, dtype, contract=self.contract)
         return [*values.defines, ir.Store(buffer, local, value, ir.StoreRole.EXECUTE, ir.Instance(name, point))]

@@ -68,7 +68,8 @@ def _pairs(program: LoopProgram, statement: LoopStatement, axes: set[Axes]) -> s
     for first, second in zip(statement.indices, statement.indices[1:], strict=False):
         pair = (first.name, second.name)
         plain = names.index(second.name) != statement.left and _is_constant(first, names)
-        if plain and _stand_together(statement, pair, axes) and _covers(program, statement, first, second):
+        joins = plain and _stand_together(statement, pair, axes) and _covers(program, statement, first, second)
+        if joins and not _relies_on_both(program, statement, (first, second)):
             found.add(pair)
     return found
 
@@ -131,6 +132,30 @@ def _covers(program: LoopProgram, statement: LoopStatement, first: Index, second
                 if shape[a + 1] != second.upper or not (known or shape[a] == first.upper):
                     return False
     return True
+
+
+def _relies_on_both(program: LoopProgram, statement: LoopStatement, pair: tuple[Index, Index]) -> bool:
+    """Whether a subscript may be in bounds only because both loops run, as in `O(i, j) = I(i, j) - A(0, N - 1)`.
+
+    Of sizes with names it could not be proved that each is positive where their product is.
+    """
+    sizes = {name for index in pair for name in _names(index.upper)}
+    if not sizes:
+        return False
+    plain = {index.name for index in statement.indices}
+    lets = {let.name: let.value for let in statement.lets}
+    for access in accesses_of(statement):
+        for subscript, extent in zip(access.subscripts, program.tensor(access.tensor).shape, strict=True):
+            if not (isinstance(subscript, Name) and subscript.id in plain):
+                used = _names(subscript) | _names(extent)
+                parts = lets.values() if not used.isdisjoint(lets) else ()
+                if not sizes.isdisjoint(used.union(*map(_names, parts))):
+                    return True
+    return False
+
+
+def _names(expr: Expr) -> set[str]:
+    return {node.id for node in walk(expr) if isinstance(node, Name)}
 
 
 def _is_constant(index: Index, names: list[str]) -> bool:

@@ -217,6 +217,7 @@ class _Inference:
     def extent(self, subscript: Expr, ranges: Ranges, where: Environment, before: Linear | None) -> Linear:
         """One past the largest subscript written so far; a statement that runs for no index adds nothing."""
         reached = before
+        names = {part.id for part in walk(subscript) if isinstance(part, Name)}
         for choices, branch in branches_of(subscript, {}):
             form = from_expr(branch, where)
             if form is None and reached is None:
@@ -224,14 +225,14 @@ class _Inference:
                 raise Fault(message, subscript.span)
             if form is not None:
                 for narrowed in ranges_under(choices, ranges, where):
-                    reached = self.extent_of(form, narrowed, reached)
+                    reached = self.extent_of(form, narrowed, reached, names)
         assert reached is not None, "there is a branch"
         return reached
 
-    def extent_of(self, form: Linear, ranges: Ranges, before: Linear | None) -> Linear:
-        """One past the largest value of `form`, or what has been reached before."""
+    def extent_of(self, form: Linear, ranges: Ranges, before: Linear | None, names: Set[str]) -> Linear:
+        """One past the largest value of `form`, or what has been reached before; `names` stand in the subscript."""
         top = greatest(form, ranges, runs=False) + 1
-        runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in form.names}
+        runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in names}
         if any(run.value is not None and run.value <= 0 for run in runs.values()):
             return number(0) if before is None else before
         unsure = {name: run for name, run in runs.items() if not self.requirements.is_known(run - 1)}

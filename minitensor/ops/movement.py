@@ -17,6 +17,7 @@ from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import NoComprehension
 from minitensor.ops import comprehend as c
+from minitensor.ops.families import converted
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.shapes import Shape
 from minitensor.tensor import Tensor
@@ -173,6 +174,4 @@ def _cast_vjp(gradients: Vjp, inputs: tuple[Any, ...], outputs: Vjp, attributes:
     return (gradients[0],)  # the tape casts it back
 
 
-astype = register(
-    OpDef("astype", _cast_infer, lambda x, *, dtype: x.astype(dtype, copy=False), _cast_vjp, _cast_comprehension)
-)
+astype = register(OpDef("astype", _cast_infer, lambda x, *, dtype: converted(x, dtype), _cast_vjp, _cast_comprehension))

@@ -333,6 +333,11 @@ _RULES: dict[str, Rule] = {
 }
 
 
+def rounds_on_the_way(op: OpDef) -> bool:
+    """Whether the operation rounds more than its result: it adds or multiplies many numbers, or is composed."""
+    return op.composition is not None or _RULES.get(op.name) in (_sums, _products, _chain, _pooled)
+
+
 _EXACT_ON_INTEGERS = (_moves, _sums, _products, _extremes, _where)
 
 

@@ -86,6 +86,16 @@ def test_what_is_exact_has_to_have_the_same_bits() -> None:
         assert_equivalent(make, steps=3, coexecuted=0)
 
 
+def test_a_sum_that_is_exact_in_one_order_may_be_rounded_in_another() -> None:
+    """1 - 1 + 2⁻²⁴ is 2⁻²⁴, and 1 + 2⁻²⁴ - 1 is 0."""
+
+    def make() -> Callable[[int], Any]:
+        least = 2.0**-24
+        return lambda i: mt.asarray(planted([1.0, least, -1.0], [1.0, -1.0, least]), dtype="float32").sum()
+
+    assert_equivalent(make, steps=3, coexecuted=0)
+
+
 def thirds(off: float) -> Callable[[], Callable[[int], Any]]:
     def make() -> Callable[[int], Any]:
         def step(i: int) -> Any:

@@ -128,3 +128,29 @@ def test_movement_is_numpys(data: st.DataObject) -> None:
     ]
     for received, expected in pairs:
         np.testing.assert_array_equal(received.numpy(), expected)
+
+
+FOR_NO_DIMENSION: list[Any] = [
+    (slice(None), 0, ..., [0, 1]),
+    (slice(None), [0, 1], ..., [0, 1]),
+    (slice(None), 0, ..., np.array([True, False, True, True])),
+    (0, [1], ..., slice(1, 3)),
+    (slice(None), 0, ..., 1),
+]
+
+
+@pytest.mark.parametrize("key", FOR_NO_DIMENSION, ids=str)
+def test_dots_for_no_dimension_part_index_tensors_as_in_numpy(key: Any) -> None:
+    array = np.arange(24.0).reshape(3, 2, 4)
+    x = mt.asarray(array)
+    np.testing.assert_array_equal(x[key].numpy(), array[key])
+    x[key] = array[key] + 100.0
+    array[key] += 100.0
+    np.testing.assert_array_equal(x.numpy(), array)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0,)])
+def test_a_mask_without_elements_is_a_mask(shape: tuple[int, ...]) -> None:
+    array, mask = np.zeros((*shape, 2)), np.zeros(shape, bool)
+    for key in (mask, mt.asarray(mask)):
+        assert mt.asarray(array)[key].shape == array[mask].shape == (0, 2)

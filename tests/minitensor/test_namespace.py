@@ -130,6 +130,22 @@ def test_fourier_transforms_are_numpys(name: str, norm: str) -> None:
     np.testing.assert_allclose(mt.fft.rfftfreq(6).numpy(), np.fft.rfftfreq(6), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the mean of none
+@pytest.mark.parametrize(("shape", "correction"), [((0, 2), 0), ((0, 2), 1), ((1, 2), 1), ((2, 2), 5.0)])
+def test_a_variance_of_too_few_is_nan(shape: tuple[int, int], correction: float) -> None:
+    """The standard: NaN if N - correction is less than or equal to 0 (and no negative variance)."""
+    x = mt.asarray(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
+    for function in (mt.var, mt.std):
+        assert mt.isnan(function(x, axis=0, correction=correction)).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3)])
+def test_matrices_without_elements_have_a_rank_and_an_inverse(shape: tuple[int, ...]) -> None:
+    x = np.zeros(shape)
+    assert mt.linalg.pinv(mt.asarray(x)).shape == np.linalg.pinv(x).shape
+    assert mt.linalg.matrix_rank(mt.asarray(x)).tolist() == np.linalg.matrix_rank(x).tolist()
+
+
 def test_what_numpy_calls_otherwise() -> None:
     x = np.random.default_rng(0).standard_normal((3, 4))
     np.testing.assert_allclose(mt.std(mt.asarray(x), axis=0, correction=1).numpy(), x.std(axis=0, ddof=1), rtol=1e-12)

@@ -160,5 +160,7 @@ class IntegerSpace:
                 return arithmetic(op, self.number(left), self.number(right))
             case ir.BinaryOp(op="/" | "%" | "min" | "max" as op, left=left, right=right) if value.dtype.is_integer:
                 return arithmetic(op, self.fitting(left), self.fitting(right))
+            case ir.SelectValue(condition=condition, then=then, otherwise=otherwise) if value.dtype.is_integer:
+                return choice(self.truth(condition), self.number(then), self.number(otherwise))
             case _:
                 return None

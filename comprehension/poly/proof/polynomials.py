@@ -4,13 +4,15 @@ In: `IntExpr`s at the points of an action and integer expressions of the stateme
 Out: whether both are the same integer at every point; False where that is not seen.
 Method: both sides become sums of products of atoms over the kernel's own variables; the statement's indices are what
 the action's instance says.  An atom is a variable, a value from memory, or a quotient, remainder, minimum, maximum or
-choice: an affine one is compared by isl, any other by its operands.
+choice: an affine one is compared by isl, any other by its operands.  What is a sum of variables at the points of the
+action alone is that sum, and a choice that all of them make alike is what they choose: the kernel may know it too.
 
     N * c0 + c1   and   (i + 1) * N + j - N   with i = c0, j = c1
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -20,7 +22,7 @@ from comprehension.lang import tree
 from comprehension.lang.limits import LARGEST_OFFSET
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
-from comprehension.poly.affine import AffineSpace, fitting, function_of
+from comprehension.poly.affine import AffineSpace, fitting, function_of, set_of
 from comprehension.poly.proof.integers import IntegerSpace
 from comprehension.poly.wrapping import lies_between
 
@@ -29,6 +31,7 @@ Polynomial = frozenset[tuple[Monomial, int]]
 MAX_TERMS = 1_000
 
 _SWAPPED = {">": "<", ">=": "<="}
+_COMPARED = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
 
 
 class TooInvolved(Exception):
@@ -52,7 +55,9 @@ class Polynomials:
     lets: Mapping[str, tree.Expr]
     is_same: Callable[[ir.Value, tree.Expr], bool]
     functions: list[isl.Map] = field(default_factory=list)
+    variables: dict[str, Polynomial] = field(default_factory=dict)
     values: list[tree.Expr] = field(default_factory=list)
+    sums: list[tuple[tree.Expr, Polynomial]] = field(default_factory=list)  # taken apart, though they read memory
     known: dict[int, Polynomial] = field(default_factory=dict)
 
     def equal(self, found: ir.IntExpr, meant: tree.Expr) -> bool:
@@ -70,20 +75,30 @@ class Polynomials:
             case ir.Int(value=value):
                 return _number(value)
             case ir.Var(name=name):
-                return _atom(("variable", name))
+                return self._variable(name)
             case ir.IntOp(op="+" | "-" | "*" as op, left=left, right=right):
                 return _combined(op, self.found(left), self.found(right))
             case ir.IntOp(op=op, left=left, right=right):
-                return self._affine(self.scope.function(expr)) or _indivisible(op, self.found(left), self.found(right))
+                affine = self._affine(self.scope.function(expr))
+                return _indivisible(op, self.found(left), self.found(right)) if affine is None else affine
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 affine = self._affine(self.scope.function(expr))
-                return affine or _atom(
-                    ("choice", self._found_condition(condition), self.found(then), self.found(otherwise))
-                )
+                if affine is not None:
+                    return affine
+                return _choice(self._found_condition(condition), self.found(then), self.found(otherwise))
             case ir.FromValue(value=value):
                 number = next((self.values.index(e) for e in self.values if self.is_same(value, e)), None)
-                return _atom(("value", number) if number is not None else ("foreign", id(value)))
+                if number is not None:
+                    return _atom(("value", number))
+                whole = next((polynomial for e, polynomial in self.sums if self.is_same(value, e)), None)
+                return whole if whole is not None else _atom(("foreign", id(value)))
         assert_never(expr)
+
+    def _variable(self, name: str) -> Polynomial:
+        if name not in self.variables:
+            affine = self._affine(self.scope.variables.get(name))
+            self.variables[name] = _atom(("variable", name)) if affine is None else affine
+        return self.variables[name]
 
     def _affine(self, function: isl.PwAff | None) -> Polynomial | None:
         if function is None:
@@ -91,6 +106,9 @@ class Polynomials:
         return self._function(isl.Map.from_pw_aff(function).intersect_domain(self.points.domain()))
 
     def _function(self, function: isl.Map) -> Polynomial:
+        plain = _plain_sum(function)
+        if plain is not None:
+            return plain
         for number, known in enumerate(self.functions):
             if known.is_equal(function):
                 return _atom(("function", number))
@@ -98,11 +116,14 @@ class Polynomials:
         return _atom(("function", len(self.functions) - 1))
 
     def _found_condition(self, condition: ir.Condition) -> Hashable:
+        outcome = _outcome(self.scope.condition(condition), self.points.domain())
+        if outcome is not None:
+            return outcome
         match condition:
             case ir.Compare(op=op, left=left, right=right):
-                return op, self.found(left), self.found(right)
+                return _comparison(op, self.found(left), self.found(right))
             case ir.BoolOp(op=op, left=first, right=second):
-                return op, self._found_condition(first), self._found_condition(second)
+                return _both(op, self._found_condition(first), self._found_condition(second))
         assert_never(condition)
 
     # --- the statement's side --------------------------------------------------------------------------------------
@@ -122,11 +143,14 @@ class Polynomials:
                 inner = self.lets[name]
                 return self._value(expr) if reads_memory(inner, self.lets) else self.meant(inner)
             case tree.Name(id=name):
-                return _atom(("variable", name))
+                return self._variable(name)
             case tree.Unary(op="-", operand=operand) if not reads_memory(expr, self.lets):
                 return _combined("-", _number(0), self.meant(operand))
             case tree.Binary(op="+" | "-" as op, left=left, right=right) if self._is_taken_apart(expr):
-                return _combined(op, self.meant(left), self.meant(right))
+                total = _combined(op, self.meant(left), self.meant(right))
+                if reads_memory(expr, self.lets):
+                    self.sums.append((expr, total))  # the kernel may have it as one value
+                return total
             case _ if reads_memory(expr, self.lets):
                 return self._value(expr)
             case tree.Cast(to=to, operand=operand) if to.is_integer and to.bits >= 32 and tree.is_integral(operand):
@@ -134,13 +158,16 @@ class Polynomials:
             case tree.Binary(op="+" | "-" | "*" as op, left=left, right=right):
                 return _combined(op, self.meant(left), self.meant(right))
             case tree.Binary(op="/" | "%" as op, left=left, right=right):
-                return self._meant_affine(expr) or _indivisible(op, self.meant(left), self.meant(right))
+                affine = self._meant_affine(expr)
+                return _indivisible(op, self.meant(left), self.meant(right)) if affine is None else affine
             case tree.Call(function="min" | "max" as op, arguments=(left, right)):
-                return self._meant_affine(expr) or _indivisible(op, self.meant(left), self.meant(right))
+                affine = self._meant_affine(expr)
+                return _indivisible(op, self.meant(left), self.meant(right)) if affine is None else affine
             case tree.Select(condition=condition, then=then, otherwise=otherwise):
-                return self._meant_affine(expr) or _atom(
-                    ("choice", self._meant_condition(condition), self.meant(then), self.meant(otherwise))
-                )
+                affine = self._meant_affine(expr)
+                if affine is not None:
+                    return affine
+                return _choice(self._meant_condition(condition), self.meant(then), self.meant(otherwise))
             case _:
                 return self._value(expr)
 
@@ -171,17 +198,21 @@ class Polynomials:
 
     def _meant_condition(self, condition: tree.Expr, *, holds: bool = True) -> Hashable:
         """As the kernel writes it: with `<` and `<=`; what is no comparison of integers is a value that is not 0."""
+        outcome = _outcome(set_of(condition, self.where), self.points.range())
+        if outcome is not None:
+            return outcome == holds
         match condition:
             case tree.Unary(op="!", operand=operand):
                 return self._meant_condition(operand, holds=not holds)
             case tree.Binary(op="&&" | "||" as op, left=left, right=right):
                 both = (op == "&&") == holds
-                return "and" if both else "or", *(self._meant_condition(p, holds=holds) for p in (left, right))
+                first, second = (self._meant_condition(part, holds=holds) for part in (left, right))
+                return _both("and" if both else "or", first, second)
             case tree.Binary(op=op, left=left, right=right) if tree.is_integral(left):
                 meant = op if holds else tree.OPPOSITE[op]
                 if meant in _SWAPPED:
-                    return _SWAPPED[meant], self.meant(right), self.meant(left)
-                return meant, self.meant(left), self.meant(right)
+                    return _comparison(_SWAPPED[meant], self.meant(right), self.meant(left))
+                return _comparison(meant, self.meant(left), self.meant(right))
             case _:
                 truth = tree.Cast(ScalarType.INT32, condition, dtype=ScalarType.INT32)
                 return "!=" if holds else "==", self._value(truth), _number(0)
@@ -198,6 +229,70 @@ def reads_memory(expr: tree.Expr, lets: Mapping[str, tree.Expr]) -> bool:
                 seen.add(node.id)
                 waiting.append(lets[node.id])
     return False
+
+
+# --- at the points ----------------------------------------------------------------------------------------------------
+
+
+def _outcome(holds: isl.Set | None, points: isl.Set) -> bool | None:
+    """What a condition is at all of the points; None where they differ, or where it is no set."""
+    if holds is None:
+        return None
+    if points.is_subset(holds):
+        return True
+    return False if points.is_disjoint(holds) else None
+
+
+def _comparison(op: str, left: Polynomial, right: Polynomial) -> Hashable:
+    """A condition on two integers, or its outcome where they are a number apart."""
+    apart = dict(_combined("-", left, right))
+    if apart.keys() <= {()}:
+        return bool(_COMPARED[op](apart.get((), 0), 0))
+    return op, left, right
+
+
+def _both(op: str, first: Hashable, second: Hashable) -> Hashable:
+    """`and` or `or` of two conditions."""
+    decisive = op == "or"
+    for one, other in ((first, second), (second, first)):
+        if isinstance(one, bool):
+            return one if one == decisive else other
+    return op, first, second
+
+
+def _choice(condition: Hashable, then: Polynomial, otherwise: Polynomial) -> Polynomial:
+    if isinstance(condition, bool):
+        return then if condition else otherwise
+    return then if then == otherwise else _atom(("choice", condition, then, otherwise))
+
+
+def _plain_sum(function: isl.Map) -> Polynomial | None:
+    """The sum of multiples of names and dimensions that a function is wherever it is defined, if it is one."""
+    for constraint in function.affine_hull().get_constraints():
+        if constraint.is_equality() and constraint.involves_dims(isl.dim_type.out, 0, 1):
+            return _solved(constraint)
+    return None
+
+
+def _solved(equality: isl.Constraint) -> Polynomial | None:
+    """What an equality says its output is; None where it divides, or uses a product of sizes that is a parameter."""
+    scale = _coefficient(equality, isl.dim_type.out, 0)
+    divisions = range(equality.dim(isl.dim_type.div))
+    if abs(scale) != 1 or any(_coefficient(equality, isl.dim_type.div, d) for d in divisions):
+        return None
+    total = _number(-scale * int(equality.get_constant_val().to_python()))
+    for kind in (isl.dim_type.param, isl.dim_type.in_):
+        for position in range(equality.dim(kind)):
+            times = -scale * _coefficient(equality, kind, position)
+            name = str(equality.get_dim_name(kind, position)) if kind == isl.dim_type.param else position
+            if times and isinstance(name, str) and not name.isidentifier():
+                return None
+            total = _combined("+", total, frozenset([((("variable", name),), times)] if times else ()))
+    return total
+
+
+def _coefficient(constraint: isl.Constraint, kind: isl.dim_type, position: int) -> int:
+    return int(constraint.get_coefficient_val(kind, position).to_python())
 
 
 # --- polynomials -----------------------------------------------------------------------------------------------------
@@ -230,6 +325,9 @@ def _combined(op: str, left: Polynomial, right: Polynomial) -> Polynomial:
 def _indivisible(op: str, left: Polynomial, right: Polynomial) -> Polynomial:
     """A quotient, remainder, minimum or maximum; multiples of a constant divisor leave a quotient and a remainder."""
     if op in ("min", "max"):
+        least = _comparison("<=", left, right)
+        if isinstance(least, bool):
+            return left if least == (op == "min") else right
         return _atom((op, frozenset((left, right))))
     if not right:  # by zero
         return right
