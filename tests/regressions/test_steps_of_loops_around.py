@@ -1,4 +1,4 @@
-"""Found by a skewed loop that was split: the bounds of steps with a loop around were forgotten, and no least value left.
+"""Found by a skewed loop that was split: what bounds steps with a loop around was forgotten, and no least value left.
 
 Of `x = 2 i + d` isl keeps `i` as an integer of its own; what bounds it says nothing of `x` by itself.
 """
