@@ -8,7 +8,7 @@ from test_portrait import STENCIL, portrait, program_of
 from comprehension.kernel.portrait import NOTHING, Axis, Grid, Plane, Portrait
 from comprehension.options import MappingOptions
 from comprehension.poly import portrait as drawing
-from comprehension.poly.portrait import MAX_ARROWS, MAX_COLUMNS, MAX_FLOWS, MAX_PLANES, MAX_ROWS, NEAR
+from comprehension.poly.portrait import MAX_ARROWS, MAX_PLANES
 
 SCALAR = MappingOptions(vectorize=False)
 COPY = "def f(float(M,N) A) -> (B) { B(i,j) = A(i,j) + 1.0 }"
@@ -55,9 +55,9 @@ def test_more_than_one_tile_is_drawn_along_lanes(lanes: int, columns: int) -> No
     ("shapes", "drawn"),
     [
         ([(300, 64), (64, 16)], (12, 16)),  # tiles of 6 by 16
-        ([(4000, 64), (64, 8)], (MAX_ROWS, 8)),  # of 25 by 8
-        ([(300, 64), (64, 160)], (12, MAX_COLUMNS)),  # of 5 by 80
-        ([(3, 256), (256, 384)], (3, MAX_COLUMNS)),  # of 3 by 96
+        ([(4000, 64), (64, 8)], (32, 8)),  # of 25 by 8
+        ([(300, 64), (64, 160)], (12, 96)),  # of 5 by 80
+        ([(3, 256), (256, 384)], (3, 96)),  # of 3 by 96
     ],
 )
 def test_more_than_one_register_tile_is_drawn_each_way(shapes: list[tuple[int, ...]], drawn: tuple[int, int]) -> None:
@@ -128,7 +128,7 @@ def test_statements_that_share_loops_take_turns() -> None:
 
 def near_pairs(shape_: tuple[int, int], steps: set[tuple[int, int]]) -> set[tuple[int, int, int, int]]:
     """All pairs of places in the corner that one of the steps leads from and to."""
-    rows, columns = min(shape_[0], NEAR[0]), min(shape_[1], NEAR[1])
+    rows, columns = min(shape_[0], 6), min(shape_[1], 12)
     return {
         (r, c, r + down, c + right)
         for r in range(rows)
@@ -207,11 +207,19 @@ def test_what_cannot_be_seen_does_not_flow() -> None:
 
 def test_as_many_flows_and_planes_as_are_drawn_need_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = portrait(program_of(chain(MAX_PLANES), [(5,)]))
-    assert len(drawn.planes) == MAX_PLANES and len(drawn.flows) == MAX_PLANES - 1 < MAX_FLOWS and not drawn.notes
+    assert len(drawn.planes) == MAX_PLANES and len(drawn.flows) == MAX_PLANES - 1 and not drawn.notes
     monkeypatch.setattr(drawing, "MAX_FLOWS", 3)
     assert portrait(program_of(chain(4), [(5,)])).notes == ()
     fewer = portrait(program_of(chain(5), [(5,)]))
     assert len(fewer.flows) == 3 and fewer.notes == ("reads between 3 of 4 pairs of statements are drawn",)
+
+
+def test_the_first_of_many_flows_are_drawn() -> None:
+    """Each of eight statements reads all before it: 28 pairs."""
+    reads = [" + ".join(["A(i)", *(f"T{k}(i)" for k in range(count))]) for count in range(8)]
+    lines = " ".join(f"T{count}(i) = {value}" for count, value in enumerate(reads))
+    drawn = portrait(program_of(f"def f(float(N) A) -> (T7) {{ {lines} }}", [(5,)]), SCALAR)
+    assert len(drawn.flows) == 24 and drawn.notes == ("reads between 24 of 28 pairs of statements are drawn",)
 
 
 # --- texts and what goes wrong --------------------------------------------------------------------------------------
@@ -237,7 +245,7 @@ def test_no_budget_no_planes_but_the_tree_and_the_texts(monkeypatch: pytest.Monk
     assert note.startswith("the domains are too involved to draw")
 
 
-@pytest.mark.parametrize(("most", "size"), [(100, 64), (64, 64), (63, 37), (30, 24), (7, 4), (1, 1)])
+@pytest.mark.parametrize(("most", "size"), [(100, 64), (64, 64), (63, 37), (36, 24), (23, 8), (7, 4), (3, 2), (1, 1)])
 def test_sizes_are_the_largest_typical_ones_that_are_allowed(most: int, size: int) -> None:
     text = f"def f(float(N) A, float({most}) B) -> (C) {{ C(i) = A(i) + B(i) where i in 0:N }}"
     assert portrait(program_of(text, None), SCALAR).sizes == (("N", size),)
