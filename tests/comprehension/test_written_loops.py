@@ -124,7 +124,7 @@ def written_for(name: str, sizes: str, steps: str) -> Iterator[str]:
     try:
         stage = of.follow(steps)
     except ComprehensionError as error:
-        yield f"{type(error).__name__}: {error}"
+        yield from f"{type(error).__name__}: {error}".splitlines()
         return
     yield from stage.text.splitlines()
     yield from stage.tree.steps
