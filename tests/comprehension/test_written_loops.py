@@ -20,6 +20,14 @@ from test_looptree import FUSED_ROWS, ILLEGAL, LEGAL, TILE, UNFIT, case
 
 from comprehension.errors import ComprehensionError
 from comprehension.kernel.printer import to_text
+from comprehension.lang.frontend import load
+from comprehension.lang.ranges import infer
+from comprehension.lang.types import Spec
+from comprehension.poly.dependence import find_dependences
+from comprehension.poly.looptree.apply import follow
+from comprehension.poly.schedule_tree import StageMark
+from comprehension.poly.scop import build_scop
+from comprehension.scheduling.steps import parse_steps
 
 WRITTEN = Path(__file__).with_name("loops.txt")
 
@@ -78,6 +86,15 @@ MORE = {
     "held, its inner loop reordered": ("conv", "promote('I', 'n')\nreorder('w', 'h')"),
     "nothing touched": ("softmax", "promote('Y', 'S0.i')"),
     "held around": ("matmul", "promote('A', 'n')\npromote('A', 'm')"),
+    "lanes of three statements": ("in_place", "fuse('S0.n', 'S1.n', 'S2.n')\nvectorize('n', 4)"),
+    "rows and lanes of two statements": (
+        "mlp",
+        "fuse('S1.b', 'S2.b')\nfuse('S1.n', 'S2.n')\nvectorize({'S1.b': 2, 'S1.n': 4})",
+    ),
+    "parallel, and much to do": ("conv", "parallelize('n')"),
+    "parallel, and little to do": ("relu", "parallelize('i')"),
+    "parallel functions": ("softmax", f"{FUSED_ROWS}\nparallelize('i')"),
+    "parallel tiles of lanes": ("matmul", f"{TILE}\nparallelize('m.outer')"),
     "parallel lanes": ("transpose", "vectorize('i', 4)\nparallelize('j')"),
     "parallel tiles": ("transpose", "split('j', 4)\nparallelize('j.outer')"),
     "parallel, then split": ("transpose", "parallelize('j')\nsplit('j', 4)"),
@@ -128,6 +145,8 @@ def written_for(name: str, sizes: str, steps: str) -> Iterator[str]:
         return
     yield from stage.text.splitlines()
     yield from stage.tree.steps
+    marks = stage.tree.decisions.items()
+    yield from (f"{name}: {mark}" for name, mark in marks if isinstance(mark, StageMark) and mark.parallel)
     kernel, _ = of.kernel(stage.tree)
     yield from (line.strip() for line in to_text(kernel).splitlines() if "# copy" in line or "# combine" in line)
 
@@ -146,6 +165,27 @@ def test_loops_are_those_that_are_written_down(title: str, written: dict[str, li
 
 def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
     assert list(written) == list(CASES)
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "steps", "grain"),
+    [
+        # a row: 20 initialisations of one access, 600 updates of four accesses and two operations, a quarter each: 905
+        ("C(m,n) +=! A(m,k) * B(k,n)", ((100, 30), (30, 20)), "parallelize('m')", 22),
+        ("C(m,n) +=! A(m,k) * B(k,n)", ((10, 30), (30, 20)), "parallelize('m')", 10),  # no more than there are
+        ("C(m,n) +=! A(m,k) * B(k,n)", ((100, 300), (300, 200)), "parallelize('m')", 1),
+        ("C(m,n) +=! A(m,k) * B(k,n)", ((100, 30), (30, 20)), "split('m', 4)\nparallelize('m.outer')", 5),
+        ("C(m) = A(m, 0) + B(0, 0)", ((30_000, 1), (1, 1)), "parallelize('m')", 20_000),  # one at least for each
+    ],
+)
+def test_a_chunk_is_worth_handing_to_a_worker(
+    text: str, shapes: tuple[tuple[int, ...], ...], steps: str, grain: int
+) -> None:
+    definition = load(f"def f(float(M,K) A, float(K,N) B) -> (C) {{ {text} }}")["f"]
+    scop = build_scop(infer(definition, [Spec(shape, "float32") for shape in shapes]))
+    stage = follow(scop, find_dependences(scop), parse_steps(steps))[-1]
+    marks = [mark for mark in stage.tree.decisions.values() if isinstance(mark, StageMark)]
+    assert [(mark.parallel, mark.grain) for mark in marks] == [(True, grain)]
 
 
 if __name__ == "__main__":
