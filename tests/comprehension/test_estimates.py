@@ -89,6 +89,12 @@ BACKWARDS = "def f(float(N) X) -> (Y) { Y(i) = X(N-1-i) }"
 EVERY = "def f(float(M,N) X) -> (Y) { Y(i,j) = X(i,3*j) + X(i,3*j+1) where j in 0:100 }"
 SUMS = "def f(float(M,N) A) -> (s) { s(i) +=! A(i, j) * A(i, j) }"
 DOWN = "def f(float(M,N) A) -> (s) { s(j) +=! A(i, j) }"
+SCATTER = "def f(float(B) V, int32(B) I) -> (O) { O(r) = 0.0 where r in 0:9  O(I(b)) += V(b) }"
+PAIRS = "def f(float(N) A) -> (O) { O(i) = 0.0 where i in 0:60  O(i / 2) += A(i) where i in 0:120 }"
+HEADS = (
+    "def f(float(B,I,D) Q, float(B,J,D) K, float(B,J,D) V) -> (O) { s(b,i,j) +=! Q(b,i,d) * K(b,j,d)"
+    "  e(b,i,j) = max(s(b,i,j), -3.0)  O(b,i,d) +=! e(b,i,j) * V(b,j,d) }"
+)
 SPREAD = "def f(float(N) X, int32(N) I) -> (Y) { Y(i,j) = X(I(i)) * 2.0 where j in 0:8 }"
 
 CASES = {
@@ -135,6 +141,19 @@ CASES = {
     "row sums": Case(SUMS, ((4096, 4096),)),
     "row sums of any sizes": Case(SUMS, ((4096, 4096),), NARROW, sizes="symbolic"),
     "column sums": Case(DOWN, ((4096, 4096),)),
+    "sums of pairs": Case(PAIRS, ((120,),)),
+    "sums in named places": Case(SCATTER, ((300,), (300,))),
+    "products in a row that share a batch": Case(HEADS, ((12, 96, 64),) * 3, replace(WIDE, l2_bytes=128 << 10)),
+    "products in a row on one core": Case(HEADS, ((12, 96, 64),) * 3, replace(NARROW, l2_bytes=128 << 10, cores=1)),
+    "convolution by two": Case(CONVOLUTION, ((2, 8, 33, 33), (24, 8, 2, 2))),
+    "convolution of one image": Case(CONVOLUTION, ((1, 16, 66, 66), (32, 16, 3, 3))),
+    "convolution of one image on one core": Case(CONVOLUTION, ((1, 16, 66, 66), (32, 16, 3, 3)), ONE),
+    "one product of a batch on one core": Case(BATCHED, ((1, 200, 72), (1, 72, 90)), ONE),
+    "product of few lanes and odd steps": Case(RIGHT, ((4000, 63), (16, 63))),
+    "product of few lanes and few rows": Case(RIGHT, ((6, 64), (16, 64))),
+    "softmax of short rows seen": Case(ROWS, ((100, 40),), sizes="symbolic", likely=(("M", 100), ("N", 40))),
+    "column sums of few rows": Case(DOWN, ((20, 5000),)),
+    "column sums of any sizes": Case(DOWN, ((64, 5000),), sizes="symbolic", likely=(("M", 64), ("N", 5000))),
     "named elements": Case(SPREAD, ((300,), (300,))),
 }
 

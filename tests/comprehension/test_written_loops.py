@@ -147,8 +147,10 @@ def written_for(name: str, sizes: str, steps: str) -> Iterator[str]:
     yield from stage.tree.steps
     marks = stage.tree.decisions.items()
     yield from (f"{name}: {mark}" for name, mark in marks if isinstance(mark, StageMark) and mark.parallel)
+    yield from ([f"copies: {', '.join(stage.tree.copies)}"] if stage.tree.copies else [])
     kernel, _ = of.kernel(stage.tree)
-    yield from (line.strip() for line in to_text(kernel).splitlines() if "# copy" in line or "# combine" in line)
+    shown = [line.strip() for line in to_text(kernel).splitlines()]
+    yield from (line for line in shown if line.startswith("tile") or "# copy" in line or "# combine" in line)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,33 @@ def test_loops_are_those_that_are_written_down(title: str, written: dict[str, li
 
 def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
     assert list(written) == list(CASES)
+
+
+@pytest.mark.parametrize(
+    ("steps", "more"),
+    [
+        ("reorder('n', 'm')", 0),
+        ("reverse('k')", 0),
+        ("skew('k', 'm', 1)", 0),
+        ("unroll('k', 2)", 0),
+        ("split('m', 2)", 1),
+        ("tile({'m': 2, 'n': 4})", 2),
+        ("distribute('n')", 1),
+        ("distribute('n')\ndistribute('m')", 2),
+        ("vectorize('n', 4)", 2),  # of each of two statements
+        ("vectorize({'m': 2, 'n': 4})", 4),
+    ],
+)
+def test_steps_make_no_loops_that_nobody_sees(steps: str, more: int) -> None:
+    loops = list(case("matmul").follow(steps).loops.loops())
+    assert len(loops) == 3 + more
+
+
+def test_loops_of_one_iteration_are_numbers() -> None:
+    text = "def f(float(N) A) -> (O) { O(i, j) = A(i + j) where i in 0:1, j in 0:1 }"
+    scop = build_scop(infer(load(text)["f"], [Spec((3,), "float32")]))
+    (stage,) = follow(scop, find_dependences(scop), [])
+    assert stage.text == "S0: O(0, 0) = A(0)"
 
 
 @pytest.mark.parametrize(
