@@ -111,7 +111,7 @@ CASES = {
     "product of few lanes": Case(RIGHT, ((4000, 64), (16, 64))),
     "product of half a vector": Case(PRODUCT, ((4000, 64), (64, 5))),
     "convolution": Case(CONVOLUTION, ((2, 16, 58, 58), (32, 16, 3, 3)), NARROW),
-    "convolution of small images": Case(CONVOLUTION, ((8, 64, 9, 9), (128, 64, 3, 3))),
+    "convolution of small images": Case(CONVOLUTION, ((8, 64, 9, 9), (128, 64, 3, 3)), ONE),
     "convolution of any sizes": Case(
         CONVOLUTION,
         ((2, 16, 58, 58), (32, 16, 3, 3)),
