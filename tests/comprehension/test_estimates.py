@@ -85,6 +85,11 @@ BEHIND = (
 )
 TURN = "def f(float(A,B,C) X) -> (Y) { Y(c,a,b) = X(a,b,c) }"
 MIXED = "def f(float(A,B) X, float(B,A) Y) -> (Z) { Z(a,b) = X(a,b) * Y(b,a) + exp(X(a,b)) }"
+HANKEL = "def f(float(N) X) -> (Y) { Y(i,j) = X(i+j) where i in 0:100, j in 0:90 }"
+TOEPLITZ = "def f(float(N) X) -> (Y) { Y(i,j) = X(i-j+100) where i in 0:100, j in 0:90 }"
+COLUMN = "def f(float(N) X) -> (Y) { Y(i,j) = X(i) * 2.0 where j in 0:90 }"
+TURNED_BACK = "def f(float(M,N) X) -> (Y) { Y(j,i) = X(i,N-1-j) where i in 0:M, j in 0:N }"
+FLIPPED = "def f(float(M,N) X) -> (Y) { Y(j,i) = X(i,j) }"
 BACKWARDS = "def f(float(N) X) -> (Y) { Y(i) = X(N-1-i) }"
 EVERY = "def f(float(M,N) X) -> (Y) { Y(i,j) = X(i,3*j) + X(i,3*j+1) where j in 0:100 }"
 SUMS = "def f(float(M,N) A) -> (s) { s(i) +=! A(i, j) * A(i, j) }"
@@ -135,6 +140,14 @@ CASES = {
     "softmax": Case(ROWS, ((4096, 1000),)),
     "softmax in strict order": Case(ROWS, ((100, 24),), NARROW, math="strict"),
     "transpose": Case(TURN, ((30, 40, 50),)),
+    "sums along diagonals": Case(HANKEL, ((189,),)),
+    "along diagonals": Case(TOEPLITZ, ((200,),)),
+    "one column": Case(COLUMN, ((100,),)),
+    "transposed and reversed": Case(TURNED_BACK, ((100, 80),)),
+    "large transpose": Case(FLIPPED, ((8192, 4096),)),
+    "transpose of few rows": Case(FLIPPED, ((8, 4096),)),
+    "transpose of fewer rows": Case(FLIPPED, ((7, 4096),)),
+    "transpose of any sizes": Case(FLIPPED, ((512, 4096),), sizes="symbolic", likely=(("M", 512), ("N", 4096))),
     "sums of both": Case(MIXED, ((300, 200), (200, 300)), NARROW),
     "backwards": Case(BACKWARDS, ((1000,),)),
     "every third": Case(EVERY, ((20, 302),)),
