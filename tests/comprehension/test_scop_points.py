@@ -57,6 +57,7 @@ OWN: dict[str, tuple[str, str, list[tuple[int, ...]]]] = {
         [(5,), (5,), (5,)],
     ),
     "a let that decides": ("float(N) A", "O(i) = h ? A(i) : A(0) where i in 0:4, h = i % 2 == 0 && i > 1", [(4,)]),
+    "a subscript by a let": ("float(N) A", "O(i) = A(u) where i in 0:4, t = 2 * i, u = t + 1", [(9,)]),
     "a subscript that is chosen": ("float(N) A", "O(i) = A(i < 2 ? i : 3 - i) where i in 0:4", [(4,)]),
     "a subscript that is read": ("float(M,N) A, int32(N) I", "O(i) = A(I(i), i) where i in 0:3", [(2, 3), (3,)]),
     "remainders of what falls": ("float(N) A", "O(i) = A((3 - i) % 3 + i / -2 + 2) where i in 0:5", [(8,)]),

@@ -41,6 +41,7 @@ def test_the_tensor_of_most_axes_counts() -> None:
         ("O(i) +=! A(k + 2 * i) * W(k)", {"K"}),
         ("O(i) +=! A(k) * W(k) where i in 0:N", set()),  # moves nothing together with a left index
         ("O(k) = A(k) * W(k)", set()),  # no reduction
+        ("O(i) +=! A(j + k) * W(k) where i in 0:N, j in 0:N-K", set()),  # two of the reduction's
         ("O(i) +=! t * W(k) where t = A(i + k)", {"K"}),
         ("O(i) +=! A(i + k) * W(k) where k in 0:2*K", set()),  # the size is no bound by itself
         ("O(i) max=! A(i + k + j) * W(k) where j in 0:K", {"K"}),
