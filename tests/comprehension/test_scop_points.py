@@ -156,3 +156,40 @@ def test_dependences_are_found_by_kind_tensor_and_statements(name: str) -> None:
             own = [edge for edge in edges if (edge.source, edge.sink) == (name_, other)]
             assert found.between(name_, other) == tuple(own)
     assert found.between("S0", "nowhere") == found.through("nothing") == ()
+
+
+def test_a_scop_is_found_by_names_and_shown() -> None:
+    program, _ = case("two_sums")
+    scop = build_scop(program)
+    every = [access for statement in scop.statements for access in statement.accesses]
+    for tensor in ("A", "B", "C", "nothing"):
+        assert scop.accesses_to(tensor) == tuple(access for access in every if access.tensor == tensor)
+    assert scop.find("S1") is scop.statement("S1") is scop.statements[2]
+    assert scop.find("S7") is scop.find(None) is scop.find("") is None
+    assert [s.name for s in scop.statements] == ["S0_init", "S0", "S1"]
+    shown = [line.partition("{")[0].rstrip() for line in str(scop).splitlines()]
+    init, update = ["    writes"], ["    writes", "    reads", "    reads"]
+    assert shown == ["S0_init (init):", *init, "S0 (update):", *update, "S1 (update):", *update]
+    lookup = str(build_scop(case("gather")[0]))
+    assert [line.split("->")[0].split()[0] for line in lookup.splitlines() if "over-approximated" in line] == ["reads"]
+
+
+@pytest.mark.parametrize(
+    ("body", "allowed", "refused"),
+    [
+        ("O(i) = A(i,0) where i in 0:M", {"M": 0, "N": 1}, {"M": -1, "N": 1}),
+        ("O(i) = A(i,0) where i in 0:M", {"M": 0, "N": 1}, {"M": 1, "N": -1}),
+        ("O(i) = A(i,3) where i in 0:M", {"M": 1, "N": 4}, {"M": 1, "N": 3}),  # what a launch checks
+        ("O(i) = 1.0 where i in 0:M*N", {"M": 2, "N": 3, "M*N": 6}, {"M": 2, "N": 3, "M*N": -6}),
+    ],
+)
+def test_the_context_is_what_holds_of_sizes(body: str, allowed: dict[str, int], refused: dict[str, int]) -> None:
+    program = infer(load(f"def f(float(M,N) A) -> (O) {{ {body} }}")["f"], None, "symbolic")
+    context = build_scop(program).context
+    names = [context.get_dim_name(isl.dim_type.param, p) for p in range(context.dim(isl.dim_type.param))]
+    assert set(names) == set(allowed)
+    for sizes, holds in ((allowed, True), (refused, False)):
+        fixed = context
+        for position, name in enumerate(names):
+            fixed = fixed.fix_val(isl.dim_type.param, position, isl.Val(sizes[name], fixed.get_ctx()))
+        assert fixed.is_empty() is not holds
