@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from enumerated import Names, instances, pairs_of, points_of
 from texts import TEXTS
@@ -115,7 +117,7 @@ def test_dependences_are_all_pairs_that_meet(name: str) -> None:
     run = list(instances(program, sizes))
     last = {s.name: len(s.accesses) - 1 for s in scop.statements}
     updates = {source.name for source in program.statements if source.reduction is not None}
-    expected = set()
+    expected: Counter[object] = Counter()
     for position, later in enumerate(run):
         for earlier in run[:position]:
             for a in earlier.touches:
@@ -126,12 +128,12 @@ def test_dependences_are_all_pairs_that_meet(name: str) -> None:
                     one = earlier.statement == later.statement and later.statement in updates
                     inner = one and {a.number, b.number} <= {0, last[later.statement]}
                     pair = (earlier.statement, earlier.point), (later.statement, later.point)
-                    expected.add((*pair, a.tensor, kind, inner))
-    found = {
+                    expected[(*pair, a.tensor, kind, inner)] += 1
+    found = Counter(
         ((e.source, source), (e.sink, sink), e.tensor, e.kind, e.is_reduction)
         for e in find_dependences(scop).edges
         for source, sink in pairs_of(e.relation, sizes)
-    }
+    )
     assert found == expected
 
 
@@ -156,6 +158,7 @@ def test_dependences_are_found_by_kind_tensor_and_statements(name: str) -> None:
             own = [edge for edge in edges if (edge.source, edge.sink) == (name_, other)]
             assert found.between(name_, other) == tuple(own)
     assert found.between("S0", "nowhere") == found.through("nothing") == ()
+    assert [" (reduction): " in line for line in str(found).splitlines()] == [edge.is_reduction for edge in edges]
 
 
 def test_a_scop_is_found_by_names_and_shown() -> None:
