@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from comprehension.lang import tree
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram
 from comprehension.lang.ranges import infer
+from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.grid import values
 from comprehension.poly.parameters import (
@@ -23,6 +26,7 @@ from comprehension.poly.parameters import (
     parameters_of,
 )
 
+I32 = ScalarType.INT32
 SIZES = {"M": 3, "N": 7, "s": 2}
 
 
@@ -187,3 +191,38 @@ def test_parameters_of_shapes_count_too() -> None:
     found = infer(load(text)["f"], None, "symbolic")
     assert list(parameters_of(found)) == ["M*N"]
     np.testing.assert_array_equal([int(evaluate(text_of(v), SIZES)) for v in parameters_of(found).values()], [21])
+
+
+def raw(op: str, left: tree.Expr, right: tree.Expr) -> tree.Expr:
+    return tree.Binary(op, left, right, dtype=I32)  # type: ignore[arg-type]
+
+
+RAW_N, RAW_M = (tree.Name(name, dtype=I32) for name in "NM")
+
+
+def number(value: int) -> tree.Expr:
+    return tree.Number(value, dtype=I32)
+
+
+@pytest.mark.parametrize(
+    ("expr", "affine", "parameters"),
+    [  # not as range inference writes them, which multiplies out
+        (raw("*", raw("+", RAW_M, number(1)), RAW_N), False, ["M*N"]),
+        (raw("*", RAW_M, raw("/", RAW_N, number(2))), False, ["(N / 2)*M"]),
+        (raw("/", raw("*", RAW_M, RAW_N), RAW_M), False, ["((M * N) / M)"]),
+        (raw("/", RAW_N, number(-2)), True, []),
+        (raw("%", RAW_N, number(-2)), True, []),
+        (raw("/", RAW_N, number(0)), False, []),  # nothing, whatever N
+        (raw("/", raw("/", RAW_N, number(2)), RAW_M), False, ["((N / 2) / M)"]),
+        (raw("*", number(2), raw("-", RAW_N, number(1))), True, []),
+        (raw("+", raw("*", RAW_N, RAW_N), raw("/", RAW_N, number(3))), False, ["N*N"]),
+    ],
+)
+def test_bounds_as_they_may_stand(expr: tree.Expr, affine: bool, parameters: list[str]) -> None:
+    found = program("N")
+    (statement,) = found.statements
+    index = replace(statement.indices[0], upper=expr)
+    changed = replace(found, statements=(replace(statement, indices=(index,)),))
+    shapes = replace(changed, tensors=tuple(replace(t, shape=(RAW_N,)) for t in changed.tensors))
+    assert is_affine(expr) is affine
+    assert list(parameters_of(shapes)) == parameters
