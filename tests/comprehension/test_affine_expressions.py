@@ -12,11 +12,12 @@ from enumerated import known
 from comprehension.lang import tree
 from comprehension.lang.frontend import load
 from comprehension.lang.ranges import infer
-from comprehension.lang.types import Spec
+from comprehension.lang.types import ScalarType, Spec
 from comprehension.poly.affine import AffineSpace, fitting, function_of, set_of, truth_of, value_of, where_it_may_be
 from comprehension.poly.grid import UNDEFINED, contains, values
 from comprehension.poly.scop import ScopStatement, build_scop
 
+I32 = ScalarType.INT32
 POINTS = list(product(range(9), range(7)))
 COLUMNS = tuple(np.array(column) for column in zip(*POINTS, strict=True))
 
@@ -190,3 +191,18 @@ def test_conditions_may_hold_where_memory_decides(condition: str, lets: str, wan
     found = where_it_may_be(wanted, choice.condition, statement.domain, where)
     expected = [value in (wanted, None) for value in at_points(choice.condition, statement)]
     np.testing.assert_array_equal(contains(found, {"s": 0}, COLUMNS), expected)
+
+
+def test_subscripts_are_exact_where_values_wrap() -> None:
+    """Also through casts to types of 32 bits and more; narrower ones make values of them."""
+    _, where = statement_of("1.0")
+    large = tree.Binary("*", tree.Name("i", dtype=I32), tree.Number(1 << 30, dtype=I32), dtype=I32)
+    for to, is_exact in ((I32, True), (ScalarType.INT64, True), (ScalarType.UINT8, False), (ScalarType.FLOAT32, False)):
+        cast = tree.Cast(to, large, dtype=to)
+        found = function_of(cast, where)
+        assert (found is not None) is is_exact
+        if found is not None:
+            np.testing.assert_array_equal(values(found, {"s": 0}, COLUMNS), COLUMNS[0] * (1 << 30))
+        assert value_of(cast, where) is None  # what is converted wraps
+    unread = tree.Cast(ScalarType.INT64, tree.Number(1.0, dtype=ScalarType.FLOAT32), dtype=ScalarType.INT64)
+    assert function_of(unread, where) is None

@@ -60,6 +60,15 @@ SIBLINGS = {
     "later": "def f(float(N,K) I) -> (s, t, q) { s(n) +=! I(n,k)  t(n) = s(n) + 1.0  q(n) +=! I(n,k) * t(n) }",
     "before": "def f(float(N,K) I) -> (s, t, q) { s(n) +=! I(n,k)  t(n) = I(n,0) * 2.0  q(n) max=! I(n,k) + t(n) }",
     "loops between": "def f(float(N,K) I) -> (s, T, q) { s(n) +=! I(n,k)  T(n,k) = I(n,k) * s(n)  q(n) max=! I(n,k) }",
+    "like the second": (
+        "def f(float(N,K) I) -> (s, q, p) { s(n) +=! I(n,k) where k in 0:7  q(n) +=! I(n,k)  p(n) max=! I(n,k) }"
+    ),
+    "like the first, which the second needs": (
+        "def f(float(N,K) I) -> (s, q, p) { s(n) +=! I(n,k)  q(n) +=! I(n,k) * s(n)  p(n) max=! I(n,k) }"
+    ),
+    "after the second alone": (
+        "def f(float(N,K) I, float(N,K) J) -> (s, q, p) { s(n) +=! I(n,k)  q(n) +=! J(n,k)  p(n) max=! J(n,k) + s(n) }"
+    ),
     "two loops": "def f(float(N,K,L) I) -> (s, q) { s(n) +=! I(n,k,l)  q(n) max=! I(n,k,l) * 2.0 }",
     "one of two loops": "def f(float(N,K,L) I) -> (s, q) { s(n) +=! I(n,k,l)  q(n) max=! I(n,k,0) }",
     "four": (

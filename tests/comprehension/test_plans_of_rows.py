@@ -57,6 +57,8 @@ STRIDED = "def f(float(M,N) A) -> (s) { s(i) +=! A(i,2*j) where j in 0:200 }"
 SCALED = "def f(float(M,N) A, float(N) w) -> (s) { s(i) +=! A(i,j) * w(j) }"
 EXPONENTIALS = "def f(float(M,N) A) -> (s) { s(i) +=! exp(A(i,j)) }"
 
+COPIES = "def f(float(M,N) A) -> (B) { B(i,j) = A(i,j) + 1.0 }"
+
 Shapes = tuple[tuple[tuple[int, ...], ...], ...]
 
 
@@ -114,6 +116,11 @@ CASES: dict[str, tuple[str, Machine, Shapes]] = {
     "reversed": (REVERSED, WIDE, matrices((128, 500), (16, 64))),
     "in strides": (STRIDED, WIDE, matrices((128, 500))),
     "scaled": (SCALED, WIDE, (((128, 500), (500,)), ((16, 64), (64,)))),
+    "lanes of few": (
+        COPIES,
+        WIDE,
+        matrices((300, 2), (300, 3), (300, 8), (300, 9), (300, 16), (300, 17), (300, 33), (300, 80)),
+    ),
     "exponentials": (EXPONENTIALS, WIDE, matrices((128, 500), (16, 64), (16, 128))),
 }
 ASKED = {
