@@ -25,7 +25,7 @@ from comprehension.lang.ranges import infer
 from comprehension.lang.types import Spec
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.looptree.apply import follow
-from comprehension.poly.schedule_tree import StageMark
+from comprehension.poly.schedule_tree import PromoteMark, StageMark
 from comprehension.poly.scop import build_scop
 from comprehension.scheduling.steps import parse_steps
 
@@ -187,6 +187,19 @@ def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
 def test_steps_make_no_loops_that_nobody_sees(steps: str, more: int) -> None:
     loops = list(case("matmul").follow(steps).loops.loops())
     assert len(loops) == 3 + more
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "home"),
+    [
+        ("softmax", f"{FUSED_ROWS}\npromote('E', 'i')", True),  # nothing of it is elsewhere
+        ("softmax", "promote('E', 'S1.i')", False),  # others read it
+        ("matmul", "promote('A', 'm')", False),
+    ],
+)
+def test_a_temporary_that_stays_is_at_home(name: str, steps: str, home: bool) -> None:
+    marks = [mark for mark in case(name).follow(steps).tree.decisions.values() if isinstance(mark, PromoteMark)]
+    assert [promotion.is_home for mark in marks for promotion in mark.promotions] == [home]
 
 
 def test_loops_of_one_iteration_are_numbers() -> None:
