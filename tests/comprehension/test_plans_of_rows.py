@@ -16,8 +16,8 @@ from difflib import unified_diff
 from pathlib import Path
 
 import pytest
-from test_decisions import NARROW, ROWS, WIDE, sections
-from test_estimates import Case, below, index_of, models
+from test_decisions import NARROW, ROWS, SCAN, WIDE, sections
+from test_estimates import PAIRS, SCATTER, Case, below, index_of, models
 
 from comprehension.machine import Machine
 from comprehension.options import MappingOptions
@@ -57,6 +57,7 @@ STRIDED = "def f(float(M,N) A) -> (s) { s(i) +=! A(i,2*j) where j in 0:200 }"
 SCALED = "def f(float(M,N) A, float(N) w) -> (s) { s(i) +=! A(i,j) * w(j) }"
 EXPONENTIALS = "def f(float(M,N) A) -> (s) { s(i) +=! exp(A(i,j)) }"
 
+PREFIX = "def f(float(N) X) -> (O) { O(i) = X(0) where i in 0:1  O(i) = O(i-1) + X(i) where i in 1:N }"
 COPIES = "def f(float(M,N) A) -> (B) { B(i,j) = A(i,j) + 1.0 }"
 
 Shapes = tuple[tuple[tuple[int, ...], ...], ...]
@@ -121,6 +122,22 @@ CASES: dict[str, tuple[str, Machine, Shapes]] = {
         WIDE,
         matrices((300, 2), (300, 3), (300, 8), (300, 9), (300, 16), (300, 17), (300, 33), (300, 80)),
     ),
+    "scan": (SCAN, WIDE, matrices((50, 100), (50, 3))),
+    "prefix sums": (
+        PREFIX,
+        WIDE,
+        matrices(
+            (100,),
+        ),
+    ),
+    "sums of pairs": (
+        PAIRS,
+        WIDE,
+        matrices(
+            (120,),
+        ),
+    ),
+    "sums in named places": (SCATTER, WIDE, (((300,), (300,)),)),
     "exponentials": (EXPONENTIALS, WIDE, matrices((128, 500), (16, 64), (16, 128))),
 }
 ASKED = {
