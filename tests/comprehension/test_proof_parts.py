@@ -23,7 +23,7 @@ from comprehension.poly.proof.accumulators import (
     op_of_combination,
 )
 from comprehension.poly.proof.extract import Extraction, extract
-from comprehension.poly.proof.instances import check_bounds, check_instances
+from comprehension.poly.proof.instances import check_addresses, check_bounds, check_instances
 from comprehension.poly.proof.order import check_order, is_reorderable
 from comprehension.poly.proof.parallel import check_parallel
 from comprehension.poly.proof.verdict import Finding, Guard, Violation
@@ -240,3 +240,22 @@ def test_units_meet_only_where_both_read() -> None:
         one_row, buffers=tuple(replace(b, space=ir.Space.SCRATCH) if b.name == "C" else b for b in one_row.buffers)
     )
     assert said(list(check_parallel(of(scop, private)))) == []
+
+
+def test_a_statement_that_the_program_has_not_hides_no_other() -> None:
+    made: tuple[LoopProgram, ir.Kernel] = hw.matmul_plain(4, 3, 5)
+    source, kernel = made
+    scop = build_scop(source)
+
+    def renamed(store: ir.Store) -> ir.Store:
+        if store.instance is None or store.instance.statement != "S0_init":
+            return store
+        return replace(store, instance=replace(store.instance, statement="S9"))
+
+    def shifted(load_: ir.Load) -> ir.Load:
+        return replace(load_, subscripts=(ir.Int(0), load_.subscripts[1])) if load_.buffer == "A" else load_
+
+    changed = rewrite(rewrite(kernel, ir.Store, renamed), ir.Load, shifted)
+    runs = said(list(check_instances(scop, of(scop, changed))))
+    assert any("runs S9, which the program has not" in what for what in runs)
+    assert any("reads another element of A" in what for what in said(list(check_addresses(scop, of(scop, changed)))))
