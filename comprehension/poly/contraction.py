@@ -116,7 +116,7 @@ class ContractionModel:
         width = self.machine.lanes(self.lengths.bits(name))
         count = self.extents.extent(name, choice.lanes.dim(name))
         if count <= width // 2:
-            return [1 << max(0, count - 1).bit_length()]
+            return [1 << (count - 1).bit_length()]
         most = min(MOST_VECTORS, -(-count // width))
         return [vectors * width for vectors in range(1, most + 1)]
 

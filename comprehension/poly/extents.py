@@ -44,8 +44,9 @@ class Extents:
             domain = self.scop.statement(statement).domain
             rank = domain.dim(isl.dim_type.set)
             line = domain.project_out(isl.dim_type.set, dim + 1, rank - dim - 1).project_out(isl.dim_type.set, 0, dim)
-            line = line.drop_constraints_not_involving_dims(isl.dim_type.set, 0, 1)  # "the other loops are not empty"
-            self._ranges[key] = line.reset_tuple_id().set_dim_name(isl.dim_type.set, 0, "x").coalesce()
+            self._ranges[key] = (
+                isl.wherever_it_runs(line).reset_tuple_id().set_dim_name(isl.dim_type.set, 0, "x").coalesce()
+            )
         return self._ranges[key]
 
     def extent(self, statement: str, dim: int) -> int:

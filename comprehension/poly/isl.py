@@ -184,6 +184,16 @@ def constant_value(aff: PwAff) -> int | None:
     return int(value.to_python()) if value.is_int() else None
 
 
+def wherever_it_runs(line: Set) -> Set:
+    """The values of a loop without what is said of sizes alone ("the other loops are not empty").
+
+    What bounds integers that isl has made up stays: without it the values have no bounds either.
+    """
+    if any(part.dim(dim_type.div) for part in line.get_basic_sets()):
+        return line
+    return line.drop_constraints_not_involving_dims(dim_type.set, 0, 1)
+
+
 def union_map(parameters: Space, maps: Iterable[Map]) -> UnionMap:
     """The union; `parameters` gives the space of an empty one."""
     return _joined([UnionMap.empty(parameters.params()), *map(UnionMap.from_map, maps)], UnionMap.union)

@@ -72,7 +72,7 @@ class LaneModel:
         if self.asked is not None:
             return max(1, self.asked)
         if extent < vector:
-            return 1 << max(0, extent - 1).bit_length()
+            return 1 << (extent - 1).bit_length()
         limit = FAR_VECTORS if self.reads_pages_apart(nest, member) else MOST_VECTORS
         static = all(self.extents.is_static(n, member.dim(n)) for n in names)
         longest = extent // vector if static else max(FEWEST_VECTORS, extent // vector)

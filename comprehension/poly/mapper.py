@@ -91,7 +91,7 @@ class Mapper:
         wanted = []
         for member, size in zip(nest.members, self.model.lanes.options.tile or (), strict=False):
             unit = self.model.unit(plan, member)
-            if member.coincident and 0 < size < self.model.lanes.extents.extent(*member.dims[0]):
+            if 0 < size < self.model.lanes.extents.extent(*member.dims[0]):
                 wanted.append((member, -(-size // unit) * unit))
         if not wanted:
             return node, 0

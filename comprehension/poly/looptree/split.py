@@ -74,8 +74,7 @@ def lower_bound(tree: LoopTree, loop: Loop) -> isl.PwAff:
         return isl.PwAff.from_aff(isl.Aff.zero_on_domain(isl.LocalSpace.from_space(reached.get_space().params())))
     if not reached.dim_is_bounded(isl.dim_type.set, 0):
         raise ComprehensionError(f"schedule: the loop {loop.label} has no lower bound that depends on sizes alone")
-    reached = reached.drop_constraints_not_involving_dims(isl.dim_type.set, 0, 1)  # "the other loops are not empty"
-    lowest = reached.dim_min(0)
+    lowest = isl.wherever_it_runs(reached).dim_min(0)
     return lowest.gist(lowest.domain())  # where the loop is empty any value will do
 
 

@@ -98,7 +98,8 @@ def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
     """Points -> memory cells: those of a private buffer are told apart by stage and unit.
 
     What a thread keeps does not outlive an iteration of the innermost loop that threads divide: the next one that
-    this thread takes finds it overwritten.
+    this thread takes finds it overwritten.  Under more or fewer loops of blocks than others an access has cells of its
+    own: such a kernel is refused, by `barriers`.
     """
     if access.free:
         raise NotDecided(f"{action.place}: {access.buffer} is copied, and has a subscript that is not affine")
@@ -113,7 +114,7 @@ def cells(extraction: Extraction, action: Action, access: Access) -> isl.Map:
         if position not in kept:
             unit = unit.project_out(isl.dim_type.out, position, 1)
     unit = unit.set_tuple_name(isl.dim_type.out, "unit")
-    name = f"{access.buffer}@{action.stage}@{home}"
+    name = f"{access.buffer}@{action.stage}@{home}@{len(kept)}"
     return unit.flat_range_product(access.relation).set_tuple_name(isl.dim_type.out, name)
 
 

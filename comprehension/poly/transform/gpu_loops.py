@@ -34,7 +34,6 @@ from comprehension.poly.transform.names import Names
 from comprehension.poly.transform.parallelism import Parallelism
 
 DIMENSIONS = "xyz"
-MOST_BLOCKS = 3
 
 Body = tuple[ir.Node, ...]
 
@@ -45,7 +44,7 @@ class Shape:
 
     threads: tuple[int, ...]
     tile: tuple[int, ...] = ()
-    blocks: int = MOST_BLOCKS
+    blocks: int = len(DIMENSIONS)
 
 
 @dataclass(slots=True)
@@ -96,7 +95,7 @@ class _Mapper:
                 tiles.append(node)
                 continue
             thread = by_thread.get(id(node))
-            block = f"block.{DIMENSIONS[blocks]}" if blocks < min(self.shape.blocks, MOST_BLOCKS) else None
+            block = f"block.{DIMENSIONS[blocks]}" if blocks < self.shape.blocks else None
             tile, point = self._tiled(node, self._tile_size(node, depth, thread), thread, block)
             if tile is not None:
                 tiles.append(tile)
