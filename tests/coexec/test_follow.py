@@ -236,6 +236,19 @@ def test_places_decide_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) 
     assert varying.form.numbers and not constant.form.numbers
 
 
+def test_places_are_not_looked_up_where_something_else_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "mode", "trace")
+    step = coexec.coexecute(fork_and_join)
+    for i in range(4):
+        step(i)
+    looked: list[Any] = []
+    monkeypatch.setattr("coexec.traces.follow.location", lambda *them: looked.append(them))
+    version = step.session.traces.version
+    for i in range(4):
+        step(i)
+    assert step.session.traces.version == version and looked == []
+
+
 def follower(function: Callable[[], Any]) -> Any:
     """One at the beginning of the graph of a step."""
     step = coexec.coexecute(function)
