@@ -5,6 +5,7 @@ That the graph comes out the same either way is held by properties in `test_merg
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +15,17 @@ import pytest
 import coexec
 import minitensor as mt
 from coexec.config import config
-from coexec.traces.follow import Follower
-from coexec.traces.record import Recorder
+from coexec.traces.follow import Follower, make_recorder
+from coexec.traces.promise import Promise, StepLog
+from coexec.traces.record import Recorder, Trace
 from coexec.traces.trace_graph import TraceNode, verify_trace_graph
+from minitensor import functional as F
 from minitensor.ops.opdef import OpDef
+from minitensor.value import Value
 
 X = mt.reshape(mt.arange(6.0), (2, 3))
 Y = X + 1.0
+X64 = X.astype("float64")
 MEMORY = np.ones((2, 3), np.float32)
 INDICES = mt.asarray([1, 0])
 
@@ -102,6 +107,11 @@ def one_of_two(last: bool) -> mt.Tensor:
     return mt.abs(b if last else a)
 
 
+def made_beside(first: bool) -> mt.Tensor:
+    a = mt.exp(X)
+    return mt.multiply(a if first else 2.0, Y)
+
+
 OTHERS: dict[str, tuple[Callable[[], mt.Tensor], Callable[[], mt.Tensor]]] = {
     "another operation": (lambda: mt.exp(X), lambda: mt.sin(X)),
     "another attribute": (lambda: mt.sum(X, axis=0), lambda: mt.sum(X, axis=1)),
@@ -117,6 +127,9 @@ OTHERS: dict[str, tuple[Callable[[], mt.Tensor], Callable[[], mt.Tensor]]] = {
     "what was made before the latest": (lambda: one_of_two(True), lambda: one_of_two(False)),
     "what was made after it": (lambda: one_of_two(False), lambda: one_of_two(True)),
     "what was made, for what comes from outside": (lambda: mt.exp(X) * X, lambda: (lambda y: y * y)(mt.exp(X))),
+    "a number for what was made": (lambda: made_beside(True), lambda: made_beside(False)),
+    "what was made, for what comes from outside first": (lambda: mt.exp(X) * Y, lambda: (lambda y: y * y)(mt.exp(X))),
+    "a smaller dtype": (lambda: mt.exp(X64), lambda: mt.exp(X)),
     "what comes from outside, for what was made": (lambda: (lambda y: y * y)(mt.exp(X)), lambda: mt.exp(X) * X),
 }
 
@@ -169,6 +182,113 @@ def test_an_operation_that_is_just_what_is_expected_is_followed_the_short_way(
     monkeypatch.setattr(Follower, "is_node", watched)
     step()
     assert names == compared
+
+
+def one_of_two_producers(i: int) -> mt.Tensor:
+    y = X + 1.0 if i % 2 else X * 2.0
+    a = mt.sin(X)
+    return mt.exp((y, y, a, X)[i]) - a
+
+
+def test_of_several_producers_the_one_that_was_executed_last_is_expected(recorded: list[str]) -> None:
+    step = coexec.coexecute(one_of_two_producers)
+    for i in (0, 1, 0, 1):
+        step(i)
+    recorded.clear()
+    for i in (0, 1):
+        step(i)
+    assert recorded == []
+    for i in (2, 3):  # made later than those; from outside
+        step(i)
+        assert recorded[:1] == ["exp"]
+        recorded.clear()
+        verify_trace_graph(step.session.traces)
+
+
+def placed(k: float, first: bool) -> mt.Tensor:
+    """With the number 3 only the place tells which way it is."""
+    a = mt.exp(X)
+    if first:
+        b = a * k
+        return mt.tanh(b)
+    b = a * k
+    return mt.abs(b)
+
+
+def test_places_decide_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "mode", "trace")
+    step = coexec.coexecute(placed)
+    for inputs in ((1.0, True), (3.0, False), (2.0, True)):
+        step(*inputs)
+    paths: list[list[TraceNode]] = []
+    end = Follower.end
+
+    def watched(self: Follower) -> Trace:
+        paths.append(list(self.path))
+        return end(self)
+
+    monkeypatch.setattr(Follower, "end", watched)
+    version = step.session.traces.version
+    step(3.0, True)
+    step(3.0, False)
+    assert step.session.traces.version == version
+    varying, constant = (path[1] for path in paths)
+    assert varying.form.numbers and not constant.form.numbers
+
+
+def test_places_are_not_looked_up_where_something_else_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "mode", "trace")
+    step = coexec.coexecute(fork_and_join)
+    for i in range(4):
+        step(i)
+    looked: list[Any] = []
+    monkeypatch.setattr("coexec.traces.follow.location", lambda *them: looked.append(them))
+    version = step.session.traces.version
+    for i in range(4):
+        step(i)
+    assert step.session.traces.version == version and looked == []
+
+
+def follower(function: Callable[[], Any]) -> Any:
+    """One at the beginning of the graph of a step."""
+    step = coexec.coexecute(function)
+    step()
+    return make_recorder(sys._getframe(), StepLog(), step.session.traces, Trace(), [])
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((2, 3), "float32"), ((3, 2), "float32"), ((2, 3), "float64")])
+def test_results_are_such_as_the_node_has(shape: tuple[int, ...], dtype: str, recorded: list[str]) -> None:
+    found = follower(lambda: mt.exp(X))
+    (node,) = found.graph.start.children
+    assert found.is_node(node, node.op, (X.value,), {})
+    value = Value(np.zeros(shape, dtype))
+    assert found._arrive(node, node.op, (X.value,), {}, (value,)) == (value,)
+    (arrived,) = found.path
+    assert (arrived is node) == (shape == (2, 3) and dtype == "float32")
+    promise = value.pending
+    assert isinstance(promise, Promise) and (promise.index, promise.output, promise.owner) == (0, 0, found.log)
+
+
+def test_an_operation_of_one_output_arrives_the_short_way(recorded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived: list[str] = []
+    arrive = Follower._arrive
+
+    def watched(self: Follower, node: TraceNode, op: OpDef, *rest: Any) -> Any:
+        arrived.append(op.name)
+        return arrive(self, node, op, *rest)
+
+    monkeypatch.setattr(Follower, "_arrive", watched)
+    weight, x = mt.ones((3,)), mt.reshape(mt.arange(12.0), (4, 3))
+
+    def function() -> mt.Tensor:
+        mean, var = mt.exp(weight), mt.exp(weight)
+        return mt.sin(F.batch_norm(x, mean, var, weight, weight, training=True))
+
+    step = coexec.coexecute(function)
+    for _ in range(3):
+        recorded.clear()
+        step()
+    assert recorded == [] and set(arrived) == {"batch_norm"}
 
 
 @pytest.mark.parametrize(("number", "known"), [(4.0, True), (4, False), (True, False), (4j, False)])

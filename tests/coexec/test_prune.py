@@ -10,7 +10,16 @@ import pytest
 import minitensor  # noqa: F401 - registers the operations
 from coexec.graph.symbolic import Dim, SymbolicSpec
 from coexec.traces.prune import prune, symbolic_feeds
-from coexec.traces.trace_graph import FromFeed, FromNodes, NodeKey, TraceFeed, TraceGraph, TraceNode, TraceOutput
+from coexec.traces.trace_graph import (
+    FromFeed,
+    FromNodes,
+    FromScalar,
+    NodeKey,
+    TraceFeed,
+    TraceGraph,
+    TraceNode,
+    TraceOutput,
+)
 from minitensor.ops.opdef import REGISTRY
 
 F32 = np.dtype(np.float32)
@@ -157,15 +166,15 @@ def test_a_loop_is_one_as_long_as_all_of_its_body_is_there(goes: bool) -> None:
     first.inputs.append(FromNodes([begin.outputs[0], third.outputs[0]]))
     first.input_specs = (*first.input_specs, SymbolicSpec(FOUR, F32))
     loop(graph, first, second, third)
-    loop(graph, third)
-    ends(graph, first, third)
+    elsewhere = add(graph, (x, FOUR))
+    ends(graph, first, third, elsewhere)
     expected = [symbolic, begin, first] if goes else [symbolic, begin, first, second, third]
     assert pruned(graph, symbolic) == expected
     wiring = first.inputs[1]
     assert isinstance(wiring, FromNodes)
     found: list[TraceOutput] = wiring.alternatives
     assert found == ([begin.outputs[0]] if goes else [begin.outputs[0], third.outputs[0]])
-    assert third.loops == ([] if goes else [(first, second, third), (third,)]) or third.removed
+    assert third.loops == ([] if goes else [(first, second, third)]) or third.removed
 
 
 def test_a_value_of_the_round_before_is_none_where_the_loop_has_lost_a_node() -> None:
@@ -182,3 +191,29 @@ def test_a_value_of_the_round_before_is_none_where_the_loop_has_lost_a_node() ->
     assert pruned(graph, symbolic, first, third) == [symbolic, first, third]
     wiring = first.inputs[1]
     assert isinstance(wiring, FromNodes) and wiring.alternatives == [symbolic.outputs[0]] and third.loops == []
+
+
+def test_what_goes_makes_further_nodes_go_until_none_does() -> None:
+    """The last of a loop led to nothing else; what reads it in the next round is found in a round of its own."""
+    graph = TraceGraph()
+    x = graph.add_feed()
+    symbolic = add(graph, (x, N), makes=N)
+    reader = add(graph, (graph.add_feed(), FOUR))
+    last = add(graph, (reader, FOUR), after=(reader,))
+    goes = add(graph, (x, FOUR), after=(last,))
+    reader.inputs[0] = FromNodes([last.outputs[0]])
+    loop(graph, reader, last)
+    ends(graph, symbolic, reader, goes)
+    assert pruned(graph, symbolic) == [symbolic]
+
+
+def test_a_number_hides_no_operand_behind_it() -> None:
+    graph = TraceGraph()
+    x, y = graph.add_feed(), graph.add_feed()
+    symbolic = add(graph, (x, N), makes=N)
+    reader = add(graph, (y, FOUR), (x, FOUR))
+    reader.inputs[0], reader.input_specs = FromScalar(2.0, False), (None, reader.input_specs[1])
+    other = add(graph, (y, FOUR))
+    other.inputs[0], other.input_specs = FromScalar(2.0, False), (None,)
+    ends(graph, symbolic, reader, other)
+    assert pruned(graph, symbolic) == [symbolic, other]

@@ -556,10 +556,11 @@ def test_a_step_that_breaks_off_leaves_a_graph_in_order(known: int, error: type[
     step = coexec.coexecute(function)
     for _ in range(known):
         step()
-    broken = True
+    broken, traces = True, step.session.traces
     for _ in range(2):
         with pytest.raises(error):
             step()
+    assert step.session.traces is traces
     verify_trace_graph(step.session.traces)
     assert all(node.children or node is step.session.traces.end for node in step.session.traces.nodes)
     broken = False
