@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import unified_diff
-from pathlib import Path
 
 import pytest
+from approved import WrittenDown
 
 from comprehension.jit.request import ComprehensionRequest, Math, Sizes, Target
 from comprehension.jit.specialise import symbolic
@@ -28,7 +27,6 @@ from comprehension.options import MappingOptions
 from comprehension.pipeline import FRONT, MIDDLE
 from comprehension.stages import Compilation
 
-WRITTEN = Path(__file__).with_name("decisions.txt")
 WIDE = Machine("test", "", 512, 32, 48 << 10, 2 << 20, 16 << 20, 2, fma_units=2)
 NARROW = Machine("test", "", 256, 16, 32 << 10, 512 << 10, 8 << 20, 4, fma_units=2)
 PLAIN = MappingOptions()
@@ -146,28 +144,20 @@ def decided(case: Case) -> Iterator[str]:
             yield line.strip()
 
 
-def sections(text: str) -> dict[str, list[str]]:
-    found = {}
-    for section in text.split("\n\n"):
-        title, *lines = section.strip().splitlines()
-        found[title] = lines
-    return found
+def lines_of(name: str) -> Iterator[str]:
+    return decided(CASES[name])
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+WRITTEN = WrittenDown("decisions", CASES, lines_of)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_decisions_are_those_that_are_written_down(name: str, written: dict[str, list[str]]) -> None:
-    found = list(decided(CASES[name]))
-    difference = "\n".join(unified_diff(written.get(name, []), found, "decisions.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{name}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_decisions_are_those_that_are_written_down(name: str) -> None:
+    WRITTEN.check(name)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 def test_a_machine_decides() -> None:
@@ -177,4 +167,4 @@ def test_a_machine_decides() -> None:
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([name, *decided(case)]) for name, case in CASES.items()) + "\n")
+    WRITTEN.write()

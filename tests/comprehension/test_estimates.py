@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import unified_diff
 from math import fsum
-from pathlib import Path
 from typing import Literal
 
 import pytest
-from test_decisions import BATCHED, CONVOLUTION, DEPTHWISE, LAYER, NARROW, PRODUCT, ROWS, WIDE, sections
+from approved import WrittenDown
+from test_decisions import BATCHED, CONVOLUTION, DEPTHWISE, LAYER, NARROW, PRODUCT, ROWS, WIDE
 
 from comprehension.jit.request import Sizes
 from comprehension.jit.specialise import symbolic
@@ -43,7 +42,6 @@ from comprehension.poly.siblings import share_loops
 from comprehension.poly.square_tiles import transposing
 from comprehension.poly.tile_plan import TilePlan
 
-WRITTEN = Path(__file__).with_name("estimates.txt")
 PLAIN = MappingOptions()
 
 
@@ -254,21 +252,21 @@ def index_of(member: Member, lanes: LaneModel) -> str:
     return lanes.scop.statement(name).dims[dim]
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(name: str) -> Iterator[str]:
+    return estimated(CASES[name])
+
+
+WRITTEN = WrittenDown("estimates", CASES, lines_of)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_estimates_are_those_that_are_written_down(name: str, written: dict[str, list[str]]) -> None:
-    found = list(estimated(CASES[name]))
-    difference = "\n".join(unified_diff(written.get(name, []), found, "estimates.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{name}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_estimates_are_those_that_are_written_down(name: str) -> None:
+    WRITTEN.check(name)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([name, *estimated(case)]) for name, case in CASES.items()) + "\n")
+    WRITTEN.write()

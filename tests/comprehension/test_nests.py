@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import unified_diff
-from pathlib import Path
 
 import pytest
-from test_decisions import sections
+from approved import WrittenDown
 from test_poly_siblings import APART as UNLIKE
 from test_poly_siblings import BETWEEN, CENTRED, MOMENTS, PRODUCTS, RANGES, THREE
 from texts import TEXTS
@@ -34,8 +32,6 @@ from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scheduler import unit_nest
 from comprehension.poly.scop import Scop, build_scop
 from comprehension.poly.siblings import share_loops
-
-WRITTEN = Path(__file__).with_name("nests.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +167,21 @@ def written_for(case: Case) -> Iterator[str]:
     yield from reasons
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(title: str) -> Iterator[str]:
+    return written_for(CASES[title])
+
+
+WRITTEN = WrittenDown("nests", CASES, lines_of)
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_nests_are_those_that_are_written_down(title: str, written: dict[str, list[str]]) -> None:
-    found = list(written_for(CASES[title]))
-    difference = "\n".join(unified_diff(written.get(title, []), found, "nests.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{title}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_nests_are_those_that_are_written_down(title: str) -> None:
+    WRITTEN.check(title)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([title, *written_for(case)]) for title, case in CASES.items()) + "\n")
+    WRITTEN.write()

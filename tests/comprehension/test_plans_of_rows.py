@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import unified_diff
-from pathlib import Path
 
 import pytest
-from test_decisions import NARROW, ROWS, SCAN, WIDE, sections
+from approved import WrittenDown
+from test_decisions import NARROW, ROWS, SCAN, WIDE
 from test_estimates import PAIRS, SCATTER, Case, below, index_of, models
 
 from comprehension.machine import Machine
@@ -26,7 +25,6 @@ from comprehension.poly.lanes import LaneModel
 from comprehension.poly.model import Model
 from comprehension.poly.tile_plan import TilePlan
 
-WRITTEN = Path(__file__).with_name("rows.txt")
 FAR = replace(WIDE, cores=1)
 
 SUMS = "def f(float(M,N) A) -> (s) { s(i) +=! A(i,j) }"
@@ -189,29 +187,25 @@ def asked_for() -> Iterator[str]:
         yield f"{title}: {planned(Case(text, (shape,)), options)}"
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(title: str) -> Iterator[str]:
+    return written_for(title) if title in CASES else asked_for()
 
 
-def check(found: list[str], expected: list[str]) -> None:
-    difference = "\n".join(unified_diff(expected, found, "rows.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+WRITTEN = WrittenDown("rows", [*CASES, "asked for"], lines_of)
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_plans_are_those_that_are_written_down(title: str, written: dict[str, list[str]]) -> None:
-    check(list(written_for(title)), written.get(title, []))
+def test_plans_are_those_that_are_written_down(title: str) -> None:
+    WRITTEN.check(title)
 
 
-def test_plans_that_options_ask_for(written: dict[str, list[str]]) -> None:
-    check(list(asked_for()), written["asked for"])
+def test_plans_that_options_ask_for() -> None:
+    WRITTEN.check("asked for")
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == [*CASES, "asked for"]
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 if __name__ == "__main__":
-    parts = ["\n".join([title, *written_for(title)]) for title in CASES]
-    WRITTEN.write_text("\n\n".join([*parts, "\n".join(["asked for", *asked_for()])]) + "\n")
+    WRITTEN.write()

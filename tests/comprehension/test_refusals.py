@@ -14,14 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from difflib import unified_diff
-from pathlib import Path
 from typing import Any, Literal
 
 import hand_written as hw
 import pytest
+from approved import WrittenDown
 from kernel_mutations import mutants
-from test_decisions import sections
 from test_written_kernels import CASES as KERNELS
 from test_written_kernels import gpu, kernel_of, program_of
 
@@ -31,7 +29,6 @@ from comprehension.lang.loops import LoopProgram
 from comprehension.poly.certificate import certify
 from comprehension.poly.scop import build_scop
 
-WRITTEN = Path(__file__).with_name("refusals.txt")
 PLACE = re.compile(r"stage\d+: store to (\w+) in loops \([^)]*\)")
 Made = tuple[LoopProgram, ir.Kernel]
 
@@ -118,16 +115,16 @@ def written_for(case: Case) -> Iterator[str]:
         yield f"{what}: {'; '.join(told) or 'proved'}"
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(title: str) -> Iterator[str]:
+    return written_for(CASES[title])
+
+
+WRITTEN = WrittenDown("refusals", CASES, lines_of)
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_refusals_are_those_that_are_written_down(title: str, written: dict[str, list[str]]) -> None:
-    found = list(written_for(CASES[title]))
-    difference = "\n".join(unified_diff(written.get(title, []), found, "refusals.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{title}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_refusals_are_those_that_are_written_down(title: str) -> None:
+    WRITTEN.check(title)
 
 
 @pytest.mark.parametrize("title", [title for title, case in KERNELS.items() if not case.gpu])
@@ -136,15 +133,15 @@ def test_kernels_that_are_written_down_are_proved(title: str) -> None:
     assert certify(build_scop(source), None, kernel, KERNELS[title].math)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
-def test_kernels_are_proved_as_they_are(written: dict[str, list[str]]) -> None:
-    for title, lines in written.items():
+def test_kernels_are_proved_as_they_are() -> None:
+    for title, lines in WRITTEN.sections.items():
         proved = lines[0] == "as it is: proved" or lines[0].endswith("their values are checked at launch")
         assert proved is (title != "strict product"), title  # whose products and sums are one operation
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([title, *written_for(case)]) for title, case in CASES.items()) + "\n")
+    WRITTEN.write()

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import unified_diff
-from pathlib import Path
 from typing import Literal
 
 import pytest
-from test_decisions import sections
+from approved import WrittenDown
 from test_poly_kernels import AVX512
 from texts import TEXTS
 
@@ -34,7 +32,6 @@ from comprehension.poly.scheduler import schedule
 from comprehension.poly.scop import build_scop
 from comprehension.poly.transform.map_gpu import map_to_gpu, plain_loops
 
-WRITTEN = Path(__file__).with_name("kernels.txt")
 SMALL = replace(AVX512, vector_bits=128, vector_registers=16, l1_bytes=1 << 10, l2_bytes=4 << 10, l3_bytes=64 << 10)
 PLAIN = MappingOptions()
 
@@ -162,21 +159,21 @@ def written_for(case: Case) -> Iterator[str]:
     yield from to_text(kernel).splitlines()
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(name: str) -> Iterator[str]:
+    return written_for(CASES[name])
+
+
+WRITTEN = WrittenDown("kernels", CASES, lines_of)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_kernels_are_those_that_are_written_down(name: str, written: dict[str, list[str]]) -> None:
-    found = list(written_for(CASES[name]))
-    difference = "\n".join(unified_diff(written.get(name, []), found, "kernels.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{name}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_kernels_are_those_that_are_written_down(name: str) -> None:
+    WRITTEN.check(name)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([name, *written_for(case)]) for name, case in CASES.items()) + "\n")
+    WRITTEN.write()

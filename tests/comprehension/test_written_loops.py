@@ -11,11 +11,9 @@ and is then read in the diff.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import unified_diff
-from pathlib import Path
 
 import pytest
-from test_decisions import sections
+from approved import WrittenDown
 from test_looptree import FUSED_ROWS, ILLEGAL, LEGAL, TILE, UNFIT, case
 
 from comprehension.errors import ComprehensionError
@@ -28,8 +26,6 @@ from comprehension.poly.looptree.apply import follow
 from comprehension.poly.schedule_tree import PromoteMark, StageMark
 from comprehension.poly.scop import build_scop
 from comprehension.scheduling.steps import parse_steps
-
-WRITTEN = Path(__file__).with_name("loops.txt")
 
 MORE = {
     "tile of three": ("conv", "distribute('w')\ntile({'S0.c': 2, 'S0.kh': 2, 'S0.kw': 2})"),
@@ -153,20 +149,20 @@ def written_for(name: str, sizes: str, steps: str) -> Iterator[str]:
     yield from (line for line in shown if line.startswith("tile") or "# copy" in line or "# combine" in line)
 
 
-@pytest.fixture(scope="module")
-def written() -> dict[str, list[str]]:
-    return sections(WRITTEN.read_text())
+def lines_of(title: str) -> Iterator[str]:
+    return written_for(*CASES[title])
+
+
+WRITTEN = WrittenDown("loops", CASES, lines_of)
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_loops_are_those_that_are_written_down(title: str, written: dict[str, list[str]]) -> None:
-    found = list(written_for(*CASES[title]))
-    difference = "\n".join(unified_diff(written.get(title, []), found, "loops.txt", "now", n=0, lineterm=""))
-    assert not difference, f"{title}\n{difference}\nif this is meant: python {Path(__file__).name}, and read the diff"
+def test_loops_are_those_that_are_written_down(title: str) -> None:
+    WRITTEN.check(title)
 
 
-def test_every_section_has_its_case(written: dict[str, list[str]]) -> None:
-    assert list(written) == list(CASES)
+def test_every_section_has_its_case() -> None:
+    WRITTEN.check_titles()
 
 
 @pytest.mark.parametrize(
@@ -231,4 +227,4 @@ def test_a_chunk_is_worth_handing_to_a_worker(
 
 
 if __name__ == "__main__":
-    WRITTEN.write_text("\n\n".join("\n".join([title, *written_for(*found)]) for title, found in CASES.items()) + "\n")
+    WRITTEN.write()
