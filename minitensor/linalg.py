@@ -167,7 +167,9 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
         if n & 1:
             result = base if result is None else matmul(result, base)
         base, n = (matmul(base, base), n >> 1) if n > 1 else (base, 0)
-    return result if result is not None else x * 0 + eye(x.shape[-1], dtype=x.dtype)
+    if result is None:  # sums of no products: 0 whatever is in x
+        result = matmul(x[..., :0], x[..., :0, :]) + eye(x.shape[-1], dtype=x.dtype)
+    return result
 
 
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comprehension.poly.proof.polynomials import Polynomial, _atom, _combined, _indivisible, _number
+from comprehension.poly import isl
+from comprehension.poly.proof.polynomials import (
+    Polynomial,
+    _atom,
+    _both,
+    _choice,
+    _combined,
+    _comparison,
+    _indivisible,
+    _number,
+    _plain_sum,
+)
 
 X = _atom("x")
 
@@ -40,3 +53,51 @@ def test_constants_come_out_as_they_are() -> None:
         for divisor in (-3, -1, 1, 2, 5):
             assert _indivisible("/", _number(value), _number(divisor)) == _number(value // divisor)
             assert _indivisible("%", _number(value), _number(divisor)) == _number(value % divisor)
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9))
+def test_what_is_a_number_apart_is_compared(first: int, second: int) -> None:
+    left, right = plus(X, _number(first)), plus(X, _number(second))
+    outcomes = {"<": first < second, "<=": first <= second, "==": first == second, "!=": first != second}
+    assert {op: _comparison(op, left, right) for op in outcomes} == outcomes
+    assert _indivisible("min", left, right) == (left if first <= second else right)
+    assert _indivisible("max", left, right) == (left if first >= second else right)
+
+
+@pytest.mark.parametrize("other", [times(2, X), _atom("y")])
+def test_what_is_not_stays_a_comparison(other: Polynomial) -> None:
+    assert _comparison("<", X, other) == ("<", X, other)
+    assert _indivisible("min", X, other) == _atom(("min", frozenset((X, other))))
+
+
+def test_conditions_that_are_known_leave_the_others() -> None:
+    for known in (False, True):
+        for both in (_both("and", known, "open"), _both("and", "open", known)):
+            assert both == ("open" if known else False)
+        for either in (_both("or", known, "open"), _both("or", "open", known)):
+            assert either == (True if known else "open")
+    assert _both("and", "one", "two") == ("and", "one", "two")
+    assert (_choice(True, X, _number(1)), _choice(False, X, _number(1))) == (X, _number(1))
+    assert _choice("open", X, X) == X
+    assert _choice("open", X, _number(1)) == _atom(("choice", "open", X, _number(1)))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("[N] -> { [i, j] -> [2 * i + N - 3] : 0 <= i < N }", {"N": 1, 0: 2, "": -3}),
+        ("[N] -> { [i, j] -> [floor(j / 2)] : 0 <= j < 2 }", {}),
+        ("[N] -> { [i, j] -> [max(i, 2 * i)] : 0 <= i < N }", {0: 2}),
+        ("[N] -> { [i, j] -> [i + j] : 0 <= i < N and j = 1 }", {0: 1, "": 1}),
+        ("[N] -> { [i, j] -> [floor(j / 2)] : 0 <= j < 3 }", None),
+        ("[N] -> { [i, j] -> [max(i, 3)] : 0 <= i < N }", None),
+        ("[N] -> { [i, j] -> [i % 2] : 0 <= i < N }", None),
+    ],
+)
+def test_functions_that_are_sums_at_their_points_are_these_sums(function: str, expected: Any) -> None:
+    found = _plain_sum(isl.Map.read_from_str(isl.new_context(), function))
+    if expected is None:
+        assert found is None
+    else:
+        terms = {(("variable", name),) if name != "" else (): times for name, times in expected.items()}
+        assert dict(found or ()) == terms

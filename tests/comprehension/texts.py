@@ -105,6 +105,15 @@ TEXTS = {
     "prefix": ("def f(float(N) X) -> (O) { O(i) = X(0) where i in 0:1  O(i) = O(i-1) + X(i) where i in 1:N }", [(11,)]),
     "shifted": ("def f(float(N) A) -> (B) { B(i) = A(i)  B(i) = B(i + 1) + A(i) where i in 0:N-1 }", [(19,)]),
     "diagonal": ("def f(float(N,N) A) -> (d, t) { d(i) = A(i, i)  t +=! A(i, i) }", [(11, 11)]),
+    "settled": (
+        "def f(float(M,N) A) -> (B) { B(i, j) = (i < 4 ? 0 : j) <= j ? A(i >= 0 ? min(i * (j / 20), 3) : 1, j)"
+        " : A(i * j < 0 ? 1 : i, 0) where i in 0:M, j in 0:N }",
+        [(5, 19)],
+    ),
+    "beside": (
+        "def f(float(N) V, int32(B) I) -> (H) { H(b) = V(I(b) + b % 2) - V(b / 2 + I(b) + (b > 2 ? b : 1)) }",
+        [(19,), (6,)],
+    ),
 }  # fmt: skip
 BELOW_ZERO = ("largest", "pooled", "product")
 """Of negative numbers only: a reduction that starts from 0 instead of its identity gives another result."""

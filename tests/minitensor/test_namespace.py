@@ -146,6 +146,15 @@ def test_matrices_without_elements_have_a_rank_and_an_inverse(shape: tuple[int, 
     assert mt.linalg.matrix_rank(mt.asarray(x)).tolist() == np.linalg.matrix_rank(x).tolist()
 
 
+def test_the_power_zero_is_one_whatever_the_matrix_holds() -> None:
+    x = np.full((2, 3, 3), np.inf, np.float32)
+    np.testing.assert_array_equal(mt.linalg.matrix_power(mt.asarray(x), 0).numpy(), np.linalg.matrix_power(x, 0))
+    w = mt.asarray(np.ones((3, 3), np.float32), requires_grad=True)
+    mt.linalg.matrix_power(w, 0).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [[0.0] * 3] * 3
+
+
 def test_what_numpy_calls_otherwise() -> None:
     x = np.random.default_rng(0).standard_normal((3, 4))
     np.testing.assert_allclose(mt.std(mt.asarray(x), axis=0, correction=1).numpy(), x.std(axis=0, ddof=1), rtol=1e-12)

@@ -25,6 +25,7 @@ SETTLED: dict[str, tuple[str, Any]] = {
     "a choice that is always one": ("(i >= i ? 0 : i) < s ? A(i, j) : B(i)", A),
     "an extreme of one number": ("A(i, min(j, j) % M)", A),
     "a product with what is always 0": ("B(min(i, 3) * (j / 3))", np.full(A.shape, B[0])),
+    "a quotient of an index and a number": ("B((j + 4) / 2 % N)", B[(I1 + 4) // 2 % 5]),
     "a choice of products": ("B(i >= 0 ? i * j % 5 : 0)", B[I0 * I1 % 5]),
     "a condition on products": ("B(i * j >= 0 && i * j < N ? i * j : 0)", B[np.where(I0 * I1 < 5, I0 * I1, 0)]),
     "a corner beside all": ("A(i, j) - A(0, 0)", A - A[0, 0]),

@@ -112,6 +112,9 @@ class Polynomials:
         for number, known in enumerate(self.functions):
             if known.is_equal(function):
                 return _atom(("function", number))
+            apart = _plain_sum(function.sum(known.neg()))  # (i + 4) / 2 is i / 2 + 2
+            if apart is not None:
+                return _combined("+", _atom(("function", number)), apart)
         self.functions.append(function)
         return _atom(("function", len(self.functions) - 1))
 
