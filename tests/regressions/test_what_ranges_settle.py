@@ -28,6 +28,7 @@ SETTLED: dict[str, tuple[str, Any]] = {
     "a quotient of an index and a number": ("B((j + 4) / 2 % N)", B[(I1 + 4) // 2 % 5]),
     "a choice of products": ("B(i >= 0 ? i * j % 5 : 0)", B[I0 * I1 % 5]),
     "a condition on products": ("B(i * j >= 0 && i * j < N ? i * j : 0)", B[np.where(I0 * I1 < 5, I0 * I1, 0)]),
+    "a condition on what is read": ("B(A(i, j) > 6.0 ? i * j % 5 : 0)", B[np.where(A > 6, I0 * I1 % 5, 0)]),
     "a corner beside all": ("A(i, j) - A(0, 0)", A - A[0, 0]),
     "the last corner beside all": ("A(i, j) - A(N - 1, M - 1)", A - A[-1, -1]),
     "the last row by a let": ("A(i, j) - B(k) where k = N - 1", A - B[-1]),
