@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from programs import Step, data, parameter
 from written import Tensor, Written
@@ -173,6 +173,7 @@ def test_ways_that_go_side_by_side_stay_apart() -> None:
     assert edges(graph, "flip", "roll") == 2 and edges(graph, "multiply", "flip") == 2
 
 
+@example([(0,), (1, 2, 2), (0, 1), (0, 0), (0, 0, 1), (0, 0, 2), (0, 2, 0)])  # seven slices of one place
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple), min_size=2, max_size=8))
 def test_a_trace_is_a_path_whatever_alternatives_share(choices: list[tuple[int, ...]]) -> None:
     """Met once more at once, it brings nothing new: sharing has hidden no producer of it."""
@@ -181,9 +182,11 @@ def test_a_trace_is_a_path_whatever_alternatives_share(choices: list[tuple[int, 
         step = coexec.coexecute(sums_of_rounds)
         for rounds in choices:
             step(rounds)
+            if step.session.traces.version == 0:  # a place that varies too much was left to Python: traced anew
+                step(rounds)
             version = step.session.traces.version
             step(rounds)
-            assert step.session.traces.version == version
+            assert step.session.traces.version == version > 0
         verify_trace_graph(step.session.traces)
     assert_equivalent(lambda: lambda i: sums_of_rounds(choices[i % len(choices)]), steps=2 * len(choices), coexecuted=0)
 
