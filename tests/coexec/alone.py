@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import coexec
+import minitensor as mt
 from coexec.build import build
 from coexec.config import config
 from coexec.graph.symbolic import Output
@@ -17,6 +18,8 @@ from coexec.graph_side.runner_protocol import RunTimes
 from coexec.python_side.python_runner import PythonRunner
 from coexec.python_side.walk import Walk
 from minitensor.value import local
+
+OUTSIDE = mt.ones((2, 3))  # no step has made it
 
 
 class Told:
@@ -92,3 +95,13 @@ def observed(runner: PythonRunner) -> Iterator[None]:
         yield
     finally:
         local.observer = None
+
+
+def placed(k: float, first: bool) -> mt.Tensor:
+    """With the number 3 only the place tells which way it is."""
+    a = mt.exp(OUTSIDE)
+    if first:
+        b = a * k
+        return mt.tanh(b)
+    b = a * k
+    return mt.abs(b)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alone import placed
 
 import coexec
 import minitensor as mt
@@ -20,7 +21,6 @@ from coexec.traces.promise import Promise, StepLog
 from coexec.traces.record import Recorder, Trace
 from coexec.traces.trace_graph import TraceNode, verify_trace_graph
 from minitensor import functional as F
-from minitensor.ops.opdef import OpDef
 from minitensor.value import Value
 
 X = mt.reshape(mt.arange(6.0), (2, 3))
@@ -30,19 +30,24 @@ MEMORY = np.ones((2, 3), np.float32)
 INDICES = mt.asarray([1, 0])
 
 
+def watch(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, position: int) -> list[str]:
+    """What a method is called for from now on: names of operations, which are its argument at `position`."""
+    names: list[str] = []
+    original = getattr(owner, method)
+
+    def watched(*arguments: Any) -> Any:
+        names.append(arguments[position].name)
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, method, watched)
+    return names
+
+
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of operations as they are recorded."""
     monkeypatch.setattr(config, "mode", "trace")
-    names: list[str] = []
-    record = Recorder.record
-
-    def watched(self: Recorder, op: OpDef, *operands: Any) -> Any:
-        names.append(op.name)
-        return record(self, op, *operands)
-
-    monkeypatch.setattr(Recorder, "record", watched)
-    return names
+    return watch(monkeypatch, Recorder, "record", 1)
 
 
 def fork_and_join(i: int) -> mt.Tensor:
@@ -172,14 +177,7 @@ def test_an_operation_that_is_just_what_is_expected_is_followed_the_short_way(
     step = coexec.coexecute(function)
     for _ in range(2):
         step()
-    names: list[str] = []
-    is_node = Follower.is_node
-
-    def watched(self: Follower, node: TraceNode, op: OpDef, *rest: Any) -> bool:
-        names.append(op.name)
-        return is_node(self, node, op, *rest)
-
-    monkeypatch.setattr(Follower, "is_node", watched)
+    names = watch(monkeypatch, Follower, "is_node", 2)
     step()
     assert names == compared
 
@@ -203,16 +201,6 @@ def test_of_several_producers_the_one_that_was_executed_last_is_expected(recorde
         assert recorded[:1] == ["exp"]
         recorded.clear()
         verify_trace_graph(step.session.traces)
-
-
-def placed(k: float, first: bool) -> mt.Tensor:
-    """With the number 3 only the place tells which way it is."""
-    a = mt.exp(X)
-    if first:
-        b = a * k
-        return mt.tanh(b)
-    b = a * k
-    return mt.abs(b)
 
 
 def test_places_decide_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,14 +258,7 @@ def test_results_are_such_as_the_node_has(shape: tuple[int, ...], dtype: str, re
 
 
 def test_an_operation_of_one_output_arrives_the_short_way(recorded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    arrived: list[str] = []
-    arrive = Follower._arrive
-
-    def watched(self: Follower, node: TraceNode, op: OpDef, *rest: Any) -> Any:
-        arrived.append(op.name)
-        return arrive(self, node, op, *rest)
-
-    monkeypatch.setattr(Follower, "_arrive", watched)
+    arrived = watch(monkeypatch, Follower, "_arrive", 2)
     weight, x = mt.ones((3,)), mt.reshape(mt.arange(12.0), (4, 3))
 
     def function() -> mt.Tensor:

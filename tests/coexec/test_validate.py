@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alone import begin, observed, walk_of
+from alone import begin, observed, placed, walk_of
 
 import minitensor as mt
 from coexec.python_side.python_runner import PythonRunner
@@ -164,16 +164,6 @@ def test_dimensions_are_compared_with_numbers_and_with_each_other() -> None:
 
 
 # --- forks --------------------------------------------------------------------------------------------------------
-
-
-def placed(k: float, first: bool) -> mt.Tensor:
-    """With the number 3 only the place tells which way it is."""
-    a = mt.exp(X)
-    if first:
-        b = a * k
-        return mt.tanh(b)
-    b = a * k
-    return mt.abs(b)
 
 
 def elsewhere(k: float) -> mt.Tensor:
