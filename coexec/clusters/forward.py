@@ -181,7 +181,7 @@ def with_ranges(statement: tree.Statement, types: Types) -> tree.Statement:
                 composed.add(name)
         for subscript in node.subscripts:
             if not isinstance(subscript, tree.Name):
-                composed |= {inner.id for inner in tree.walk(subscript) if isinstance(inner, tree.Name)}
+                composed |= tree.names_in(subscript)
     added = tuple(
         tree.Range(name, tree.Number(0), tree.Number(dim) if isinstance(dim, int) else tree.Name(dim))
         for name, dim in found.items()

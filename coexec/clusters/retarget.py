@@ -79,5 +79,5 @@ def _is_box(statement: tree.Statement) -> bool:
     """Whether the left subscripts are distinct indices, and no bound of the loops depends on an index."""
     indices = {s.id for s in statement.subscripts if isinstance(s, tree.Name)}
     bounds = [bound for c in statement.where if isinstance(c, tree.Range) for bound in (c.lower, c.upper)]
-    used = {n.id for bound in bounds for n in tree.walk(bound) if isinstance(n, tree.Name)}
+    used = tree.names_in(*bounds)
     return len(indices) == len(statement.subscripts) and not indices & used

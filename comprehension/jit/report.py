@@ -99,15 +99,11 @@ def _points(statement: LoopStatement, known: dict[str, float]) -> tuple[int, boo
     points, exact = 1.0, True
     indices = {index.name for index in statement.indices}
     for index in statement.indices:
-        exact &= not any(_names(bound) & indices for bound in (index.lower, index.upper))
+        exact &= not any(tree.names_in(bound) & indices for bound in (index.lower, index.upper))
         lower, upper = _value(index.lower, known), _value(index.upper, known)
         points *= max(0.0, upper - lower)
         known[index.name] = (lower + upper) // 2
     return round(points), exact
-
-
-def _names(expr: tree.Expr) -> set[str]:
-    return {node.id for node in tree.walk(expr) if isinstance(node, tree.Name)}
 
 
 def _value(expr: tree.Expr, known: Mapping[str, float]) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, TensorInfo
-from comprehension.lang.tree import Access, Binary, Expr, Name, Number, children, rebuild, walk
+from comprehension.lang.tree import Access, Binary, Expr, Name, Number, children, names_in, rebuild, walk
 from comprehension.lang.types import ScalarType
 
 INT32 = ScalarType.INT32
@@ -139,7 +139,7 @@ def _relies_on_both(program: LoopProgram, statement: LoopStatement, pair: tuple[
 
     Of sizes with names it could not be proved that each is positive where their product is.
     """
-    sizes = {name for index in pair for name in _names(index.upper)}
+    sizes = names_in(*[index.upper for index in pair])
     if not sizes:
         return False
     plain = {index.name for index in statement.indices}
@@ -147,21 +147,15 @@ def _relies_on_both(program: LoopProgram, statement: LoopStatement, pair: tuple[
     for access in accesses_of(statement):
         for subscript, extent in zip(access.subscripts, program.tensor(access.tensor).shape, strict=True):
             if not (isinstance(subscript, Name) and subscript.id in plain):
-                used = _names(subscript) | _names(extent)
+                used = names_in(subscript, extent)
                 parts = lets.values() if not used.isdisjoint(lets) else ()
-                if not sizes.isdisjoint(used.union(*map(_names, parts))):
+                if not sizes.isdisjoint(used | names_in(*parts)):
                     return True
     return False
 
 
-def _names(expr: Expr) -> set[str]:
-    return {node.id for node in walk(expr) if isinstance(node, Name)}
-
-
 def _is_constant(index: Index, names: list[str]) -> bool:
-    return not any(
-        isinstance(node, Name) and node.id in names for bound in (index.lower, index.upper) for node in walk(bound)
-    )
+    return names_in(index.lower, index.upper).isdisjoint(names)
 
 
 def _named(subscripts: tuple[Expr, ...], axis: int) -> Pair | None:

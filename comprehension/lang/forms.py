@@ -40,6 +40,7 @@ from comprehension.lang.tree import (
     Unary,
     children,
     is_integral,
+    names_in,
     rebuild,
     walk,
 )
@@ -125,12 +126,12 @@ def _opaque_expr(node: Expr, where: Environment) -> Linear | None:
     """A cast or a choice that reads no tensor and calls nothing, as an atom that depends on the names in it."""
     if is_computed(node):
         return None
-    inside = {part.id for part in walk(node) if isinstance(part, Name)}
+    inside = names_in(node)
     forms = {name: where.names[name] for name in inside if name in where.names}
     if None in forms.values():
         return None
     node = resolve(node, {name for name, form in forms.items() if form is not None and form.names != {name}}, where)
-    names = {part.id for part in walk(node) if isinstance(part, Name)}
+    names = names_in(node)
     if node.dtype is not INT32:
         node = Cast(INT32, node, dtype=INT32, span=node.span)
     key = to_text(node)
@@ -162,5 +163,5 @@ def resolve(node: Expr, sizes: Set[str], where: Environment) -> Expr:
 def choice(condition: Expr, then: Linear, otherwise: Linear) -> Linear:
     """`condition ? then : otherwise`, for a condition on sizes and scalars and forms that are not negative."""
     expr = Select(condition, to_expr(then), to_expr(otherwise), dtype=INT32)
-    names = frozenset(part.id for part in walk(expr) if isinstance(part, Name))
+    names = names_in(expr)
     return Linear(((Atom(to_text(expr), "opaque", (), expr, names, nonnegative=True), 1),), 0)

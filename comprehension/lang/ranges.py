@@ -49,6 +49,7 @@ from comprehension.lang.tree import (
     Span,
     Statement,
     is_integral,
+    names_in,
     walk,
 )
 from comprehension.lang.types import ScalarType, Spec
@@ -217,7 +218,7 @@ class _Inference:
     def extent(self, subscript: Expr, ranges: Ranges, where: Environment, before: Linear | None) -> Linear:
         """One past the largest subscript written so far; a statement that runs for no index adds nothing."""
         reached = before
-        names = {part.id for part in walk(subscript) if isinstance(part, Name)}
+        names = names_in(subscript)
         for choices, branch in branches_of(subscript, {}):
             form = from_expr(branch, where)
             if form is None and reached is None:

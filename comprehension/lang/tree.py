@@ -233,6 +233,11 @@ def walk(node: Expr) -> Iterator[Expr]:
         stack.extend(reversed(children(current)))
 
 
+def names_in(*nodes: Expr) -> frozenset[str]:
+    """The names in some expressions."""
+    return frozenset([part.id for node in nodes for part in walk(node) if isinstance(part, Name)])
+
+
 def is_integral(node: Expr) -> bool:
     """Whether a typed expression is an integer."""
     return node.dtype is not None and node.dtype.is_integer

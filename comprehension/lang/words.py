@@ -22,12 +22,12 @@ from comprehension.lang.tree import (
     Cast,
     Expr,
     Let,
-    Name,
     Range,
     Select,
     Statement,
     children,
     is_integral,
+    names_in,
     walk,
 )
 from comprehension.lang.types import ScalarType
@@ -55,11 +55,11 @@ def _exact_parts(statement: Statement) -> list[Expr]:
         if isinstance(clause, Range):
             found += (clause.lower, clause.upper)
     found += (subscript for access, _ in reads_of(statement) for subscript in access.subscripts)
-    used = {part.id for root in found for part in walk(root) if isinstance(part, Name)}
+    used = names_in(*found)
     for clause in reversed(statement.where):
         if isinstance(clause, Let) and clause.name in used and is_integral(clause.value):
             found.append(clause.value)
-            used |= {part.id for part in walk(clause.value) if isinstance(part, Name)}
+            used |= names_in(clause.value)
     return found
 
 

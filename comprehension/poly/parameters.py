@@ -146,8 +146,7 @@ def _not_affine(expr: tree.Expr, known: Set[str]) -> Iterator[tree.Expr]:
             indivisible = (constant(right) or 0) == 0
         case _:
             indivisible = False
-    names = {part.id for part in tree.walk(expr) if isinstance(part, tree.Name)}
-    if indivisible and names <= known and integer_of(expr) is not None:
+    if indivisible and tree.names_in(expr) <= known and integer_of(expr) is not None:
         yield expr
         return
     for child in tree.children(expr):
