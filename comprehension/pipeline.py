@@ -22,6 +22,7 @@ from comprehension.jit.request import ComprehensionRequest, Target, key_of
 from comprehension.kernel.printer import to_text as kernel_text
 from comprehension.lang.loop_printer import loops_text
 from comprehension.options import MappingOptions
+from comprehension.poly.certificate import BUDGET, TRIAL_BUDGET
 from comprehension.poly.looptree.apply import follow
 from comprehension.scheduling.steps import parse_steps
 from comprehension.stages import (
@@ -155,7 +156,7 @@ def _plan_for_others(compilation: Compilation) -> tuple[str, ...]:
 
     Returns why there is none, where it cannot be proved.
     """
-    other = Compilation(compilation.request, compilation.options)
+    other = Compilation(compilation.request, compilation.options, budget=TRIAL_BUDGET)
     refusal = ""
     try:
         _run(other, (*FRONT, *MIDDLE["cpu"]))
@@ -196,8 +197,10 @@ def _run_until_proved(compilation: Compilation) -> tuple[str, ...]:
             examples = "; ".join(compilation.certificate.counterexamples[:3])
             raise IllegalSchedule(f"the schedule of {compilation.request.name!r} cannot be proved: {examples}")
         return ()
-    for options in _attempts(compilation.request.options):
+    attempts = list(_attempts(compilation.request.options))
+    for options in attempts:
         compilation.options = options
+        compilation.budget = BUDGET if options is attempts[-1] else TRIAL_BUDGET
         try:
             _run(compilation, MIDDLE[compilation.request.target])
         except IllegalSchedule as refused:  # it cannot be written as loops, or no mapping to threads can be proved

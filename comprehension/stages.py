@@ -43,7 +43,7 @@ from comprehension.lang.loops import LoopProgram
 from comprehension.lang.parser import parse
 from comprehension.lang.ranges import infer
 from comprehension.options import MappingOptions
-from comprehension.poly.certificate import certify
+from comprehension.poly.certificate import BUDGET, certify
 from comprehension.poly.dependence import Dependences, find_dependences
 from comprehension.poly.looptree.apply import scheduled
 from comprehension.poly.portrait import portrait_of
@@ -68,6 +68,7 @@ class Compilation:
     request: ComprehensionRequest
     options: MappingOptions  # of this attempt: the request's, or simpler ones
     likely: tuple[tuple[str, int], ...] = ()  # sizes to plan for
+    budget: int = BUDGET  # of the proof
     seconds: dict[str, float] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     _program: LoopProgram | None = None
@@ -225,7 +226,7 @@ def verify_loops(c: Compilation) -> None:
 def prove(c: Compilation) -> None:
     """The certificate of the kernel as it stands: that of its mapping, where nothing has changed since."""
     if c.proved != c.kernel:
-        c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math)
+        c._certificate = certify(c.scop, c.dependences, c.kernel, c.request.math, budget=c.budget)
 
 
 def join_plans(c: Compilation, other: Compilation) -> None:

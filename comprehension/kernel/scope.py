@@ -94,7 +94,12 @@ class Scope:
 
     def _local_place(self, promotion: Promotion, offsets: Subscripts, subscripts: Subscripts) -> Target:
         if promotion.space is ir.Space.REGISTER:
-            return promotion.buffer, tuple(self._on_tile(subscripts[axis]) for axis in promotion.axes)
+            places = tuple(self._on_tile(subscripts[axis]) for axis in promotion.axes)
+            if any(
+                p == ir.Int(0) and promotion.extents[axis] != 1 for p, axis in zip(places, promotion.axes, strict=True)
+            ):
+                raise IllegalSchedule(f"{promotion.buffer} is a register tile, of which a statement needs one element")
+            return promotion.buffer, places
         box = [simplify(ir.IntOp("-", s, o), self.ranges) for s, o in zip(subscripts, offsets, strict=True)]
         return promotion.buffer, box_subscripts(promotion, box, panel_of=self._panel_place)
 

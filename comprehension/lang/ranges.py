@@ -191,14 +191,15 @@ class _Inference:
     def check_range(self, name: str, solution: Solution, where: Environment, span: Span | None) -> None:
         """No extent is negative (where bounds have outer indices, negative means empty), none leaves int32."""
         lower, upper = solution.ranges[name]
-        if (lower.names | upper.names).isdisjoint(solution.ranges):
+        is_of_sizes = (lower.names | upper.names).isdisjoint(solution.ranges)
+        if is_of_sizes:
             because = solution.because[name]
             message = f"empty range: '{name}' runs from {lower} to {upper}, which is negative (from {because})"
             self.requirements.require(upper - lower, message, span)
         if any(bound.value is not None and abs(bound.value) > MAX_INT for bound in (lower, upper)):
             raise Fault(f"the range of '{name}' is beyond int32: from {lower} to {upper}", span)
         for bound in (lower, upper - 1):
-            if not where.scalars.keys().isdisjoint(bound.names):
+            if is_of_sizes or not where.scalars.keys().isdisjoint(bound.names):
                 message = f"the range of '{name}' is beyond int32: from {lower} to {upper}"
                 self.requirements.require_within(bound, INT32, solution.ranges, where, message, span)
 

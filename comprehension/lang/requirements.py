@@ -77,8 +77,9 @@ class Requirements:
         lowest, highest = dtype.limits
         scalars = {name: (number(own.limits[0]), number(own.limits[1] + 1)) for name, own in where.scalars.items()}
         rooms = (least(form, ranges) - lowest, -greatest(form, ranges) + highest)
-        unknown = (room for room in rooms if not self.is_known(room) and not _is_sum_within(room, MAX_INT))
-        return [room for room in unknown if not self.is_known(least(room, scalars))]
+        unknown = [room for room in rooms if not self.is_known(room)]
+        sizes = {name: (number(0), number(MAX_INT + 1)) for room in unknown for name in room.names - scalars.keys()}
+        return [room for room in unknown if not self.is_known(least(room, sizes | scalars))]
 
     def require_exact(self, guards: Sequence[Guard], ranges: Ranges, where: Environment, access: Access) -> None:
         """Asks for sums of a few sizes in the conditions around a read not to wrap: proofs of kernels take them so."""
@@ -101,12 +102,15 @@ class Requirements:
             return
         worst = self._worst(constraint, ranges, sure)
         possible = where.without(key for key, found in rooms.items() if found is None)
-        if possible.unknown != sure.unknown and (better := self._worst(constraint, ranges, possible)) != worst:
-            running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
-            message = would_wrap(constraint.because)
-            for room in dict.fromkeys(room for found in rooms.values() for room in found or ()):
-                self.require(room, message, constraint.span, running)
-            if holds(form, ranges, guards, possible, self.facts):
+        if possible.unknown != sure.unknown:
+            better = self._worst(constraint, ranges, possible)
+            proved = holds(form, ranges, guards, possible, self.facts)
+            if proved or better != worst:
+                running = [greatest(upper - lower, ranges) for lower, upper in ranges.values()]
+                message = would_wrap(constraint.because)
+                for room in dict.fromkeys(room for found in rooms.values() for room in found or ()):
+                    self.require(room, message, constraint.span, running)
+            if proved:
                 return
             worst = better
         for least_value, message, extents in worst:

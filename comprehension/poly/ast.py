@@ -95,8 +95,7 @@ def aff_expr(aff: isl.Aff, dims: Sequence[IntExpr], names: Mapping[str, IntExpr]
     total: IntExpr = Int(int(whole.get_constant_val().to_python()))
     for position, dim in enumerate(dims[: aff.dim(isl.dim_type.in_)]):
         total = _plus(total, whole.get_coefficient_val(isl.dim_type.in_, position), dim)
-    for position in range(aff.dim(isl.dim_type.param)):
-        name = aff.get_dim_name(isl.dim_type.param, position)
+    for position, name in enumerate(isl.parameter_names(aff)):
         parameter = names.get(name, Var(name))
         total = _plus(total, whole.get_coefficient_val(isl.dim_type.param, position), parameter)
     for position in range(aff.dim(isl.dim_type.div)):

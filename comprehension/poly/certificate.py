@@ -27,6 +27,8 @@ from comprehension.kernel.joined import join_edges
 from comprehension.kernel.rewrite import nodes_of
 from comprehension.poly import isl
 from comprehension.poly.dependence import Dependences
+from comprehension.poly.parameter_facts import with_facts
+from comprehension.poly.parameters import parameters_of
 from comprehension.poly.proof.accumulators import check_combinations, check_shapes
 from comprehension.poly.proof.barriers import check_barriers
 from comprehension.poly.proof.extract import Extraction, NotExtractable, extract
@@ -41,7 +43,10 @@ from comprehension.poly.scop import Scop
 Math = Literal["fast", "strict"]
 
 BUDGET = 20_000_000
-"""isl operations that one step of the proof may use."""
+"""isl operations that one proof may use, and `PER_STORE` more for each store: some seconds."""
+TRIAL_BUDGET = 4_000_000
+"""The same for a kernel beside which there is a simpler one."""
+PER_STORE = 20_000
 
 
 def certify(
@@ -50,24 +55,56 @@ def certify(
     """Proves the five properties of `kernel`, or says where they fail.
 
     The order to keep is computed again from `scop`; `dependences` (what the scheduler used) is not trusted
-    and not read.  `budget` bounds the isl operations of each step.
+    and not read.  `budget` bounds the isl operations of the proof.
     """
     del dependences
-    context = scop.context.get_ctx()
-    live = tuple(s for s in scop.statements if not s.domain.intersect_params(scop.context).is_empty())
-    scop = replace(scop, statements=live)
-    findings: list[Finding] = []
     kernel = join_choices(join_edges(kernel))
-    try:
-        extraction = isl.bounded(context, budget, lambda: extract(kernel, scop.context))
-    except (NotExtractable, isl.OutOfBudget) as error:
-        return _certificate(kernel, [Violation(of, f"not proved: {error}") for of in _properties(kernel)])
-    for of, step in _steps(scop, extraction, fast=math == "fast"):
+    proof = _Proof(scop, kernel, fast=math == "fast")
+    certificate = proof.run(budget)
+    facts = parameters_of(scop.program)
+    if facts and proof.finished and not certificate:
+        scop = replace(scop, context=with_facts(scop.context, facts))
+        certificate = _Proof(scop, kernel, fast=math == "fast").run(budget)
+    return certificate
+
+
+class _Proof:
+    """All steps, for sizes in the scop's context; `pending` are the properties whose steps have not been taken."""
+
+    def __init__(self, scop: Scop, kernel: ir.Kernel, *, fast: bool) -> None:
+        live = tuple(s for s in scop.statements if not s.domain.intersect_params(scop.context).is_empty())
+        self.scop, self.kernel, self.fast = replace(scop, statements=live), kernel, fast
+        self.findings: list[Finding] = []
+        self.pending = _properties(kernel)
+
+    @property
+    def finished(self) -> bool:
+        return not self.pending
+
+    def run(self, budget: int) -> Certificate:
+        stores = sum(1 for _ in nodes_of(self.kernel.stages, ir.Store))
         try:
-            findings.extend(isl.bounded(context, budget, partial(_all, step)))
-        except (NotDecided, isl.OutOfBudget) as error:
-            findings.append(Violation(of, f"not proved: {error}"))
-    return _certificate(kernel, findings)
+            isl.bounded(self.scop.context.get_ctx(), budget + PER_STORE * stores, self._take_steps)
+        except (NotExtractable, isl.OutOfBudget) as error:
+            self.findings += [Violation(of, f"not proved: {error}") for of in self.pending]
+        return self._certificate()
+
+    def _take_steps(self) -> None:
+        steps = list(_steps(self.scop, extract(self.kernel, self.scop.context), fast=self.fast))
+        for number, (of, step) in enumerate(steps, 1):
+            try:
+                self.findings.extend(step())
+            except NotDecided as error:
+                self.findings.append(Violation(of, f"not proved: {error}"))
+            self.pending = [of for of, _ in steps[number:]]
+
+    def _certificate(self) -> Certificate:
+        violations = [f for f in self.findings if isinstance(f, Violation)]
+        failed = {v.of for v in violations}
+        guards = dict.fromkeys(f"{f.of.value}: {f.what}" for f in self.findings if isinstance(f, Guard))
+        said = (f"{v.of.value}: {v.what}" + (f", at {v.witness}" if v.witness else "") for v in violations)
+        properties = {of.value: of not in failed for of in _properties(self.kernel)}
+        return Certificate(properties, tuple(guards), tuple(dict.fromkeys(said)))
 
 
 def _steps(
@@ -95,15 +132,3 @@ def _properties(kernel: ir.Kernel) -> list[Property]:
     """Those that apply: barriers where loops are mapped to threads."""
     mapped = any(loop.mapping is not None for loop in nodes_of(kernel.stages, ir.Loop))
     return [of for of in Property if mapped or of is not Property.BARRIERS]
-
-
-def _all(step: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    return list(step())
-
-
-def _certificate(kernel: ir.Kernel, findings: list[Finding]) -> Certificate:
-    violations = [f for f in findings if isinstance(f, Violation)]
-    failed = {v.of for v in violations}
-    guards = dict.fromkeys(f"{f.of.value}: {f.what}" for f in findings if isinstance(f, Guard))
-    examples = dict.fromkeys(f"{v.of.value}: {v.what}" + (f", at {v.witness}" if v.witness else "") for v in violations)
-    return Certificate({of.value: of not in failed for of in _properties(kernel)}, tuple(guards), tuple(examples))

@@ -58,9 +58,7 @@ class Extents:
 
     def length(self, line: isl.Set) -> int:
         """From the least to the largest of some integers, sizes being typical."""
-        for position in range(line.dim(isl.dim_type.param)):
-            size = self.typical[line.get_dim_name(isl.dim_type.param, position)]
-            line = line.fix_val(isl.dim_type.param, position, isl.Val(size, line.get_ctx()))
+        line = isl.at_sizes(line, self.typical)
         if line.is_empty():
             return 0
         first, last = line.dim_min_val(0), line.dim_max_val(0)
@@ -85,11 +83,8 @@ class Extents:
     def known(self, statement: str, dim: int) -> int:
         """The extent, where loops will run that often in the version of the kernel for the sizes seen; 0 elsewhere."""
         line = self.range_of(statement, dim)
-        sizes = {
-            line.get_dim_name(isl.dim_type.param, position)
-            for position in range(line.dim(isl.dim_type.param))
-            if line.involves_dims(isl.dim_type.param, position, 1)
-        }
+        named = enumerate(isl.parameter_names(line))
+        sizes = {name for position, name in named if line.involves_dims(isl.dim_type.param, position, 1)}
         return self.extent(statement, dim) if sizes <= self.settled else 0
 
     def assume_at_most(self, statement: str, dim: int, most: int) -> bool:

@@ -64,7 +64,7 @@ def values(function: isl.PwAff, sizes: Sizes, columns: Sequence[Column]) -> Arra
 
 def _parameters(part: isl.BasicSet | isl.Aff, sizes: Sizes) -> list[Column]:
     """The sizes in the order in which `part` has its parameters."""
-    return [sizes[part.get_dim_name(isl.dim_type.param, p)] for p in range(part.dim(isl.dim_type.param))]
+    return [sizes[name] for name in isl.parameter_names(part)]
 
 
 Known = tuple[Sequence[Column], Sequence[Column]]  # of the parameters, of the set dimensions

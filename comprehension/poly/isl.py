@@ -8,7 +8,7 @@ the creation of the context, and once the budget is spent even a copy fails).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from islpy import (
@@ -171,6 +171,18 @@ def named_set_space(context: Context, parameters: Sequence[str], tuple_name: str
     for position, name in enumerate(dims):
         space = space.set_dim_name(dim_type.set, position, name)
     return space.set_tuple_name(dim_type.set, tuple_name)
+
+
+def parameter_names(part: BasicSet | Set | Map | Space | Aff) -> tuple[str, ...]:
+    """The sizes that a set, a map, a function or a space is about, in its order."""
+    return tuple(part.get_dim_name(dim_type.param, position) for position in range(part.dim(dim_type.param)))
+
+
+def at_sizes(points: Set, sizes: Mapping[str, int]) -> Set:
+    """A set at given values of its parameters."""
+    for position, name in enumerate(parameter_names(points)):
+        points = points.fix_val(dim_type.param, position, Val(sizes[name], points.get_ctx()))
+    return points
 
 
 def constant_value(aff: PwAff) -> int | None:

@@ -120,7 +120,7 @@ class _Artist:
     # --- windows ------------------------------------------------------------------------------------------------
 
     def window(self, statement: ScopStatement) -> _Window | None:
-        domain = _at_sizes(statement.domain, self.sizes)
+        domain = isl.at_sizes(statement.domain, self.sizes)
         if domain.is_empty():
             return None
         rows, columns, reach = self.plane_dimensions(statement)
@@ -264,19 +264,12 @@ def _pair(rows: Array, columns: Array, source: int, sink: int) -> Pair:
 
 def _choose_sizes(context: isl.Set) -> dict[str, int]:
     """Values for the parameters, all the same if that is allowed."""
-    names = [context.get_dim_name(isl.dim_type.param, p) for p in range(context.dim(isl.dim_type.param))]
+    names = isl.parameter_names(context)
     for size in TYPICAL_SIZES:
-        if not _at_sizes(context, dict.fromkeys(names, size)).is_empty():
+        if not isl.at_sizes(context, dict.fromkeys(names, size)).is_empty():
             return dict.fromkeys(names, size)
     point = context.sample_point()
     return {name: _value(point.get_coordinate_val(isl.dim_type.param, p)) for p, name in enumerate(names)}
-
-
-def _at_sizes(points: isl.Set, sizes: Mapping[str, int]) -> isl.Set:
-    for position in range(points.dim(isl.dim_type.param)):
-        size = isl.Val(sizes[points.get_dim_name(isl.dim_type.param, position)], points.get_ctx())
-        points = points.fix_val(isl.dim_type.param, position, size)
-    return points
 
 
 def _value(value: isl.Val) -> int:

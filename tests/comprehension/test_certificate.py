@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import hand_written as hw
@@ -368,4 +369,4 @@ def test_a_budget_that_is_too_small_proves_nothing():
     source, kernel = hw.matmul_packed("M", "N", "K")
     found = certify(build_scop(source), None, kernel, budget=2000)
     assert not found
-    assert any("not proved: more than 2000 isl operations" in example for example in found.counterexamples)
+    assert any(re.search(r"not proved: more than \d+ isl operations", example) for example in found.counterexamples)

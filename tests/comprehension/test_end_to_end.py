@@ -344,12 +344,12 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
     calls: list[object] = []
     prove = stages.certify
 
-    def doubtful(scop, dependences, kernel, math):
+    def doubtful(scop, dependences, kernel, math, budget):
         calls.append(kernel)
         return (
             Certificate({"bounds": False}, (), ("bounds: made up",))
             if len(calls) < 3
-            else prove(scop, dependences, kernel, math)
+            else prove(scop, dependences, kernel, math, budget=budget)
         )
 
     monkeypatch.setattr(stages, "certify", doubtful)
@@ -361,7 +361,7 @@ def test_a_schedule_that_cannot_be_proved_gives_way_to_a_simpler_one(monkeypatch
     report = Report.from_json(files["report.json"].decode())
     assert report.fallbacks == ("bounds not proved (bounds: made up)",) * 2
     calls.clear()
-    monkeypatch.setattr(stages, "certify", lambda *_: Certificate({"bounds": False}))
+    monkeypatch.setattr(stages, "certify", lambda *_, budget: Certificate({"bounds": False}))
     with pytest.raises(pipeline.NotProved):
         pipeline.compile_comprehension(request)
 

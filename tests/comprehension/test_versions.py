@@ -85,9 +85,13 @@ def test_a_second_plan_that_cannot_be_proved_is_left_out_and_reported(monkeypatc
     request = f.compile(np.zeros((5, 6), np.float32)).request
     honest, calls = stages.certify, []
 
-    def certify(*arguments: Any) -> Certificate:
+    def certify(*arguments: Any, budget: int) -> Certificate:
         calls.append(arguments)
-        return honest(*arguments) if len(calls) == 1 else Certificate({"bounds": False}, (), ("an example",))
+        return (
+            honest(*arguments, budget=budget)
+            if len(calls) == 1
+            else Certificate({"bounds": False}, (), ("an example",))
+        )
 
     monkeypatch.setattr(stages, "certify", certify)
     report = Report.from_json(compile_comprehension(request)[REPORT].decode())
@@ -114,9 +118,13 @@ def test_a_plan_for_some_sizes_alone_gives_way_where_that_for_others_is_not_prov
     request = tc.define(SUMS, sizes="symbolic").f.compile(np.zeros((64, 65536), np.float32)).request
     honest, calls = stages.certify, []
 
-    def certify(*arguments: Any) -> Certificate:
+    def certify(*arguments: Any, budget: int) -> Certificate:
         calls.append(arguments)
-        return honest(*arguments) if len(calls) != 2 else Certificate({"bounds": False}, (), ("an example",))
+        return (
+            honest(*arguments, budget=budget)
+            if len(calls) != 2
+            else Certificate({"bounds": False}, (), ("an example",))
+        )
 
     monkeypatch.setattr(stages, "certify", certify)
     files = compile_comprehension(request)

@@ -120,3 +120,18 @@ def test_a_guard_that_wraps_around_for_large_sizes_alone_is_refused_at_the_launc
     large = np.broadcast_to(np.int8(0), (30_000_000,))
     with pytest.raises(tc.ComprehensionError, match=r"would wrap around in its type \(N = 30000000, K = 50\)"):
         f(large, ones)
+
+
+PRODUCT = "def f(float(N,M) A) -> (B) { B(i, j) = i * j < M ? A(0, i * j) : -1.0 where i in 0:N, j in 0:M }"
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+def test_a_product_of_indices_is_a_guard_where_it_does_not_wrap(sizes: Any) -> None:
+    """For all sizes it was none, and calls were refused whose every read is guarded."""
+    f = tc.define(PRODUCT, sizes=sizes).f
+    for n, m in ((3, 4), (1, 1), (40, 30)):
+        a = np.arange(n * m, dtype=np.float32).reshape(n, m)
+        np.testing.assert_array_equal(f(a), f.reference(a))
+    large = np.broadcast_to(np.float32(0), (2**17, 2**17))
+    with pytest.raises(tc.ComprehensionError, match="would wrap around|out of bounds"):
+        f(large)

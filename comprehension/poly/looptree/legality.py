@@ -120,10 +120,8 @@ def _text(instance: tuple[str, tuple[tuple[str, int], ...]]) -> str:
 
 
 def _sizes(broken: isl.Map, point: isl.Point) -> str:
-    count = broken.dim(isl.dim_type.param)
-    names = [broken.get_dim_name(isl.dim_type.param, at) for at in range(count)]
-    values = [point.get_coordinate_val(isl.dim_type.param, at) for at in range(count)]
-    return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    named = enumerate(isl.parameter_names(broken))
+    return ", ".join(f"{name}={point.get_coordinate_val(isl.dim_type.param, at)}" for at, name in named)
 
 
 def _element(tree: LoopTree, edge: Dependence, point: isl.Point) -> str:

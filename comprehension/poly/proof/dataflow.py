@@ -63,7 +63,7 @@ def exit_name(tensor: str) -> str:
 
 def _whole_at_the_end(tensor: str, rank: int, times: isl.Space, first: int, context: isl.Set) -> Timed:
     """A read of every element at time [first, 0, 0, ...], after everything else."""
-    parameters = [context.get_dim_name(isl.dim_type.param, p) for p in range(context.dim(isl.dim_type.param))]
+    parameters = isl.parameter_names(context)
     cell = isl.named_set_space(context.get_ctx(), parameters, tensor, [f"d{axis}" for axis in range(rank)])
     everything = isl.Set.universe(cell).intersect_params(context)
     end = isl.Set.universe(times)

@@ -136,8 +136,7 @@ def extract(kernel: ir.Kernel, context: isl.Set) -> Extraction:
 
     Raises NotExtractable where a loop bound, a condition or a mask is not affine.
     """
-    space = context.get_space()
-    parameters = tuple(space.get_dim_name(isl.dim_type.param, p) for p in range(space.dim(isl.dim_type.param)))
+    parameters = isl.parameter_names(context)
     places: list[Place] = []
     for number, stage in enumerate(kernel.stages):
         places.extend(places_of_stage(number, stage))

@@ -44,8 +44,8 @@ class IntegerSpace:
         def dimension(kind: isl.dim_type, position: int) -> isl.PwAff:
             return isl.PwAff.from_aff(isl.Aff.var_on_domain(where, kind, position))
 
-        parameters = range(space.dim(isl.dim_type.param))
-        variables = {space.get_dim_name(isl.dim_type.param, p): dimension(isl.dim_type.param, p) for p in parameters}
+        parameters = enumerate(isl.parameter_names(space))
+        variables = {name: dimension(isl.dim_type.param, position) for position, name in parameters}
         variables |= {name: dimension(isl.dim_type.set, position) for name, position in names.items()}
         return cls(space, variables, locals, isl.Set.universe(space))
 
