@@ -115,17 +115,18 @@ def _operation(op: str, left: ir.IntExpr | None, right: ir.IntExpr | None) -> ir
 
 def is_affine(expr: tree.Expr) -> bool:
     """Whether isl can compute an expression if it can compute its names: what `affine.function_of` takes apart."""
+    return is_affine_operation(expr) and all(is_affine(part) for part in tree.children(expr))
+
+
+def is_affine_operation(expr: tree.Expr) -> bool:
+    """Whether isl can compute an expression if it can compute its parts."""
     match expr:
-        case tree.Number() | tree.Name():
-            return True
-        case tree.Unary(operand=operand) | tree.Cast(operand=operand):
-            return is_affine(operand)
         case tree.Binary(op="*", left=left, right=right):
-            return (constant(left) is not None or constant(right) is not None) and is_affine(left) and is_affine(right)
-        case tree.Binary(op="/" | "%", left=left, right=right):
-            return (constant(right) or 0) != 0 and is_affine(left)
+            return constant(left) is not None or constant(right) is not None
+        case tree.Binary(op="/" | "%", right=right):
+            return (constant(right) or 0) != 0
         case _:
-            return all(is_affine(part) for part in tree.children(expr))
+            return True
 
 
 def constant(expr: tree.Expr) -> int | None:

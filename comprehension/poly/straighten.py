@@ -27,11 +27,25 @@ from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role
 from comprehension.lang.ranges import zero_fill
 from comprehension.lang.requirements import at_least_zero
 from comprehension.lang.scalars import identity
-from comprehension.lang.tree import Access, Binary, Cast, Expr, Let, Name, Number, Select, children, rebuild, walk
+from comprehension.lang.tree import (
+    Access,
+    Binary,
+    Cast,
+    Expr,
+    Let,
+    Name,
+    Number,
+    Select,
+    children,
+    names_in,
+    rebuild,
+    walk,
+)
 from comprehension.lang.types import ScalarType
-from comprehension.poly.parameters import is_affine
+from comprehension.poly.parameters import is_affine_operation
 
 INT32, BOOL = ScalarType.INT32, ScalarType.BOOL
+Guard = tuple[str, Expr]  # the index that runs further than its range, what holds within the range
 
 
 def straighten(program: LoopProgram) -> LoopProgram:
@@ -44,9 +58,14 @@ def straighten(program: LoopProgram) -> LoopProgram:
     statements: list[LoopStatement] = []
     for statement in program.statements:
         moved, guards = _moved(statement, outside)
-        if guards and statement.reduction is None and _is_unwritten(statement, program, statements):
+        start = _start(moved, guards, program.tensor(statement.target).dtype)
+        if guards and (statement.reduction is None or start) and _is_unwritten(statement, program, statements):
             statements.append(_zeros_before(statement, program))
-        statements.append(_guarded(moved, guards, program.tensor(statement.target).dtype) if guards else moved)
+        if start is not None:
+            statements.append(start)
+            moved = replace(moved, initialise=False)
+        holds = [guard for _, guard in guards]
+        statements.append(_guarded(moved, holds, program.tensor(statement.target).dtype) if guards else moved)
     return replace(program, statements=tuple(statements))
 
 
@@ -63,7 +82,7 @@ def _zeros_before(statement: LoopStatement, program: LoopProgram) -> LoopStateme
     return replace(fill, name=f"{statement.name}_zeros")
 
 
-def _moved(statement: LoopStatement, outside: Mapping[str, Linear]) -> tuple[LoopStatement, list[Expr]]:
+def _moved(statement: LoopStatement, outside: Mapping[str, Linear]) -> tuple[LoopStatement, list[Guard]]:
     """The statement with bounds that isl can compute, and what must hold for a point to be one of its own."""
     names = {index.name for index in statement.indices}
     if all(_is_followed(bound, names) for index in statement.indices for bound in (index.lower, index.upper)):
@@ -81,8 +100,10 @@ def _moved(statement: LoopStatement, outside: Mapping[str, Linear]) -> tuple[Loo
 
 
 def _is_followed(bound: Expr, indices: set[str]) -> bool:
-    """Whether isl can compute a bound: it is affine, or free of indices (then it is a parameter)."""
-    return is_affine(bound) or all(part.id not in indices for part in walk(bound) if isinstance(part, Name))
+    """Whether isl can compute a bound: it is affine in indices and in parts without any, which are parameters."""
+    if indices.isdisjoint(names_in(bound)):
+        return True
+    return is_affine_operation(bound) and all(_is_followed(part, indices) for part in children(bound))
 
 
 @dataclass(slots=True)
@@ -93,7 +114,7 @@ class _Work:
     names: set[str]
     offsets: dict[str, Expr] = field(default_factory=dict)
     ranges: dict[str, tuple[Linear, Linear]] = field(default_factory=dict)
-    guards: list[Expr] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
 
     def index(self, index: Index) -> Index:
         lower, upper = self.form(index.lower), self.form(index.upper)
@@ -107,7 +128,7 @@ class _Work:
                     f"the range of '{shorten(index.name)}' is too involved to compile: "
                     f"nothing is known of its end {shorten(str(upper))}"
                 )
-            self.guards.append(at_least_zero(upper - 1 - variable(index.name, size=False)))
+            self.guards.append((index.name, at_least_zero(upper - 1 - variable(index.name, size=False))))
             upper = largest((furthest, lower))
         self.ranges[index.name] = lower, upper
         return replace(index, lower=to_expr(lower), upper=to_expr(upper))
@@ -122,6 +143,25 @@ class _Work:
         if isinstance(expr, Name) and expr.id in self.offsets:
             return Binary("+", self.offsets[expr.id], expr, dtype=INT32)
         return rebuild(expr, tuple(self.moved(part) for part in children(expr)))
+
+
+def _start(statement: LoopStatement, guards: Sequence[Guard], dtype: ScalarType) -> LoopStatement | None:
+    """The first half of an initialised reduction whose elements themselves are guarded: what they start from."""
+    indices = statement.indices[: statement.left]
+    holds = [guard for name, guard in guards if any(name == index.name for index in indices)]
+    if not statement.initialise or not holds:
+        return None
+    assert statement.reduction is not None, "only reductions initialise"
+    start = replace(
+        statement,
+        name=f"{statement.name}_start",
+        value=_constant(identity(statement.reduction, dtype), dtype),
+        indices=indices,
+        reduction=None,
+        initialise=False,
+        lets=(),
+    )
+    return _guarded(start, holds, dtype)
 
 
 def _guarded(statement: LoopStatement, guards: Sequence[Expr], dtype: ScalarType) -> LoopStatement:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from texts import TEXTS
 
+import comprehension as tc
 from comprehension.errors import ComprehensionError
 from comprehension.lang import tree
 from comprehension.lang.frontend import load
@@ -46,6 +48,18 @@ CASES = {
         "T(i, j) = 0.0 - A(j) where i in 0:4, j in 0:9  T(i, j) = A(i + j) where i in 0:4, j in 0:i*i"
         "  O(i) +=! T(i, j) where i in 0:4, j in 0:9",
         1,
+    ),
+    "rows that grow, their largest": ("O(i, j) max=! A(k) where i in 0:4, j in 0:i*i, k in 0:3", 2),
+    "rows that grow, their largest, over something": (
+        "O(i, j) = 0.0 - A(i + j) where i in 0:4, j in 0:9"
+        "  O(i, j) max=! A(j + k) where i in 0:4, j in 0:i*i, k in 0:3",
+        2,
+    ),
+    "rows that grow, sums of as many": ("O(i, j) +=! A(k) where i in 0:4, j in 0:i*i, k in 0:i*i", 3),
+    "rows that grow, no sum of any": ("O(i, j) +=! A(k) where i in 0:4, j in 0:i*i, k in 0:0", 2),
+    "rows that grow, of a temporary": (
+        "T(i, j) *=! A(k) where i in 0:4, j in 0:i*i, k in 0:3  O(i) +=! T(i, j) where i in 0:4, j in 0:9",
+        2,
     ),
     "a let that reads": ("O(i) +=! t * t where i in 0:4, j in 0:i*i, t = A(j) + 1.0", 1),
     "a let of indices": ("O(i) +=! A(t) where i in 0:4, j in 0:i*i, t = j + 1", 1),
@@ -93,6 +107,24 @@ def test_what_isl_can_follow_stays_as_it_is(name: str) -> None:
     assert straighten(infer(load(str(TEXTS[name][0]))["f"], None, "symbolic")) == infer(
         load(str(TEXTS[name][0]))["f"], None, "symbolic"
     )
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("op", ["+=!", "max=!", "min=!", "*=!"])
+@pytest.mark.parametrize("range_of_j", ["0:min(i, N*M)", "0:i*i", "i*i:i*i+2", "0:max(0, N*M - i)"])
+def test_what_a_reduction_leaves_alone_is_not_initialised(range_of_j: str, op: str, sizes: Any) -> None:
+    """Elements beyond rows that grow were, when such rows ran as far as the longest."""
+    text = f"""
+    def f(float(N,M) A) -> (O) {{
+        O(i, j) = 7.0 where i in 0:N, j in 0:N*M + 4
+        O(i, j) {op} A(k, 0) where i in 0:N, j in {range_of_j}, k in 0:N
+    }}"""
+    f = tc.define(text, sizes=sizes).f
+    for shape in ((3, 4), (1, 1), (2, 2)):
+        a = np.random.default_rng(3).integers(-3, 4, shape).astype(np.float32)
+        kernel = f.compile(a)
+        assert kernel.certificate
+        np.testing.assert_array_equal(kernel(a), f.reference(a))
 
 
 def test_an_empty_sum_of_negative_zeros_stays_negative() -> None:
