@@ -103,7 +103,7 @@ def _data_flow(program: LoopProgram) -> tuple[list[Box], list[Arrow]]:
     for statement in program.statements:
         at = len(boxes)
         boxes.append(Box(f"{statement.name}: {statement_text(statement)}", f"writes {statement.target}"))
-        exprs = [*(let.value for let in statement.lets), *statement.subscripts, statement.value]
+        exprs = statement.expressions
         read = [node.tensor for expr in exprs for node in tree.walk(expr) if isinstance(node, tree.Access)]
         again = [statement.target] if statement.target in writer else []
         arrows += [Arrow(writer[name], at) for name in dict.fromkeys([*read, *again]) if name in writer]

@@ -62,5 +62,5 @@ def _access(outside: Outside, program: LoopProgram) -> Span | None:
 
 def _accesses(statement: LoopStatement) -> Iterator[Access]:
     yield Access(statement.target, statement.subscripts, span=statement.span)
-    for root in (statement.value, *(let.value for let in statement.lets), *statement.subscripts):
+    for root in statement.expressions:
         yield from (node for node in walk(root) if isinstance(node, Access))

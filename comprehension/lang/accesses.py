@@ -11,25 +11,28 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from comprehension.lang.forms import Environment, from_expr
-from comprehension.lang.limits import MAX_INT
-from comprehension.lang.linear import Linear, number
+from comprehension.lang.linear import Linear
 from comprehension.lang.printer import to_text
-from comprehension.lang.solve import Constraint, Guard
+from comprehension.lang.solve import UNKNOWN_EXTENT, Constraint, Guard
 from comprehension.lang.tree import (
     Access,
+    Binary,
     Expr,
     Let,
     Name,
     Range,
     Select,
     Statement,
+    Unary,
     children,
     is_integral,
+    rebuild,
     replace,
     walk,
 )
 
 MAX_BRANCHES = 16  # of one subscript
+MAX_LIFTED = 4  # choices in one comparison
 
 
 def constraints_of(statement: Statement, where: Environment) -> list[Constraint]:
@@ -43,7 +46,8 @@ def constraints_of(statement: Statement, where: Environment) -> list[Constraint]
     combines = statement.reduction is not None and not statement.initialise
     reached = where.shapes.get(statement.target, ()) if combines else ()
     target = Access(statement.target, statement.subscripts, span=statement.span)
-    return found + _of_access(target, (), where, reached, False, lets)
+    written = _of_access(target, (), where, reached, False, lets)
+    return found + [dataclasses.replace(constraint, stored=True) for constraint in written]
 
 
 def choosing_lets(statement: Statement) -> dict[str, Expr]:
@@ -90,8 +94,33 @@ def accesses(root: Expr) -> Iterator[tuple[Access, tuple[Guard, ...]]]:
 def _inner(node: Expr, guards: tuple[Guard, ...]) -> list[tuple[Expr, tuple[Guard, ...]]]:
     if not isinstance(node, Select):
         return [(child, guards) for child in children(node)]
-    then, otherwise = (*guards, (node.condition, True)), (*guards, (node.condition, False))
+    condition = lifted(node.condition)
+    then, otherwise = (*guards, (condition, True)), (*guards, (condition, False))
     return [(node.condition, guards), (node.then, then), (node.otherwise, otherwise)]
+
+
+def lifted(condition: Expr, most: int = MAX_LIFTED) -> Expr:
+    """A condition without choices of integers in its comparisons: the choice is one between comparisons.
+
+    >>> from comprehension.lang.types import ScalarType
+    >>> i, j, n = (Name(name, dtype=ScalarType.INT32) for name in "ijn")
+    >>> either = Select(Binary("<", i, j), i, j, dtype=ScalarType.INT32)
+    >>> to_text(lifted(Binary("<", either, n, dtype=ScalarType.BOOL)))
+    'i < j ? i < n : j < n'
+    """
+    match condition:
+        case Binary(op="&&" | "||") | Unary(op="!") | Select():
+            return rebuild(condition, tuple(lifted(part, most) for part in children(condition)))
+        case Binary(left=left) if is_integral(left) and most:
+            parts = list(walk(condition))
+            choice = next((part for part in parts if isinstance(part, Select)), None)
+            if choice is None or any(isinstance(part, Access) for part in parts):
+                return condition
+            then, otherwise = (replace(condition, choice, side) for side in (choice.then, choice.otherwise))
+            either = (lifted(choice.condition, most - 1), lifted(then, most - 1), lifted(otherwise, most - 1))
+            return Select(*either, dtype=condition.dtype)
+        case _:
+            return condition
 
 
 def _of_access(
@@ -117,7 +146,7 @@ def _of_access(
                 continue
             found.append(Constraint(form, text, access.span, guards, axis, form, choices=choices))
             if extents or own:
-                extent = extents[axis] if extents else number(MAX_INT)
+                extent = extents[axis] if extents else UNKNOWN_EXTENT
                 rest = extent - 1 - form
                 found.append(Constraint(rest, text, access.span, guards, axis, form, extent, own, choices))
     return found
@@ -133,8 +162,9 @@ def branches_of(subscript: Expr, lets: Mapping[str, Expr]) -> list[tuple[tuple[G
         if choice is None or len(found) + len(waiting) >= MAX_BRANCHES:
             found.append((guards, expr))
         elif isinstance(choice, Select):
-            waiting.append(((*guards, (choice.condition, False)), replace(expr, choice, choice.otherwise)))
-            waiting.append(((*guards, (choice.condition, True)), replace(expr, choice, choice.then)))
+            condition = lifted(choice.condition)
+            waiting.append(((*guards, (condition, False)), replace(expr, choice, choice.otherwise)))
+            waiting.append(((*guards, (condition, True)), replace(expr, choice, choice.then)))
         elif isinstance(choice, Name):
             waiting.append((guards, replace(expr, choice, lets[choice.id])))
     return found

@@ -158,7 +158,7 @@ def remainder(a: Linear, b: Linear) -> Linear:
     """`a % b`."""
     if a.value is not None and b.value is not None:
         return number(modulo(a.value, b.value))
-    if b.value in (0, 1, -1):
+    if b.value in (0, 1, -1) or a.value == 0:
         return number(0)
     if b.value is not None and b.value < 0:
         return -remainder(-a, -b)

@@ -86,6 +86,11 @@ class LoopStatement:
     lets: tuple[Let, ...] = ()
     span: Span | None = field(default=None, compare=False)
 
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        """Its lets, its subscripts and its value: all but the bounds of its loops."""
+        return (*(let.value for let in self.lets), *self.subscripts, self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Precondition:

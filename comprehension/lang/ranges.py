@@ -152,7 +152,10 @@ class _Inference:
         for constraint in solution.open:
             if constraint.own and constraint.extent is not None:
                 constraint = with_extents(constraint, where.shapes[node.target])
-            self.requirements.require_access(constraint, solution.ranges, where)
+            ranges = solution.ranges
+            if constraint.stored and node.initialise:
+                ranges = {name: ranges[name] for name in checked.left}
+            self.requirements.require_access(constraint, ranges, where)
         self.check_injective(checked, solution.ranges, where)
         self.check_defined(checked, solution.ranges, where)
         self.boxes.setdefault(node.target, []).append(box_of(node.subscripts, solution.ranges, where))
@@ -191,15 +194,14 @@ class _Inference:
     def check_range(self, name: str, solution: Solution, where: Environment, span: Span | None) -> None:
         """No extent is negative (where bounds have outer indices, negative means empty), none leaves int32."""
         lower, upper = solution.ranges[name]
-        is_of_sizes = (lower.names | upper.names).isdisjoint(solution.ranges)
-        if is_of_sizes:
+        if (lower.names | upper.names).isdisjoint(solution.ranges):
             because = solution.because[name]
             message = f"empty range: '{name}' runs from {lower} to {upper}, which is negative (from {because})"
             self.requirements.require(upper - lower, message, span)
         if any(bound.value is not None and abs(bound.value) > MAX_INT for bound in (lower, upper)):
             raise Fault(f"the range of '{name}' is beyond int32: from {lower} to {upper}", span)
         for bound in (lower, upper - 1):
-            if is_of_sizes or not where.scalars.keys().isdisjoint(bound.names):
+            if bound.names.isdisjoint(solution.ranges) or not bound.names.isdisjoint(where.scalars):
                 message = f"the range of '{name}' is beyond int32: from {lower} to {upper}"
                 self.requirements.require_within(bound, INT32, solution.ranges, where, message, span)
 

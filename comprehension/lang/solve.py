@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 
 from comprehension.lang.bounds import least
 from comprehension.lang.expressions import Fault, quoted
+from comprehension.lang.limits import MAX_INT
 from comprehension.lang.linear import Linear, largest, number, quotient, smallest
 from comprehension.lang.tree import Expr, Span
 
 Guard = tuple[Expr, bool]  # a condition and the value that it has
+UNKNOWN_EXTENT = number(MAX_INT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,7 @@ class Constraint:
 
     It says that `subscript` of dimension `axis` is not negative or, with `extent`, that it is below that.
     `own`: the statement reads what it writes, so the extent may grow with the statement; such a constraint bounds
-    an index only if nothing else does.
+    an index only if nothing else does.  `stored`: it is of the target, which is initialised even if nothing is reduced.
     """
 
     form: Linear
@@ -44,6 +46,12 @@ class Constraint:
     extent: Linear | None = None
     own: bool = False
     choices: tuple[Guard, ...] = ()
+    stored: bool = False
+
+    @property
+    def is_of_no_extent(self) -> bool:
+        """Whether it is of a tensor that its first statement reads: nothing is known yet."""
+        return self.own and self.extent == UNKNOWN_EXTENT
 
     @property
     def held(self) -> tuple[Guard, ...]:
@@ -114,7 +122,7 @@ def _round(
     for constraint in constraints:
         free = [name for name in unsolved if name in constraint.form.names]
         guarded = constraint.held and not constraint.form.names.isdisjoint(given)
-        if len(free) != 1 or (strict and (guarded or constraint.own)):
+        if len(free) != 1 or (strict and (guarded or constraint.own)) or constraint.is_of_no_extent:
             continue
         name = free[0]
         form = least(constraint.form, solved, runs=False)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
-from comprehension.poly.functions import ARITHMETIC, COMPARISONS, arithmetic, choice, comparison, constant
+from comprehension.poly.functions import ARITHMETIC, COMPARISONS, arithmetic, choice, comparison, constant, dimension
 from comprehension.poly.parameters import from_parameters, integer_of
 from comprehension.poly.wrapping import fits
 
@@ -43,12 +43,11 @@ class AffineSpace:
     def of(cls, space: isl.Space, lets: Sequence[tree.Let] = (), where: isl.Set | None = None) -> AffineSpace:
         """`where`: the points at which values are asked for; all of the space unless given."""
         everywhere = isl.Set.universe(space)
-        local = isl.LocalSpace.from_space(space)
         values: dict[str, isl.PwAff] = {}
         for kind in (isl.dim_type.param, isl.dim_type.set):
             for position in range(space.dim(kind)):
                 name = space.get_dim_name(kind, position)
-                values[name] = isl.PwAff.from_aff(isl.Aff.var_on_domain(local, kind, position))
+                values[name] = dimension(space, position, kind)
         known = cls(space, everywhere if where is None else where, values, {}, dict(values), {}, {})
         for let in lets:  # in order: each once, however deeply later ones use it
             known._define(let, everywhere)
@@ -148,15 +147,23 @@ def value_of(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:
         case tree.Cast(to=to, operand=operand) if to.is_integer and tree.is_integral(operand):
             return fitting(operand, where)
         case tree.Binary(op="+" | "-" | "*" as op, left=left, right=right):
-            return arithmetic(op, value_of(left, where), value_of(right, where))
+            return _value_of_both(op, value_of(left, where), value_of(right, where), expr, where)
         case tree.Binary(op="/" | "%" as op, left=left, right=right):
-            return arithmetic(op, fitting(left, where), fitting(right, where))
+            return _value_of_both(op, fitting(left, where), fitting(right, where), expr, where)
         case tree.Call(function="min" | "max" as op, arguments=(left, right)):
             return arithmetic(op, fitting(left, where), fitting(right, where))
         case tree.Select(condition=condition, then=then, otherwise=otherwise):
             return choice(truth_of(condition, where), value_of(then, where), value_of(otherwise, where))
         case _:
             return function_of(expr, where)  # a number
+
+
+def _value_of_both(
+    op: str, left: isl.PwAff | None, right: isl.PwAff | None, expr: tree.Expr, where: AffineSpace
+) -> isl.PwAff | None:
+    if left is None or right is None:
+        return None
+    return arithmetic(op, left, right) or _from_parameters(expr, where)
 
 
 def fitting(expr: tree.Expr, where: AffineSpace) -> isl.PwAff | None:

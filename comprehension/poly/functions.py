@@ -19,6 +19,11 @@ def constant(space: isl.Space, value: int) -> isl.PwAff:
     return isl.PwAff.from_aff(zero.add_constant_val(isl.Val(str(value), space.get_ctx())))
 
 
+def dimension(space: isl.Space, position: int, kind: isl.dim_type = isl.dim_type.set) -> isl.PwAff:
+    """The function that is a dimension of a set space, or one of its parameters."""
+    return isl.PwAff.from_aff(isl.Aff.var_on_domain(isl.LocalSpace.from_space(space), kind, position))
+
+
 def arithmetic(op: str, left: isl.PwAff | None, right: isl.PwAff | None) -> isl.PwAff | None:
     """`left op right` for `+ - * / % min max`, or None: one factor must be constant, and a divisor too."""
     if left is None or right is None:

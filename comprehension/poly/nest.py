@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from comprehension.poly import isl
+from comprehension.poly.functions import dimension
 from comprehension.poly.scop import Scop
 
 
@@ -87,5 +88,4 @@ def partial_schedule(members: Sequence[Member], scop: Scop) -> isl.MultiUnionPwA
 
 
 def _index(statement: str, position: int, scop: Scop) -> isl.PwAff:
-    space = isl.LocalSpace.from_space(scop.statement(statement).domain.get_space())
-    return isl.PwAff.from_aff(isl.Aff.var_on_domain(space, isl.dim_type.set, position))
+    return dimension(scop.statement(statement).domain.get_space(), position)

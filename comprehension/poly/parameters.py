@@ -19,24 +19,31 @@ from comprehension.kernel.simplify import simplify
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
 from comprehension.poly import isl
-from comprehension.poly.functions import arithmetic
+from comprehension.poly.functions import COMPARISONS, arithmetic
 from comprehension.poly.functions import constant as constant_function
 from comprehension.poly.monomials import Monomial, products_of, written
 
 
 def parameters_of(program: LoopProgram) -> dict[str, ir.IntExpr]:
-    """The parameters of a program's bounds and shapes, by name."""
+    """The parameters of a program's bounds, shapes and comparisons, by name."""
     known = {*program.sizes, *(s.name for s in program.scalars if s.dtype.is_integer)}
     bounds = [bound for s in program.statements for index in s.indices for bound in (index.lower, index.upper)]
     shapes = [size for tensor in program.tensors for size in tensor.shape]
     found: dict[str, ir.IntExpr] = {}
-    for expr in (*bounds, *shapes):
+    compared = [part for s in program.statements for expr in s.expressions for part in _comparisons_in(expr)]
+    for expr in (*bounds, *shapes, *compared):
         for part in _not_affine(expr, known):
             integer = integer_of(part)
             if integer is not None:
                 products = (product for product in products_of(integer) if not _is_plain(product))
                 found |= {name_of(product): written({product: 1}) for product in products}
     return dict(sorted(found.items()))
+
+
+def _comparisons_in(expr: tree.Expr) -> Iterator[tree.Expr]:
+    for part in tree.walk(expr):
+        if isinstance(part, tree.Binary) and part.op in COMPARISONS and tree.is_integral(part.left):
+            yield part
 
 
 def _is_plain(product: Monomial) -> bool:

@@ -134,7 +134,7 @@ def reads_in_order(statement: LoopStatement) -> Iterator[tuple[tree.Access, tupl
 
     The read of a reduction's own target, which comes last, has no text and is not among them.
     """
-    for expr in [*(let.value for let in statement.lets), *statement.subscripts, statement.value]:
+    for expr in statement.expressions:
         yield from _reads(expr, ())
 
 

@@ -57,6 +57,37 @@ def test_where_they_do_not_wrap_they_are_the_same(name):
     assert certify(scop, None, texts.kernel_of(program_of(other, 8))[1])
 
 
+PRODUCTS = {
+    "a quotient": ("float(N * M / 2 * 2)", "float(N / 2 * 2 * M)"),
+    "a quotient of what wraps": ("float(N * M * 2 / 2)", "float(N * M)"),
+    "a remainder of what wraps": ("float(N * M * 2 % 2)", "0.0"),
+    "a maximum of what wraps": ("float(max(N * M * 2, N * M))", "float(N * M * 2)"),
+    "a comparison of what wraps": ("N * M * 2 >= N * M ? 1.0 : 2.0", "1.0"),
+    "a quotient of what wraps, in a product": ("float(N * M * 2 / 2 * N)", "float(N * M * N)"),
+}
+
+
+def product_program(value):
+    """`N * M` is a parameter of its own, and below 2**31: a range ends there."""
+    definition = load(f"def f(float(N,M) A) -> (O) {{ O(i) = {value} where i in 0:N * M }}")["f"]
+    return infer(definition, None, "symbolic")
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_sizes_are_not_taken_for_exact(name):
+    meant, planted = PRODUCTS[name]
+    scop, kernel = texts.kernel_of(product_program(meant))
+    assert certify(scop, None, kernel)
+    assert not certify(scop, None, texts.kernel_of(product_program(planted))[1]).properties["instances"]
+
+
+def test_products_of_sizes_that_do_not_wrap_are_exact():
+    scop, _ = texts.kernel_of(product_program("float(N * M / 2 + (N * M + 1) / 2)"))
+    assert certify(scop, None, texts.kernel_of(product_program("float((M * N + 1) / 2 + N * M / 2)"))[1])
+    scop, _ = texts.kernel_of(product_program("max(N * M - 1, i) == M * N - 1 ? 1.0 : 2.0"))
+    assert certify(scop, None, texts.kernel_of(product_program("1.0"))[1])
+
+
 def test_a_place_that_is_read_is_not_a_constant():
     """To isl an indirect subscript may be any: a kernel that always takes the first element is inside of that."""
     text = "def f(float(N) A, int32(M) J) -> (O) { O(i) = A(J(i)) }"

@@ -251,3 +251,20 @@ def test_a_text_of_500_statements_parses_and_infers_soon() -> None:
     start = time.thread_time()
     assert len(symbolic(text).statements) == 501
     assert time.thread_time() - start < 10.0  # measured 0.6 s
+
+
+def test_an_index_that_only_its_own_target_bounds_has_no_range() -> None:
+    """Its range was that of the largest size, and no kernel could be proved."""
+    with pytest.raises(ComprehensionError, match="the range of 'i' cannot be inferred"):
+        symbolic("def f(float(M) A) -> (P) { P(i, j) += P(i, i) + A(j) where j in 0:M }")
+
+
+def test_an_element_is_initialised_where_nothing_is_reduced() -> None:
+    """So it must be there: no condition on N was asked for."""
+    program = symbolic("def f(float(N) A) -> (B) { B(N - 1) +=! A(k) where k in 0:0 }")
+    assert [to_text(p.condition) for p in program.preconditions] == ["1 <= N"]
+
+
+def test_zero_divided_by_a_size_is_zero() -> None:
+    program = symbolic("def f(float(N,M) A) -> (B) { B(i) = A(0 % M, 0 / N) where i in 0:N }")
+    assert "1 <= M" in [to_text(p.condition) for p in program.preconditions]

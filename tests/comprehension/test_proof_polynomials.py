@@ -13,7 +13,6 @@ from comprehension.poly.proof.polynomials import (
     Polynomial,
     _atom,
     _both,
-    _choice,
     _combined,
     _comparison,
     _indivisible,
@@ -77,9 +76,6 @@ def test_conditions_that_are_known_leave_the_others() -> None:
         for either in (_both("or", known, "open"), _both("or", "open", known)):
             assert either == (True if known else "open")
     assert _both("and", "one", "two") == ("and", "one", "two")
-    assert (_choice(True, X, _number(1)), _choice(False, X, _number(1))) == (X, _number(1))
-    assert _choice("open", X, X) == X
-    assert _choice("open", X, _number(1)) == _atom(("choice", "open", X, _number(1)))
 
 
 @pytest.mark.parametrize(

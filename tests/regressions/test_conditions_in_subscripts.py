@@ -95,3 +95,22 @@ def test_lets_that_use_lets_stay_small() -> None:
         f = tc.define(text).f
         np.testing.assert_array_equal(f.reference(A, 3), A[:9])
         np.testing.assert_array_equal(f(A, 3), A[:9])
+
+
+CHOSEN = {
+    "in the subscript": "A(i - (i < 2 ? i : 3) >= 0 && i - (i < 2 ? i : 3) < N ? i - (i < 2 ? i : 3) : 0)",
+    "around the read": "i - (i < 2 ? i : 3) >= 0 ? A(i - (i < 2 ? i : 3)) : 1.0",
+    "negated": "!(i - (i < 2 ? i : 3) < 0) ? A(i - (i < 2 ? i : 3)) : 1.0",
+    "two of them": "i - (i < 2 ? i : 3) >= (i > 5 ? 1 : 0) ? A(i - (i < 2 ? i : 3)) : 1.0",
+    "one in the other": "i - (i < (i > 1 ? 2 : 1) ? i : 3) >= 0 ? A(i - (i < (i > 1 ? 2 : 1) ? i : 3)) : 1.0",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("value", CHOSEN.values(), ids=CHOSEN)
+def test_choices_in_what_a_condition_compares(value: str, sizes: Any) -> None:
+    """The condition counted as none, and the read as out of bounds."""
+    f = tc.define(f"def f(float(N) A) -> (B) {{ B(i) = {value} where i in 0:N }}", sizes=sizes).f
+    for extent in (1, 2, 9):
+        a = np.arange(1, extent + 1, dtype=np.float32)
+        np.testing.assert_array_equal(f(a), f.reference(a))

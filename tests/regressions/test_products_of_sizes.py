@@ -64,3 +64,24 @@ def test_a_tensor_laid_out_in_one_row_is_as_long_as_it_is(subscript: str, sizes:
     for shape in ((2, 3), (1, 1), (0, 4), (4, 0)):
         a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
         np.testing.assert_array_equal(f(a), f.reference(a))
+
+
+GUARDS = {
+    "a product": "i < N * M && i < M ? A(0, i) : 1.0",
+    "a quotient": "i < N / s ? A(i, 0) : 1.0",
+    "a remainder": "i < N % s ? A(i, 0) : 1.0",
+    "a sum with a product": "i + 1 < N * M + 1 && i < M ? A(0, i) : 1.0",
+    "a quotient of a product": "i < N * M / 2 && i < M ? A(0, i) : 1.0",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("value", GUARDS.values(), ids=GUARDS)
+def test_products_of_sizes_are_guards(value: str, sizes: Any) -> None:
+    """Kernels for all sizes could not be proved: a product in a condition was no unknown of the proof."""
+    f = tc.define(f"def f(float(N,M) A, int32 s) -> (O) {{ O(i) = {value} where i in 0:N }}", sizes=sizes).f
+    for shape in ((3, 4), (5, 2), (1, 1)):
+        a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        kernel = f.compile(a, 2)
+        assert kernel.certificate and not kernel.report.fallbacks
+        np.testing.assert_array_equal(kernel(a, 2), f.reference(a, 2))

@@ -55,6 +55,27 @@ def test_loops_so_short_that_their_indices_are_numbers(value: str) -> None:
     np.testing.assert_array_equal(f(A, B), expected)
 
 
+SHORT = {
+    "a choice": "A(i < N ? i + i * j : 0, 0) where i in 0:N, j in 0:1",
+    "a minimum": "A(min(i, N - 1), min(i * j, M - 1)) where i in 0:1, j in 0:M",
+    "a maximum that is one of both": "B(max((1 + j) * i, 0)) where i in 0:N, j in 0:1",
+    "a maximum beside a minimum": "A(max(min(j * j, N - 1), i - 4), -1 * j) where i in 0:N, j in 0:1",
+    "a quotient": "B((i + i * j) / 2) where i in 0:N, j in 0:1",
+    "a remainder": "B((i + i * j + 1) % 3) where i in 0:N, j in 0:1",
+    "a condition": "B(i * j + 2 > i || i * j == i * i ? i : 0) where i in 0:N, j in 0:1",
+    "a condition on what is read too": "B(J(i) > 2 && i * j < i ? i : 0) where i in 0:N, j in 0:1",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("value", SHORT.values(), ids=SHORT)
+def test_operations_that_short_loops_make_affine(value: str, sizes: Any) -> None:
+    f = tc.define(f"def f(float(N, M) A, float(N) B, int32(N) J) -> (O) {{ O(i, j) = {value} }}", sizes=sizes).f
+    kernel = f.compile(A, B, J)
+    assert kernel.certificate and not kernel.report.fallbacks
+    np.testing.assert_array_equal(kernel(A, B, J), f.reference(A, B, J))
+
+
 def test_a_choice_between_equal_numbers() -> None:
     f = tc.define(
         "def f(float(N) B) -> (O) { O(i, j) = B(j * j < N ? j : 0) where i in 0:N, j in 0:1 }", sizes="symbolic"

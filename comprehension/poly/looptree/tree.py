@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from comprehension.errors import ComprehensionError
 from comprehension.poly import isl
+from comprehension.poly.functions import dimension
 from comprehension.poly.scop import Scop, ScopStatement
 
 Path = tuple[int, ...]
@@ -208,8 +209,7 @@ def _index_loop(position: int, statements: Sequence[ScopStatement], body: tuple[
 
 def index_value(statement: ScopStatement, position: int) -> isl.PwAff:
     """An index as a function on the statement's instances."""
-    local = isl.LocalSpace.from_space(statement.domain.get_space())
-    return isl.PwAff.from_aff(isl.Aff.var_on_domain(local, isl.dim_type.set, position))
+    return dimension(statement.domain.get_space(), position)
 
 
 def index_of(value: isl.PwAff, statement: ScopStatement) -> int | None:

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from comprehension.kernel import ir
 from comprehension.poly import isl
-from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant
+from comprehension.poly.functions import COMPARISONS, arithmetic, choice, comparison, constant, dimension
 from comprehension.poly.parameters import from_parameters
 from comprehension.poly.wrapping import fits
 
@@ -39,14 +39,9 @@ class IntegerSpace:
     @classmethod
     def of(cls, space: isl.Space, names: Mapping[str, int], locals: Mapping[str, ir.Value]) -> IntegerSpace:
         """`names` gives the set dimension of each loop variable; parameters are visible by their own names."""
-        where = isl.LocalSpace.from_space(space)
-
-        def dimension(kind: isl.dim_type, position: int) -> isl.PwAff:
-            return isl.PwAff.from_aff(isl.Aff.var_on_domain(where, kind, position))
-
         parameters = enumerate(isl.parameter_names(space))
-        variables = {name: dimension(isl.dim_type.param, position) for position, name in parameters}
-        variables |= {name: dimension(isl.dim_type.set, position) for name, position in names.items()}
+        variables = {name: dimension(space, position, isl.dim_type.param) for position, name in parameters}
+        variables |= {name: dimension(space, position) for name, position in names.items()}
         return cls(space, variables, locals, isl.Set.universe(space))
 
     def only(self, names: Sequence[str]) -> IntegerSpace:
@@ -157,10 +152,34 @@ class IntegerSpace:
                 inner = self.number(operand)
                 return None if inner is None else inner.neg()
             case ir.BinaryOp(op="+" | "-" | "*" as op, left=left, right=right, dtype=dtype) if dtype.is_integer:
-                return arithmetic(op, self.number(left), self.number(right))
+                return self._number_of_both(op, self.number(left), self.number(right), value)
             case ir.BinaryOp(op="/" | "%" | "min" | "max" as op, left=left, right=right) if value.dtype.is_integer:
-                return arithmetic(op, self.fitting(left), self.fitting(right))
+                return self._number_of_both(op, self.fitting(left), self.fitting(right), value)
             case ir.SelectValue(condition=condition, then=then, otherwise=otherwise) if value.dtype.is_integer:
                 return choice(self.truth(condition), self.number(then), self.number(otherwise))
+            case _:
+                return None
+
+    def _number_of_both(
+        self, op: str, left: isl.PwAff | None, right: isl.PwAff | None, value: ir.Value
+    ) -> isl.PwAff | None:
+        if left is None or right is None:
+            return None
+        found, integer = arithmetic(op, left, right), self._integer(value)
+        return from_parameters(integer, self.space, self.variables) if found is None and integer is not None else found
+
+    def _integer(self, value: ir.Value) -> ir.IntExpr | None:
+        match value:
+            case ir.Const(value=int(number)):
+                return ir.Int(int(number))
+            case ir.IndexValue(index=index):
+                return index
+            case ir.ScalarArg(name=name):
+                return ir.Var(name)
+            case ir.Local(name=name) if name in self.locals:
+                return self._integer(self.locals[name])
+            case ir.BinaryOp(op="+" | "-" | "*" | "/" | "%" | "min" | "max" as op, left=left, right=right):
+                first, second = self._integer(left), self._integer(right)
+                return None if first is None or second is None else ir.IntOp(op, first, second)
             case _:
                 return None

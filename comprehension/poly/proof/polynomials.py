@@ -23,6 +23,7 @@ from comprehension.lang.limits import LARGEST_OFFSET
 from comprehension.lang.types import ScalarType
 from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, fitting, function_of, set_of
+from comprehension.poly.functions import arithmetic, choice, comparison, dimension
 from comprehension.poly.proof.integers import IntegerSpace
 from comprehension.poly.wrapping import lies_between
 
@@ -32,6 +33,17 @@ MAX_TERMS = 1_000
 
 _SWAPPED = {">": "<", ">=": "<="}
 _COMPARED = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """A condition by the points at which it holds; equal ones have one number."""
+
+    number: int
+    holds: isl.Set = field(compare=False, repr=False)
+
+
+Condition = Hashable  # bool where all points decide alike, `_Where`, or its parts
 
 
 class TooInvolved(Exception):
@@ -55,6 +67,7 @@ class Polynomials:
     lets: Mapping[str, tree.Expr]
     is_same: Callable[[ir.Value, tree.Expr], bool]
     functions: list[isl.Map] = field(default_factory=list)
+    conditions: list[isl.Set] = field(default_factory=list)
     variables: dict[str, Polynomial] = field(default_factory=dict)
     values: list[tree.Expr] = field(default_factory=list)
     sums: list[tuple[tree.Expr, Polynomial]] = field(default_factory=list)  # taken apart, though they read memory
@@ -80,12 +93,12 @@ class Polynomials:
                 return _combined(op, self.found(left), self.found(right))
             case ir.IntOp(op=op, left=left, right=right):
                 affine = self._affine(self.scope.function(expr))
-                return _indivisible(op, self.found(left), self.found(right)) if affine is None else affine
+                return self._operation(op, self.found(left), self.found(right)) if affine is None else affine
             case ir.IntSelect(condition=condition, then=then, otherwise=otherwise):
                 affine = self._affine(self.scope.function(expr))
                 if affine is not None:
                     return affine
-                return _choice(self._found_condition(condition), self.found(then), self.found(otherwise))
+                return self._choice(self._found_condition(condition), self.found(then), self.found(otherwise))
             case ir.FromValue(value=value):
                 number = next((self.values.index(e) for e in self.values if self.is_same(value, e)), None)
                 if number is not None:
@@ -118,16 +131,75 @@ class Polynomials:
         self.functions.append(function)
         return _atom(("function", len(self.functions) - 1))
 
-    def _found_condition(self, condition: ir.Condition) -> Hashable:
-        outcome = _outcome(self.scope.condition(condition), self.points.domain())
-        if outcome is not None:
-            return outcome
+    def _found_condition(self, condition: ir.Condition) -> Condition:
+        holds = self.scope.condition(condition)
+        if holds is not None:
+            return self._where(holds.intersect(self.points.domain()))
         match condition:
             case ir.Compare(op=op, left=left, right=right):
-                return _comparison(op, self.found(left), self.found(right))
+                return self._comparison(op, self.found(left), self.found(right))
             case ir.BoolOp(op=op, left=first, right=second):
-                return _both(op, self._found_condition(first), self._found_condition(second))
+                return self._both(op, self._found_condition(first), self._found_condition(second))
         assert_never(condition)
+
+    # --- what is affine at the points, though its text is not ---------------------------------------------------------
+
+    def _operation(self, op: str, left: Polynomial, right: Polynomial) -> Polynomial:
+        """A quotient, remainder, minimum or maximum."""
+        affine = self._affine(arithmetic(op, self._as_function(left), self._as_function(right)))
+        return _indivisible(op, left, right) if affine is None else affine
+
+    def _choice(self, condition: Condition, then: Polynomial, otherwise: Polynomial) -> Polynomial:
+        if isinstance(condition, bool):
+            return then if condition else otherwise
+        if then == otherwise:
+            return then
+        if isinstance(condition, _Where):
+            affine = self._affine(choice(condition.holds, self._as_function(then), self._as_function(otherwise)))
+            if affine is not None:
+                return affine
+        return _atom(("choice", condition, then, otherwise))
+
+    def _comparison(self, op: str, left: Polynomial, right: Polynomial) -> Condition:
+        """A condition on two integers; its outcome where all points have the same."""
+        holds = comparison(op, self._as_function(left), self._as_function(right))
+        return _comparison(op, left, right) if holds is None else self._where(holds.intersect(self.points.domain()))
+
+    def _both(self, op: str, first: Condition, second: Condition) -> Condition:
+        if isinstance(first, _Where) and isinstance(second, _Where):
+            holds = first.holds.intersect(second.holds) if op == "and" else first.holds.union(second.holds)
+            return self._where(holds)
+        return _both(op, first, second)
+
+    def _where(self, holds: isl.Set) -> Condition:
+        """A condition that holds at some of the points: True at all, False at none, else one number for each set."""
+        if holds.is_empty():
+            return False
+        if self.points.domain().is_subset(holds):
+            return True
+        known = next((number for number, other in enumerate(self.conditions) if other.is_equal(holds)), None)
+        if known is None:
+            self.conditions.append(holds)
+            known = len(self.conditions) - 1
+        return _Where(known, holds)
+
+    def _as_function(self, polynomial: Polynomial) -> isl.PwAff | None:
+        """A sum of multiples of variables and affine functions as isl's function of the points."""
+        total = self.scope.constant(0)
+        for monomial, times in polynomial:
+            match monomial:
+                case ():
+                    part = self.scope.constant(1)
+                case (("variable", int(position)),):
+                    part = dimension(self.scope.space, position)
+                case (("variable", str(name)),) if name in self.scope.variables:
+                    part = self.scope.variables[name]
+                case (("function", int(number)),):
+                    part = isl.PwMultiAff.from_map(self.functions[number]).get_pw_aff(0)
+                case _:
+                    return None
+            total = total.add(part.scale_val(isl.Val(str(times), part.get_ctx())))
+        return total
 
     # --- the statement's side --------------------------------------------------------------------------------------
 
@@ -162,15 +234,15 @@ class Polynomials:
                 return _combined(op, self.meant(left), self.meant(right))
             case tree.Binary(op="/" | "%" as op, left=left, right=right):
                 affine = self._meant_affine(expr)
-                return _indivisible(op, self.meant(left), self.meant(right)) if affine is None else affine
+                return self._operation(op, self.meant(left), self.meant(right)) if affine is None else affine
             case tree.Call(function="min" | "max" as op, arguments=(left, right)):
                 affine = self._meant_affine(expr)
-                return _indivisible(op, self.meant(left), self.meant(right)) if affine is None else affine
+                return self._operation(op, self.meant(left), self.meant(right)) if affine is None else affine
             case tree.Select(condition=condition, then=then, otherwise=otherwise):
                 affine = self._meant_affine(expr)
                 if affine is not None:
                     return affine
-                return _choice(self._meant_condition(condition), self.meant(then), self.meant(otherwise))
+                return self._choice(self._meant_condition(condition), self.meant(then), self.meant(otherwise))
             case _:
                 return self._value(expr)
 
@@ -199,23 +271,24 @@ class Polynomials:
         value = None if reads_memory(expr, self.lets) else fitting(expr, self.where)
         return value is not None and lies_between(value, -LARGEST_OFFSET, LARGEST_OFFSET, self.usual)
 
-    def _meant_condition(self, condition: tree.Expr, *, holds: bool = True) -> Hashable:
+    def _meant_condition(self, condition: tree.Expr, *, holds: bool = True) -> Condition:
         """As the kernel writes it: with `<` and `<=`; what is no comparison of integers is a value that is not 0."""
-        outcome = _outcome(set_of(condition, self.where), self.points.range())
-        if outcome is not None:
-            return outcome == holds
+        instances = set_of(condition, self.where)
+        if instances is not None:
+            own = self.points.intersect_range(instances).domain()
+            return self._where(own if holds else self.points.domain().subtract(own))
         match condition:
             case tree.Unary(op="!", operand=operand):
                 return self._meant_condition(operand, holds=not holds)
             case tree.Binary(op="&&" | "||" as op, left=left, right=right):
                 both = (op == "&&") == holds
                 first, second = (self._meant_condition(part, holds=holds) for part in (left, right))
-                return _both("and" if both else "or", first, second)
+                return self._both("and" if both else "or", first, second)
             case tree.Binary(op=op, left=left, right=right) if tree.is_integral(left):
                 meant = op if holds else tree.OPPOSITE[op]
                 if meant in _SWAPPED:
-                    return _comparison(_SWAPPED[meant], self.meant(right), self.meant(left))
-                return _comparison(meant, self.meant(left), self.meant(right))
+                    return self._comparison(_SWAPPED[meant], self.meant(right), self.meant(left))
+                return self._comparison(meant, self.meant(left), self.meant(right))
             case _:
                 truth = tree.Cast(ScalarType.INT32, condition, dtype=ScalarType.INT32)
                 return "!=" if holds else "==", self._value(truth), _number(0)
@@ -237,15 +310,6 @@ def reads_memory(expr: tree.Expr, lets: Mapping[str, tree.Expr]) -> bool:
 # --- at the points ----------------------------------------------------------------------------------------------------
 
 
-def _outcome(holds: isl.Set | None, points: isl.Set) -> bool | None:
-    """What a condition is at all of the points; None where they differ, or where it is no set."""
-    if holds is None:
-        return None
-    if points.is_subset(holds):
-        return True
-    return False if points.is_disjoint(holds) else None
-
-
 def _comparison(op: str, left: Polynomial, right: Polynomial) -> Hashable:
     """A condition on two integers, or its outcome where they are a number apart."""
     apart = dict(_combined("-", left, right))
@@ -261,12 +325,6 @@ def _both(op: str, first: Hashable, second: Hashable) -> Hashable:
         if isinstance(one, bool):
             return one if one == decisive else other
     return op, first, second
-
-
-def _choice(condition: Hashable, then: Polynomial, otherwise: Polynomial) -> Polynomial:
-    if isinstance(condition, bool):
-        return then if condition else otherwise
-    return then if then == otherwise else _atom(("choice", condition, then, otherwise))
 
 
 def _plain_sum(function: isl.Map) -> Polynomial | None:

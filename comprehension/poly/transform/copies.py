@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comprehension.poly import isl
+from comprehension.poly.functions import dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ def _band(loops: Sequence[CopyLoop], space: isl.Space) -> isl.MultiUnionPwAff:
 
 
 def _member(loop: CopyLoop, space: isl.Space) -> isl.UnionPwAff:
-    local = isl.LocalSpace.from_space(space)
-    index = isl.PwAff.from_aff(isl.Aff.var_on_domain(local, isl.dim_type.set, loop.axis))
+    index = dimension(space, loop.axis)
     if loop.lower is not None:
         index = index.sub(_on(loop.lower, space))
     if loop.tile is not None:
