@@ -25,8 +25,7 @@ import numpy as np
 import coexec
 import minitensor as mt
 from benchmarks.timing import THREAD_VARIABLES, save, time_sides
-from minitensor import functional as F
-from minitensor import nn, optim
+from minitensor import functional as F, nn, optim
 
 ROUNDS = 40
 WARM = 6

@@ -24,8 +24,7 @@ import coexec
 import minitensor as mt
 from benchmarks.timing import THREAD_VARIABLES, check_losses, save, time_sides
 from coexec import coexecute
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 FEATURES, HIDDEN, CLASSES, BATCH = 64, 128, 10, 32
 BLOCK = 50  # steps in one timed sample: a training loop, not its first steps

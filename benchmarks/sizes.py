@@ -17,8 +17,7 @@ import numpy as np
 import coexec
 import minitensor as mt
 from benchmarks.timing import save
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 DISTINCT = 40
 TOKENS, WIDTH, CLASSES = 50, 32, 8

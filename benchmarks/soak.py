@@ -20,8 +20,7 @@ import numpy as np
 import coexec
 import minitensor as mt
 from benchmarks.timing import save
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 GROWTH = 8 << 20  # bytes that allocators may still take after the first tenth
 WARM = 30  # steps after which compilation is waited for

@@ -25,8 +25,7 @@ from benchmarks.timing import save
 from coexec import coexecute
 from coexec.graph_side import channel
 from comprehension.jit import memory
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 STEPS = 8
 WARM_UP = 12

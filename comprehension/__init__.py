@@ -13,21 +13,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from comprehension.config import config as config
-from comprehension.config import statistics as statistics
+from comprehension.config import config as config, statistics as statistics
 
 if TYPE_CHECKING:
-    from comprehension.api import Module as Module
-    from comprehension.api import define as define
-    from comprehension.comprehension import Comprehension as Comprehension
-    from comprehension.comprehension import IndexRange as IndexRange
-    from comprehension.errors import ComprehensionError as ComprehensionError
-    from comprehension.errors import ComprehensionWarning as ComprehensionWarning
-    from comprehension.errors import IllegalSchedule as IllegalSchedule
+    from comprehension.api import Module as Module, define as define
+    from comprehension.comprehension import Comprehension as Comprehension, IndexRange as IndexRange
+    from comprehension.errors import (
+        ComprehensionError as ComprehensionError,
+        ComprehensionWarning as ComprehensionWarning,
+        IllegalSchedule as IllegalSchedule,
+    )
     from comprehension.jit.failure import CompilationError as CompilationError
     from comprehension.jit.kernel import Kernel as Kernel
-    from comprehension.lang.types import ScalarType as ScalarType
-    from comprehension.lang.types import Spec as Spec
+    from comprehension.lang.types import ScalarType as ScalarType, Spec as Spec
     from comprehension.options import MappingOptions as MappingOptions
     from comprehension.scheduling.schedule import Schedule as Schedule
 

@@ -26,8 +26,7 @@ import coexec
 import minitensor as mt
 from comprehension.config import statistics
 from examples.digits_page import write_page
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 from minitensor.testing import ErrorBounds, assert_as_accurate
 
 SEED, BATCH, CLASSES = 7, 64, 10

@@ -18,8 +18,7 @@ from rich.console import Console
 
 import coexec
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 SEED, CLASSES, LONG = 5, 2, 1.0  # LONG: the norm from which a gradient is clipped
 

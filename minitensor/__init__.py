@@ -17,8 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import dtype
 
-from minitensor import data, errors, fft, functional, io, linalg, nn, optim, other_names, random
-from minitensor import methods as methods  # puts the operators on Tensor: before all that uses them
+from minitensor import (
+    data,
+    errors,
+    fft,
+    functional,
+    io,
+    linalg,
+    methods as methods,  # puts the operators on Tensor: before all that uses them
+    nn,
+    optim,
+    other_names,
+    random,
+)
 from minitensor.autograd import enable_grad, grad, is_grad_enabled, no_grad, value_and_grad
 from minitensor.creation import (
     arange,
@@ -41,8 +52,6 @@ from minitensor.creation import (
 from minitensor.device import Device
 from minitensor.dtypes import (
     bool_ as bool,
-)
-from minitensor.dtypes import (
     can_cast,
     complex64,
     complex128,
@@ -156,8 +165,7 @@ from minitensor.manipulation import (
     tile,
     unstack,
 )
-from minitensor.namespace import API_VERSION as __array_api_version__
-from minitensor.namespace import array_namespace_info as __array_namespace_info__
+from minitensor.namespace import API_VERSION as __array_api_version__, array_namespace_info as __array_namespace_info__
 from minitensor.searching import (
     argsort,
     isin,
@@ -194,8 +202,7 @@ from minitensor.statistics import (
 from minitensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from minitensor.operators import Operator as Operator
-    from minitensor.operators import operator as operator
+    from minitensor.operators import Operator as Operator, operator as operator
 
 
 def __getattr__(name: str) -> Any:

@@ -19,9 +19,7 @@ from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, compl
 from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.ops import creation as ops
 from minitensor.ops.arrangement import concat as concat_op
-from minitensor.ops.movement import astype as astype_op
-from minitensor.ops.movement import broadcast_to as broadcast_op
-from minitensor.ops.movement import reshape as reshape_op
+from minitensor.ops.movement import astype as astype_op, broadcast_to as broadcast_op, reshape as reshape_op
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 

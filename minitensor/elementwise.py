@@ -11,8 +11,7 @@ from typing import Any
 
 from minitensor.creation import asarray
 from minitensor.dispatch import apply
-from minitensor.ops import analytic, bits
-from minitensor.ops import elementwise as ops
+from minitensor.ops import analytic, bits, elementwise as ops
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
 

@@ -17,8 +17,7 @@ import numpy as np
 from minitensor.creation import asarray
 from minitensor.dispatch import apply, as_operand, local, rebind
 from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError, TensorIndexError
-from minitensor.ops import indexing as ops
-from minitensor.ops import slicing
+from minitensor.ops import indexing as ops, slicing
 from minitensor.ops.elementwise import where
 from minitensor.ops.movement import astype, reshape
 from minitensor.ops.slicing import Entry, Key, sliced_shape

@@ -14,8 +14,7 @@ from minitensor import other_names
 from minitensor.creation import arange, eye
 from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.dtypes import finfo
-from minitensor.elementwise import abs as absolute
-from minitensor.elementwise import conj, sqrt, where
+from minitensor.elementwise import abs as absolute, conj, sqrt, where
 from minitensor.errors import ArgumentError, ShapeError
 from minitensor.linear_algebra import matmul, outer, tensordot, vecdot
 from minitensor.manipulation import broadcast_arrays, expand_dims, matrix_transpose, moveaxis, reshape, roll
@@ -23,10 +22,7 @@ from minitensor.ops import linalg as ops
 from minitensor.ops.analytic import power
 from minitensor.ops.indexing import gather
 from minitensor.ops.shapes import normalize_axes, normalize_axis
-from minitensor.statistics import count_nonzero
-from minitensor.statistics import max as largest
-from minitensor.statistics import min as smallest
-from minitensor.statistics import sum as total
+from minitensor.statistics import count_nonzero, max as largest, min as smallest, sum as total
 from minitensor.tensor import Tensor
 
 __all__ = [

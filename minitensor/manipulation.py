@@ -18,8 +18,7 @@ from minitensor.device import as_device
 from minitensor.dispatch import apply, as_tensor, read
 from minitensor.dtypes import as_dtype
 from minitensor.errors import DTypeError, ShapeError
-from minitensor.ops import arrangement
-from minitensor.ops import movement as ops
+from minitensor.ops import arrangement, movement as ops
 from minitensor.ops.indexing import gather
 from minitensor.ops.shapes import broadcast, normalize_axes, normalize_axis, resolve_shape
 from minitensor.tensor import Tensor

@@ -28,8 +28,7 @@ from minitensor import (
 from minitensor.device import CPU, Device, as_device
 from minitensor.dispatch import apply, as_tensor, operator_of, rebind
 from minitensor.errors import ArgumentError, DTypeError, ShapeError
-from minitensor.ops import analytic, bits, contract
-from minitensor.ops import elementwise as el
+from minitensor.ops import analytic, bits, contract, elementwise as el
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor, read_only
 from minitensor.value import read

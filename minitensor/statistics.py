@@ -18,8 +18,7 @@ from minitensor.dtypes import DType, as_dtype, to_float
 from minitensor.elementwise import isclose
 from minitensor.errors import ShapeError
 from minitensor.manipulation import astype, concat, reshape
-from minitensor.ops import reduce as ops
-from minitensor.ops import scan
+from minitensor.ops import reduce as ops, scan
 from minitensor.ops.analytic import sqrt
 from minitensor.ops.opdef import OpDef
 from minitensor.ops.shapes import normalize_axes, normalize_axis

@@ -10,8 +10,7 @@ import time
 
 import click
 
-from benchmarks.programs import NAMES, program
-from benchmarks.programs import census as counted
+from benchmarks.programs import NAMES, census as counted, program
 from benchmarks.programs.measure import OURS, SIDES, measure
 from benchmarks.programs.table import PICTURE, goals, picture, saved, table
 from benchmarks.timing import save

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 EPS = 1e-12
 

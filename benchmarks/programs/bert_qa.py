@@ -10,8 +10,7 @@ import numpy as np
 import minitensor as mt
 from benchmarks.programs import bert
 from benchmarks.programs.program import Array, Program, Training
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 LEARNING_RATE, NOWHERE = 1e-3, -1e4
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import minitensor as mt
 from benchmarks.programs import resnet
 from benchmarks.programs.program import Program, Training
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 KEEP, RAMP = 0.8, 40  # the probability reached, and in how many steps
 REST = 8  # every eighth step keeps all

@@ -12,8 +12,7 @@ import numpy as np
 
 import minitensor as mt
 from benchmarks.programs.program import SEED, Array, Program, Training
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 
 @dataclass(frozen=True, slots=True)

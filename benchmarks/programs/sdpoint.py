@@ -11,8 +11,7 @@ import random
 import minitensor as mt
 from benchmarks.programs import resnet
 from benchmarks.programs.program import SEED, Program, Training
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 RATIOS = (0.5, 0.75)
 

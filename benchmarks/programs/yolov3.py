@@ -11,8 +11,7 @@ import numpy as np
 
 import minitensor as mt
 from benchmarks.programs.program import Array, Program, Training
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ from coexec.graph_side.instructions import (
     Stop,
     Workspace,
     reads_of,
+    to_text as instruction_text,
     writes_of,
 )
-from coexec.graph_side.instructions import to_text as instruction_text
 from comprehension.jit.manifest import Manifest
 
 

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from comprehension.jit import client
-from comprehension.jit import quick_layout as at
+from comprehension.jit import client, quick_layout as at
 from comprehension.jit.cache import Artifact
 from comprehension.jit.failure import CompilationError, note_fallback
 from comprehension.jit.load import RUNTIME_SYMBOLS, LoadedObject, load_object

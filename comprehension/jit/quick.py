@@ -21,8 +21,7 @@ import numpy as np
 
 from comprehension.config import generation
 from comprehension.errors import ComprehensionError
-from comprehension.jit import pool
-from comprehension.jit import quick_layout as at
+from comprehension.jit import pool, quick_layout as at
 from comprehension.jit.arrays import DENSE, Array
 from comprehension.jit.binding import Binding, rounded
 from comprehension.jit.failure import CompilationError

@@ -19,8 +19,7 @@ from comprehension.kernel.simplify import simplify
 from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram
 from comprehension.poly import isl
-from comprehension.poly.functions import COMPARISONS, arithmetic
-from comprehension.poly.functions import constant as constant_function
+from comprehension.poly.functions import COMPARISONS, arithmetic, constant as constant_function
 from comprehension.poly.monomials import Monomial, products_of, written
 
 

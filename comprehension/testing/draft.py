@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from comprehension.lang.types import ScalarType as T
-from comprehension.lang.types import promote
+from comprehension.lang.types import ScalarType as T, promote
 
 Regime = Literal["integers", "floats", "specials"]
 EXACT = {T.FLOAT16: 2.0**9, T.FLOAT32: 2.0**21, T.FLOAT64: 2.0**49}  # integers stay exact well beyond this

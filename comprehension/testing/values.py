@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
-from comprehension.lang.types import ScalarType as T
-from comprehension.lang.types import promote
+from comprehension.lang.types import ScalarType as T, promote
 from comprehension.testing.draft import (
     INTEGERS,
     Draft,

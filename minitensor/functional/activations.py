@@ -12,11 +12,9 @@ from minitensor.dtypes import to_float
 from minitensor.elementwise import abs, clip, exp, log, log1p, tanh, where
 from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import astype, reshape
-from minitensor.ops import activation, elementwise
-from minitensor.ops import softmax as rows
+from minitensor.ops import activation, elementwise, softmax as rows
 from minitensor.ops.shapes import normalize_axis
-from minitensor.statistics import max as largest
-from minitensor.statistics import sum as total
+from minitensor.statistics import max as largest, sum as total
 from minitensor.tensor import Tensor
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805

@@ -14,11 +14,9 @@ from minitensor.errors import ArgumentError, DTypeError, ShapeError
 from minitensor.functional.activations import as_floats, log_softmax, softplus
 from minitensor.linalg import vector_norm
 from minitensor.manipulation import astype, expand_dims, reshape
-from minitensor.ops import losses
-from minitensor.ops import softmax as rows
+from minitensor.ops import losses, softmax as rows
 from minitensor.searching import take, take_along_axis
-from minitensor.statistics import mean
-from minitensor.statistics import sum as total
+from minitensor.statistics import mean, sum as total
 from minitensor.tensor import Tensor
 
 

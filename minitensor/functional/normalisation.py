@@ -17,10 +17,8 @@ from minitensor.errors import ArgumentError, ShapeError
 from minitensor.functional.activations import as_floats
 from minitensor.linalg import vector_norm
 from minitensor.manipulation import reshape
-from minitensor.ops import batch_norm as batch
-from minitensor.ops import layer_norm as norm
-from minitensor.statistics import mean
-from minitensor.statistics import sum as total
+from minitensor.ops import batch_norm as batch, layer_norm as norm
+from minitensor.statistics import mean, sum as total
 from minitensor.tensor import Tensor
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod, sqrt
 
-from minitensor import functional as F
-from minitensor import random
+from minitensor import functional as F, random
 from minitensor.autograd import no_grad
 from minitensor.creation import as_shape
 from minitensor.errors import ArgumentError

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import sqrt
 
-from minitensor import functional as F
-from minitensor import random
+from minitensor import functional as F, random
 from minitensor.creation import zeros
 from minitensor.elementwise import tanh
 from minitensor.errors import ArgumentError, ShapeError

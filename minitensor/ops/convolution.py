@@ -18,8 +18,7 @@ from comprehension.lang.tree import Clause, Def, Expr, Name, Statement
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import ShapeError
-from minitensor.ops import comprehend as c
-from minitensor.ops import convolution_eager as eager
+from minitensor.ops import comprehend as c, convolution_eager as eager
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.phases import Phase, phases
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static

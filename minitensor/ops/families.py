@@ -15,8 +15,7 @@ import numpy as np
 
 from comprehension.jit.memory import allocate
 from comprehension.lang.tree import Def, Expr
-from minitensor.dtypes import PROMOTED as _PROMOTED
-from minitensor.dtypes import DType, to_float, weak_dtype
+from minitensor.dtypes import PROMOTED as _PROMOTED, DType, to_float, weak_dtype
 from minitensor.errors import DTypeError, NoComprehension
 from minitensor.ops import comprehend as c
 from minitensor.ops.opdef import Attributes, CompositionRule, OpDef, Operand, TensorSpec, register

@@ -22,8 +22,7 @@ from programs import Step, data, parameter
 
 import coexec
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import random as tensor_random
+from minitensor import functional as F, random as tensor_random
 from minitensor.optim import SGD, Adam
 
 # --- generators and contexts ----------------------------------------------------------------------------

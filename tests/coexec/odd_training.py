@@ -16,8 +16,7 @@ import numpy as np
 from programs import Step
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn, optim
+from minitensor import functional as F, nn, optim
 
 
 def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> mt.Tensor:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import random as tensor_random
+from minitensor import functional as F, random as tensor_random
 from minitensor.optim import SGD
 
 Step = Callable[[int], Any]

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 from handmade import compile_by_hand, kernel_of
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import minitensor  # noqa: F401 - registers the operations
 from coexec.clusters.partition import Partition, partition, verify_partition

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
-from hypothesis import given, note
-from hypothesis import strategies as st
+from hypothesis import given, note, strategies as st
 
 import coexec
 from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 from handmade import compile_by_hand
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from coexec.graph_side.frame import Memory
 from coexec.graph_side.layout import MOST_WASTE, Expressions, GroupLayout

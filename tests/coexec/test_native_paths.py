@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 from handmade import compile_by_hand, on_cores
-from hypothesis import given, note
-from hypothesis import strategies as st
+from hypothesis import given, note, strategies as st
 
 import minitensor  # noqa: F401 - registers the operations
 from coexec.graph.symbolic import Case, End, Feed, Fetch, Goto, OpNode, Output, Phi, Source, SymbolicGraph, to_text

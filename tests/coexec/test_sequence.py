@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from graphs import GraphBuilder
 from handmade import compile_by_hand, kernel_of
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import minitensor  # noqa: F401 - registers the operations
 from coexec.clusters.partition import partition
@@ -38,8 +37,7 @@ from coexec.graph_side.instructions import (
 )
 from coexec.graph_side.plan import STAGE_WIDTH, least_work
 from coexec.graph_side.plan_builder import make_plan, shapes_of
-from coexec.graph_side.sequence import Sequence, block_order, sequence, verify_sequence
-from coexec.graph_side.sequence import to_text as sequence_text
+from coexec.graph_side.sequence import Sequence, block_order, sequence, to_text as sequence_text, verify_sequence
 from comprehension.config import config
 from comprehension.jit.manifest import BufferSlot
 from comprehension.lang.types import ScalarType

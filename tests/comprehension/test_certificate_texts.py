@@ -7,8 +7,7 @@ import time
 import numpy as np
 import pytest
 import texts
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from kernel_mutations import mutants
 
 from comprehension.kernel.interpret import InterpretError, interpret

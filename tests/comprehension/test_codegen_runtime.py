@@ -7,8 +7,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from comprehension.codegen.lowering import Unknown
 from comprehension.jit.emit import emit_loops

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import comprehension as tc
 from comprehension.config import config

@@ -7,8 +7,7 @@ import gc
 
 import llvmlite.binding as llvm
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from comprehension.codegen.symbols import ALLOWED_SYMBOLS
 from comprehension.jit import load

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from native_kernels import evaluate
 from test_kernel_boxes import executed
 from test_poly_kernels import AVX512, compile_program

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from native_kernels import evaluate
 from test_kernel_edges import built
 from test_versions import runs

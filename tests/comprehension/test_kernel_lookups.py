@@ -9,8 +9,7 @@ from typing import Any
 import loop_programs as programs
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from native_kernels import Native, evaluate
 from test_poly_kernels import AVX512, compile_program, inputs_for
 

@@ -7,8 +7,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from native_kernels import Native, evaluate
 from test_kernel_boxes import asks, executed
 from test_poly_kernels import AVX512, assert_right, compile_program, inputs_for

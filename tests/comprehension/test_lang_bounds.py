@@ -8,8 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import comprehension as tc
 from comprehension.jit.expression import evaluate

@@ -8,8 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from comprehension.errors import MAX_MESSAGE, ComprehensionError
 from comprehension.lang.checked import CheckedDef

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from comprehension.lang.builtins import BUILTINS, evaluate
 from comprehension.lang.frontend import load

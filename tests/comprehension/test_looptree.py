@@ -11,8 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 from drawn_steps import steps_for
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from texts import program_of
 
 from comprehension.errors import ComprehensionError, IllegalSchedule

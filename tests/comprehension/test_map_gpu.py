@@ -10,8 +10,7 @@ import pytest
 import texts
 from constructs import CONSTRUCTS
 from cuda_runs import lowered, mapped_text, plain_kernel, reference, simulated
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from comprehension.codegen.cuda import generate_cuda
 from comprehension.errors import IllegalSchedule

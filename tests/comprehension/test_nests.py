@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 from approved import WrittenDown
-from test_poly_siblings import APART as UNLIKE
-from test_poly_siblings import BETWEEN, CENTRED, MOMENTS, PRODUCTS, RANGES, THREE
+from test_poly_siblings import APART as UNLIKE, BETWEEN, CENTRED, MOMENTS, PRODUCTS, RANGES, THREE
 from texts import TEXTS
 
 from comprehension.lang.frontend import load

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from html_page import Page
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import comprehension as tc
 from comprehension.drawing import svg

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hand_written as hw
 import loop_programs as programs
 import pytest
-from hypothesis import given, reject, settings
-from hypothesis import strategies as st
+from hypothesis import given, reject, settings, strategies as st
 from kernel_mutations import mutants
 from test_poly_kernels import AVX512
 

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import comprehension as tc
 from comprehension.config import config
 from comprehension.errors import ComprehensionError
-from comprehension.jit import native_function, pool
-from comprehension.jit import quick_layout as at
+from comprehension.jit import native_function, pool, quick_layout as at
 from comprehension.jit.launch import Launcher
 
 TEXT = """

@@ -20,8 +20,7 @@ import hand_written as hw
 import pytest
 from approved import WrittenDown
 from kernel_mutations import mutants
-from test_written_kernels import CASES as KERNELS
-from test_written_kernels import gpu, kernel_of, program_of
+from test_written_kernels import CASES as KERNELS, gpu, kernel_of, program_of
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of, rewrite

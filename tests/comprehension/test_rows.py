@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_poly_kernels import AVX512
 
 from comprehension.kernel import ir
@@ -22,8 +21,7 @@ from comprehension.lang.frontend import load
 from comprehension.lang.ranges import infer
 from comprehension.lang.reference import run
 from comprehension.lang.types import ScalarType, Spec
-from comprehension.poly import lanes as lane_model
-from comprehension.poly import rows as row_model
+from comprehension.poly import lanes as lane_model, rows as row_model
 from comprehension.poly.certificate import certify
 from comprehension.poly.dependence import find_dependences
 from comprehension.poly.scheduler import schedule

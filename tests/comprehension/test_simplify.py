@@ -5,8 +5,7 @@ from __future__ import annotations
 import operator
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from comprehension.kernel.ir import Compare, Int, IntExpr, IntOp, Var
 from comprehension.kernel.simplify import bounds_of, linear, simplify, truth

@@ -8,8 +8,7 @@ from typing import Any
 import loop_programs as programs
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from test_poly_kernels import compile_program
 from test_symbolic_sizes import TEXTS
 

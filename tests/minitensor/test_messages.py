@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn, optim, other_names
+from minitensor import functional as F, nn, optim, other_names
 from minitensor.errors import MinitensorError
 
 # --- what is no tensor ---------------------------------------------------------------------------------------

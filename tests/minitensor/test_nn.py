@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 
 
 class Net(nn.Module):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn, optim
+from minitensor import functional as F, nn, optim
 
 
 def trained(loss_of: Callable[[], mt.Tensor], optimizer: optim.Optimizer, steps: int) -> tuple[float, float]:

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import minitensor as mt
-from minitensor import functional as F
-from minitensor import nn
+from minitensor import functional as F, nn
 from minitensor.testing import gradcheck
 
 Array = np.ndarray[Any, Any]
