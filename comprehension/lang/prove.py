@@ -61,17 +61,17 @@ def _is_negative(form: Linear, ranges: Ranges, facts: Sequence[Linear]) -> bool:
         return False
 
 
-def ranges_under(guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[Ranges]:
-    """Ranges of which one holds every point of `ranges` at which all `guards` hold: narrowed by what bounds an index.
+def ranges_under(guards: Sequence[Guard], ranges: Ranges, where: Environment) -> list[tuple[Ranges, Case]]:
+    """Ranges of which one holds every point of `ranges` at which all `guards` hold, with what is not negative there.
 
-    Where that takes more than `MAX_NARROWED`, they are the ranges themselves.
+    They are narrowed by what bounds an index; where there are more than `MAX_NARROWED` they are the ranges themselves.
     """
     cases: list[Case] = [[]]
     for condition, value in guards:
         cases = _both(cases, cases_of(condition, value, where, {}))
     if len(cases) > MAX_NARROWED:
-        return [ranges]
-    return [_narrowed(case, ranges, where) for case in cases]
+        return [(ranges, [])]
+    return [(_narrowed(case, ranges, where), case) for case in cases]
 
 
 def _narrowed(case: Case, ranges: Ranges, where: Environment) -> Ranges:

@@ -30,7 +30,7 @@ from comprehension.lang.forms import Environment, choice, from_expr, resolve
 from comprehension.lang.injective import conditions_to_be_injective
 from comprehension.lang.interface import Declared
 from comprehension.lang.limits import MAX_INT, check_shape
-from comprehension.lang.linear import Linear, largest, number, to_expr, variable
+from comprehension.lang.linear import Linear, largest, number, smallest, to_expr, variable
 from comprehension.lang.loops import Index, LoopProgram, LoopStatement, Role, TensorInfo
 from comprehension.lang.printer import to_text
 from comprehension.lang.prove import ranges_under
@@ -228,14 +228,21 @@ class _Inference:
                 message = "the size of the target cannot be told from a subscript that reads a tensor"
                 raise Fault(message, subscript.span)
             if form is not None:
-                for narrowed in ranges_under(choices, ranges, where):
-                    reached = self.extent_of(form, narrowed, reached, names)
+                for narrowed, held in ranges_under(choices, ranges, where):
+                    limits = [room + form for room in held]  # form <= limit
+                    limits = [limit for limit in limits if limit.names.isdisjoint(ranges)]
+                    reached = self.extent_of(form, narrowed, reached, names, limits)
         assert reached is not None, "there is a branch"
         return reached
 
-    def extent_of(self, form: Linear, ranges: Ranges, before: Linear | None, names: Set[str]) -> Linear:
-        """One past the largest value of `form`, or what has been reached before; `names` stand in the subscript."""
-        top = greatest(form, ranges, runs=False) + 1
+    def extent_of(
+        self, form: Linear, ranges: Ranges, before: Linear | None, names: Set[str], limits: Sequence[Linear]
+    ) -> Linear:
+        """One past the largest value of `form`, which is within `limits`, or what has been reached before.
+
+        `names` stand in the subscript.
+        """
+        top = smallest((greatest(form, ranges, runs=False), *limits)) + 1
         runs = {name: greatest(ranges[name][1] - ranges[name][0], ranges) for name in ranges if name in names}
         if any(run.value is not None and run.value <= 0 for run in runs.values()):
             return number(0) if before is None else before

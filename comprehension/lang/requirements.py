@@ -121,7 +121,7 @@ class Requirements:
     ) -> dict[tuple[Linear, str, tuple[Linear, ...]], None]:
         """The least values of a constraint's form where its guards hold, each with the extents of its loops."""
         found: dict[tuple[Linear, str, tuple[Linear, ...]], None] = {}
-        for narrowed in ranges_under(constraint.held, ranges, where):
+        for narrowed, _ in ranges_under(constraint.held, ranges, where):
             concerned = _concerned(constraint.form.names, narrowed)
             extents = dict.fromkeys(greatest(narrowed[name][1] - narrowed[name][0], narrowed) for name in concerned)
             found[least(constraint.form, narrowed), _out_of_bounds(constraint, narrowed), tuple(extents)] = None

@@ -268,3 +268,19 @@ def test_an_element_is_initialised_where_nothing_is_reduced() -> None:
 def test_zero_divided_by_a_size_is_zero() -> None:
     program = symbolic("def f(float(N,M) A) -> (B) { B(i) = A(0 % M, 0 / N) where i in 0:N }")
     assert "1 <= M" in [to_text(p.condition) for p in program.preconditions]
+
+
+@pytest.mark.parametrize(
+    ("subscript", "extent"),
+    [
+        ("max(0, i) + i < N ? max(0, i) + i : 0", "N"),
+        ("1 < N ? 1 : 0", "N"),
+        ("(i + j) % 4 < N ? (i + j) % 4 : 0", "N"),
+        ("j * j < N ? j * j : 0", "N"),
+    ],
+)
+def test_a_result_is_no_larger_than_its_choices_let_it_be(subscript: str, extent: str) -> None:
+    """It had a row for the largest value that the subscript has without its condition."""
+    body = f"O(i) = A(i, 0) * 0.0 where i in 0:N  O({subscript}) += A(i, j) where i in 0:N, j in 0:M"
+    program = symbolic(f"def f(float(N,M) A) -> (O) {{ {body} }}")
+    assert [to_text(size) for size in program.tensor("O").shape] == [extent]

@@ -76,6 +76,29 @@ def test_operations_that_short_loops_make_affine(value: str, sizes: Any) -> None
     np.testing.assert_array_equal(kernel(A, B, J), f.reference(A, B, J))
 
 
+PRODUCTS = {
+    "a maximum of a remainder and 0": "A(0, max(i * j % 3, 0) % M)",
+    "a remainder of a remainder": "A(i * j % 2 % N, 0)",
+    "a minimum in a maximum in a minimum": "A(0, min(max(min(i * j + 1, 5), 0), M - 1))",
+    "extremes that know one another": "A(0, min(max(max(i * j, i), 0), M - 1))",
+    "quotients a number apart": "A(i * j / 4 % N, (i * j + 4) / 4 % M)",
+    "a condition said twice": "A(i * j < N && j * i < 3 ? i * j : 0, 0)",
+    "a polynomial": "A(min(i * i * j * j + 3 * i * j, N - 1), 0)",
+    "what is read": "A(J(i) * j % 2 % N, max(J(i) % 3, 0))",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("value", PRODUCTS.values(), ids=PRODUCTS)
+def test_what_is_known_of_products_of_indices(value: str, sizes: Any) -> None:
+    """The kernel is simplified by what remainders and extremes can be, whatever the product is."""
+    text = f"def f(float(N, M) A, int32(N) J) -> (O) {{ O(i, j) = {value} where i in 0:N, j in 0:M }}"
+    f = tc.define(text, sizes=sizes).f
+    kernel = f.compile(A, J)
+    assert kernel.certificate and not kernel.report.fallbacks
+    np.testing.assert_array_equal(kernel(A, J), f.reference(A, J))
+
+
 def test_a_choice_between_equal_numbers() -> None:
     f = tc.define(
         "def f(float(N) B) -> (O) { O(i, j) = B(j * j < N ? j : 0) where i in 0:N, j in 0:1 }", sizes="symbolic"

@@ -6,6 +6,7 @@ Method: both sides become sums of products of atoms over the kernel's own variab
 the action's instance says.  An atom is a variable, a value from memory, or a quotient, remainder, minimum, maximum or
 choice: an affine one is compared by isl, any other by its operands.  What is a sum of variables at the points of the
 action alone is that sum, and a choice that all of them make alike is what they choose: the kernel may know it too.
+Whatever isl can compute of products that it cannot is its function of them, each product being a parameter.
 
     N * c0 + c1   and   (i + 1) * N + j - N   with i = c0, j = c1
 """
@@ -13,7 +14,7 @@ action alone is that sum, and a choice that all of them make alike is what they 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -30,6 +31,8 @@ from comprehension.poly.wrapping import lies_between
 Monomial = tuple[Hashable, ...]  # atoms, sorted by their text
 Polynomial = frozenset[tuple[Monomial, int]]
 MAX_TERMS = 1_000
+MAX_OPAQUE = 8  # products at one action's points that are isl parameters
+OPAQUE = "@"  # and how their names begin
 
 _SWAPPED = {">": "<", ">=": "<="}
 _COMPARED = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
@@ -68,6 +71,7 @@ class Polynomials:
     is_same: Callable[[ir.Value, tree.Expr], bool]
     functions: list[isl.Map] = field(default_factory=list)
     conditions: list[isl.Set] = field(default_factory=list)
+    opaque: list[Monomial] = field(default_factory=list)
     variables: dict[str, Polynomial] = field(default_factory=dict)
     values: list[tree.Expr] = field(default_factory=list)
     sums: list[tuple[tree.Expr, Polynomial]] = field(default_factory=list)  # taken apart, though they read memory
@@ -119,13 +123,15 @@ class Polynomials:
         return self._function(isl.Map.from_pw_aff(function).intersect_domain(self.points.domain()))
 
     def _function(self, function: isl.Map) -> Polynomial:
-        plain = _plain_sum(function)
+        plain = _plain_sum(function, self.opaque)
         if plain is not None:
             return plain
         for number, known in enumerate(self.functions):
+            known = known.align_params(function.get_space())
+            function = function.align_params(known.get_space())
             if known.is_equal(function):
                 return _atom(("function", number))
-            apart = _plain_sum(function.sum(known.neg()))  # (i + 4) / 2 is i / 2 + 2
+            apart = _plain_sum(function.sum(known.neg()), self.opaque)  # (i + 4) / 2 is i / 2 + 2
             if apart is not None:
                 return _combined("+", _atom(("function", number)), apart)
         self.functions.append(function)
@@ -184,7 +190,7 @@ class Polynomials:
         return _Where(known, holds)
 
     def _as_function(self, polynomial: Polynomial) -> isl.PwAff | None:
-        """A sum of multiples of variables and affine functions as isl's function of the points."""
+        """A sum of products as isl's function of the points; one that isl cannot compute is a parameter of its own."""
         total = self.scope.constant(0)
         for monomial, times in polynomial:
             match monomial:
@@ -197,7 +203,13 @@ class Polynomials:
                 case (("function", int(number)),):
                     part = isl.PwMultiAff.from_map(self.functions[number]).get_pw_aff(0)
                 case _:
-                    return None
+                    if monomial not in self.opaque:
+                        if len(self.opaque) == MAX_OPAQUE:
+                            return None
+                        self.opaque.append(monomial)
+                    name = f"{OPAQUE}{self.opaque.index(monomial)}"
+                    space = self.scope.space.insert_dims(isl.dim_type.param, 0, 1)
+                    part = dimension(space.set_dim_name(isl.dim_type.param, 0, name), 0, isl.dim_type.param)
             total = total.add(part.scale_val(isl.Val(str(times), part.get_ctx())))
         return total
 
@@ -291,7 +303,7 @@ class Polynomials:
                 return self._comparison(meant, self.meant(left), self.meant(right))
             case _:
                 truth = tree.Cast(ScalarType.INT32, condition, dtype=ScalarType.INT32)
-                return "!=" if holds else "==", self._value(truth), _number(0)
+                return self._comparison("!=" if holds else "==", self._value(truth), _number(0))
 
 
 def reads_memory(expr: tree.Expr, lets: Mapping[str, tree.Expr]) -> bool:
@@ -327,15 +339,15 @@ def _both(op: str, first: Hashable, second: Hashable) -> Hashable:
     return op, first, second
 
 
-def _plain_sum(function: isl.Map) -> Polynomial | None:
-    """The sum of multiples of names and dimensions that a function is wherever it is defined, if it is one."""
+def _plain_sum(function: isl.Map, opaque: Sequence[Monomial] = ()) -> Polynomial | None:
+    """The sum of multiples of names, dimensions and products that a function is at all points, if it is one."""
     for constraint in function.affine_hull().get_constraints():
         if constraint.is_equality() and constraint.involves_dims(isl.dim_type.out, 0, 1):
-            return _solved(constraint)
+            return _solved(constraint, opaque)
     return None
 
 
-def _solved(equality: isl.Constraint) -> Polynomial | None:
+def _solved(equality: isl.Constraint, opaque: Sequence[Monomial]) -> Polynomial | None:
     """What an equality says its output is; None where it divides, or uses a product of sizes that is a parameter."""
     scale = _coefficient(equality, isl.dim_type.out, 0)
     divisions = range(equality.dim(isl.dim_type.div))
@@ -345,10 +357,15 @@ def _solved(equality: isl.Constraint) -> Polynomial | None:
     for kind in (isl.dim_type.param, isl.dim_type.in_):
         for position in range(equality.dim(kind)):
             times = -scale * _coefficient(equality, kind, position)
+            if not times:
+                continue
             name = str(equality.get_dim_name(kind, position)) if kind == isl.dim_type.param else position
-            if times and isinstance(name, str) and not name.isidentifier():
+            monomial: Monomial = (("variable", name),)
+            if isinstance(name, str) and name.startswith(OPAQUE):
+                monomial = opaque[int(name.removeprefix(OPAQUE))]
+            elif isinstance(name, str) and not name.isidentifier():
                 return None
-            total = _combined("+", total, frozenset([((("variable", name),), times)] if times else ()))
+            total = _combined("+", total, frozenset([(monomial, times)]))
     return total
 
 
