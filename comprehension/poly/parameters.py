@@ -25,12 +25,17 @@ from comprehension.poly.monomials import Monomial, products_of, written
 
 def parameters_of(program: LoopProgram) -> dict[str, ir.IntExpr]:
     """The parameters of a program's bounds, shapes and comparisons, by name."""
-    known = {*program.sizes, *(s.name for s in program.scalars if s.dtype.is_integer)}
     bounds = [bound for s in program.statements for index in s.indices for bound in (index.lower, index.upper)]
     shapes = [size for tensor in program.tensors for size in tensor.shape]
-    found: dict[str, ir.IntExpr] = {}
     compared = [part for s in program.statements for expr in s.expressions for part in _comparisons_in(expr)]
-    for expr in (*bounds, *shapes, *compared):
+    return parameters_in((*bounds, *shapes, *compared), program)
+
+
+def parameters_in(exprs: Iterable[tree.Expr], program: LoopProgram) -> dict[str, ir.IntExpr]:
+    """The same of some expressions."""
+    known = {*program.sizes, *(s.name for s in program.scalars if s.dtype.is_integer)}
+    found: dict[str, ir.IntExpr] = {}
+    for expr in exprs:
         for part in _not_affine(expr, known):
             integer = integer_of(part)
             if integer is not None:

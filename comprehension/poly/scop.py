@@ -19,7 +19,8 @@ from comprehension.lang import tree
 from comprehension.lang.loops import LoopProgram, LoopStatement
 from comprehension.poly import isl
 from comprehension.poly.affine import AffineSpace, function_of, set_of, where_it_may_be
-from comprehension.poly.parameters import never_negative, parameters_of
+from comprehension.poly.parameter_facts import with_facts
+from comprehension.poly.parameters import never_negative, parameters_in, parameters_of
 from comprehension.poly.wrapping import within_types
 
 
@@ -178,11 +179,23 @@ class _Builder:
         for name, value in self.computed.items():
             if never_negative(value, self.program.sizes):
                 holds = holds.intersect(where.values[name].nonneg_set())
+        holds = holds.params()
         for precondition in self.program.preconditions:
-            condition = set_of(precondition.condition, where)
-            if condition is not None:
-                holds = holds.intersect(condition)
-        return holds.params()
+            holds = self._where_it_holds(precondition.condition, holds)
+        return holds
+
+    def _where_it_holds(self, condition: tree.Expr, sizes: isl.Set) -> isl.Set:
+        """Those `sizes` for which a condition may hold, by what is known of the products and quotients in it."""
+        others = {n: v for n, v in parameters_in([condition], self.program).items() if n not in self.parameters}
+        space = isl.named_set_space(self.context, (*self.parameters, *others), "", ())
+        holds = set_of(condition, AffineSpace.of(space))
+        if holds is None:
+            return sizes
+        if not others:
+            return sizes.intersect(holds.params())
+        known = with_facts(sizes.intersect(holds.params()), others)
+        known = known.project_out(isl.dim_type.param, len(self.parameters), len(others))
+        return sizes.intersect(known.simple_hull().to_set())  # one piece, or all that follows would be in more of them
 
     def statements_of(self, source: LoopStatement) -> list[ScopStatement]:
         parts = []

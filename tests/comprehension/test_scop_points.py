@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
 from enumerated import Names, instances, pairs_of, points_of
 from texts import TEXTS
 
+from comprehension.jit.expression import evaluate
+from comprehension.kernel.size_text import text_of_tree
 from comprehension.lang.frontend import load
 from comprehension.lang.loops import LoopProgram, Role
 from comprehension.lang.ranges import infer
@@ -184,15 +187,26 @@ def test_a_scop_is_found_by_names_and_shown() -> None:
         ("O(i) = A(i,0) where i in 0:M", {"M": 0, "N": 1}, {"M": 1, "N": -1}),
         ("O(i) = A(i,3) where i in 0:M", {"M": 1, "N": 4}, {"M": 1, "N": 3}),  # what a launch checks
         ("O(i) = 1.0 where i in 0:M*N", {"M": 2, "N": 3, "M*N": 6}, {"M": 2, "N": 3, "M*N": -6}),
+        ("O(i) = A(i, 1 % N) where i in 0:M", {"M": 1, "N": 1}, {"M": 1, "N": 0}),  # by what is known of remainders
+        ("O(i) = A(i, M / N) where i in 0:1", {"M": 1, "N": 2}, {"M": 1, "N": 0}),
+        ("O(i) = i < M * N ? A(0, i) : 1.0 where i in 0:N", {"M": 2, "N": 3, "M*N": 6}, {"M": 2, "N": 3, "M*N": -6}),
     ],
 )
 def test_the_context_is_what_holds_of_sizes(body: str, allowed: dict[str, int], refused: dict[str, int]) -> None:
     program = infer(load(f"def f(float(M,N) A) -> (O) {{ {body} }}")["f"], None, "symbolic")
     context = build_scop(program).context
-    names = [context.get_dim_name(isl.dim_type.param, p) for p in range(context.dim(isl.dim_type.param))]
-    assert set(names) == set(allowed)
-    for sizes, holds in ((allowed, True), (refused, False)):
-        fixed = context
-        for position, name in enumerate(names):
-            fixed = fixed.fix_val(isl.dim_type.param, position, isl.Val(sizes[name], fixed.get_ctx()))
-        assert fixed.is_empty() is not holds
+    assert set(isl.parameter_names(context)) == set(allowed)
+    assert not isl.at_sizes(context, allowed).is_empty() and isl.at_sizes(context, refused).is_empty()
+
+
+@pytest.mark.parametrize(
+    "value", ["A(M / N, 1 % N)", "A(M % N, N / M)", "A(M * N / 4, 0) + A(0, M / N)", "A(N % 3, M % N)"]
+)
+def test_all_sizes_that_a_launch_allows_are_in_the_context(value: str) -> None:
+    program = infer(load(f"def f(float(M,N) A) -> (O) {{ O(i) = {value} where i in 0:M }}")["f"], None, "symbolic")
+    context, found = build_scop(program).context, 0
+    for m, n in itertools.product(range(7), repeat=2):
+        if all(evaluate(text_of_tree(p.condition), {"M": m, "N": n}) for p in program.preconditions):
+            found += 1
+            assert not isl.at_sizes(context, {"M": m, "N": n}).is_empty(), (m, n)
+    assert found
