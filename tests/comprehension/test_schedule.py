@@ -229,3 +229,12 @@ def test_arguments_of_steps_are_checked_where_they_are_given() -> None:
     ):
         with pytest.raises(tc.ComprehensionError, match="schedule: "):
             wrong()
+
+
+def test_rows_of_a_tile_are_nothing_that_is_reduced() -> None:
+    a = floats(8, 16)
+    schedule = tc.define("def f(float(M,K) A) -> (S) { S +=! A(m,k) }").f.schedule(a)
+    with pytest.raises(tc.ComprehensionError, match="S0 reduces over m") as refused:
+        schedule.vectorize(m=2, k=8)
+    assert "unroll('m', 2).vectorize('k', 8)" in str(refused.value)
+    assert abs(schedule.unroll("m", 2).vectorize("k", 8)(a) - a.astype(np.float64).sum()) < 1e-4

@@ -51,11 +51,26 @@ def vectorize(tree: LoopTree, sizes: Sequence[tuple[str, int]]) -> LoopTree:
         outer, inner = parts_of(tree, loop, size)
         outers[id(loop)] = outer
         inners.append(replace(inner, unroll=1, holds=(), lanes=as_lanes(tree, loop, size, rows=path != paths[-1])))
+    for loop in inners[:-1]:
+        _need_no_reduction(tree, loop, sizes)
     body = chain.loops[-1].body
     if any(loop.lanes is not None for _, loop in LoopTree(tree.scop, body).loops()):
         raise ComprehensionError(f"schedule: vectorize: what stands in {sizes[-1][0]} is vectorized already")
     kept = [outers.get(id(loop), loop) for loop in chain.loops]
     return tree.with_nodes(chain.path, chained(kept, _sunk(inners, body)))
+
+
+def _need_no_reduction(tree: LoopTree, rows: Loop, sizes: Sequence[tuple[str, int]]) -> None:
+    """Lanes of a tile can be added up in the end, its rows cannot."""
+    assert rows.lanes is not None
+    for name, dim in rows.lanes.dims.items():
+        source = tree.scop.statement(name).source
+        if dim is not None and dim >= source.left:
+            (over, rows_size), (lanes, size) = sizes
+            raise ComprehensionError(
+                f"schedule: vectorize: {name} reduces over {over}: what it reduces over may be lanes of a tile, but no "
+                f"rows; unroll({over!r}, {rows_size}).vectorize({lanes!r}, {size}) has as much in one body"
+            )
 
 
 def _sunk(points: Sequence[Loop], nodes: Sequence[Node]) -> tuple[Node, ...]:
