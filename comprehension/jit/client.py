@@ -428,7 +428,8 @@ def _error_of(request: Request, described: dict[str, Any]) -> ComprehensionError
         return _THEIRS[described["type"]](described["message"])
     if described["type"] == "NotProved":
         return CompilationError(
-            f"no schedule of {request.name!r} could be proved, not even plain loops: {described['message'][:1000]}",
+            f"no schedule of {request.name!r} could be proved, not even plain loops; simpler subscripts and conditions "
+            f"can be, and .reference computes it without a kernel: {described['message'][:1000]}",
             details=described["traceback"],
         )
     if described["type"] == "OutOfBudget":
