@@ -279,7 +279,7 @@ def test_zero_divided_by_a_size_is_zero() -> None:
         "max(0, i) + i < N ? max(0, i) + i : 0",
         "1 < N ? 1 : 0",
         "(i + j) % 4 < N ? (i + j) % 4 : 0",
-        "j * j < N ? j * j : 0",
+        "j*j < N ? j*j : 0",
     ],
 )
 def test_a_result_is_no_larger_than_its_choices_let_it_be(subscript: str) -> None:
