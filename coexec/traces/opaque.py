@@ -117,6 +117,10 @@ def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any])
         return str(refusal) or "it has no comprehension for these operands"
     except ShapeError as error:  # it ran with these sizes as numbers: some that must be equal became different symbols
         return f"its sizes do not fit as symbols: {error}"
+    except AttributeError as error:  # a rule asked a number for its shape: the eager rule says what is wrong
+        if isinstance(error.obj, bool | int | float | complex):
+            return f"it does not take the number {error.obj}"
+        raise
     return None
 
 
