@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from coexec.graph.keys import attribute_key
+from comprehension.errors import ComprehensionError
 from minitensor.dispatch import run_eager
 from minitensor.errors import NoComprehension, ShapeError
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
@@ -121,6 +122,8 @@ def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any])
         if isinstance(error.obj, bool | int | float | complex):
             return f"it does not take the number {error.obj}"
         raise
+    except ComprehensionError as error:  # the language refuses what the eager rule does, in its own words
+        return f"its comprehension does not take such operands: {error}"
     return None
 
 
