@@ -24,6 +24,7 @@ from minitensor.ops.families import converted
 from minitensor.ops.movement import astype as astype_op
 from minitensor.ops.movement import broadcast_to as broadcast_op
 from minitensor.ops.movement import reshape as reshape_op
+from minitensor.ops.shapes import broadcast
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -145,7 +146,11 @@ def full(
     as_device(device)
     wanted = as_dtype(dtype) if dtype is not None else getattr(fill_value, "dtype", None) or scalar_dtype(fill_value)
     if isinstance(fill_value, Tensor | np.ndarray | np.generic):
-        return apply(broadcast_op, apply(astype_op, fill_value, dtype=wanted), shape=as_shape(shape))
+        extents = as_shape(shape)
+        if broadcast(fill_value.shape, extents) != extents:
+            what = f"a tensor of shape {extents} cannot be filled with one of {fill_value.shape}"
+            raise ShapeError(f"{what}: give a number, or a tensor without dimensions")
+        return apply(broadcast_op, apply(astype_op, fill_value, dtype=wanted), shape=extents)
     if isinstance(fill_value, complex) and wanted.kind not in "bc":
         raise DTypeError(f"a {wanted} tensor cannot be filled with {fill_value}: give its .real, or a complex dtype")
     if isinstance(fill_value, float) and wanted.kind in "iu":

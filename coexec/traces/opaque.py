@@ -16,7 +16,7 @@ import numpy as np
 from coexec.graph.keys import attribute_key
 from comprehension.errors import ComprehensionError
 from minitensor.dispatch import run_eager
-from minitensor.errors import NoComprehension, ShapeError
+from minitensor.errors import MinitensorError, NoComprehension, ShapeError
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
@@ -122,8 +122,8 @@ def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any])
         if isinstance(error.obj, bool | int | float | complex):
             return f"it does not take the number {error.obj}"
         raise
-    except ComprehensionError as error:  # the language refuses what the eager rule does, in its own words
-        return f"its comprehension does not take such operands: {error}"
+    except (MinitensorError, ComprehensionError) as error:  # so does the eager rule, and says it in its own words
+        return f"it does not take such operands: {error}"
     return None
 
 

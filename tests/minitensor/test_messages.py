@@ -156,6 +156,8 @@ def nested(depth: int) -> Any:
         (lambda x: mt.linspace(0, 1, 2**70), "more than any memory holds"),
         (lambda x: mt.linspace(None, 1, 3), "an end of linspace is a real number, not None"),
         (lambda x: mt.linspace(0, 10**400, 3), "floats end at 1.8e308"),
+        (lambda x: mt.full((4,), x), r"shape \(4,\) cannot be filled with one of \(2, 3\)|do not broadcast"),
+        (lambda x: mt.full((3,), x), r"cannot be filled with one of \(2, 3\): give a number"),
         (lambda x: mt.eye(3, k=1.5), "the number of a diagonal is an int, not 1.5"),
         (lambda x: mt.reshape(x, (1.5,)), r"a shape is an int or several, not \(1.5,\)"),
         (lambda x: mt.roll(x, 1.5), "a shift of roll is an int, not 1.5"),

@@ -12,6 +12,7 @@ import coexec
 import minitensor as mt
 from coexec.testing import assert_equivalent
 from coexec.testing.trouble import delayed_graph
+from minitensor import functional as F
 
 HALF = mt.asarray([1.0, 2.0], dtype="float16")
 
@@ -24,6 +25,16 @@ def test_half_precision_is_shifted_nowhere(shift: str) -> None:
         return str(refused.value)
 
     assert coexec.coexecute(told)(0) == told(0)
+
+
+def test_what_a_rule_refuses_is_told_with_the_operands() -> None:
+    def told(i: int) -> str:
+        with pytest.raises(TypeError) as refused:
+            F.cross_entropy(mt.ones((2, 3)) * float(i), mt.asarray([True, False]))
+        return str(refused.value)
+
+    assert coexec.coexecute(told)(0) == told(0)
+    assert told(0).startswith("cross_entropy(float32[2, 3], bool[2], axis=1): labels are integers, not bool")
 
 
 def looked_up() -> Callable[[int], Any]:
