@@ -234,7 +234,15 @@ copysign = binary(
     (lambda g, a, b, y: g * apply(where, apply(equal, a, 0), 0, y / a), _flat),
     operand=to_float,
 )
-nextafter = binary("nextafter", np.nextafter, "nextafter", operand=to_float)
+
+
+def _next_form(a: Expr, b: Expr, dtype: DType) -> Expr:
+    if dtype == np.float16:
+        raise NoComprehension("the number next to a float16: kernels compute it in float32, which has nearer ones")
+    return c.call("nextafter", a, b)
+
+
+nextafter = binary("nextafter", np.nextafter, _next_form, operand=to_float)
 
 # --- comparison and logic --------------------------------------------------------------------------------
 
