@@ -1,4 +1,4 @@
-"""Found by drawn training programs: integers clipped to floats were cut off in the graph, and float64 eagerly."""
+"""Found by drawn programs and operands: kernels that computed in another type than the eager rule does."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def test_the_number_next_to_a_float16_is_one() -> None:
         received = co(mt.asarray(array))
         coexec.wait()
     np.testing.assert_array_equal(received.numpy(), np.nextafter(array, np.float16(0)))
+
+
+def test_quotients_of_float16_are_floored_before_they_are_rounded() -> None:
+    rng = np.random.default_rng(0)
+    a = (rng.normal(size=2000) * 10 ** rng.uniform(-2, 2, 2000)).astype(np.float16)
+    b = (rng.choice([-1.0, 1.0], 2000) * 10 ** rng.uniform(-1, 2, 2000)).astype(np.float16)
+    a[:2], b[:2] = [-109.56, -370.8], [0.11487, -0.01423]
+    co = coexec.coexecute(mt.floor_divide)
+    for _ in range(4):
+        received = co(mt.asarray(a), mt.asarray(b))
+        coexec.wait()
+    exact = np.floor(
+        a.astype(np.float64) / b.astype(np.float64)
+    )  # no quotient here is nearer to an integer than 2**-40
+    assert co.report().coexecuted_steps > 0
+    np.testing.assert_array_equal(received.numpy(), exact.astype(np.float32).astype(np.float16))
