@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from minitensor.device import Device, as_device
-from minitensor.dispatch import apply, as_tensor, read
-from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, complex64, scalar_dtype
-from minitensor.errors import ArgumentError, DTypeError, ShapeError
+from minitensor.dispatch import apply, as_tensor
+from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, complex64, float64, scalar_dtype
+from minitensor.errors import ArgumentError, DTypeError, ScalarRangeError, ShapeError, shown
+from minitensor.nested import array_of, as_array, met_dtype
 from minitensor.ops import creation as ops
 from minitensor.ops.arrangement import concat as concat_op
+from minitensor.ops.families import converted
 from minitensor.ops.movement import astype as astype_op, broadcast_to as broadcast_op, reshape as reshape_op
+from minitensor.ops.shapes import broadcast
 from minitensor.tensor import Tensor
 from minitensor.value import Value
 
@@ -31,9 +34,9 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     try:
         result = tuple(index(n) for n in shape) if isinstance(shape, Sequence | tuple) else (index(shape),)
     except TypeError:
-        raise DTypeError(f"a shape is an int or several, not {shape!r:.60}") from None
+        raise DTypeError(f"a shape is an int or several, not {shown(shape)}") from None
     if any(n < 0 for n in result):
-        raise ShapeError(f"a shape has no negative extents: {result}")
+        raise ShapeError(f"a shape has no negative extents: {shown(result)}")
     return result
 
 
@@ -42,7 +45,16 @@ def as_integer(what: str, number: Any) -> int:
     try:
         return index(number)
     except TypeError:
-        raise DTypeError(f"{what} is an int, not {number!r:.60}") from None
+        raise DTypeError(f"{what} is an int, not {shown(number)}") from None
+
+
+def as_real(what: str, number: Any) -> int | float:
+    """A Python number, or what has one and no dimensions, as a number.  Raises DTypeError for anything else."""
+    if isinstance(number, Tensor | np.ndarray | np.generic) and number.ndim == 0:
+        number = number.item()
+    if not isinstance(number, int | float):
+        raise DTypeError(f"{what} is a real number, not {shown(number)}")
+    return number
 
 
 def asarray(
@@ -74,6 +86,11 @@ def asarray(
     return result
 
 
+def asarray_beside(obj: Any, dtype: DType) -> Tensor:
+    """A tensor of nested sequences that meets one of `dtype`: Python's numbers in them are weak, as they are alone."""
+    return asarray(obj, dtype=met_dtype(obj, dtype))
+
+
 def _from_tensor(x: Tensor, dtype: DType | None, copy: bool | None) -> Tensor:
     if dtype is not None and dtype != x.dtype:
         if copy is False:
@@ -83,54 +100,21 @@ def _from_tensor(x: Tensor, dtype: DType | None, copy: bool | None) -> Tensor:
 
 
 def _from_object(obj: Any, dtype: DType | None, copy: bool | None) -> Tensor:
-    array = _as_array(obj)
+    array = as_array(obj)
     if array is None and _is_tracked(obj):
-        stacked = _stacked(obj)
-        return stacked if dtype is None or dtype == stacked.dtype else apply(astype_op, stacked, dtype=dtype)
+        stacked, wanted = _stacked(obj), met_dtype(obj) if dtype is None else dtype
+        return stacked if wanted is None or wanted == stacked.dtype else apply(astype_op, stacked, dtype=wanted)
     if array is None:
         if copy is False:
-            raise ArgumentError(f"a {type(obj).__name__} has no memory to borrow: copy=False cannot be")
-        array = _from_python(obj, dtype)
-        return Tensor(Value(array))
+            raise ArgumentError(f"{type(obj).__name__} has no memory to borrow; leave out copy=False")
+        return Tensor(Value(array_of(obj, dtype)))
     wanted = dtype or as_dtype(array.dtype)
     if copy is False:
         if wanted != array.dtype or not array.dtype.isnative:
             raise ArgumentError(f"a {array.dtype} array cannot be had as {wanted} without a copy")
         return Tensor(Value.borrow(array))
-    return Tensor(Value(np.array(array, dtype=wanted, order="C")))
-
-
-def _as_array(obj: Any) -> np.ndarray[Any, Any] | None:
-    """A NumPy array over the memory of `obj`, or None for Python's own numbers and sequences."""
-    if isinstance(obj, np.ndarray | np.generic):
-        return np.asarray(obj)
-    if hasattr(obj, "__dlpack__"):
-        return np.from_dlpack(obj)
-    if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview | bytearray):
-        return np.asarray(obj)
-    return None
-
-
-def _from_python(obj: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
-    plain = _plain(obj)
-    try:
-        array = np.asarray(plain) if dtype is None else np.asarray(plain, dtype=dtype)
-    except (ValueError, OverflowError) as error:
-        raise ShapeError(f"no array can be made of this {type(obj).__name__}: {error}") from error
-    if dtype is None and array.dtype.kind in "fc" and not _has_dtype(obj):
-        array = array.astype(DEFAULT_FLOAT if array.dtype.kind == "f" else complex64)
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"no tensor can be made of {type(obj).__name__} with elements like {array.dtype}")
-    return np.array(array, dtype=as_dtype(array.dtype))
-
-
-def _plain(obj: Any) -> Any:
-    """Nested sequences with tensors and arrays as arrays."""
-    if isinstance(obj, Tensor):
-        return read(obj.value)
-    if isinstance(obj, list | tuple):
-        return [_plain(x) for x in obj]
-    return obj
+    native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return Tensor(Value(np.array(converted(native, wanted), order="C")))
 
 
 def _is_tracked(obj: Any) -> bool:
@@ -150,13 +134,6 @@ def _stacked(obj: Any) -> Tensor:
     return apply(concat_op, *[apply(reshape_op, part, shape=(1, *part.shape)) for part in parts], axis=0)
 
 
-def _has_dtype(obj: Any) -> bool:
-    """Whether the first element knows its dtype (a tensor or a NumPy scalar in a list)."""
-    while isinstance(obj, list | tuple) and obj:
-        obj = obj[0]
-    return hasattr(obj, "dtype")
-
-
 def full(
     shape: Shape, fill_value: bool | int | float | complex, *, dtype: Any = None, device: Device | str | None = None
 ) -> Tensor:
@@ -167,7 +144,15 @@ def full(
     as_device(device)
     wanted = as_dtype(dtype) if dtype is not None else getattr(fill_value, "dtype", None) or scalar_dtype(fill_value)
     if isinstance(fill_value, Tensor | np.ndarray | np.generic):
-        return apply(broadcast_op, apply(astype_op, fill_value, dtype=wanted), shape=as_shape(shape))
+        extents = as_shape(shape)
+        if broadcast(fill_value.shape, extents) != extents:
+            what = f"a tensor of shape {extents} cannot be filled with one of {fill_value.shape}"
+            raise ShapeError(f"{what}: give a number, or a tensor without dimensions")
+        return apply(broadcast_op, apply(astype_op, fill_value, dtype=wanted), shape=extents)
+    if isinstance(fill_value, complex) and wanted.kind not in "bc":
+        raise DTypeError(f"a {wanted} tensor cannot be filled with {fill_value}: give its .real, or a complex dtype")
+    if isinstance(fill_value, float) and wanted.kind in "iu":
+        fill_value = int(converted(np.asarray(fill_value), wanted))
     return apply(ops.full, fill_value, shape=as_shape(shape), dtype=wanted)
 
 
@@ -224,13 +209,32 @@ def arange(
     tensor([2, 5])
     """
     as_device(device)
-    first, last = (0, start) if stop is None else (start, stop)
-    if step == 0:
+    given = (0, start, step) if stop is None else (start, stop, step)
+    first, last, each = (as_real(f"arange's {n}", v) for n, v in zip(("start", "stop", "step"), given, strict=True))
+    if each == 0:
         raise ArgumentError("arange with a step of 0")
-    floating = any(isinstance(v, float) for v in (first, last, step))
+    floating = isinstance(first, float) or isinstance(last, float) or isinstance(each, float)
     wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if floating else DEFAULT_INT
-    length = max(0, ceil((last - first) / step)) if floating else len(range(int(first), int(last), int(step)))
-    return apply(ops.arange, first, step, length=length, dtype=wanted)
+    length = _count(first, last, each) if floating else max(0, -int((first - last) // each))
+    if wanted.kind not in "iu":
+        return apply(ops.arange, first, each, length=length, dtype=wanted)
+    if first % 1 or each % 1:  # counted in floats, then cut off
+        return apply(astype_op, apply(ops.arange, first, each, length=length, dtype=float64), dtype=wanted)
+    first, each = int(first), int(each)
+    end, limits = first + max(0, length - 1) * each, np.iinfo(wanted)
+    if length and not (limits.min <= min(first, end) and max(first, end) <= limits.max):
+        held = f"{wanted} holds {limits.min} to {limits.max}"
+        raise ScalarRangeError(f"arange from {shown(first)} to {shown(end)}: {held}")
+    return apply(ops.arange, first, each, length=length, dtype=wanted)
+
+
+def _count(first: float, last: float, step: float) -> int:
+    """How many numbers there are from `first` on in steps of `step` before `last`."""
+    try:
+        return max(0, ceil((last - first) / step))
+    except (OverflowError, ValueError):
+        steps = f"from {shown(first)} to {shown(last)} in steps of {shown(step)}"
+        raise ArgumentError(f"arange {steps} has no end: give finite numbers") from None
 
 
 def linspace(
@@ -245,11 +249,19 @@ def linspace(
 ) -> Tensor:
     """`num` evenly spaced numbers from `start` to `stop` (with it unless `endpoint` is False)."""
     as_device(device)
-    if num < 0:
-        raise ShapeError(f"linspace of {num} numbers")
-    complex_ends = isinstance(start, complex) or isinstance(stop, complex)
-    wanted = as_dtype(dtype) if dtype is not None else complex64 if complex_ends else DEFAULT_FLOAT
-    return Tensor(Value(np.linspace(start, stop, num, endpoint=endpoint).astype(wanted)))
+    number = as_integer("linspace's number", num)
+    if number < 0:
+        raise ShapeError(f"linspace of {number} numbers: at least 0 are needed")
+    ends: list[Any] = [v if isinstance(v, complex) else as_real("an end of linspace", v) for v in (start, stop)]
+    natural = complex64 if any(isinstance(end, complex) for end in ends) else DEFAULT_FLOAT
+    try:
+        first, last = (end if isinstance(end, complex) else float(end) for end in ends)
+        numbers = np.linspace(first, last, number, endpoint=endpoint)
+    except OverflowError:
+        raise ScalarRangeError(f"linspace from {shown(start)} to {shown(stop)}: floats end at 1.8e308") from None
+    except ValueError:
+        raise ShapeError(f"linspace of {shown(number)} numbers: more than any memory holds") from None
+    return Tensor(Value(converted(numbers, natural if dtype is None else as_dtype(dtype))))
 
 
 def eye(
@@ -264,7 +276,7 @@ def eye(
     """Ones on the `k`-th diagonal (above the main one if positive), zeros elsewhere."""
     as_device(device)
     wanted = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
-    return apply(ops.eye, shape=as_shape((n_rows, n_rows if n_cols is None else n_cols)), k=index(k), dtype=wanted)
+    return apply(ops.eye, shape=as_shape((n_rows, n_rows if n_cols is None else n_cols)), k=_diagonal(k), dtype=wanted)
 
 
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
@@ -281,7 +293,12 @@ def _triangle(x: Tensor, k: int, *, lower: bool) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"a triangle of a tensor with shape {x.shape}: it needs two dimensions")
-    return apply(ops.triangle, x, k=index(k), lower=lower)
+    return apply(ops.triangle, x, k=_diagonal(k), lower=lower)
+
+
+def _diagonal(k: int) -> int:
+    """The number of a diagonal; one far outside of every matrix is as good as any other there."""
+    return max(-(2**30), min(as_integer("the number of a diagonal", k), 2**30))
 
 
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:

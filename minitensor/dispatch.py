@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minitensor.dtypes import as_dtype
-from minitensor.errors import DTypeError, LinAlgError, MinitensorError, ScalarRangeError, ShapeError, TensorIndexError
+from minitensor.errors import (
+    DTypeError,
+    LinAlgError,
+    MinitensorError,
+    ScalarRangeError,
+    ShapeError,
+    TensorIndexError,
+    shown,
+)
 from minitensor.ops.opdef import OpDef
 from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor
@@ -285,8 +293,8 @@ _CLASSES: tuple[tuple[type[Exception], type[MinitensorError]], ...] = (
 
 def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> NoReturn:
     """Raises `error` again with the operation, its operands and the user's line in the message."""
-    shown = [f"{x.dtype}{list(x.shape)}" if isinstance(x, Tensor | Value) else repr(x) for x in inputs]
-    shown += [f"{name}={value!r}" for name, value in attributes.items()]
+    given = [f"{x.dtype}{list(x.shape)}" if isinstance(x, Tensor | Value) else shown(x) for x in inputs]
+    given += [f"{name}={shown(value)}" for name, value in attributes.items()]
     for builtin, ours in _CLASSES:
         if isinstance(error, builtin):
             text = error.message if isinstance(error, MinitensorError) else str(error)
@@ -298,7 +306,9 @@ def explain_failure(error: Exception, op: OpDef, inputs: tuple[Any, ...], attrib
             elif "mismatch in its core dimension" in text:
                 shapes = " and ".join(str(x.shape) for x in inputs if isinstance(x, Tensor | Value))
                 text = f"shapes {shapes} do not fit: the dimension summed over is not the same in both"
-            raise ours(f"{op.name}({', '.join(shown)}): {text}") from error
+            elif builtin is OverflowError:
+                text = "a Python int is beyond what the dtype holds; give a float, or astype() a wider dtype"
+            raise ours(f"{op.name}({', '.join(given)}): {text}") from error
     if isinstance(error, AttributeError) and type(error.obj) in _SCALARS:
         raise DTypeError(f"{op.name} takes a tensor, not {error.obj!r}: asarray() makes one") from error
     raise error

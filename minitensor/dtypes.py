@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.errors import ArgumentError, DTypeError
+from minitensor.errors import ArgumentError, DTypeError, shown
 
 DType = np.dtype[Any]
 
@@ -94,7 +94,7 @@ def scalar_dtype(scalar: bool | int | float | complex) -> DType:
         return DEFAULT_FLOAT
     if isinstance(scalar, complex):
         return DEFAULT_COMPLEX
-    raise DTypeError(f"a number is expected, not {scalar!r:.60}")
+    raise DTypeError(f"a number is expected, not {shown(scalar)}")
 
 
 def to_float(dtype: DType) -> DType:

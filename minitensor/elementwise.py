@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from minitensor.creation import asarray
-from minitensor.dispatch import apply
+from minitensor.dispatch import apply, as_operand, as_tensor
+from minitensor.dtypes import DType, isdtype, weak_dtype
 from minitensor.ops import analytic, bits, elementwise as ops
+from minitensor.ops.movement import astype
 from minitensor.ops.opdef import OpDef
 from minitensor.tensor import Tensor
 
@@ -122,12 +124,25 @@ def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
 
 
 def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
-    """The elements moved into [min, max]; None leaves a side open.  The dtype is that of `x`."""
-    if min is not None and max is not None:
-        return apply(ops.clip, x, min, max)
+    """The elements moved into [min, max]; None leaves a side open.
+
+    The dtype is that of `x`, unless a bound is of a higher kind, as a float is beside integers: then kinds meet.
+    """
     if min is None and max is None:
         return apply(ops.identity, x)
-    return apply(ops.maximum, x, min) if max is None else apply(ops.minimum, x, max)
+    x = as_tensor(x)
+    bounds = [as_operand(bound) for bound in (min, max) if bound is not None]
+    if len(bounds) == 2 and all(_is_bound_of(bound, x.dtype) for bound in bounds):
+        return apply(ops.clip, x, *bounds)
+    low = x if min is None else apply(ops.maximum, x, min)
+    result = low if max is None else apply(ops.minimum, low, max)
+    same_kind = isdtype(result.dtype, "integral") if isdtype(x.dtype, "integral") else result.dtype.kind == x.dtype.kind
+    return apply(astype, result, dtype=x.dtype) if same_kind and result.dtype != x.dtype else result
+
+
+def _is_bound_of(bound: Any, dtype: DType) -> bool:
+    """Whether a bound becomes one of `dtype` as it stands."""
+    return bool(bound.dtype == dtype if isinstance(bound, Tensor) else weak_dtype(dtype, bound) == dtype)
 
 
 def isclose(x1: Any, x2: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:

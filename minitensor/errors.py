@@ -25,6 +25,17 @@ def user_location() -> str:
     return ""
 
 
+def shown(x: object, limit: int = 60) -> str:
+    """A value that was seen, as messages show it: at most `limit` characters, an int of thousands of digits too."""
+    if isinstance(x, int) and not isinstance(x, bool) and x.bit_length() > 200:
+        return f"an int of {x.bit_length()} bits"
+    try:
+        text = repr(x)
+    except ValueError:  # Python writes out no int of more than some thousands of digits
+        text = f"{type(x).__name__} of very large numbers"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 class MinitensorError(Exception):
     """Root of all that minitensor raises on purpose.  `where` is the user's file and line."""
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.creation import asarray
+from minitensor.creation import asarray, asarray_beside
 from minitensor.dispatch import apply, as_operand, local, rebind
-from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError, TensorIndexError
+from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError, TensorIndexError, shown
 from minitensor.ops import indexing as ops, slicing
 from minitensor.ops.elementwise import where
 from minitensor.ops.movement import astype, reshape
@@ -45,7 +45,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     Differentiable on a tensor that an operation made; refused on a leaf that requires grad, outside `no_grad`.
     """
     check_writable(x)
-    new = as_operand(value) if not isinstance(value, list | tuple) else asarray(value)
+    new = as_operand(value) if not isinstance(value, list | tuple) else asarray_beside(value, x.dtype)
     if isinstance(new, Tensor) and new.dtype.kind == "c" and x.dtype.kind != "c":
         raise DTypeError(f"a {new.dtype} value cannot be assigned into a {x.dtype} tensor")
     result = _updated(x, _expanded(x, key), new)
@@ -153,7 +153,7 @@ def _entry(entry: Any) -> Any:
     try:
         return index(entry)
     except TypeError:
-        raise TensorIndexError(f"an index is an int, a slice, a tensor, None or '...', not {entry!r}") from None
+        raise TensorIndexError(f"an index is an int, a slice, a tensor, None or '...', not {shown(entry)}") from None
 
 
 def _basic_key(shape: tuple[int, ...], entries: list[Any]) -> Key:
@@ -165,13 +165,16 @@ def _basic_entry(axis: int, extent: int, entry: Any) -> Entry:
     if isinstance(entry, slice):
         if entry.step == 0:
             raise ArgumentError("the step of a slice cannot be 0")
-        start, stop, step = entry.indices(extent)
+        try:
+            start, stop, step = entry.indices(extent)
+        except TypeError:
+            raise TensorIndexError(f"the bounds and the step of a slice are ints or None, not {entry}") from None
         count = len(range(start, stop, step))
         if (start, count, step) == (0, extent, 1):
             return None
         return (start, count, step) if count else (0, 0, 1)
     if not -extent <= entry < extent:
-        raise TensorIndexError(f"index {entry} is out of bounds for axis {axis} with {extent} elements")
+        raise TensorIndexError(f"index {shown(entry)} is out of bounds for axis {axis} with {extent} elements")
     return int(entry) % extent
 
 

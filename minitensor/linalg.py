@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, NamedTuple, Never
 
 from minitensor import other_names
-from minitensor.creation import arange, eye
+from minitensor.creation import arange, as_integer, eye
 from minitensor.dispatch import apply, apply_several, as_tensor
 from minitensor.dtypes import finfo
 from minitensor.elementwise import abs as absolute, conj, sqrt, where
@@ -157,6 +157,7 @@ def pinv(x: Tensor, /, *, rtol: float | Tensor | None = None) -> Tensor:
 def matrix_power(x: Tensor, n: int, /) -> Tensor:
     """The n-th power; negative ones are those of the inverse."""
     x = _square(x, "matrix_power")
+    n = as_integer("the power of a matrix", n)
     base, result = (x, None) if n >= 0 else (inv(x), None)
     n = abs(n)
     while n:

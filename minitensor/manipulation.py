@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from minitensor.creation import as_shape, asarray
+from minitensor.creation import as_integer, as_shape, asarray
 from minitensor.device import as_device
 from minitensor.dispatch import apply, as_tensor, read
 from minitensor.dtypes import as_dtype
-from minitensor.errors import DTypeError, ShapeError
+from minitensor.errors import DTypeError, ShapeError, shown
 from minitensor.ops import arrangement, movement as ops
 from minitensor.ops.indexing import gather
 from minitensor.ops.shapes import broadcast, normalize_axes, normalize_axis, resolve_shape
@@ -47,7 +47,7 @@ def reshape(x: Tensor, /, shape: Sequence[int] | int, *, copy: bool | None = Non
     (3, 2)
     """
     x = as_tensor(x)
-    wanted = tuple(shape) if isinstance(shape, Sequence) else (index(shape),)
+    wanted = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     return apply(ops.reshape, x, shape=resolve_shape(wanted, x.size))
 
 
@@ -185,7 +185,7 @@ def roll(x: Tensor, /, shift: int | Sequence[int], *, axis: Axis | None = None) 
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,) * len(axes)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll by {shift} along {axis}: as many shifts as axes")
-    return apply(arrangement.roll, x, shifts=tuple(index(s) for s in shifts), axes=axes)
+    return apply(arrangement.roll, x, shifts=tuple(as_integer("a shift of roll", s) for s in shifts), axes=axes)
 
 
 def split(x: Tensor, sizes: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
@@ -215,10 +215,13 @@ def split(x: Tensor, sizes: int | Sequence[int], /, *, axis: int = 0) -> tuple[T
     return tuple(x[(*before, slice(end - n, end))] for n, end in zip(each, ends, strict=True))
 
 
-def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:
+def tile(x: Tensor, repetitions: int | Sequence[int], /) -> Tensor:
     """The tensor laid out `repetitions` times along each dimension (missing ones are 1, in front)."""
     x = as_tensor(x)
-    factors = tuple(index(k) for k in repetitions)
+    several = repetitions if isinstance(repetitions, Sequence) else (repetitions,)
+    factors = tuple(as_integer("a number of repetitions", k) for k in several)
+    if any(k < 0 for k in factors):
+        raise ShapeError(f"tile with {shown(factors)} repetitions: there are none below 0")
     rank = max(x.ndim, len(factors))
     base = reshape(x, (1,) * (rank - x.ndim) + x.shape)
     return apply(arrangement.tile, base, factors=(1,) * (rank - len(factors)) + factors)

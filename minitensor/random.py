@@ -19,7 +19,7 @@ from minitensor import other_names
 from minitensor.creation import as_integer, as_shape
 from minitensor.dispatch import apply
 from minitensor.elementwise import log
-from minitensor.errors import ArgumentError, ShapeError
+from minitensor.errors import ArgumentError, ShapeError, shown
 from minitensor.manipulation import broadcast_shapes, moveaxis
 from minitensor.ops import random as ops
 from minitensor.ops.shapes import normalize_axis
@@ -48,9 +48,10 @@ class Generator:
 
     def seed(self, seed: int) -> None:
         """Starts the stream of `seed` from its beginning."""
-        if not 0 <= seed < 2**64:
-            raise ArgumentError(f"a seed is an integer in [0, 2**64), found {seed}")
-        self._state = (seed, 0)
+        number = as_integer("a seed", seed)
+        if not 0 <= number < 2**64:
+            raise ArgumentError(f"a seed is an integer in [0, 2**64), found {shown(number)}")
+        self._state = (number, 0)
 
     def get_state(self) -> tuple[int, int]:
         """(seed, draws taken): a value that later draws do not change."""

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from math import prod as product
 from typing import Any
 
-from minitensor.creation import full
+from minitensor.creation import as_integer, as_real, full
 from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import DType, as_dtype, to_float
 from minitensor.elementwise import isclose
-from minitensor.errors import ShapeError
+from minitensor.errors import ArgumentError, ShapeError
 from minitensor.manipulation import astype, concat, reshape
 from minitensor.ops import reduce as ops, scan
 from minitensor.ops.analytic import sqrt
@@ -67,7 +67,7 @@ def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
     axes = normalize_axes(axis, x.ndim)
     deviation = x - mean(x, axis=axes, keepdims=True)
     total = apply(ops.sum_, deviation * deviation, axis=axes, keepdims=keepdims)
-    number = product(x.shape[a] for a in axes) - correction
+    number = product(x.shape[a] for a in axes) - as_real("var's correction", correction)
     return total / (number if number > 0 else math.nan)
 
 
@@ -162,7 +162,9 @@ def diff(
     place = normalize_axis(axis, x.ndim)
     parts = [part for part in (prepend, x, append) if part is not None]
     result = concat(parts, axis=place) if len(parts) > 1 else x
-    for _ in range(n):
+    if (times := as_integer("diff's n", n)) < 0:
+        raise ArgumentError(f"diff taken {times} times: at least 0 are needed")
+    for _ in range(times):
         head = (slice(None),) * place
         result = result[(*head, slice(1, None))] - result[(*head, slice(None, -1))]
     return result

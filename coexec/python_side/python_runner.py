@@ -32,7 +32,7 @@ from coexec.traces.record import Produced, Recorder, Trace
 from coexec.traces.trace_graph import TraceFeed
 from minitensor.dispatch import explain_failure, run_eager
 from minitensor.ops.opdef import OpDef
-from minitensor.value import Value, WholeCalls, local
+from minitensor.value import Value, WholeCalls, filled, local
 
 new_value = Value.__new__
 Remains = Callable[[Output], Array | None]  # what a cancelled run still has
@@ -204,7 +204,7 @@ class PythonRunner(Exchange, WholeCalls):
         for value in checked:
             self.look(value)
         self.looks = looks  # Python did not ask
-        operands: list[Any] = [x.array if x in checked else x for x in inputs]
+        operands: list[Any] = [filled(x) if x in checked else x for x in inputs]  # a former step may still compute one
         try:
             if op.check is None:
                 op.eager(*map(blank_for, operands), **attributes)

@@ -180,8 +180,9 @@ class _Walk:
         if id(x) in self._paths:
             self.found[path] = f"is {self._paths[id(x)]}"
             return
-        self._paths[id(x)] = path
-        self._kept.append(x)
+        if type(x) is not tuple:  # whether two shapes, say, are one tuple is Python's business
+            self._paths[id(x)] = path
+            self._kept.append(x)
         if isinstance(x, types.FunctionType | types.MethodType):
             self.visit_function(x, f"{path}.")
         elif hasattr(x, "__wrapped__"):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from coexec.graph.keys import attribute_key
+from comprehension.errors import ComprehensionError
 from minitensor.dispatch import run_eager
-from minitensor.errors import NoComprehension, ShapeError
+from minitensor.errors import MinitensorError, NoComprehension, ShapeError
 from minitensor.ops.opdef import Effect, OpDef, Operand, TensorSpec
 from minitensor.value import Value
 
@@ -117,6 +118,12 @@ def _refusal(op: OpDef, operands: Iterable[Operand], attributes: dict[str, Any])
         return str(refusal) or "it has no comprehension for these operands"
     except ShapeError as error:  # it ran with these sizes as numbers: some that must be equal became different symbols
         return f"its sizes do not fit as symbols: {error}"
+    except AttributeError as error:  # a rule asked a number for its shape: the eager rule says what is wrong
+        if isinstance(error.obj, bool | int | float | complex):
+            return f"it does not take the number {error.obj}"
+        raise
+    except (MinitensorError, ComprehensionError) as error:  # so does the eager rule, and says it in its own words
+        return f"it does not take such operands: {error}"
     return None
 
 

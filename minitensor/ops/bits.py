@@ -46,7 +46,10 @@ def _power_of_two(exponent: int, dtype: DType) -> Expr:
 
 
 def _shift_form(symbol: BinaryOp) -> Callable[..., Expr]:
-    """The shift bit by bit of its distance: by 1, by 2, by 4, ... where that bit is set."""
+    """The shift bit by bit of its distance: by 1, by 2, by 4, ... where that bit is set.
+
+    A distance that is negative or beyond the bits shifts all of them out, as in NumPy: what is left is the sign.
+    """
 
     def form(x: Expr, distance: Expr, dtype: DType) -> Expr:
         if dtype.kind == "b":
@@ -57,7 +60,13 @@ def _shift_form(symbol: BinaryOp) -> Callable[..., Expr]:
             is_set = c.binary("!=", c.binary("%", bit, two), c.constant(0, dtype))
             result = c.binary(symbol, result, c.select(is_set, _power_of_two(step, dtype), one))
             step *= 2
-        return result
+        zero, bits = c.constant(0, dtype), c.constant(dtype.itemsize * 8, dtype)
+        is_within = c.binary("<", distance, bits)
+        out = zero
+        if dtype.kind == "i":
+            is_within = c.binary("&&", c.binary(">=", distance, zero), is_within)
+            out = c.select(c.binary("<", x, zero), c.constant(-1, dtype), zero) if symbol == "/" else zero
+        return c.select(is_within, result, out)
 
     return form
 

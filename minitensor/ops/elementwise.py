@@ -178,6 +178,9 @@ def _remainder_form(a: Expr, b: Expr, dtype: DType) -> Expr:
 def _floor_divide_form(a: Expr, b: Expr, dtype: DType) -> Expr:
     if dtype.kind != "f":
         return c.binary("/", a, b)
+    if dtype == np.float16:  # rounded once, as NumPy does: a quotient rounded before may be another integer
+        single = np.dtype(np.float32)
+        return c.cast(dtype, _floor_divide_form(c.cast(single, a), c.cast(single, b), single))
     zero, one, half = (c.constant(v, dtype) for v in (0, 1, 0.5))
     modulus = c.builtin("fmod", dtype, a, b)
     quotient = c.binary("/", c.binary("-", a, modulus), b)
@@ -234,7 +237,15 @@ copysign = binary(
     (lambda g, a, b, y: g * apply(where, apply(equal, a, 0), 0, y / a), _flat),
     operand=to_float,
 )
-nextafter = binary("nextafter", np.nextafter, "nextafter", operand=to_float)
+
+
+def _next_form(a: Expr, b: Expr, dtype: DType) -> Expr:
+    if dtype == np.float16:
+        raise NoComprehension("the number next to a float16: kernels compute it in float32, which has nearer ones")
+    return c.call("nextafter", a, b)
+
+
+nextafter = binary("nextafter", np.nextafter, _next_form, operand=to_float)
 
 # --- comparison and logic --------------------------------------------------------------------------------
 

@@ -70,9 +70,15 @@ def _sum_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) 
     return (apply(broadcast_to, spread(gradients[0], x, **attributes), shape=x.shape),)
 
 
+def _sum_eager(x: Any, axis: Any, keepdims: Any) -> Any:
+    if axis == ():  # nothing is added up, not even the 0 that NumPy begins with, which takes the sign of -0.0
+        return x.astype(to_accumulator(x.dtype))
+    return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=to_accumulator(x.dtype))
+
+
 sum_ = reduction(
     "sum",
-    lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=to_accumulator(x.dtype)),
+    _sum_eager,
     "+",
     _sum_vjp,
     result=to_accumulator,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minitensor.dtypes import PROMOTED, scalar_dtype, weak_dtype
-from minitensor.errors import AxisError, DTypeError, NoComprehension, ShapeError
+from minitensor.errors import AxisError, DTypeError, NoComprehension, ShapeError, shown
 from minitensor.ops.opdef import Operand, Scalar, TensorSpec
 
 Dim = int | str
@@ -75,9 +75,9 @@ def normalize_axis(axis: int, rank: int) -> int:
     try:
         number = index(axis)
     except TypeError:
-        raise DTypeError(f"an axis is an int, not {axis!r:.60}") from None
+        raise DTypeError(f"an axis is an int, not {shown(axis)}") from None
     if not -rank <= number < rank:
-        raise AxisError(f"axis {number} of a tensor with {rank} dimensions{_range_of_axes(rank)}")
+        raise AxisError(f"axis {shown(number)} of a tensor with {rank} dimensions{_range_of_axes(rank)}")
     return number % rank
 
 
@@ -114,10 +114,13 @@ def static(shape: Shape, what: str) -> tuple[int, ...]:
 
 def resolve_shape(shape: Sequence[int], size: int) -> tuple[int, ...]:
     """A target shape of `size` elements with -1 worked out.  Raises ShapeError where it does not fit."""
-    wanted = tuple(index(extent) for extent in shape)
+    try:
+        wanted = tuple(index(extent) for extent in shape)
+    except TypeError:
+        raise DTypeError(f"a shape is an int or several, not {shown(shape)}") from None
     known = prod(extent for extent in wanted if extent != -1)
     if wanted.count(-1) == 1 and known > 0 and size % known == 0:
         wanted = tuple(size // known if extent == -1 else extent for extent in wanted)
     if any(extent < 0 for extent in wanted) or prod(wanted) != size:
-        raise ShapeError(f"{size} elements cannot take the shape {tuple(shape)}")
+        raise ShapeError(f"{size} elements cannot take the shape {shown(tuple(shape), 200)}")
     return wanted

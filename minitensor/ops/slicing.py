@@ -105,7 +105,7 @@ def _target(key: Key, at: Sequence[Expr]) -> tuple[list[Expr], list[Expr]]:
             conditions.append(c.binary("==", index, entry))
         elif isinstance(entry, tuple):
             start, count, step = entry
-            first, last = sorted((start, start + (count - 1) * step))
+            first, last = sorted((start, start + (count - 1) * step)) if count else (start, start - 1)
             conditions.append(c.within(index, first, last + 1))
             distance = c.sub(index, start) if step > 0 else c.sub(start, index)
             if abs(step) > 1:

@@ -220,3 +220,19 @@ def test_a_step_in_place_of_make_is_refused() -> None:
         assert_equivalent(lambda i: i, steps=2)  # type: ignore[arg-type, misc]
     with pytest.raises(TypeError, match="returned None, not a step"):
         assert_equivalent(lambda: None, steps=2)  # type: ignore[arg-type, return-value]
+
+
+def test_whether_two_shapes_are_one_tuple_is_not_compared() -> None:
+    """Eagerly each result has a shape of its own; in the graph all of one size may share one."""
+
+    def make() -> Callable[[int], Any]:
+        shapes: list[tuple[int, ...]] = []
+
+        def step(i: int) -> Any:
+            x = data(3, offset=i) * 2.0
+            shapes.extend([x.shape, x.shape if planted(True, False) else (*x.shape, 0)[:1]])
+            return (x + 1.0).sum()
+
+        return step
+
+    assert_equivalent(make, steps=3, coexecuted=0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import coexec
 import minitensor as mt
 from coexec.traces import opaque
 from coexec.traces.opaque import (
@@ -126,3 +127,18 @@ def test_a_number_is_impossible_whatever_the_contents_are() -> None:
     blank = blank_for(x)
     assert (blank.shape, blank.dtype, blank.strides) == (x.shape, x.dtype, (0,))
     assert blank_for(7) == 7
+
+
+@pytest.mark.parametrize("operands", [("tensor", 4), (4, "tensor"), ("tensor", 2.5)])
+def test_a_number_where_a_tensor_belongs_is_refused_in_the_words_of_the_eager_rule(operands: tuple[Any, ...]) -> None:
+    def told(i: int) -> str:
+        left, right = (mt.ones((4, 3)) * float(i) if x == "tensor" else x for x in operands)
+        with pytest.raises(TypeError) as refused:
+            left @ right
+        return str(refused.value)
+
+    step = coexec.coexecute(told)
+    for i in range(4):
+        assert step(i) == told(i)
+        coexec.wait()
+    assert "a matrix product takes two tensors, not a number" in told(0)

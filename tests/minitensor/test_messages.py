@@ -93,6 +93,10 @@ def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
             assert is_known, f"{name} took {wrong!r} for {parameter.name}"
 
 
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else 1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -128,6 +132,38 @@ def test_what_is_no_tensor_is_refused_in_our_words(name: str) -> None:
         (lambda x: nn.Linear(2, 2).load_state_dict({}), r"^state_dict does not fit: missing \['bias', 'weight'\]"),
         (lambda x: optim.SGD([], lr=0.1), "nn.ModuleList"),
         (lambda x: f"{x:q}", "format 'q' of a float32 tensor"),
+        (lambda x: mt.asarray(2**70), "it is 1180591620717411303424, which int64 and uint64 cannot hold; give a float"),
+        (
+            lambda x: mt.asarray([[1], [2**70]]),
+            r"element \[1\]\[0\] is 11805.*cannot hold; give a float or another dtype",
+        ),
+        (lambda x: mt.asarray([300], dtype="int8"), r"element \[0\] is 300, which int8 cannot hold"),
+        (lambda x: mt.asarray([1, "b"]), r"element \[1\] is 'b', a str; give numbers, or nested lists"),
+        (lambda x: mt.asarray(None), "it is None; give numbers"),
+        (lambda x: mt.asarray(object), "it is <class 'object'>, a type; give numbers"),
+        (lambda x: mt.asarray([1j], dtype="float32"), r"element \[0\] is 1j, which is complex; give its .real"),
+        (lambda x: mt.asarray([[1], [1, 2]]), r"element \[0\] has shape \(1,\) and element \[1\] has \(2,\).*pad them"),
+        (lambda x: mt.asarray([[[1], 2], 3]), r"element \[0\]\[0\] has shape \(1,\) and element \[0\]\[1\] has \(\)"),
+        (lambda x: mt.asarray(nested(65)), "nested more than 64 deep: no tensor has more dimensions"),
+        (lambda x: mt.asarray(1, copy=False), "int has no memory to borrow; leave out copy=False"),
+        (lambda x: mt.zeros(2, dtype="int8") + 10**5000, "an int of 16610 bits.*astype\\(\\) a wider dtype"),
+        (lambda x: x[10**5000], "index an int of 16610 bits is out of bounds"),
+        (lambda x: x[1.5:], r"the bounds and the step of a slice are ints or None, not slice\(1.5"),
+        (lambda x: mt.arange("3"), "arange's stop is a real number, not '3'"),
+        (lambda x: mt.arange(0, float("inf")), "arange from 0 to inf in steps of 1 has no end: give finite numbers"),
+        (lambda x: mt.linspace(0, 1, 1.5), "linspace's number is an int, not 1.5"),
+        (lambda x: mt.linspace(0, 1, 2**70), "more than any memory holds"),
+        (lambda x: mt.linspace(None, 1, 3), "an end of linspace is a real number, not None"),
+        (lambda x: mt.linspace(0, 10**400, 3), "floats end at 1.8e308"),
+        (lambda x: mt.full((4,), x), r"shape \(4,\) cannot be filled with one of \(2, 3\)|do not broadcast"),
+        (lambda x: mt.full((3,), x), r"cannot be filled with one of \(2, 3\): give a number"),
+        (lambda x: mt.eye(3, k=1.5), "the number of a diagonal is an int, not 1.5"),
+        (lambda x: mt.reshape(x, (1.5,)), r"a shape is an int or several, not \(1.5,\)"),
+        (lambda x: mt.roll(x, 1.5), "a shift of roll is an int, not 1.5"),
+        (lambda x: mt.tile(x, -1), r"tile with \(-1,\) repetitions: there are none below 0"),
+        (lambda x: mt.var(x, correction="a"), "var's correction is a real number, not 'a'"),
+        (lambda x: mt.linalg.matrix_power(mt.eye(2), 0.5), "the power of a matrix is an int, not 0.5"),
+        (lambda x: mt.random.seed("a"), "a seed is an int, not 'a'"),
     ],
 )
 def test_messages_say_what_to_do(call: Callable[[mt.Tensor], Any], words: str) -> None:
