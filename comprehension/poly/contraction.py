@@ -234,8 +234,7 @@ class ContractionModel:
             return [None]
         read = reads[0]
         axis = single_axis_of(read, member.dim(shape.name))
-        exact = self.scop.statement(shape.name).accesses[read.number].exact
-        if axis is None or not exact:
+        if axis is None or not self.scop.is_exact(read.tensor):
             return [None]
         operand = Operand(read.number, read.tensor, axis)
         return [None, operand]

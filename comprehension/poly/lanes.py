@@ -106,9 +106,7 @@ class LaneModel:
 
     def _is_sum_of_its_own(self, name: str, nest: Nest) -> bool:
         statement = self.scop.statement(name)
-        if (
-            statement.role is not ScopRole.UPDATE or not statement.write.exact
-        ):  # a place that a tensor names has no copy
+        if statement.role is not ScopRole.UPDATE or not self.scop.is_exact(statement.write.tensor):
             return False
         write = self.patterns.of(name)[0]
         invariant = all(not write.depends_on(m.dim(name)) for m in nest.members)

@@ -258,7 +258,7 @@ class Mapper:
         if not self.local_buffers or (tensor in self.homes and not in_rows):
             return False
         own = [a for a in self.scop.accesses_to(tensor) if a.statement in names]
-        return len(own) > 1 and any(a.is_write for a in own) and all(a.exact for a in own)
+        return len(own) > 1 and any(a.is_write for a in own) and self.scop.is_exact(tensor)
 
     def _pack(
         self,

@@ -106,6 +106,10 @@ class Scop:
         """All accesses to a tensor, in the order of the text."""
         return self._by_tensor.get(tensor, ())
 
+    def is_exact(self, tensor: str) -> bool:
+        """Whether each access to a tensor names its element: no copy of another one is followed by the proof."""
+        return all(access.exact for access in self.accesses_to(tensor))
+
     def affine_space(self, statement: ScopStatement) -> AffineSpace:
         """What the expressions of a statement are at its instances."""
         where = statement.domain.intersect_params(typed_context(self.program, self.context))

@@ -11,6 +11,7 @@ from comprehension.bench.limits import copy_bandwidth, fma_peak
 from comprehension.bench.measure import limit_of, measure, numpy_side, sample
 from comprehension.bench.numpy_side import NotDirect
 from comprehension.config import config
+from comprehension.lang.types import ScalarType
 from comprehension.testing import Example, examples
 
 DIRECT = {
@@ -152,3 +153,14 @@ def test_the_limit_is_the_longer_of_two(monkeypatch: pytest.MonkeyPatch) -> None
 def test_limits_are_rates_of_this_machine() -> None:
     assert fma_peak(1, 64) > 1e8 and fma_peak(2, 32) > 1e8
     assert copy_bandwidth(1 << 16) > 1e8 and copy_bandwidth(1 << 16, 2) > 1e8
+
+
+@pytest.mark.parametrize("source", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("to", [t for t in ScalarType if t.is_integer])
+def test_floats_beyond_integers_are_what_the_language_says(source: str, to: ScalarType) -> None:
+    edges = [edge + step for edge in to.limits for step in (-1, -0.5, 0, 0.5, 1)]
+    with np.errstate(over="ignore"):
+        x = np.array([*edges, -0.5, 1.7, 3e9, -3e9, 1e30, -1e30, np.inf, -np.inf, np.nan]).astype(source)
+    f = tc.define(f"def f({source}(N) A) -> (B) {{ B(i) = {to.value}(A(i)) }}").f
+    (found,) = numpy_side(f, [tc.Spec(x.shape, source)])(x)
+    np.testing.assert_array_equal(found, f.reference(x))

@@ -31,7 +31,7 @@ def is_private(tensor: str, members: Sequence[Member], names: Collection[str], s
     """Whether each iteration of `members`, around the statements `names`, may have a temporary of its own."""
     if scop.program.tensor(tensor).role is not Role.TEMPORARY:
         return False
-    if any(a.statement not in names or not a.exact for a in scop.accesses_to(tensor)):
+    if not scop.is_exact(tensor) or any(a.statement not in names for a in scop.accesses_to(tensor)):
         return False
     return all(
         at_distance_zero(edge.relation, member.dim(edge.source), member.dim(edge.sink))
