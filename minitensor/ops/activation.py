@@ -145,16 +145,21 @@ gelu_tanh = unary(
     composition=_gelu_tanh_composition,
 )
 
-# --- the logistic function 1 / (1 + exp(−x)), by way of tanh: no overflow on either side ---------------------
+# --- the logistic function 1 / (1 + exp(−x)): where the exponential overflows, it is 0 ------------------------
 
 
 def _sigmoid(x: Any) -> Any:
-    return np.tanh(x * 0.5) * 0.5 + 0.5
+    if x.dtype == np.float16:  # whose exponential ends where the result has not
+        return _sigmoid(x.astype(np.float32)).astype(np.float16)
+    with np.errstate(over="ignore"):
+        below = np.exp(-x)
+    below += 1
+    return np.divide(1, below, out=below if isinstance(below, np.ndarray) else None)
 
 
 def _sigmoid_form(x: Expr, dtype: DType) -> Expr:
-    half = c.constant(0.5, dtype)
-    return c.binary("+", _product(c.builtin("tanh", dtype, _product(x, half)), half), half)
+    one = c.constant(1, dtype)
+    return c.binary("/", one, c.binary("+", one, c.builtin("exp", dtype, c.binary("-", c.constant(0, dtype), x))))
 
 
 def _sigmoid_composition(x: Tensor) -> Tensor:
