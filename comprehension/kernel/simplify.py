@@ -176,13 +176,28 @@ def _atom_bounds(atom: IntExpr, ranges: Ranges) -> tuple[int | None, int | None]
         case IntOp(op="%", right=Int(value=divisor)):
             return 0, divisor - 1
         case IntOp(op="/", left=left, right=Int(value=divisor)):
-            low, high = bounds_of(linear(left, ranges), ranges)
+            low, high = bounds_of(_as_written(left), ranges)
             return (None if low is None else low // divisor), (None if high is None else high // divisor)
         case IntOp(op="min" | "max" as op, left=left, right=right):
-            first, second = bounds_of(linear(left, ranges), ranges), bounds_of(linear(right, ranges), ranges)
+            first, second = (bounds_of(_as_written(operand), ranges) for operand in (left, right))
             return _extreme_bounds(op, first, second)
         case _:
             return None, None
+
+
+def _as_written(expr: IntExpr) -> Linear:
+    """The form of an operand of an atom, which is simplified already: to do so again at each level is exponential."""
+    match expr:
+        case Int(value=value):
+            return Linear(value, ())
+        case IntOp(op="+", left=left, right=right):
+            return _as_written(left).plus(_as_written(right))
+        case IntOp(op="-", left=left, right=right):
+            return _as_written(left).plus(_as_written(right), -1)
+        case IntOp(op="*", left=Int(value=factor), right=right):
+            return _as_written(right).scaled(factor)
+        case _:
+            return Linear(0, ((expr, 1),))
 
 
 def _extreme_bounds(

@@ -91,3 +91,12 @@ def test_truth_is_known_exactly_where_it_does_not_depend(op: str, turned: bool) 
         known = truth(Compare(op, *sides), RANGES)  # type: ignore[arg-type]
         inside = op in ("==", "!=") and 0 <= number <= 15
         assert known == (None if inside else exact), (number, sides)
+
+
+def test_extremes_within_extremes_take_no_time() -> None:
+    """Bounds of an atom simplified its operands anew, and theirs: several times as long for each level."""
+    nested: IntExpr = Var("r")
+    for level in range(60):
+        nested = IntOp("/", IntOp("min" if level % 2 else "max", nested, Var(f"n{level}")), Int(3))
+    found = simplify(nested, RANGES)
+    assert simplify(found, RANGES) == found and bounds_of(linear(found, RANGES), RANGES) == (None, None)
