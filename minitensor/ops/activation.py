@@ -163,7 +163,8 @@ def _sigmoid_form(x: Expr, dtype: DType) -> Expr:
 
 
 def _sigmoid_composition(x: Tensor) -> Tensor:
-    return apply(tanh, x * 0.5) * 0.5 + 0.5
+    result: Tensor = 1 / (apply(exp, -x) + 1)
+    return result
 
 
 def _sigmoid_grad(g: Any, y: Any) -> Any:
