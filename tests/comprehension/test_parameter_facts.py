@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-import comprehension as tc
 from comprehension.kernel import ir
 from comprehension.poly import isl
 from comprehension.poly.parameter_facts import FACTS, with_facts
@@ -85,29 +82,3 @@ def test_facts_are_of_the_parameters_that_stand_for_them() -> None:
     }.items():
         point = isl.at_sizes(known, dict(zip(("N", "M", "s", "P", "Q", "R"), values, strict=True)))
         assert point.is_empty() != is_possible, values
-
-
-TEXTS = {
-    "a read where products are at least so much": (
-        "O(i, j) = A(i % N, j % M) where i in 0:N*M, j in 0:N\n"
-        "P(i, j) = i < N*M && j - 2*i >= 0 ? O(i, j - 2*i) : 1.0 where i in 0:N, j in 0:N"
-    ),
-    "an index that is a value": "O(i, j) = i != j ? A(min(j, N - 1), 0) : 2.0 where i in 0:N*M, j in 0:M",
-    "one of two conditions": "O(i, j) = i <= 3 || i <= j ? A(min(j, N - 1), 0) : 2.0 where i in 0:N*M, j in 0:M",
-    "a quotient by a scalar": "O(i) = B(i)\nP(i) = i < N ? O(i) : 1.0 where i in 0:N / s",
-    "a remainder": "O(i) = B(i)\nP(i) = i < N % s ? O(i) : 1.0 where i in 0:min(N, s)",
-}
-
-
-@pytest.mark.parametrize("sizes", ["static", "symbolic"])
-@pytest.mark.parametrize("body", TEXTS.values(), ids=TEXTS)
-def test_texts_whose_proof_needs_facts(body: str, sizes: Any) -> None:
-    outputs = "O, P" if "P(" in body else "O"
-    f = tc.define(f"def f(float(N,M) A, float(N) B, int32 s) -> ({outputs}) {{ {body} }}", sizes=sizes).f
-    for n, m, s in ((3, 4, 2), (1, 1, 1), (2, 3, 5)):
-        a, b = np.arange(n * m, dtype=np.float32).reshape(n, m), np.arange(n, dtype=np.float32)
-        kernel = f.compile(a, b, s)
-        assert kernel.certificate
-        found, wanted = kernel(a, b, s), f.reference(a, b, s)
-        for left, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, wanted)), strict=True):
-            np.testing.assert_array_equal(left, right)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alike import assert_all_equal
 
 import comprehension as tc
 
@@ -28,9 +29,7 @@ def test_products_are_one_unknown_however_they_are_written(body: str, fusion: st
     kernel = f.compile(arrays[0], options=tc.MappingOptions(fusion=fusion))
     assert kernel.certificate and not kernel.report.fallbacks
     for a in arrays:
-        found, wanted = kernel(a), f.reference(a)
-        for left, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, wanted)), strict=True):
-            np.testing.assert_array_equal(left, right)
+        assert_all_equal(kernel(a), f.reference(a))
 
 
 PARTS = {
@@ -85,3 +84,27 @@ def test_products_of_sizes_are_guards(value: str, sizes: Any) -> None:
         kernel = f.compile(a, 2)
         assert kernel.certificate and not kernel.report.fallbacks
         np.testing.assert_array_equal(kernel(a, 2), f.reference(a, 2))
+
+
+FACTS = {
+    "a read where products are at least so much": (
+        "O(i, j) = A(i % N, j % M) where i in 0:N*M, j in 0:N\n"
+        "P(i, j) = i < N*M && j - 2*i >= 0 ? O(i, j - 2*i) : 1.0 where i in 0:N, j in 0:N"
+    ),
+    "an index that is a value": "O(i, j) = i != j ? A(min(j, N - 1), 0) : 2.0 where i in 0:N*M, j in 0:M",
+    "one of two conditions": "O(i, j) = i <= 3 || i <= j ? A(min(j, N - 1), 0) : 2.0 where i in 0:N*M, j in 0:M",
+    "a quotient by a scalar": "O(i) = B(i)\nP(i) = i < N ? O(i) : 1.0 where i in 0:N / s",
+    "a remainder": "O(i) = B(i)\nP(i) = i < N % s ? O(i) : 1.0 where i in 0:min(N, s)",
+}
+
+
+@pytest.mark.parametrize("sizes", ["static", "symbolic"])
+@pytest.mark.parametrize("body", FACTS.values(), ids=FACTS)
+def test_texts_whose_proof_needs_facts(body: str, sizes: Any) -> None:
+    outputs = "O, P" if "P(" in body else "O"
+    f = tc.define(f"def f(float(N,M) A, float(N) B, int32 s) -> ({outputs}) {{ {body} }}", sizes=sizes).f
+    for n, m, s in ((3, 4, 2), (1, 1, 1), (2, 3, 5)):
+        a, b = np.arange(n * m, dtype=np.float32).reshape(n, m), np.arange(n, dtype=np.float32)
+        kernel = f.compile(a, b, s)
+        assert kernel.certificate
+        assert_all_equal(kernel(a, b, s), f.reference(a, b, s))
