@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from comprehension.lang.scalars import convert_array
 from minitensor.device import Device, as_device
 from minitensor.dispatch import apply, as_tensor
 from minitensor.dtypes import DEFAULT_FLOAT, DEFAULT_INT, DType, as_dtype, complex64, float64, scalar_dtype
@@ -20,7 +21,6 @@ from minitensor.errors import ArgumentError, DTypeError, ScalarRangeError, Shape
 from minitensor.nested import array_of, as_array, met_dtype
 from minitensor.ops import creation as ops
 from minitensor.ops.arrangement import concat as concat_op
-from minitensor.ops.families import converted
 from minitensor.ops.movement import astype as astype_op, broadcast_to as broadcast_op, reshape as reshape_op
 from minitensor.ops.shapes import broadcast
 from minitensor.tensor import Tensor
@@ -114,7 +114,7 @@ def _from_object(obj: Any, dtype: DType | None, copy: bool | None) -> Tensor:
             raise ArgumentError(f"a {array.dtype} array cannot be had as {wanted} without a copy")
         return Tensor(Value.borrow(array))
     native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    return Tensor(Value(np.array(converted(native, wanted), order="C")))
+    return Tensor(Value(np.array(convert_array(native, wanted), order="C")))
 
 
 def _is_tracked(obj: Any) -> bool:
@@ -152,7 +152,7 @@ def full(
     if isinstance(fill_value, complex) and wanted.kind not in "bc":
         raise DTypeError(f"a {wanted} tensor cannot be filled with {fill_value}: give its .real, or a complex dtype")
     if isinstance(fill_value, float) and wanted.kind in "iu":
-        fill_value = int(converted(np.asarray(fill_value), wanted))
+        fill_value = int(convert_array(np.asarray(fill_value), wanted))
     return apply(ops.full, fill_value, shape=as_shape(shape), dtype=wanted)
 
 
@@ -261,7 +261,7 @@ def linspace(
         raise ScalarRangeError(f"linspace from {shown(start)} to {shown(stop)}: floats end at 1.8e308") from None
     except ValueError:
         raise ShapeError(f"linspace of {shown(number)} numbers: more than any memory holds") from None
-    return Tensor(Value(converted(numbers, natural if dtype is None else as_dtype(dtype))))
+    return Tensor(Value(convert_array(numbers, natural if dtype is None else as_dtype(dtype))))
 
 
 def eye(

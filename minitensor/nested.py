@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from comprehension.lang.scalars import convert_array
 from minitensor.dispatch import as_operand, read
 from minitensor.dtypes import DEFAULT_COMPLEX, DEFAULT_FLOAT, DType, as_dtype, float64, result_type, uint64
 from minitensor.errors import DTypeError, MinitensorError, ScalarRangeError, ShapeError, shown
-from minitensor.ops.families import converted
 from minitensor.tensor import Tensor
 
 _NUMBERS = (bool, int, float, complex)
@@ -54,7 +54,7 @@ def array_of(obj: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
         array = np.asarray(plain, dtype=float64 if kinds <= {bool, int, float} else None)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"its elements are {array.dtype}")
-        return np.array(converted(array, wanted))
+        return np.array(convert_array(array, wanted))
     except (ValueError, TypeError, OverflowError) as error:
         raise _refusal(obj, wanted, error) from error
 

@@ -19,8 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from comprehension.lang import tree
 from comprehension.lang.builtins import BUILTINS
 from comprehension.lang.loops import LoopProgram, LoopStatement, Role
-from comprehension.lang.scalars import identity
-from comprehension.lang.types import ScalarType
+from comprehension.lang.scalars import convert_array, identity
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -203,9 +202,7 @@ class _Statement:
                 return lambda values: np.where(*(part(values) for part in parts))
             case tree.Cast(to, operand):
                 inner = self.broadcast(operand, rank)
-                if to.is_integer and operand.dtype is not None and operand.dtype.is_float:
-                    return lambda values: _nearest(np.asarray(inner(values)), to)
-                return lambda values: np.asarray(inner(values)).astype(to.numpy)
+                return lambda values: convert_array(np.asarray(inner(values)), to.numpy)
             case tree.Call("min" | "max" as op, (left, right)):
                 return self.pair(_BINARY[op], left, right, rank)
             case tree.Call(function, arguments):
@@ -313,15 +310,3 @@ _IN_SCIPY = {
     "erf": "erf", "erfc": "erfc", "erfcx": "erfcx", "erfinv": "erfinv", "erfcinv": "erfcinv", "lgamma": "gammaln",
     "tgamma": "gamma", "j0": "j0", "j1": "j1", "y0": "y0", "y1": "y1", "normcdf": "ndtr", "normcdfinv": "ndtri",
 }  # fmt: skip
-
-
-def _nearest(x: Array, to: ScalarType) -> Array:
-    """Floats as integers: cut off towards zero, the nearest number of the type beyond it, 0 for NaN.
-
-    NumPy says nothing of floats beyond a type; the least and the greatest of 64 bits have no neighbours in float64.
-    """
-    lowest, highest = to.limits
-    with np.errstate(invalid="ignore", over="ignore"):
-        found = np.nan_to_num(x, nan=0.0).astype(to.numpy)
-        within = np.where(x <= float(lowest), to.numpy.type(lowest), found)
-        return np.asarray(np.where(x >= float(highest), to.numpy.type(highest), within))

@@ -85,7 +85,7 @@ class Requirements:
         """Asks for sums of a few sizes in the conditions around a read not to wrap: proofs of kernels take them so."""
         for _, form, dtype in compared(guards, where):
             for room in self.rooms_within(form, dtype, ranges, where):
-                if _is_sum_within(room, LARGEST_USUAL_SIZE):
+                if _is_sum_of_usual_sizes(room):
                     self.require(room, would_wrap(to_text(access)), access.span)
 
     def require_access(self, constraint: Constraint, ranges: Ranges, where: Environment) -> None:
@@ -147,10 +147,10 @@ def would_wrap(access: str) -> str:
     return f"the condition around {access} would wrap around in its type"
 
 
-def _is_sum_within(room: Linear, largest: int) -> bool:
-    """Whether it is a sum of sizes that is not negative for sizes up to `largest`."""
+def _is_sum_of_usual_sizes(room: Linear) -> bool:
+    """Whether it is a sum of sizes that is not negative unless they are larger than most."""
     are_sizes = all(atom.op == "name" and atom.nonnegative for atom, _ in room.terms)
-    return are_sizes and room.constant >= sum(-c for _, c in room.terms if c < 0) * largest
+    return are_sizes and room.constant >= sum(-c for _, c in room.terms if c < 0) * LARGEST_USUAL_SIZE
 
 
 def at_least_zero(form: Linear) -> Expr:

@@ -80,12 +80,7 @@ def partial_schedule(members: Sequence[Member], scop: Scop) -> isl.MultiUnionPwA
     parameters = scop.context.get_space()
     parts = isl.UnionPwAffList.alloc(context, len(members))
     for member in members:
-        parts = parts.add(
-            isl.union_pw_aff(parameters, (_index(name, position, scop) for name, position in member.dims))
-        )
+        indices = (dimension(scop.statement(name).domain.get_space(), position) for name, position in member.dims)
+        parts = parts.add(isl.union_pw_aff(parameters, indices))
     space = parameters.set_from_params().add_dims(isl.dim_type.set, len(members))
     return isl.MultiUnionPwAff.from_union_pw_aff_list(space, parts)
-
-
-def _index(statement: str, position: int, scop: Scop) -> isl.PwAff:
-    return dimension(scop.statement(statement).domain.get_space(), position)

@@ -3,8 +3,8 @@
 In: the parameters that stand for products and quotients (`poly.parameters`).
 Out: the set of values that they can have together with the sizes.
 Invariant: whatever the sizes are, their values are in it.  It does not say all: how large a product of numbers from 3
-on is at least, but not which one it is.  Only the certificate asks, where it fails without: each fact is a choice of
-several conditions, which multiplies the pieces of every set that it is intersected with.
+on is at least, but not which one it is.  Each fact is a choice of several conditions, which multiplies the pieces of
+every set that it is intersected with: the certificate asks where it fails without, and preconditions for sizes alone.
 
     M*N    M = 0 and M*N = 0, or N = 1 and M*N = M, or M, N >= 2 and M*N >= 2M + 2N - 4, ...
 """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comprehension.jit.memory import allocate
+from comprehension.lang.scalars import convert_array
 from comprehension.lang.tree import Def, Expr
 from minitensor.dtypes import PROMOTED as _PROMOTED, DType, to_float, weak_dtype
 from minitensor.errors import DTypeError, NoComprehension
@@ -152,26 +153,10 @@ def meet(x: Any, y: Any) -> DType:
     return _PROMOTED[x.dtype, y.dtype] if isinstance(y, _ndarray) else weak_dtype(x.dtype, y)
 
 
-def converted(x: Any, dtype: DType) -> Any:
-    """An array in another dtype, as kernels convert it: the same everywhere.
-
-    Floats beyond an integer type's range give its nearest integer, NaN gives 0; NumPy gives what the processor does.
-    """
-    if x.dtype.kind != "f" or dtype.kind not in "iu":
-        return x.astype(dtype, copy=False)
-    info = np.iinfo(dtype)
-    with np.errstate(invalid="ignore", over="ignore"):
-        least, beyond = x.dtype.type(info.min), x.dtype.type(2.0 ** (info.bits - (dtype.kind == "i")))
-        result = np.asarray(x.astype(dtype))
-    if not ((x >= least) & (x < beyond)).all():
-        result[x < least], result[x >= beyond], result[np.isnan(x)] = info.min, info.max, 0
-    return result
-
-
 def cast_operand(x: Any, dtype: DType) -> Any:
     """An operand in the dtype of the meeting; a Python scalar stays one unless its kind is another."""
     if isinstance(x, _ndarray):
-        return x if x.dtype == dtype else converted(x, dtype)
+        return x if x.dtype == dtype else convert_array(x, dtype)
     return dtype.type(x) if dtype.kind == "b" or isinstance(x, bool) else x
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from comprehension.lang.scalars import convert_array
 from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
 from minitensor.dtypes import DType
 from minitensor.errors import NoComprehension
 from minitensor.ops import comprehend as c
-from minitensor.ops.families import converted
 from minitensor.ops.opdef import Attributes, OpDef, TensorSpec, register
 from minitensor.ops.shapes import Shape
 from minitensor.tensor import Tensor
@@ -174,4 +174,6 @@ def _cast_vjp(gradients: Vjp, inputs: tuple[Any, ...], outputs: Vjp, attributes:
     return (gradients[0],)  # the tape casts it back
 
 
-astype = register(OpDef("astype", _cast_infer, lambda x, *, dtype: converted(x, dtype), _cast_vjp, _cast_comprehension))
+astype = register(
+    OpDef("astype", _cast_infer, lambda x, *, dtype: convert_array(x, dtype), _cast_vjp, _cast_comprehension)
+)
