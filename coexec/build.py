@@ -256,7 +256,8 @@ class _Builder:
                 case FromNodes([only]):
                     sources.append((position, outputs[only].number))
                 case FromNodes(alternatives):
-                    others.append(ExpectPhi(position, self.phis[frozenset(alternatives)].slot))
+                    among = frozenset([outputs[output].number for output in alternatives])
+                    others.append(ExpectPhi(position, self.phis[frozenset(alternatives)].slot, among))
                 case FromFeed(feed):
                     slot = self._feed_slots[feed]
                     if slot in feeds:

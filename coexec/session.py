@@ -38,12 +38,13 @@ from coexec.traces.loops import MOST_UNROLLED
 from coexec.traces.merge import merge
 from coexec.traces.promise import StepLog
 from coexec.traces.record import Trace
-from coexec.traces.trace_graph import Place, TraceGraph
+from coexec.traces.trace_graph import Kind, Place, TraceGraph
 from comprehension.jit import memory
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
-MOST_VARIANTS = 6  # traces that needed another node of the same kin before its place in the program is left to Python
+MOST_IN_A_ROW = 6  # traces, one after the other, that needed another node of a kin before its kind is left to Python,
+MOST_VARIANTS = 12  # and traces in all: as many lengths may a loop have
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -80,7 +81,7 @@ class Session:
 
     def _forget(
         self,
-        volatile: frozenset[Place] = frozenset(),
+        volatile: frozenset[Kind] = frozenset(),
         folded: frozenset[Place] = frozenset(),
         numbers: bool = False,
     ) -> None:
@@ -308,6 +309,8 @@ class Session:
             merge(traces, trace)
         else:
             trace.follower.finish()
+        if self._futile == 1:
+            traces.break_rows()
         volatile, numbers = self._revised()
         folded = traces.foldable - traces.folded
         if volatile or folded or numbers is not traces.numbers:
@@ -326,18 +329,20 @@ class Session:
             return True
         return False
 
-    def _revised(self) -> tuple[set[Place], bool]:
-        """What the traces have shown: further places to leave to Python, and whether sizes should stay numbers.
+    def _revised(self) -> tuple[set[Kind], bool]:
+        """What the traces have shown: further kinds to leave to Python, and whether sizes should stay numbers.
 
         Where operations need sizes as numbers, each size is traced by itself as long as those are few; only then sizes
         become symbols, and what cannot have them is left to Python.
         """
         traces = self.traces
-        restless = {kin[0] for kin, times in traces.restless.items() if times > MOST_VARIANTS and kin[0]}
+        most = MOST_IN_A_ROW if traces.numbers else MOST_VARIANTS
+        many = [k for k, r in traces.restless.items() if r.times > most or r.in_a_row > MOST_IN_A_ROW]
+        restless = {node.kind for kin in many for node in traces.by_kin[kin]}
         if traces.numbers and restless:
             self._many_sizes = True
             self._patience.hope()
-            self._tell(f"{_names(restless)}: more than {MOST_VARIANTS} sizes or attributes; sizes are symbols now")
+            self._tell(f"{_names(restless)}: more than {MOST_IN_A_ROW} sizes or attributes; sizes are symbols now")
             return set(), False
         if traces.rigid and not self._many_sizes:
             self._tell(f"{_names(traces.rigid)}: sizes vary that a graph must know; each is traced by itself now")
@@ -432,8 +437,8 @@ class Session:
             following.exception()  # waits; what went wrong is told by the report
 
 
-def _names(places: Iterable[Place]) -> str:
-    return ", ".join(sorted({name for name, _ in places}))
+def _names(kinds: Iterable[Kind]) -> str:
+    return ", ".join(sorted({name for (name, _), _ in kinds}))
 
 
 def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:

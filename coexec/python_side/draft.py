@@ -19,9 +19,9 @@ from coexec.graph.keys import same_scalar
 from coexec.graph.match import Kind, make_matcher
 from coexec.graph.symbolic import Dim, ScalarValue
 from coexec.location import Location, callers_frame, location
-from coexec.python_side.rivals import exclude, place_of
+from coexec.python_side.rivals import differ_in_producers, exclude, place_of
 from coexec.python_side.segment import Arguments, Check, Segment
-from coexec.python_side.walk import ExpectFeed, ExpectScalar, WalkNode
+from coexec.python_side.walk import ExpectFeed, ExpectPhi, ExpectScalar, WalkNode, WalkOutput
 from coexec.traces.opaque import values_to_check
 from coexec.traces.promise import Promise, empty_value
 from minitensor.value import Value
@@ -100,6 +100,7 @@ class Draft:
         self.start = len(runner.path)
         self.promises = len(runner.log.made)
         self.bound = list(runner.bound)
+        self.phis = list(runner.phis)
         self.symbols = dict(runner.symbols)
         self.outside = _done_outside(runner)
         self.location = location(callers_frame(), runner.root)
@@ -154,6 +155,7 @@ class Draft:
             tuple(sends),
             checks,
             kept,
+            tuple(self._selected_before(nodes)),
             tuple([select for node in nodes for select in node.selects]),
             frozenset().union(*[node.reads for node in nodes]),
             tuple(roles.computed),
@@ -162,6 +164,16 @@ class Draft:
             {index - self.start: a for index, a in runner.attributes.items() if index >= self.start},
             choices.location,
         )
+
+    def _selected_before(self, nodes: Iterable[WalkNode]) -> list[tuple[int, WalkOutput | None]]:
+        """What was selected when the call began, of what its operations read before they select."""
+        found: dict[int, WalkOutput | None] = {}
+        selected: set[int] = set()
+        for node in nodes:
+            slots = [e.slot for e in node.others if isinstance(e, ExpectPhi)]
+            found |= {slot: self.phis[slot] for slot in slots if slot not in selected}
+            selected |= {slot for slot, _ in node.selects}
+        return list(found.items())
 
     def _roles(self, runner: PythonRunner, nodes: tuple[WalkNode, ...]) -> Roles | None:
         """What each argument is; None where one is a tensor that the graph cannot know again."""
@@ -201,7 +213,8 @@ class Draft:
         words: list[tuple[int, int]] = []
         located = False
         for index, (before, node) in enumerate(pairwise([self.at, *nodes]), self.start):
-            rivals = [c for c in before.children if c is not node and not exclude(c, node, bound)]
+            others = [c for c in before.children if c is not node and not exclude(c, node, bound)]
+            rivals = [c for c in others if not differ_in_producers(c, node)]
             if rivals:
                 if index not in runner.located or any(place_of(c) == place_of(node) for c in rivals):
                     return None

@@ -28,7 +28,7 @@ from coexec.python_side.walk import ExpectFeed, Walk, WalkNode, WalkOutput
 from coexec.traces.follow import make_recorder
 from coexec.traces.opaque import BEYOND, blank_for, operands_of, raise_if_impossible, values_to_check, why_opaque
 from coexec.traces.promise import Promise, empty_value, make_promise, origin
-from coexec.traces.record import Produced, Recorder, Trace
+from coexec.traces.record import Produced, Recorder, Trace, forward_index
 from coexec.traces.trace_graph import TraceFeed
 from minitensor.dispatch import explain_failure, run_eager
 from minitensor.ops.opdef import OpDef
@@ -266,8 +266,8 @@ class PythonRunner(Exchange, WholeCalls):
 
     def _outside(self, op: OpDef, inputs: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Value, ...]:
         """An operation that the graph does not have here: Python's own, or the end of co-execution in this step."""
-        volatile, because = self.walk.volatile, why_opaque(op, operands_of(inputs), attributes)
-        if volatile and because is None and (op.name, location(callers_frame(), self.root)) in volatile:
+        because = why_opaque(op, operands_of(inputs), attributes)
+        if because is None and self._is_volatile(op):
             because = "its attributes or sizes vary more than a graph can follow"
         if because is None or because is BEYOND:
             raise_if_impossible(op, inputs, attributes)
@@ -280,6 +280,14 @@ class PythonRunner(Exchange, WholeCalls):
         expected = describe_expected(self.at.children, op, inputs, attributes)
         recorder = self.leave(f"{op.name} at {users_line()}, where the graph has {expected}")
         return recorder.execute(op, inputs, attributes)
+
+    def _is_volatile(self, op: OpDef) -> bool:
+        """Whether it is left to Python wherever it comes by."""
+        if not self.walk.volatile:
+            return False
+        forward = forward_index(self.log)
+        of = None if forward is None else self.path[forward].trace.place
+        return ((op.name, location(callers_frame(), self.root)), of) in self.walk.volatile
 
     def leave(self, reason: str) -> Recorder:
         """Stops the graph, fills what is alive, and hands the rest of the step to a Recorder."""

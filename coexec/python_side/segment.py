@@ -45,8 +45,9 @@ class Segment:
     `fits`: for arguments that the step made or has fed, and for numbers that do not vary.  For the others: `feeds`, at
     the arguments' positions, and `numbers` (argument, what is expected); `same`: arguments that are one feed.
     `computed`: numbers that the call's rules make of sizes, which stand behind the arguments.  `kept`: (operation,
-    output, shape) of what is left of the call; `order`: see `Form.result`.  `binds`: symbols that the call has bound.
-    `attributes`: by operation, where the graph's hold symbols.  `location`: of the call, where that of an operation
+    output, shape) of what is left of the call; `order`: see `Form.result`.  `selected`: by slot, what must be selected
+    before the call; `selects`: what is selected behind it.  `binds`: symbols that the call has bound.  `attributes`: by
+    operation, where the graph's hold symbols.  `location`: of the call, where that of an operation
     decided.
     """
 
@@ -59,6 +60,7 @@ class Segment:
     sends: tuple[tuple[int, int], ...]  # (argument, slot) of all these
     checks: tuple[Check, ...]
     kept: tuple[tuple[int, int, tuple[int, ...]], ...]
+    selected: tuple[tuple[int, WalkOutput | None], ...]
     selects: tuple[tuple[int, WalkOutput], ...]
     posted: frozenset[WalkOutput]
     computed: tuple[ScalarValue, ...]
@@ -82,6 +84,10 @@ class Segment:
             for one, other in self.same:
                 if arguments[one] is not arguments[other]:
                     return False
+        phis = runner.phis
+        for slot, output in self.selected:
+            if phis[slot] is not output:
+                return False
         if self.location is not None and location(callers_frame(), runner.root) != self.location:
             return False
         return all(runner.can_send(scalar, arguments[position]) for position, scalar in self.numbers)

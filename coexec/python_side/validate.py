@@ -146,7 +146,7 @@ class Validator:
         if len(matching) > 1:
             here = location(callers_frame(), self.root)
             forward = forward_index(self.log)
-            place = here, None if forward is None else self.path[forward]
+            place = here, None if forward is None else self.path[forward].trace
             keys = [(n, n.trace.key) for n in matching]
             placed = [n for n, key in keys if key and (key.location, key.forward) == place]
             if len(placed) == 1:

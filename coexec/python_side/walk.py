@@ -15,7 +15,7 @@ import numpy as np
 
 from coexec.graph.match import Matcher, make_matcher
 from coexec.graph.symbolic import Dim, Output, ScalarValue
-from coexec.traces.trace_graph import Place, TraceFeed, TraceGraph, TraceNode, TraceOutput
+from coexec.traces.trace_graph import Kind, TraceFeed, TraceGraph, TraceNode, TraceOutput
 from minitensor.ops.opdef import OpDef
 
 
@@ -48,10 +48,11 @@ class WalkOutput:
 
 @dataclass(frozen=True, slots=True)
 class ExpectPhi:
-    """The output that was last selected for `slot` on this path."""
+    """The output that was last selected for `slot` on this path; `among`: which ones can be, by number."""
 
     position: int
     slot: int
+    among: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +163,5 @@ class Walk:
     feeds: tuple[TraceFeed | None, ...]
     phis: int
     symbols: dict[str, int]
-    volatile: frozenset[Place]
+    volatile: frozenset[Kind]
     may_have_macros: bool = False

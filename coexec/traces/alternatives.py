@@ -53,14 +53,14 @@ def connect(graph: TraceGraph, parent: TraceNode, child: TraceNode) -> None:
 def partners(graph: TraceGraph, node: TraceNode) -> list[TraceNode]:
     """The operations that stand beside `node` on other ways from a fork to a join, or are gradients of such.
 
-    Rounds of a loop, one behind the other, are none.
+    Rounds of a loop, one behind the other, are none: no step comes to two partners, so to no two of their gradients.
     """
     if node.forward is not None:
         forward = {node.forward, *partners(graph, node.forward)}
-        found = [other for other in graph.by_kin[node.kin] if other is not node and other.forward in forward]
-    else:
-        found = [other for other in _behind_one_fork(node) if _join(node, other)]
-    return [other for other in found if node not in ancestors(other) and other not in ancestors(node)]
+        return [other for other in graph.by_kin[node.kin] if other is not node and other.forward in forward]
+    found = [other for other in _behind_one_fork(node) if _join(node, other)]
+    above = ancestors(node) if found else set()
+    return [other for other in found if other not in above and node not in ancestors(other)]
 
 
 def _behind_one_fork(node: TraceNode) -> Iterator[TraceNode]:
@@ -201,13 +201,17 @@ def _add_producers(graph: TraceGraph, reader: TraceNode, position: int, outputs:
 
 
 def hides(graph: TraceGraph, output: TraceOutput, wiring: FromNodes, node: TraceNode) -> bool:
-    """Whether a known alternative could no longer be chosen, were `output` one too.
+    """Whether a known alternative could no longer be chosen where it was, were `output` one too.
 
-    The last executed counts, and every way from the one to `node` leads through the other.  Operands in an order
-    that values decide are such.
+    The last executed counts, and some way that an older trace may have gone leads from the known one through the other
+    to `node`; by further rounds of a loop every way.  Operands in an order that values decide are such.
     """
-    if reach({o.node for o in wiring.alternatives}, node, avoiding=output.node):
+    known = [o.node for o in wiring.alternatives]
+    has_a_way = output.node is not node and output.node in graph.older_ancestors(node)
+    if has_a_way and not graph.older_ancestors(output.node).isdisjoint(known):
+        return True
+    if reach(set(known), node, avoiding=output.node):
         return False
     earlier = ancestors(output.node)
-    known = [o.node for o in wiring.alternatives if o.node in earlier]
-    return bool(known) and not graph.reaching(node, avoiding=output.node).issuperset(known)
+    before = [other for other in known if other in earlier]
+    return bool(before) and not graph.reaching(node, avoiding=output.node).issuperset(before)

@@ -237,7 +237,7 @@ def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wi
     taken = Match(node, wirings, *specs, shape, unifier)
     if unifier.changes == 0 or _has_symbolic_form(taken):
         return taken
-    path.graph.rigid.add((key.op, key.location))
+    path.graph.rigid.add(node.kind)
     return None
 
 

@@ -2,8 +2,8 @@
 
 In: a TraceGraph and a `Trace` (a validated prefix, then records).  Out: the path; the graph has grown by what was new.
 Invariant: afterwards the trace is a path of the graph, and the graph accepts every trace that it accepted before
-(save where a producer added to an input is executed later than the one an older trace used; that trace then
-falls back once and gets a node of its own).
+(save what pruning removes, and save folded loops, where a producer added to an input of the body can be executed later
+than the one an older trace used; that trace then falls back once and gets a node of its own).
 
 A pointer walks along the graph.  A child that equals the record is taken; otherwise a later node that equals it and
 is no ancestor (the branches join again); otherwise a new node (reference section 1).  Equal is what `cover` says.
@@ -26,6 +26,7 @@ from coexec.traces.trace_graph import (
     FromScalar,
     Kin,
     NodeKey,
+    Restlessness,
     TraceGraph,
     TraceNode,
     Wiring,
@@ -60,6 +61,8 @@ class Merger:
         self.graph = graph
         self.path = TracePath(graph, trace)
         self.generalised = False
+        graph.fresh.clear()
+        self._restless: set[Kin] = set()  # what needed another node
         self._new: TraceNode | None = None  # the latest that was made for this path, and
         self._beside: list[TraceNode] = []  # what follows its alternatives
 
@@ -119,6 +122,9 @@ class Merger:
         for kept in trace.kept:
             graph.add_kept(path.output(kept))
         graph.traces += 1
+        path.catch_up()
+        for kin in path.kin.intersection(graph.restless).difference(self._restless):
+            graph.restless[kin].in_a_row = 0
         if self.generalised:
             prune(graph, path.nodes)
 
@@ -166,16 +172,20 @@ class Merger:
     def _new_node(self, key: NodeKey, record: OpRecord) -> TraceNode:
         wirings = [_make_wiring(self.path, reference) for reference in record.inputs]
         inputs, outputs, attributes = make_specs(self.path, record, wirings)
-        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record)
+        turn = self.path.turn(key.forward)
+        node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record, turn)
         node.inputs = wirings
         if node.kin not in self.path.kin:  # later iterations of a loop are no restlessness
-            self.graph.restless[node.kin] = self.graph.restless.get(node.kin, 0) + 1
+            self._restless.add(node.kin)
+            restless = self.graph.restless.setdefault(node.kin, Restlessness())
+            restless.times += 1
+            restless.in_a_row += 1
         return node
 
 
 def _kin_of(path: TracePath, record: OpRecord) -> Kin:
     forward = path.forward(record)
-    return (record.op.name, record.location), None if forward is None else forward.kin
+    return (record.op.name, record.location), path.turn(forward), None if forward is None else forward.kin
 
 
 def _make_wiring(path: TracePath, reference: InputRef) -> Wiring:

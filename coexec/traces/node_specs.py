@@ -7,52 +7,99 @@ the extents that the symbols have on the path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, product
 from typing import Any
 
-from coexec.graph.symbolic import SymbolicSpec
+from coexec.graph.symbolic import Dim, SymbolicSpec
 from coexec.traces.opaque import has_comprehension
-from coexec.traces.prune import symbolic_feeds
+from coexec.traces.prune import specs_of_feed
 from coexec.traces.record import OpRecord, Scalar
 from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Wiring, only_source
 from coexec.traces.trace_path import TracePath
 from minitensor.ops.opdef import TensorSpec
 
+MOST_SHAPES = 32  # that are tried for a shape attribute
+
+Specs = tuple[SymbolicSpec | None, ...]  # of inputs; None for scalars
+
 
 def make_specs(
     path: TracePath, record: OpRecord, wirings: Sequence[Wiring]
-) -> tuple[tuple[SymbolicSpec | None, ...], tuple[SymbolicSpec, ...], dict[str, Any]]:
-    """Input and output specs and attributes of a new node: with symbols where its producers have them."""
-    seen = [None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs]
-    inputs = tuple([_source(path, w) or spec for w, spec in zip(wirings, seen, strict=True)])
+) -> tuple[Specs, tuple[SymbolicSpec, ...], dict[str, Any]]:
+    """Input and output specs and attributes of a new node: with symbols where its producers have them.
+
+    A feed that no other node reads, and a shape attribute, have the symbols of the operation whose gradient is being
+    taken, or those of the other inputs where it cannot be done without.
+    """
+    seen = tuple([None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs])
     outputs = tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in record.output_specs])
-    names = {d for spec in inputs if spec is not None for d in spec.shape if isinstance(d, str)}
-    if not names:
+    if not path.graph.symbols.origins:
+        return seen, outputs, record.attributes
+    forward = path.forward(record)
+    of_forward = [] if forward is None else _symbolic([*forward.input_specs, *forward.output_specs])
+    sources = [_source(path, wiring, spec) for wiring, spec in zip(wirings, seen, strict=True)]
+    inputs = tuple([s or (x and _fitting(path, of_forward, x)) or x for s, x in zip(sources, seen, strict=True)])
+    known = [*_symbolic(inputs), *of_forward]
+    if not known:
         return inputs, outputs, record.attributes
-    for attributes in _symbolic_attributes(path, record, inputs, names):
-        inferred = _infer(record, inputs, attributes)
-        if inferred is not None and [_extents(path, spec) for spec in inferred] == [spec.shape for spec in outputs]:
-            return inputs, inferred, attributes
-    path.graph.rigid.add((record.op.name, record.location))
-    return tuple(seen), outputs, record.attributes
+    choices = _Choices(path, known, sources)
+    lifted = tuple([s or (x and choices.first(x)) for s, x in zip(sources, inputs, strict=True)])
+    for candidate in dict.fromkeys((inputs, lifted)):
+        for attributes in _symbolic_attributes(path, record, known, choices):
+            inferred = _infer(record, candidate, attributes)
+            if inferred is not None and [_extents(path, spec) for spec in inferred] == [spec.shape for spec in outputs]:
+                return candidate, inferred, attributes
+    path.graph.rigid.add(((record.op.name, record.location), None if forward is None else forward.place))
+    return seen, outputs, record.attributes
 
 
-def _source(path: TracePath, wiring: Wiring) -> SymbolicSpec | None:
-    """What the producer has: a node's output, or a feed as another node has it with symbols."""
-    if isinstance(wiring, FromFeed) and path.graph.symbols.origins:
-        return symbolic_feeds(path.graph).get(wiring.feed)
-    return only_source(wiring)
+def _symbolic(specs: Iterable[SymbolicSpec | None]) -> list[SymbolicSpec]:
+    return [spec for spec in specs if spec is not None and any(isinstance(d, str) for d in spec.shape)]
+
+
+def _source(path: TracePath, wiring: Wiring, seen: SymbolicSpec | None) -> SymbolicSpec | None:
+    """What the producer has: a node's output, or a feed as another node reads it; None where none does."""
+    if not isinstance(wiring, FromFeed) or seen is None:
+        return only_source(wiring)
+    uses = specs_of_feed(path.graph, wiring.feed)
+    return _fitting(path, _symbolic(uses), seen) or (seen if uses else None)
+
+
+def _fitting(path: TracePath, specs: Iterable[SymbolicSpec], seen: SymbolicSpec) -> SymbolicSpec | None:
+    """The first of the specs that is `seen` on this path."""
+    return next((s for s in specs if s.dtype == seen.dtype and _extents(path, s) == seen.shape), None)
+
+
+class _Choices:
+    """What an extent on this path can stand for: a symbol of the specs `known`, or itself.
+
+    Itself first where one of the `sources` has it as a number.
+    """
+
+    def __init__(self, path: TracePath, known: Sequence[SymbolicSpec], sources: Sequence[SymbolicSpec | None]) -> None:
+        self._fixed = {d for spec in sources if spec is not None for d in spec.shape if isinstance(d, int)}
+        self._names: dict[int | None, list[str]] = {}
+        for name in sorted({d for spec in known for d in spec.shape if isinstance(d, str)}):
+            self._names.setdefault(path.symbols.get(name), []).append(name)
+
+    def of(self, dim: Dim) -> list[Dim]:
+        names: list[Dim] = [*self._names.get(dim, [])] if isinstance(dim, int) else []
+        return [dim, *names] if dim in self._fixed else [*names, dim]
+
+    def first(self, spec: SymbolicSpec) -> SymbolicSpec:
+        return SymbolicSpec(tuple([self.of(d)[0] for d in spec.shape]), spec.dtype)
 
 
 def _symbolic_attributes(
-    path: TracePath, record: OpRecord, inputs: Sequence[SymbolicSpec | None], names: set[str]
+    path: TracePath, record: OpRecord, known: Sequence[SymbolicSpec], choices: _Choices
 ) -> Iterator[dict[str, Any]]:
-    """The attributes with symbols for the sizes that only symbols of the inputs have, then as they are."""
+    """The attributes with the shape of one of the specs `known`; with symbols for extents; as they are."""
     shape = record.attributes.get(SHAPE_ATTRIBUTE)
     if isinstance(shape, tuple):
-        fixed = {d for spec in inputs if spec is not None for d in spec.shape if isinstance(d, int)}
-        by_extent = {path.symbols[name]: name for name in sorted(names) if path.symbols.get(name) not in fixed}
-        yield {**record.attributes, SHAPE_ATTRIBUTE: tuple([by_extent.get(d, d) for d in shape])}
+        several = [spec.shape for spec in known if _extents(path, spec) == shape]
+        for possible in (*several, *islice(product(*map(choices.of, shape)), MOST_SHAPES)):
+            yield {**record.attributes, SHAPE_ATTRIBUTE: possible}
     yield record.attributes
 
 

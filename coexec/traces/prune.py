@@ -25,7 +25,7 @@ from coexec.traces.trace_graph import (
 
 def prune(graph: TraceGraph, path: Collection[TraceNode]) -> None:
     """Removes what the merge of `path` has made inconsistent."""
-    feeds = symbolic_feeds(graph)
+    feeds = symbolic_feeds(graph, path)
     left = _Left(graph, {*path, graph.start, graph.end})
     while True:
         before = len(left.removed)
@@ -83,14 +83,24 @@ class _Left:
         return any({producer, node} <= body and not body & self.removed for body in self._bodies)
 
 
-def symbolic_feeds(graph: TraceGraph) -> dict[TraceFeed, SymbolicSpec]:
-    """For each feed with symbols, the spec of a use that has them."""
+def symbolic_feeds(graph: TraceGraph, path: Collection[TraceNode] = ()) -> dict[TraceFeed, SymbolicSpec]:
+    """For each feed with symbols, the spec of a use that has them: of one on the path, if there is one."""
     specs: dict[TraceFeed, SymbolicSpec] = {}
-    for node in graph.nodes:
+    for node in (*graph.nodes, *path):
         for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
             if isinstance(wiring, FromFeed) and spec is not None and any(isinstance(d, str) for d in spec.shape):
                 specs[wiring.feed] = spec
     return specs
+
+
+def specs_of_feed(graph: TraceGraph, feed: TraceFeed) -> list[SymbolicSpec]:
+    """As what its readers take it."""
+    return [
+        spec
+        for node in graph.nodes
+        for wiring, spec in zip(node.inputs, node.input_specs, strict=True)
+        if isinstance(wiring, FromFeed) and wiring.feed is feed and spec is not None
+    ]
 
 
 def _is_overtaken(node: TraceNode, feeds: dict[TraceFeed, SymbolicSpec]) -> bool:

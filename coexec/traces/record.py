@@ -18,7 +18,7 @@ from coexec.location import Location, callers_frame, line_of, location
 from coexec.traces.opaque import BEYOND, operands_of, raise_if_impossible, spec_of, values_to_check, why_opaque
 from coexec.traces.outside import is_record_from_outside
 from coexec.traces.promise import Promise, StepLog, make_promise, origin
-from coexec.traces.trace_graph import Place, TraceFeed, TraceNode
+from coexec.traces.trace_graph import Kind, Place, TraceFeed, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.ops.opdef import OpDef, TensorSpec
 from minitensor.value import Value, local
@@ -96,13 +96,13 @@ class Recorder:
         log: of the whole step, so that values of the validated prefix are known.
         trace: with the prefix, its feeds numbered as in `externals`.
         externals: the values behind those numbers (held until the step ends, so that no identity is reused).
-        volatile: places of the program whose operations are left to Python.
+        volatile: kinds of operations that are left to Python.
     """
 
     __slots__ = ("_numbers", "busy", "externals", "log", "root", "trace", "volatile")
 
     def __init__(
-        self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value], volatile: frozenset[Place]
+        self, root: FrameType, log: StepLog, trace: Trace, externals: list[Value], volatile: frozenset[Kind]
     ) -> None:
         self.root: FrameType | None = root
         self.log = log
@@ -127,7 +127,7 @@ class Recorder:
         here = location(callers_frame(), self.root)
         operands = operands_of(inputs)
         because = why_opaque(op, operands, attributes)
-        if because is not None or (self.volatile and (op.name, here) in self.volatile):
+        if because is not None or (self.volatile and self._kind(op, here) in self.volatile):
             if because is BEYOND:
                 raise_if_impossible(op, inputs, attributes)
             for x in inputs:
@@ -139,6 +139,16 @@ class Recorder:
         outputs = run_eager(op, inputs, attributes)
         self.note(op, inputs, attributes, outputs, here)
         return outputs
+
+    def _kind(self, op: OpDef, here: Location) -> Kind:
+        forward, prefix = forward_index(self.log), self.trace.prefix
+        of: Place | None = None
+        if forward is not None and forward < len(prefix):
+            of = prefix[forward].place
+        elif forward is not None:
+            record = self.trace.records[forward - len(prefix)]
+            of = record.op.name, record.location
+        return (op.name, here), of
 
     def note(
         self,

@@ -104,7 +104,8 @@ class TraceNode:
     """One operation, or the start or the end of the graph (`op` is None).
 
     `loops`: bodies of loops that this operation ends, each from its first to itself; a path may go back to the first.
-    `kin`: equal for alternatives: its place, and the kin of `forward`, the node whose gradient is being taken.
+    `kin`: equal for alternatives: its place; the kin of `forward`, the node whose gradient is being taken, and how
+    many operations of that gradient (`turn`) came before it.
     `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
     the node changes.  `removed`: pruned; a path through it leads nowhere.
     """
@@ -124,12 +125,13 @@ class TraceNode:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
+        turn: int = 0,
     ) -> None:
         self.number = number
         self.op = op
         self.key = key
         self.place: Place | None = None if key is None else (key.op, key.location)
-        self.kin: Kin = (self.place, number if key is None else key.forward and key.forward.kin)
+        self.kin: Kin = (self.place, turn, number if key is None else key.forward and key.forward.kin)
         self.first = first
         self.form: Any = None
         self.removed = False
@@ -150,12 +152,19 @@ class TraceNode:
     def forward(self) -> TraceNode | None:
         return None if self.key is None else self.key.forward
 
+    @property
+    def kind(self) -> Kind:
+        """What is left to Python, where it is: all operations of this kind."""
+        assert self.place is not None
+        return self.place, None if self.forward is None else self.forward.place
+
     def __repr__(self) -> str:
         return f"<{self.number} {self.op.name if self.op else 'start or end'} at {self.where}>"
 
 
 Place = tuple[str, Location]  # an operation's name and location
-Kin = tuple[Place | None, Any]  # (place, the kin of the node whose gradient is being taken)
+Kind = tuple[Place, Place | None]  # an operation's place, and that of the operation whose gradient is being taken
+Kin = tuple[Place | None, int, Any]  # (place, which operation of the gradient, the kin of the node that it is of)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,20 +175,29 @@ class Reader:
     done: Event
 
 
+@dataclass(slots=True)
+class Restlessness:
+    """Traces that needed another node of a kin: `times` in all, the last `in_a_row` of those that came by."""
+
+    times: int = 0
+    in_a_row: int = 0
+
+
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
-    `restless`: in how many traces another node of that kin was needed.  `rigid`: places where sizes vary and
-    the operation has no comprehension with symbolic sizes.  `volatile`: places known from before to be either, whose
-    operations are left to Python.  `trip_counts`: of the loops met, by the place of their first operation;
-    `folded`: places known from before to begin a loop that is folded wherever it can be.
+    `restless`: in how many traces another node of that kin was needed.
+    `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.  `volatile`: kinds known from
+    before to be either, which are left to Python.  `trip_counts`: of the loops met, by the place of their first
+    operation; `folded`: places known from before to begin a loop that is folded wherever it can be.
+    `fresh`: edges that the trace under way has brought.
     `reader`: who builds from the graph, for which changes have to wait.
     `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
     """
 
     def __init__(
         self,
-        volatile: frozenset[Place] = frozenset(),
+        volatile: frozenset[Kind] = frozenset(),
         folded: frozenset[Place] = frozenset(),
         numbers: bool = False,
     ) -> None:
@@ -188,8 +206,8 @@ class TraceGraph:
         self.numbers = numbers
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
-        self.restless: dict[Kin, int] = {}
-        self.rigid: set[Place] = set()
+        self.restless: dict[Kin, Restlessness] = {}
+        self.rigid: set[Kind] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
         self.nodes: list[TraceNode] = []
@@ -201,6 +219,7 @@ class TraceGraph:
         self.traces = 0
         self.version = 0
         self.reader: Reader | None = None
+        self.fresh: set[tuple[TraceNode, TraceNode]] = set()
 
     def settle(self) -> None:
         """Waits until nobody else reads the graph: to be called before a change (and a fork's child has no reader)."""
@@ -218,9 +237,10 @@ class TraceGraph:
         output_specs: tuple[SymbolicSpec, ...],
         where: str,
         first: OpRecord | None = None,
+        turn: int = 0,
     ) -> TraceNode:
         self.made += 1
-        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first)
+        node = TraceNode(self.made, op, key, attributes, input_specs, output_specs, where, first, turn)
         self.nodes.append(node)
         self.by_key.setdefault(key, []).append(node)
         self.by_kin.setdefault(node.kin, []).append(node)
@@ -236,6 +256,7 @@ class TraceGraph:
         if child not in parent.children:
             parent.children.append(child)
             child.parents.append(parent)
+            self.fresh.add((parent, child))
             self.version += 1
 
     def add_loop(self, body: tuple[TraceNode, ...]) -> None:
@@ -259,6 +280,23 @@ class TraceGraph:
                     seen.add(before)
                     stack.append(before)
         return seen - {avoiding}
+
+    def break_rows(self) -> None:
+        """Steps that the graph knew came before the latest trace: it is the first of those in a row."""
+        for restless in self.restless.values():
+            restless.in_a_row = min(restless.in_a_row, 1)
+
+    def older_ancestors(self, target: TraceNode) -> set[TraceNode]:
+        """`ancestors`, as far as other traces than the one under way lead there."""
+        seen = {target}
+        stack = [target]
+        while stack:
+            node = stack.pop()
+            for parent in node.parents:
+                if parent not in seen and (parent, node) not in self.fresh:
+                    seen.add(parent)
+                    stack.append(parent)
+        return seen
 
     def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
         """Python read `output` when it stood behind that node."""

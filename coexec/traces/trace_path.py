@@ -15,10 +15,11 @@ class TracePath:
     """A path of `graph` from its start.
 
     `nodes`: so far.  `feeds`: the external that each feed stands for on this path.  `symbols`: the extent that each
-    symbol has on it.  `place`, once it has caught up: where each node was last; `kin`: of all nodes.
+    symbol has on it.  `place`, once it has caught up: where each node was last; `kin`: of all nodes; `turns`: how many
+    operations of each node's gradient there were.
     """
 
-    __slots__ = ("_before", "_before_of", "_placed", "feeds", "graph", "kin", "nodes", "place", "symbols")
+    __slots__ = ("_before", "_before_of", "_placed", "feeds", "graph", "kin", "nodes", "place", "symbols", "turns")
 
     def __init__(self, graph: TraceGraph, trace: Trace) -> None:
         self.graph = graph
@@ -27,6 +28,7 @@ class TracePath:
         self.symbols = dict(trace.symbols)
         self.place: dict[TraceNode, int] = {}
         self.kin: set[Kin] = set()
+        self.turns: dict[TraceNode, int] = {}
         self._placed = 0  # the first so many nodes
         self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes
         self._before_of = 0
@@ -37,11 +39,13 @@ class TracePath:
         return self.nodes[-1] if self.nodes else self.graph.start
 
     def catch_up(self) -> None:
-        """`place` and `kin` know all nodes."""
+        """`place`, `kin` and `turns` know all nodes."""
         for index in range(self._placed, len(self.nodes)):
             node = self.nodes[index]
             self.place[node] = index
             self.kin.add(node.kin)
+            if node.forward is not None:
+                self.turns[node.forward] = self.turns.get(node.forward, 0) + 1
         self._placed = len(self.nodes)
 
     def output(self, produced: Produced) -> TraceOutput:
@@ -50,6 +54,10 @@ class TracePath:
     def forward(self, record: OpRecord) -> TraceNode | None:
         """The node whose gradient is being taken."""
         return None if record.forward is None else self.nodes[record.forward]
+
+    def turn(self, forward: TraceNode | None) -> int:
+        """How many operations of that node's gradient there were."""
+        return 0 if forward is None else self.turns.get(forward, 0)
 
     def ancestors(self) -> set[TraceNode]:
         """`ancestors` of the pointer, from those of where it stood before: edges that come lead to what it comes to.

@@ -40,34 +40,33 @@ def flat_position(at: Sequence[Expr], shape: Sequence[int]) -> Expr:
 
 
 def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
-    """Dimensions of both shapes that correspond: the smallest runs with equal products."""
-    result, i, j = [], 0, 0
-    while i < len(old) or j < len(new):
-        left, right = [i] if i < len(old) else [], [j] if j < len(new) else []
-        i, j = i + len(left), j + len(right)
+    """Dimensions of both shapes that correspond: the smallest runs with equal products.
+
+    Dimensions of extent 1 are in none of them.
+    """
+    before = [d for d, extent in enumerate(old) if extent != 1]
+    behind = [d for d, extent in enumerate(new) if extent != 1]
+    result = []
+    while before or behind:
+        left, right = before[:1], behind[:1]
         while (a := _extent(old, left)) != (b := _extent(new, right)):
-            if isinstance(a, str) or isinstance(b, str):
-                raise NoComprehension(f"reshape of {old} to {new}: the symbolic sizes do not correspond")
-            if a < b and i < len(old):
-                left.append(i)
-                i += 1
-            elif j < len(new):
-                right.append(j)
-                j += 1
+            if isinstance(a, str) or isinstance(b, str) or (left == before and right == behind):
+                raise NoComprehension(f"reshape of {old} to {new}: the sizes do not correspond")
+            if right == behind or (a < b and left != before):
+                left = before[: len(left) + 1]
             else:
-                left.append(i)
-                i += 1
+                right = behind[: len(right) + 1]
+        before, behind = before[len(left) :], behind[len(right) :]
         result.append((left, right))
     return result
 
 
 def _extent(shape: Shape, dims: list[int]) -> int | str:
-    extents = [shape[d] for d in dims if shape[d] != 1]
-    if len(extents) == 1:
-        return extents[0]
-    if any(isinstance(extent, str) for extent in extents):
+    if len(dims) == 1:
+        return shape[dims[0]]
+    if any(isinstance(shape[d], str) for d in dims):
         raise NoComprehension(f"reshape: a symbolic size of {shape} is split or merged")
-    return prod(int(extent) for extent in extents)
+    return prod(int(shape[d]) for d in dims)
 
 
 def _reshape_comprehension(x: TensorSpec, *, shape: Shape) -> Def:
@@ -82,20 +81,18 @@ def _reshape_comprehension(x: TensorSpec, *, shape: Shape) -> Def:
 
 
 def _merged(at: Sequence[Expr], dims: list[int], shape: Shape) -> Expr:
-    wide = [d for d in dims if shape[d] != 1]
-    if len(wide) <= 1:
-        return at[wide[0]] if wide else c.number(0)
-    return flat_position([at[d] for d in wide], [int(shape[d]) for d in wide])
+    if len(dims) == 1:
+        return at[dims[0]]
+    return flat_position([at[d] for d in dims], [int(shape[d]) for d in dims])
 
 
 def _split(subscripts: list[Expr], dims: list[int], shape: Shape, position: Expr) -> None:
     """Writes the subscripts of the dimensions `dims` from their common row-major position."""
-    wide = [d for d in dims if shape[d] != 1]
-    stride = prod(int(shape[d]) for d in wide) if len(wide) > 1 else 1
-    for k, d in enumerate(wide):
-        if len(wide) == 1:
-            subscripts[d] = position
-            return
+    if len(dims) == 1:
+        subscripts[dims[0]] = position
+        return
+    stride = prod(int(shape[d]) for d in dims)
+    for k, d in enumerate(dims):
         stride //= int(shape[d])
         quotient = position if stride == 1 else c.binary("/", position, stride)
         subscripts[d] = quotient if k == 0 else c.binary("%", quotient, int(shape[d]))

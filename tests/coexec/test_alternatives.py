@@ -232,6 +232,63 @@ def test_gradients_of_partners_are_partners() -> None:
     assert partners(graph, first[-1]) == [second[-1]] and partners(graph, second[-1]) == [first[-1]]
 
 
+def with_gradient(shift: int, rows: int) -> Trace:
+    """A gradient of equal operations, as many as there are rows; then what reads the last of them."""
+    written = Written()
+    x = written.op("negative", Tensor(0), at=0)
+    x = written.op("roll", x, at=1, shifts=(shift,), axes=(0,))
+    written.op("negative", x, at=2)
+    for row in range(rows):
+        made = written.op("roll", Tensor(1), at=3, shifts=(10 * shift + row,), axes=(0,))
+        written.trace.records[-1] = replace(written.trace.records[-1], forward=1)
+    written.op("abs", made, at=4)
+    return written.trace
+
+
+def test_operations_of_two_gradients_are_partners_by_their_turn() -> None:
+    """The gradient of a stack of rows: each row's is that row's alternative, whatever the others are."""
+    graph = TraceGraph()
+    first, second = merge(graph, with_gradient(1, 2)), merge(graph, with_gradient(2, 3))
+    assert second[-1] is first[-1] and len(second) == len(first) + 1
+    for turn in (3, 4):
+        assert partners(graph, first[turn]) == [second[turn]] and partners(graph, second[turn]) == [first[turn]]
+    assert partners(graph, second[5]) == []
+
+
+def accumulated(rounds: int, read: int) -> Trace:
+    """So many operations, one behind the other, and one that reads that of this number."""
+    written = Written()
+    made = [written.op("negative", Tensor(0), at=0)]
+    for number in range(1, rounds):
+        made.append(written.op("exp", made[-1], at=number))
+    written.op("abs", made[read], at=100)
+    return written.trace
+
+
+def test_a_producer_is_not_added_where_a_known_trace_may_have_come_by_it() -> None:
+    """Each length reads another round, and longer ones come by that of shorter ones."""
+    graph = TraceGraph()
+    calls = [(2, 0), (4, 2), (3, 1), (5, 3)]
+    paths = [merge(graph, accumulated(*call)) for call in calls]
+    version = graph.version
+    assert [merge(graph, accumulated(*call)) for call in calls] == paths and graph.version == version
+
+
+def test_a_producer_may_be_added_where_only_this_trace_comes_by_it() -> None:
+    """Two gradients, clipped in some steps: the way to the second update leads through both clips and the first."""
+    graph = TraceGraph()
+    for clipped in (False, True):
+        written = Written()
+        made = [written.op("exp", Tensor(number), at=number) for number in (0, 1)]
+        if clipped:
+            made = [written.op("negative", x, at=2 + number) for number, x in enumerate(made)]
+        for number, x in enumerate(made):
+            written.op("abs", x, at=4 + number)
+        path = merge(graph, written.trace)
+    assert len(graph.nodes) == 6
+    assert [len(wiring.alternatives) for node in path[-2:] for wiring in node.inputs] == [2, 2]  # type: ignore[union-attr]
+
+
 def test_operations_of_other_places_or_other_names_are_no_partners() -> None:
     graph = TraceGraph()
     paths = []

@@ -91,6 +91,17 @@ def test_a_use_of_a_feed_as_it_was_before_it_had_a_symbol_goes(kept: bool) -> No
     assert graph.start.children == graph.nodes and graph.end.parents == graph.nodes
 
 
+def test_of_two_uses_with_symbols_that_on_the_path_counts() -> None:
+    graph = TraceGraph()
+    x, y = graph.add_feed(), graph.add_feed()
+    on_path = add(graph, (x, ("n0", "n1")), makes=N)
+    reader = add(graph, (y, FOUR), (x, ("n0", "n1")))
+    off_path = add(graph, (x, ("n0", "n0")), makes=N)
+    ends(graph, on_path, reader, off_path)
+    assert symbolic_feeds(graph)[x].shape == ("n0", "n0") and symbolic_feeds(graph, [on_path])[x].shape == ("n0", "n1")
+    assert pruned(graph, on_path) == [on_path, reader]
+
+
 @pytest.mark.parametrize(("makes", "reads", "goes"), [(N, FOUR, True), (N, N, False), (N, ("n1",), True),
                                                       (FOUR, FOUR, False), ((3, "n0"), (3, "n0"), False),
                                                       ((3, "n0"), (3, 4), True)])  # fmt: skip

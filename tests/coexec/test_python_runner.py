@@ -395,7 +395,7 @@ def test_a_place_where_too_much_varies_is_left_to_python_and_others_are_not() ->
         return mt.exp(mt.roll(X, k, axis=0))
 
     walk = walk_of(function, *[(k,) for k in range(8)])
-    assert {name for name, _ in walk.volatile} == {"roll"}
+    assert {name for (name, _), _ in walk.volatile} == {"roll"}
     runner, _ = begin(walk)
     with observed(runner):
         function(9)

@@ -12,17 +12,16 @@ import pytest
 import coexec
 import minitensor as mt
 from coexec import session
-from coexec.location import Location
 from coexec.traces import follow, record
 from coexec.traces.promise import StepLog
 from coexec.traces.record import External, Produced, Recorder, Scalar, Trace
-from coexec.traces.trace_graph import TraceGraph, TraceNode
+from coexec.traces.trace_graph import Kind, TraceGraph, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.errors import ScalarRangeError
 from minitensor.value import local
 
 
-def recorded(step: Callable[[], Any], volatile: frozenset[tuple[str, Location]] = frozenset()) -> tuple[Trace, Any]:
+def recorded(step: Callable[[], Any], volatile: frozenset[Kind] = frozenset()) -> tuple[Trace, Any]:
     """The trace of a step and what the step returned, which is held until the step has ended."""
     recorder = Recorder(sys._getframe(), StepLog(), Trace(), [], volatile)
     local.observer = recorder
@@ -124,11 +123,30 @@ def test_a_place_that_is_left_to_python_is_no_record() -> None:
 
     trace, _ = recorded(step)
     place = ("exp", trace.records[1].location)
-    left, _ = recorded(step, frozenset({place}))
+    left, _ = recorded(step, frozenset({(place, None)}))
     assert names(trace) == ["multiply", "exp", "exp", "add"] and names(left) == ["multiply", "exp", "add"]
     assert left.reads == [(1, Produced(0, 0))]
-    other, _ = recorded(step, frozenset({("exp", (0,))}))
+    other, _ = recorded(step, frozenset({(("exp", (0,)), None), (place, place)}))
     assert names(other) == names(trace)
+
+
+def test_a_gradient_is_left_to_python_by_what_it_is_the_gradient_of() -> None:
+    x = mt.asarray([1.0, 2.0, 3.0])
+    x.requires_grad = True
+
+    def step() -> Any:
+        x.grad = None
+        (mt.exp(x) * mt.sin(x)).sum().backward()
+
+    trace, _ = recorded(step)
+    exp, sin = ((record.op.name, record.location) for record in trace.records[:2])
+    of_sin, of_exp = (record for record in trace.records if record.op.name == "multiply" and record.forward in (0, 1))
+    assert (of_exp.forward, of_sin.forward) == (0, 1) and of_exp.location == of_sin.location
+    place = ("multiply", of_exp.location)
+    for forward, remaining in ((exp, 1), (sin, 0)):
+        left, _ = recorded(step, frozenset({(place, forward)}))
+        assert len(left.records) == len(trace.records) - 1
+        assert [r.forward for r in left.records if (r.op.name, r.location) == place] == [remaining]
 
 
 def test_operands_whose_contents_decide_are_looked_at() -> None:

@@ -12,7 +12,14 @@ from written import Tensor, Written
 
 from coexec.build import build
 from coexec.python_side.draft import _is_static
-from coexec.python_side.rivals import _may_be_one, _origin_of, _types_differ, exclude, place_of
+from coexec.python_side.rivals import (
+    _may_be_one,
+    _origin_of,
+    _types_differ,
+    differ_in_producers,
+    exclude,
+    place_of,
+)
 from coexec.python_side.walk import ExpectFeed, ExpectScalar, WalkNode
 from coexec.traces.merge import merge
 from coexec.traces.record import Produced
@@ -93,6 +100,35 @@ def test_what_the_step_may_have_fed_excludes_nothing(first: Any, second: Any, sw
     assert not exclude(one, other, None)
 
 
+def behind_two_ways(origin: str) -> tuple[WalkNode, WalkNode]:
+    """What follows c = sin(b): abs of it, or of b where it was not computed; and abs of `origin`."""
+    traces = TraceGraph()
+    for operand, place in (("b", 4), ("c", 4), (origin, 5)):
+        written = Written()
+        a = written.op("exp", Tensor(0), at=0)
+        b = written.op("multiply", a, Tensor(9), at=1)
+        c = b if operand == "b" else written.op("sin", b, at=2)
+        written.op("abs", {"a": a, "b": b, "c": c}[operand], at=place)
+        merge(traces, written.trace)
+    (sine,) = (n for n in build(traces).walk.start.children[0].children[0].children if n.op and n.op.name == "sin")
+    either, other = sine.children
+    return either, other
+
+
+def test_operands_of_several_origins_exclude_what_is_none_of_them() -> None:
+    for origin, excluded in (("a", True), ("c", False)):
+        either, other = behind_two_ways(origin)
+        assert either.others and not other.others
+        assert exclude(either, other, None) == exclude(other, either, None) == excluded
+        assert differ_in_producers(either, other) and differ_in_producers(other, either)
+
+
+@pytest.mark.parametrize(("first", "second"), MAYBE_ONE)
+def test_what_may_be_one_differs_in_what_is_fed_or_in_nothing(first: Any, second: Any) -> None:
+    one, other = pair(first, second)
+    assert differ_in_producers(one, other) == (first == second)
+
+
 def test_attributes_and_the_number_of_operands_exclude() -> None:
     one, other = fork(op("sum", "b", at=2, axis=(0,), keepdims=False), op("sum", "b", at=3, axis=(0,), keepdims=True))
     assert exclude(one, other, None)
@@ -161,7 +197,7 @@ def test_where_an_operand_comes_from() -> None:
     one, other = pair(("multiply", "b", 2.0), ("multiply", Tensor(0), Tensor(1)))
     made = one.sources[0][1]
     assert made > 0
-    assert _origin_of(one, 0) == ("made", made) and _origin_of(one, 1) == ("number", 2.0)
+    assert _origin_of(one, 0) == ("made", frozenset([made])) and _origin_of(one, 1) == ("number", 2.0)
     (fed,) = other.fed
     assert _origin_of(other, 0) == ("outside", fed[1]) and _origin_of(other, 1) == ("outside", None)
     same, _ = pair(("multiply", Tensor(1), Tensor(1)), ("exp", "b"))
@@ -170,7 +206,7 @@ def test_where_an_operand_comes_from() -> None:
     (expected,) = number.others
     assert _origin_of(number, 1) == ("number", expected) and _origin_of(number, 1, [None] * 9) == ("number", expected)
     assert _origin_of(number, 1, [5.0] * 9) == ("number", 5.0)
-    assert _origin_of(number, 0, [5.0] * 9) == ("made", made)
+    assert _origin_of(number, 0, [5.0] * 9) == ("made", frozenset([made]))
 
 
 def test_a_feed_says_nothing_of_other_operands() -> None:
@@ -193,7 +229,7 @@ def joined() -> WalkNode:
 
 
 def test_an_operand_with_several_producers_is_made_in_the_step() -> None:
-    assert _origin_of(joined(), 0) == ("made", None)
+    assert _origin_of(joined(), 0) == ("made", frozenset([0, 1]))
     made, outside = pair(("abs", "b"), ("abs", Tensor(1)))
     assert not exclude(joined(), made, None) and not exclude(made, joined(), None)
     assert exclude(joined(), outside, None) and exclude(outside, joined(), None)

@@ -402,6 +402,39 @@ def test_an_int_is_not_passed_on() -> None:
     assert step.take(walk, segment, X, 4)[0] is None
 
 
+# --- operands with several producers ------------------------------------------------------------------------------
+
+
+def one_of_two(x: mt.Tensor, y: mt.Tensor, computed: bool, used: bool) -> Operands:
+    a = mt.exp(x)
+    b = mt.sin(a) if computed else a
+    z = y * 2.0
+    return (b if used else a), z
+
+
+def test_what_was_computed_last_before_a_call_has_to_be_what_it_was() -> None:
+    """The graph reads that, whatever the call's own operand is."""
+    step = Step(one_of_two, lambda a, z: (mt.abs(a),))
+    walk = walk_of(step, (X, Y, True, True), (X, Y, False, False))
+    segment = step.learn(walk, X, Y, False, False)
+    assert segment is not None
+    assert [output for _, output in segment.selected] == [walk.start.children[0].outputs[0]]
+    assert step.take(walk, segment, X, Y, False, False)[0] is not None
+    assert step.take(walk, segment, X, Y, True, False)[0] is None
+
+
+def test_what_a_call_computes_itself_need_not_be_selected_before() -> None:
+    def call(x: mt.Tensor, other: bool) -> Operands:
+        a = mt.exp(x)
+        return (mt.abs(mt.sin(a) if other else a),)
+
+    step = Step(lambda x, other: (mt.tanh(x), other), call)
+    walk = walk_of(step, (X, True), (X, False))
+    for other in (True, False):
+        segment = step.learn(walk, X, other)
+        assert segment is not None and segment.selects and not segment.selected
+
+
 # --- what can fail, and what decides ------------------------------------------------------------------------------
 
 

@@ -171,8 +171,14 @@ def test_a_trace_that_adds_nothing_ends_the_tracing() -> None:
     assert (step.report().traced_steps, step.report().coexecuted_steps) == (4, 1)
 
 
-def test_after_fallbacks_in_a_row_tracing_has_to_be_quieter_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To Python, however much varies."""
+    monkeypatch.setattr(session, "MOST_IN_A_ROW", 1000)
     monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+
+
+def test_after_fallbacks_in_a_row_tracing_has_to_be_quieter_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_nothing(monkeypatch)
     step, known, quiet = new_path(), 0, []
     phases(step, [0, 0, 0])
     for _ in range(5):
@@ -188,7 +194,7 @@ def test_after_fallbacks_in_a_row_tracing_has_to_be_quieter_each_time(monkeypatc
 
 
 def test_fallbacks_that_are_not_in_a_row_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    leave_nothing(monkeypatch)
     step = new_path()
     phases(step, [0, 0])
     for turn in range(4):
@@ -200,14 +206,14 @@ def test_fallbacks_that_are_not_in_a_row_change_nothing(monkeypatch: pytest.Monk
 
 
 def test_a_place_that_varies_too_often_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_VARIANTS", 3)
+    monkeypatch.setattr(session, "MOST_IN_A_ROW", 3)
     step = new_path()
     for number in range(3):
         step(number)
         assert not step.report().reasons
     step(3)
     assert [reason for reason in step.report().reasons if "left to Python now" in reason]
-    assert {name for name, _ in step.session.traces.volatile} == {"roll"} and not step.session.traces.nodes
+    assert {name for (name, _), _ in step.session.traces.volatile} == {"roll"} and not step.session.traces.nodes
     assert step.report().phase == "trace"
     assert phases(step, [4, 5, 6])[-1] is Phase.COEXECUTE
 
@@ -215,7 +221,7 @@ def test_a_place_that_varies_too_often_is_left_to_python(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("mode", ["coexec", "trace"])
 def test_recording_rests_but_where_all_steps_are_to_be_recorded(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "mode", mode)
-    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    leave_nothing(monkeypatch)
     step = new_path()
     found = phases(step, list(range(TRIES + FIRST_REST + 1)))
     if mode == "trace":
@@ -227,7 +233,7 @@ def test_recording_rests_but_where_all_steps_are_to_be_recorded(mode: str, monke
 
 
 def test_a_reset_forgets_the_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    leave_nothing(monkeypatch)
     step = new_path()
     assert phases(step, list(range(TRIES)))[-1] is Phase.RESTING
     step.reset()
@@ -252,6 +258,17 @@ def test_how_often_what_varies_is_tried_before_it_is_left_to_python(again: bool)
     assert reason == "roll: attributes or sizes vary that a graph must know; left to Python now"
     report = step.report()
     assert (report.phase, report.transitions, step.session._patience.in_vain) == ("trace", 1, 7)
+
+
+def test_what_comes_by_again_is_left_to_python_later() -> None:
+    """Twelve lengths of a loop, say, each met again now and then."""
+    step = new_path()
+    for number in range(12):
+        phases(step, [number, 0])
+    assert not any("left to Python" in reason for reason in step.report().reasons)
+    assert step.report().fallbacks == 11
+    phases(step, [12])
+    assert [reason for reason in step.report().reasons if "left to Python now" in reason]
 
 
 def sized(n: int) -> mt.Tensor:
@@ -281,7 +298,7 @@ def test_sizes_are_numbers_then_symbols_and_then_left_to_python(again: bool) -> 
     found = phases(step, [11, 12, 13, 14, 15, 16])
     assert found[-1] is Phase.COEXECUTE and not step.session.traces.numbers
     assert [reason.rpartition("; ")[2] for reason in step.report().reasons] == SIZES
-    assert {name for name, _ in step.session.traces.volatile} == {"concat", "reshape"}
+    assert {name for (name, _), _ in step.session.traces.volatile} == {"concat", "reshape"}
     assert {name.partition(" ")[0] for name in step.report().left_to_python} == {"concat", "reshape"}
 
 
@@ -343,7 +360,7 @@ def test_a_step_that_breaks_off_where_the_graph_knows_it_teaches_nothing() -> No
 
 
 def test_after_a_fallback_too_many_the_next_ones_are_counted_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    leave_nothing(monkeypatch)
     step, known = new_path(), 0
     phases(step, [0, 0])
     for needed in (2, 4, 8):

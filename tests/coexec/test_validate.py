@@ -211,6 +211,26 @@ def test_a_gradient_is_of_the_operation_that_it_was_of() -> None:
     assert local.differentiating is None
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_at_a_fork_the_operation_whose_gradient_is_taken_decides(first: bool) -> None:
+    w = mt.asarray(np.ones((2, 3), np.float32))
+    w.requires_grad = True
+    given = ones(2, 3)
+
+    def function(first: bool, k: float, n: float) -> None:
+        w.grad = None
+        one = w * k
+        other = w * n
+        (one if first else other).backward(given)
+
+    walk = walk_of(function, (True, 2.0, 3.0), (False, 2.0, 3.0), (False, 4.0, 5.0))
+    runner, _ = begin(walk)
+    with observed(runner):
+        function(first, 2.0, 2.0)  # the one is of 2.0 only, the other of any number
+    assert runner.recorder is None and len(runner.path) == 3 and runner.located == {2}
+    assert runner.path[2].trace.forward is runner.path[0 if first else 1].trace
+
+
 def test_whether_a_tensor_can_be_fed_says_its_type_and_who_made_it() -> None:
     walk = walk_of(lambda: mt.exp(X) * Y)
     runner, made = up_to(walk, lambda: mt.exp(X))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,25 @@ def test_comprehension_holds_for_a_symbolic_size(name: str, data: st.DataObject)
     named = data.draw(st.sampled_from(sorted(extents))) if extents else None
     with suppress(NoComprehension):
         check_meaning(op, case, integers=True, named=named)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ((3, 8), (1, 3, 8)), ((1, 3, 8), (3, 8)), ((3, 4, 2), (3, 1, 8)), ((6, 5), (2, 3, 1, 5)), ((5, 1), (1, 1, 5)),
+])  # fmt: skip
+def test_dimensions_of_extent_1_come_and_go_beside_symbolic_sizes(old: tuple[int, ...], new: tuple[int, ...]) -> None:
+    case = Case((np.arange(np.prod(old), dtype=np.float32).reshape(old),), {"shape": new})
+    for named in {3, 5}.intersection(old).intersection(new):
+        check_meaning(REGISTRY["reshape"], case, integers=True, named=named)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (("n", 8), ("m", 8)), (("n", 8), (8, "n")), (("n", 2), ("n", 3)), (("n", 8), ("n",)),
+])  # fmt: skip
+def test_symbolic_sizes_that_do_not_correspond_are_refused(old: Any, new: Any) -> None:
+    rule = REGISTRY["reshape"].comprehension
+    assert rule is not None
+    with pytest.raises(NoComprehension, match="do not correspond|split or merged"):
+        rule(TensorSpec(old, np.dtype(np.float32)), shape=new)
 
 
 def test_complex_operands_have_no_comprehension() -> None:
