@@ -17,7 +17,16 @@ from comprehension.kernel.choice import chosen, negated, uniform_choice
 from comprehension.kernel.jam import jam
 from comprehension.kernel.rows import in_rows
 from comprehension.kernel.scope import Scope, box_subscripts
-from comprehension.kernel.simplify import Ranges, bounds_of, linear, simplify, simplify_condition, truth, varies_with
+from comprehension.kernel.simplify import (
+    Ranges,
+    bounds_of,
+    linear,
+    narrowed,
+    simplify,
+    simplify_condition,
+    truth,
+    varies_with,
+)
 from comprehension.kernel.tiles import axis_of, cleared, is_lane_wise, stored_under_masks, upper_bound
 from comprehension.kernel.values import ValueBuilder, combine, identity, shape_of, strides_of
 from comprehension.kernel.walk import accesses_in
@@ -41,6 +50,7 @@ from comprehension.poly.scop import Scop, ScopRole
 
 Math = Literal["fast", "strict"]
 AST_BUDGET = 100_000_000  # isl operations
+MOST_BRANCHES = 16  # of choices that are the same for all points of a tile
 
 _SPACES = {
     Role.INPUT: ir.Space.INPUT,
@@ -197,21 +207,28 @@ class _Walker:
         is_box = not varies_with((axes[-1].start, axes[-1].limit), axes[0].variable)
         if is_box and all(isinstance(part, ir.Define | ir.Store) for part in body):
             statements = tuple(part for part in body if isinstance(part, ir.Define | ir.Store))
-            return self._tiles(axes, statements, scope.ranges)
+            return self._tiles(axes, statements, scope.ranges, [MOST_BRANCHES])
         return self.nodes(node, scope)
 
-    def _tiles(self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...], ranges: Ranges) -> list[ir.Node]:
-        """The statements as one tile; as one for each outcome where a choice is the same for all points."""
+    def _tiles(
+        self, axes: Sequence[ir.Axis], body: tuple[ir.Define | ir.Store, ...], ranges: Ranges, left: list[int]
+    ) -> list[ir.Node]:
+        """The statements as one tile; as one for each outcome where a choice is the same for all points.
+
+        `left`: how many choices may become branches yet.
+        """
         choice = uniform_choice(body, [axis.variable for axis in axes], ranges)
-        if choice is not None:
-            known = truth(choice.condition, ranges)
-            if known is not None:
-                return self._tiles(axes, chosen(body, choice, outcome=known), ranges)
-            sides = ((choice.condition, True), (negated(choice.condition), False))
-            return [
-                ir.If(condition, tuple(self._tiles(axes, chosen(body, choice, outcome=outcome), ranges)))
-                for condition, outcome in sides
-            ]
+        known = None if choice is None else truth(choice.condition, ranges)
+        if choice is not None and known is not None:
+            return self._tiles(axes, chosen(body, choice, outcome=known), ranges, left)
+        if choice is not None and left[0]:
+            left[0] -= 1
+            branches: list[ir.Node] = []
+            for condition, outcome in ((choice.condition, True), (negated(choice.condition), False)):
+                statements = chosen(body, choice, outcome=outcome)
+                tiles = self._tiles(axes, statements, narrowed(ranges, condition), left)
+                branches.append(ir.If(condition, tuple(tiles)))
+            return branches
         limited = [self._unmasked(axis, body) for axis in axes]
         tile = ir.Tile(limited[0] if len(limited) > 1 else None, limited[-1], body)
         return [*self._padding(tile), tile]

@@ -153,6 +153,8 @@ def _merged(then: Any, otherwise: Any, condition: ir.Value) -> Any:
     """One tree for two: choices stand as far inside as they can; None where the trees differ in more than values."""
     if then == otherwise:
         return then
+    if isinstance(then, ir.Load) and isinstance(otherwise, ir.Load) and _unhurried(then) == _unhurried(otherwise):
+        return _unhurried(then)
     if isinstance(then, tuple) and isinstance(otherwise, tuple) and len(then) == len(otherwise):
         parts = tuple(_merged(a, b, condition) for a, b in zip(then, otherwise, strict=True))
         return None if any(part is None for part in parts) else parts
@@ -165,6 +167,11 @@ def _merged(then: Any, otherwise: Any, condition: ir.Value) -> Any:
     if merged is None and isinstance(then, ir.Value) and isinstance(otherwise, ir.Value):
         return ir.SelectValue(condition, then, otherwise, then.dtype) if then.dtype is otherwise.dtype else None
     return merged
+
+
+def _unhurried(load: ir.Load) -> ir.Load:
+    """The load as one that asks for nothing ahead: what is asked for changes no value."""
+    return replace(load, ahead=0, ahead_lanes=None)
 
 
 def _value_of(condition: ir.Condition) -> ir.Value:

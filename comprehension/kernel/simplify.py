@@ -156,6 +156,26 @@ def expression(form: Linear) -> IntExpr:
     return result
 
 
+def narrowed(ranges: Ranges, condition: Condition) -> Ranges:
+    """The ranges where the condition holds, as far as it bounds single variables."""
+    match condition:
+        case BoolOp(op="and", left=first, right=second):
+            return narrowed(narrowed(ranges, first), second)
+        case Compare(op="<" | "<=" | "==" as op, left=left, right=right):
+            form = linear(right, ranges).plus(linear(left, ranges), -1)  # at least `least`, or 0
+            match form.terms:
+                case ((Var(name=name), (1 | -1) as coefficient),):
+                    least = 1 if op == "<" else 0
+                    bound = coefficient * (least - form.constant)
+                    low, high = ranges.get(name, (None, None))
+                    if op == "==" or coefficient == 1:
+                        low = bound if low is None else max(low, bound)
+                    if op == "==" or coefficient == -1:
+                        high = bound if high is None else min(high, bound)
+                    return {**ranges, name: (low, high)}
+    return ranges
+
+
 def bounds_of(form: Linear, ranges: Ranges) -> tuple[int | None, int | None]:
     """Inclusive bounds by interval arithmetic."""
     low: int | None = form.constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,9 @@ from comprehension.kernel import ir
 from comprehension.kernel.choice import Choice, chosen, join_choices, negated, uniform_choice
 from comprehension.kernel.interpret import interpret
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.lang.types import ScalarType as T
+from comprehension.lang.frontend import load
+from comprehension.lang.ranges import infer
+from comprehension.lang.types import ScalarType as T, Spec
 
 F32 = T.FLOAT32
 X = ir.Load("X", (ir.Var("j"),), F32)
@@ -80,6 +83,35 @@ def test_the_choice_stands_where_the_branches_differ() -> None:
     (tile,) = nodes_of(join_choices(branches(THEN, OTHERWISE)).stages, ir.Tile)
     condition = ir.BinaryOp("<", ir.IndexValue(ir.Var("i")), ir.IndexValue(ir.Int(5)), T.BOOL)
     assert tile.body == (replace(THEN, value=ir.SelectValue(condition, X, ir.Const(0.0, F32), F32)),)
+
+
+def test_what_is_asked_for_ahead_is_no_difference() -> None:
+    asking = [replace(X, ahead=32, ahead_lanes=lanes) for lanes in (None, (0, 16), (16, 32))]
+    stores = [replace(STORE, value=load) for load in (X, *asking)]
+    for then, otherwise in itertools.permutations(stores, 2):
+        (tile,) = nodes_of(join_choices(branches(then, otherwise)).stages, ir.Tile)
+        assert tile.body == (stores[0],)
+
+
+def rows(count: int, conditions: str = "i == {k}") -> str:
+    """Each of so many rows from a tensor of its own, as the gradient of rows taken one by one is summed up."""
+    inputs = ", ".join(f"float(N, 32) x{k}" for k in range(count))
+    terms = " + ".join(f"({conditions.format(k=k)} ? x{k}(j, l) : 0.0)" for k in range(count))
+    return f"def f({inputs}, float(M) S) -> (O) {{ O(i, j, l) = {terms} where i in 0:M, j in 0:N, l in 0:32 }}"
+
+
+@pytest.mark.parametrize(("count", "condition", "most"), [(12, "i == {k}", 13), (12, "i * 3 + j * 5 < {k}", 17)])
+def test_branches_are_no_more_than_outcomes_and_than_a_few(count: int, condition: str, most: int) -> None:
+    """Twelve choices are 4096 branches where none is settled by another."""
+    inputs = {f"x{k}": np.full((3, 32), k, np.float32) for k in range(count)} | {"S": np.zeros(count, np.float32)}
+    program = infer(load(rows(count, condition))["f"], [Spec(x.shape, T.FLOAT32) for x in inputs.values()], "static")
+    _, kernel = texts.kernel_of(program)
+    assert 2 <= len([*nodes_of(kernel.stages, ir.Tile)]) <= most
+    i, j = np.indices((count, 3))
+    meant = np.zeros((count, 3), np.float32)
+    for k in range(count):
+        meant += np.where(i == k if "==" in condition else i * 3 + j * 5 < k, np.float32(k), np.float32(0))
+    np.testing.assert_array_equal(interpret(kernel, inputs)["O"], np.repeat(meant[:, :, None], 32, axis=2))
 
 
 DIFFERENT = [
