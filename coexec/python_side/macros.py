@@ -203,6 +203,8 @@ class UpdateForm:
             tensors = tuple([name for name, x in state.items() if isinstance(x, Tensor)])
             plain = tuple([name for name in state if name not in tensors])
             self.patterns.append(None if param.grad is None else (tensors, plain))
+        if len({pattern[1] for pattern in self.patterns if pattern is not None}) > 1:
+            raise NotLearned  # one is updated for the first time: its numbers are not those of the others
         self._matches = 0
         self._matcher: UpdateMatcher = partial(match_updates, self.patterns)
 
