@@ -16,6 +16,7 @@ import numpy as np
 
 from minitensor.dtypes import as_dtype
 from minitensor.errors import (
+    ArgumentError,
     DTypeError,
     LinAlgError,
     MinitensorError,
@@ -241,7 +242,7 @@ def as_operand(x: Any) -> Any:
     if isinstance(x, Tensor) or type(x) in _SCALARS:
         return x
     if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-        return Tensor(Value(np.array(x, dtype=as_dtype(x.dtype))))
+        return _tensor_of(x)
     for kind in (bool, int, float, complex):
         if isinstance(x, kind):
             return kind(x)  # type: ignore[arg-type]
@@ -256,8 +257,19 @@ def as_tensor(x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-        return Tensor(Value(np.array(x, dtype=as_dtype(x.dtype))))
+        return _tensor_of(x)
     raise DTypeError(f"a tensor is expected, not {_described(x)}")
+
+
+def _tensor_of(array: Any) -> Tensor:
+    refuse_mask(array)
+    return Tensor(Value(np.array(array, dtype=as_dtype(array.dtype))))
+
+
+def refuse_mask(array: Any) -> None:
+    """Raises ArgumentError for an array of numpy.ma that masks something: its contents alone mean something else."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ArgumentError("a tensor has no mask: pass .filled(value) of a masked array, or its .compressed()")
 
 
 def _described(x: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from comprehension.lang.scalars import convert_array
-from minitensor.dispatch import as_operand, read
+from minitensor.dispatch import as_operand, read, refuse_mask
 from minitensor.dtypes import DEFAULT_COMPLEX, DEFAULT_FLOAT, DType, as_dtype, float64, result_type, uint64
 from minitensor.errors import DTypeError, MinitensorError, ScalarRangeError, ShapeError, shown
 from minitensor.tensor import Tensor
@@ -23,8 +23,12 @@ _DEEPEST = 64  # dimensions that NumPy has
 
 
 def as_array(obj: Any) -> np.ndarray[Any, Any] | None:
-    """A NumPy array over the memory of `obj`, or None for Python's own numbers and sequences."""
+    """A NumPy array over the memory of `obj`, or None for Python's own numbers and sequences.
+
+    Raises ArgumentError for an array with a mask.
+    """
     if isinstance(obj, np.ndarray | np.generic):
+        refuse_mask(obj)
         return np.asarray(obj)
     if hasattr(obj, "__dlpack__"):
         return np.from_dlpack(obj)

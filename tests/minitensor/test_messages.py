@@ -171,6 +171,18 @@ def test_messages_say_what_to_do(call: Callable[[mt.Tensor], Any], words: str) -
         call(mt.ones((2, 3)))
 
 
+MASKED: Any = np.ma.masked_array(np.arange(3.0), mask=[False, True, False])
+
+
+@pytest.mark.parametrize("use", [mt.asarray, mt.exp, lambda x: mt.ones((3,)) + x, lambda x: x + mt.ones((3,)),
+                                 lambda x: mt.asarray([x, x])])  # fmt: skip
+def test_a_mask_is_not_dropped(use: Callable[[Any], Any]) -> None:
+    with pytest.raises(MinitensorError, match=re.escape(".filled(value)")):
+        use(MASKED)
+    use(np.ma.masked_array(np.arange(3.0), mask=False))  # nothing is masked
+    use(MASKED.filled(2.0))
+
+
 def test_an_axis_that_is_not_there_is_an_index_and_a_value() -> None:
     for builtin in (IndexError, ValueError):
         with pytest.raises(builtin):
