@@ -48,7 +48,7 @@ from coexec.python_side.walk import (
     WalkNode,
     WalkOutput,
 )
-from coexec.traces.opaque import integer_limits
+from coexec.traces.opaque import has_comprehension, integer_limits
 from coexec.traces.trace_graph import (
     SHAPE_ATTRIBUTE,
     FromFeed,
@@ -59,6 +59,7 @@ from coexec.traces.trace_graph import (
     TraceNode,
     TraceOutput,
     Wiring,
+    only_source,
     operands_of_node,
     topological_order,
 )
@@ -84,6 +85,15 @@ def build(traces: TraceGraph) -> Program:
     return Program(graph, walk, traces.version)
 
 
+def unfit(traces: TraceGraph) -> list[TraceNode]:
+    """The operations that cannot be compiled, as their operands have other dimensions than they take them with."""
+    waiting = _waiting_for_python([node for node in traces.nodes if node.op is not None])
+    if not waiting:
+        return []
+    builder = _Builder(traces)
+    return [node for node in waiting if not builder.fits(node)]
+
+
 class _Builder:
     def __init__(self, traces: TraceGraph) -> None:
         self.traces = traces
@@ -102,8 +112,9 @@ class _Builder:
 
     def _allocate(self) -> None:
         """Numbers feeds, phis and case words in topological order."""
+        waiting = _waiting_for_python(self.operations)
         for node in self.order:
-            if len(node.children) > 1 or node.loops:
+            if len(node.children) > 1 or node.loops or not waiting.isdisjoint(node.children):
                 self.cases[node] = len(self.cases)
             for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
                 match wiring:
@@ -168,7 +179,7 @@ class _Builder:
                     id=node.number,
                     op=node.op,
                     attributes=node.attributes,
-                    inputs=tuple([self._source(w) for w in node.inputs]),
+                    inputs=tuple([self._source(w, s) for w, s in zip(node.inputs, node.input_specs, strict=True)]),
                     outputs=node.output_specs,
                     fetched=tuple(node.fetched),
                     kept=tuple(node.kept),
@@ -180,7 +191,8 @@ class _Builder:
         items += [Fetch(Output(read.node.number, read.index)) for read in self.fetches.get(node, [])]
         return items
 
-    def _source(self, wiring: Wiring) -> Source:
+    def _source(self, wiring: Wiring, spec: SymbolicSpec | None) -> Source:
+        """What an input is, which the node takes with `spec`."""
         match wiring:
             case FromFeed(feed):
                 return self.feeds[self._feed_slots[feed]]
@@ -189,9 +201,21 @@ class _Builder:
             case FromNodes([only]):
                 return Output(only.node.number, only.index)
             case FromNodes(alternatives):
-                return self.phis[frozenset(alternatives)]
+                phi = self.phis[frozenset(alternatives)]
+                return phi if spec is None else Phi(phi.slot, spec)
             case _:
                 assert_never(wiring)
+
+    def fits(self, node: TraceNode) -> bool:
+        """Whether the operation has a comprehension for its operands as the graph tells of them."""
+        told: list[SymbolicSpec | None] = []
+        for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
+            if isinstance(wiring, FromFeed):
+                told.append(self.feeds[self._feed_slots[wiring.feed]].spec)
+            else:
+                told.append(only_source(wiring) or spec)
+        assert node.op is not None
+        return has_comprehension(node.op, operands_of_node(node.inputs, told), node.attributes)
 
     def _terminator(self, node: TraceNode, block_of: dict[TraceNode, int]) -> Terminator:
         if node is self.traces.end:
@@ -238,7 +262,7 @@ class _Builder:
         walk_node.case = self.cases.get(node)
         if self.traces.end in node.children:
             walk_node.ends = node.children.index(self.traces.end)
-        elif len(walk_node.children) == 1:
+        elif len(walk_node.children) == 1 and walk_node.case is None:
             walk_node.only = walk_node.children[0]
         for body in node.loops:
             replaced = {outputs[o] for member in body for o in member.outputs}
@@ -320,6 +344,25 @@ class _Builder:
                 if isinstance(wiring, FromFeed):
                     compared.append((i, around[1].shape))
         return tuple(compared)
+
+
+def _waiting_for_python(nodes: Iterable[TraceNode]) -> set[TraceNode]:
+    """The operations that the graph must not run before Python has come to them: of those where an operand is told by
+    another spec than they take it with, only Python's sizes say whether it has as many elements."""
+    found: set[TraceNode] = set()
+    readers: dict[TraceFeed, list[tuple[TraceNode, SymbolicSpec]]] = {}
+    for node in nodes:
+        for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
+            if isinstance(wiring, FromFeed) and spec is not None:
+                readers.setdefault(wiring.feed, []).append((node, spec))
+            elif isinstance(wiring, FromNodes) and spec is not None:
+                made = [output.node.output_specs[output.index].shape for output in wiring.alternatives]
+                if any(shape != spec.shape for shape in made):
+                    found.add(node)
+    for uses in readers.values():
+        if any(spec.shape != uses[0][1].shape for _, spec in uses):
+            found.update(node for node, _ in uses)
+    return found
 
 
 def _is_plain(node: WalkNode) -> bool:

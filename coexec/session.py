@@ -24,7 +24,7 @@ from typing import Any
 from weakref import WeakSet
 
 from coexec import logs
-from coexec.build import Program
+from coexec.build import Program, unfit
 from coexec.config import config
 from coexec.graph_side.runner_protocol import CompiledGraph, GraphCompiler, GraphRun
 from coexec.patience import Patience
@@ -311,6 +311,8 @@ class Session:
             trace.follower.finish()
         if self._futile == 1:
             traces.break_rows()
+        if traces.symbols.origins:
+            traces.rigid.update(node.kind for node in unfit(traces))
         volatile, numbers = self._revised()
         folded = traces.foldable - traces.folded
         if volatile or folded or numbers is not traces.numbers:

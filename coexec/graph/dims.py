@@ -78,6 +78,10 @@ class Unifier:
         dims = [self.dim(k, s, o) for k, s, o in zip(known, seen, sources, strict=True)]
         return None if None in dims else tuple([d for d in dims if d is not None])
 
+    def extents(self, shape: tuple[Dim, ...]) -> tuple[int | None, ...]:
+        """What a shape is in this trace; None for a symbol that it does not have."""
+        return tuple([self._bound.get(dim) if isinstance(dim, str) else dim for dim in shape])
+
     def _split(self, origin: int, seen: int) -> str:
         """The symbol for what was `origin` and is `seen` now: a known one that fits, or a new one."""
         self.changes += 1

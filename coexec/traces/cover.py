@@ -20,7 +20,7 @@ from coexec.graph.dims import Unifier
 from coexec.graph.keys import attribute_key, same_attributes, same_scalar
 from coexec.graph.symbolic import Dim, SymbolicSpec
 from coexec.traces.alternatives import hides
-from coexec.traces.opaque import has_comprehension
+from coexec.traces.node_specs import infer_specs
 from coexec.traces.record import External, InputRef, OpRecord, Produced, Scalar
 from coexec.traces.trace_graph import (
     SHAPE_ATTRIBUTE,
@@ -221,8 +221,6 @@ def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wi
         if spec is not None and any(w is wiring and _is_more_general(made, spec) for w, made in wirings.added):
             return None
         inputs.append(spec)
-    pairs = zip(node.output_specs, record.output_specs, strict=True)
-    outputs = [_unify_spec(unifier, known, seen) for known, seen in pairs]
     shape = node.attributes.get(SHAPE_ATTRIBUTE)
     if isinstance(shape, tuple):
         shape = unifier.shape(shape, record.attributes[SHAPE_ATTRIBUTE])
@@ -230,15 +228,17 @@ def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wi
             return None
     else:
         shape = None
-    key = node.key
-    if None in outputs or key is None:
+    if unifier.changes:
+        outputs = _inferred_outputs(node, tuple(inputs), shape)
+        if outputs is None:
+            path.graph.rigid.add(node.kind)
+            return None
+    else:
+        outputs = node.output_specs
+    seen_outputs = [(spec.shape, spec.dtype) for spec in record.output_specs]
+    if [(unifier.extents(spec.shape), spec.dtype) for spec in outputs] != seen_outputs:
         return None
-    specs = tuple(inputs), tuple([o for o in outputs if o is not None])
-    taken = Match(node, wirings, *specs, shape, unifier)
-    if unifier.changes == 0 or _has_symbolic_form(taken):
-        return taken
-    path.graph.rigid.add(node.kind)
-    return None
+    return Match(node, wirings, tuple(inputs), outputs, shape, unifier)
 
 
 def _unify_spec(
@@ -256,10 +256,10 @@ def _is_more_general(output: TraceOutput, read: SymbolicSpec) -> bool:
     return any(isinstance(m, str) and isinstance(r, int) for m, r in zip(made, read.shape, strict=True))
 
 
-def _has_symbolic_form(match: Match) -> bool:
-    """Whether the operation still has a comprehension when its dimensions are those of the match."""
-    node = match.node
+def _inferred_outputs(
+    node: TraceNode, inputs: tuple[SymbolicSpec | None, ...], shape: tuple[Dim, ...] | None
+) -> tuple[SymbolicSpec, ...] | None:
+    """The output specs for these dimensions; None where the operation has no comprehension for them."""
     assert node.op is not None
-    operands = operands_of_node(node.inputs, match.input_specs)
-    attributes = node.attributes if match.shape is None else {**node.attributes, SHAPE_ATTRIBUTE: match.shape}
-    return has_comprehension(node.op, operands, attributes)
+    attributes = node.attributes if shape is None else {**node.attributes, SHAPE_ATTRIBUTE: shape}
+    return infer_specs(node.op, operands_of_node(node.inputs, inputs), attributes)

@@ -14,10 +14,10 @@ from typing import Any
 from coexec.graph.symbolic import Dim, SymbolicSpec
 from coexec.traces.opaque import has_comprehension
 from coexec.traces.prune import specs_of_feed
-from coexec.traces.record import OpRecord, Scalar
-from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Wiring, only_source
+from coexec.traces.record import OpRecord
+from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Wiring, only_source, operands_of_node
 from coexec.traces.trace_path import TracePath
-from minitensor.ops.opdef import TensorSpec
+from minitensor.ops.opdef import OpDef, Operand
 
 MOST_SHAPES = 32  # that are tried for a shape attribute
 
@@ -47,7 +47,7 @@ def make_specs(
     lifted = tuple([s or (x and choices.first(x)) for s, x in zip(sources, inputs, strict=True)])
     for candidate in dict.fromkeys((inputs, lifted)):
         for attributes in _symbolic_attributes(path, record, known, choices):
-            inferred = _infer(record, candidate, attributes)
+            inferred = infer_specs(record.op, operands_of_node(wirings, candidate), attributes)
             if inferred is not None and [_extents(path, spec) for spec in inferred] == [spec.shape for spec in outputs]:
                 return candidate, inferred, attributes
     path.graph.rigid.add(((record.op.name, record.location), None if forward is None else forward.place))
@@ -103,18 +103,11 @@ def _symbolic_attributes(
     yield record.attributes
 
 
-def _infer(
-    record: OpRecord, inputs: Sequence[SymbolicSpec | None], attributes: dict[str, Any]
-) -> tuple[SymbolicSpec, ...] | None:
-    """The output specs for inputs with symbols; None where the operation has no comprehension for them."""
-    scalars = [x.value if isinstance(x, Scalar) else None for x in record.inputs]
-    operands: list[Any] = [
-        scalar if spec is None else TensorSpec(spec.shape, spec.dtype)
-        for spec, scalar in zip(inputs, scalars, strict=True)
-    ]
-    if not has_comprehension(record.op, operands, attributes):
+def infer_specs(op: OpDef, operands: Sequence[Operand], attributes: dict[str, Any]) -> tuple[SymbolicSpec, ...] | None:
+    """The output specs for operands with symbols; None where the operation has no comprehension for them."""
+    if not has_comprehension(op, operands, attributes):
         return None
-    inferred = record.op.infer(*operands, **attributes)
+    inferred = op.infer(*operands, **attributes)
     several = inferred if isinstance(inferred, tuple) else (inferred,)
     return tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in several])
 

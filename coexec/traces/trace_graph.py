@@ -375,12 +375,23 @@ def verify_trace_graph(graph: TraceGraph) -> None:
     place = {node: i for i, node in enumerate(topological_order(graph))}
     bodies = [set(body) for node in graph.nodes for body in node.loops]
     for node in graph.nodes:
+        _verify_specs(node)
         for child in node.children:
             if node not in child.parents:
                 raise MalformedGraph(f"{child!r} does not know its parent {node!r}")
         for output in producers(node):
             if place[output.node] >= place[node] and not any({node, output.node} <= body for body in bodies):
                 raise MalformedGraph(f"{node!r} reads {output.node!r}, which does not come before it")
+
+
+def _verify_specs(node: TraceNode) -> None:
+    """Outputs with symbols have those that the operation gives them for its inputs."""
+    if node.op is None or not any(isinstance(d, str) for spec in node.output_specs for d in spec.shape):
+        return
+    inferred = node.op.infer(*operands_of_node(node.inputs, node.input_specs), **node.attributes)
+    several = inferred if isinstance(inferred, tuple) else (inferred,)
+    if [spec.shape for spec in several] != [spec.shape for spec in node.output_specs]:
+        raise MalformedGraph(f"{node!r} has outputs {node.output_specs}, and its inputs make {several}")
 
 
 def producers(node: TraceNode) -> Iterator[TraceOutput]:
