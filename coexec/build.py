@@ -48,6 +48,7 @@ from coexec.python_side.walk import (
     WalkNode,
     WalkOutput,
 )
+from coexec.traces.ahead import waiting_for_python, with_other_dimensions
 from coexec.traces.opaque import has_comprehension, integer_limits
 from coexec.traces.trace_graph import (
     SHAPE_ATTRIBUTE,
@@ -87,11 +88,11 @@ def build(traces: TraceGraph) -> Program:
 
 def unfit(traces: TraceGraph) -> list[TraceNode]:
     """The operations that cannot be compiled, as their operands have other dimensions than they take them with."""
-    waiting = _waiting_for_python([node for node in traces.nodes if node.op is not None])
-    if not waiting:
+    others = with_other_dimensions(traces.nodes)
+    if not others:
         return []
     builder = _Builder(traces)
-    return [node for node in waiting if not builder.fits(node)]
+    return [node for node in others if not builder.fits(node)]
 
 
 class _Builder:
@@ -112,7 +113,7 @@ class _Builder:
 
     def _allocate(self) -> None:
         """Numbers feeds, phis and case words in topological order."""
-        waiting = _waiting_for_python(self.operations)
+        waiting = waiting_for_python(self.order)
         for node in self.order:
             if len(node.children) > 1 or node.loops or not waiting.isdisjoint(node.children):
                 self.cases[node] = len(self.cases)
@@ -344,25 +345,6 @@ class _Builder:
                 if isinstance(wiring, FromFeed):
                     compared.append((i, around[1].shape))
         return tuple(compared)
-
-
-def _waiting_for_python(nodes: Iterable[TraceNode]) -> set[TraceNode]:
-    """The operations that the graph must not run before Python has come to them: of those where an operand is told by
-    another spec than they take it with, only Python's sizes say whether it has as many elements."""
-    found: set[TraceNode] = set()
-    readers: dict[TraceFeed, list[tuple[TraceNode, SymbolicSpec]]] = {}
-    for node in nodes:
-        for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
-            if isinstance(wiring, FromFeed) and spec is not None:
-                readers.setdefault(wiring.feed, []).append((node, spec))
-            elif isinstance(wiring, FromNodes) and spec is not None:
-                made = [output.node.output_specs[output.index].shape for output in wiring.alternatives]
-                if any(shape != spec.shape for shape in made):
-                    found.add(node)
-    for uses in readers.values():
-        if any(spec.shape != uses[0][1].shape for _, spec in uses):
-            found.update(node for node, _ in uses)
-    return found
 
 
 def _is_plain(node: WalkNode) -> bool:
