@@ -111,6 +111,7 @@ class _Writer:
         self.starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.awaited: set[Feed | Sizes] = set()
+        self.looping, self.in_loop = looping, False
         self.shape = {Output(n.id, i): s.shape for n in graph.nodes() for i, s in enumerate(n.outputs)}
         # A phi set inside a loop has memory of its own: what it was set from is written again in the next round.
         selects = [(b.id, item.phi) for b in graph.blocks for item in b.items if isinstance(item, Select)]
@@ -120,6 +121,7 @@ class _Writer:
         """Appends a block; a jump to the one that follows is left out."""
         self.starts[block.id] = len(self.instructions)
         self.awaited.clear()
+        self.in_loop = block.id in self.looping
         for step in steps:
             self._step(step)
         match block.terminator:
@@ -139,7 +141,7 @@ class _Writer:
             case Cluster():
                 self._launch(self.compiled[step])
             case Alias(node):
-                self._place(Output(node.id), node.inputs[0])
+                self._place(Output(node.id), node.inputs[0], is_kept=any(node.kept))
             case Select(phi, source) if phi in self.copied:
                 self._copy(PhiSlot(phi), source, self.shape[source])
             case Select(phi, source):
@@ -149,9 +151,14 @@ class _Writer:
             case _:
                 assert_never(step)
 
-    def _place(self, target: Output, source: Source) -> None:
-        """The target is the source's buffer; what a phi holds is copied, for its place says nothing of its end."""
+    def _place(self, target: Output, source: Source, *, is_kept: bool) -> None:
+        """The target is the source's buffer; what a phi holds is copied, for its place says nothing of its end.
+
+        So is what a loop around both may make again before it comes here again, if somebody keeps what it was.
+        """
         match source:
+            case Output() if self.in_loop and is_kept:
+                self._copy(target, source, self.shape[target])
             case Phi(slot):
                 self._copy(target, PhiSlot(slot), self.shape[target])
             case Output() | Feed():

@@ -215,3 +215,26 @@ def test_the_strategy_draws_branches_and_loops() -> None:
     with_phis = sum(any(isinstance(s, Phi) for n in graph.nodes() for s in n.inputs) for graph in drawn)
     with_loops = sum(bool(block_order(graph)[1]) for graph in drawn)
     assert with_phis * 4 >= len(drawn) and with_loops * 4 >= len(drawn)
+
+
+def test_a_view_of_an_earlier_round_keeps_its_contents() -> None:
+    """Found by the property above; only graphs made by hand have such loops, those of traces are chains."""
+    builder = GraphBuilder()
+    x = builder.feed((5,))
+    phi = builder.phi(builder.op("add", x, x))
+    builder.close(Goto(1))
+    builder.close(Case(0, (2, 6)))
+    made = builder.op("add", x, phi, kept=True)
+    builder.close(Goto(3))
+    builder.close(Case(1, (4, 5)))
+    builder.op("reshape", made, shape=(5,), kept=True)
+    builder.close(Goto(3))
+    builder.select(phi, builder.op("multiply", x, x))
+    builder.close(Goto(1))
+    builder.op("add", x, x, kept=True)
+    graph = builder.graph()
+    feeds = [np.arange(5, dtype=np.float32) - 2]
+    path = [0, 0, 1, 0]  # a view of the first round, and a second round without one
+    expected = drive(graph, ReferenceGraph(graph).start(), path, [], feeds)
+    for found, meant in zip(drive(graph, compile_by_hand(graph).start(), path, [], feeds), expected, strict=True):
+        np.testing.assert_array_equal(found, meant)
