@@ -123,8 +123,9 @@ class Merger:
             graph.add_kept(path.output(kept))
         graph.traces += 1
         path.catch_up()
-        for kin in path.kin.intersection(graph.restless).difference(self._restless):
+        for kin in [kin for kin in graph.in_a_row if kin in path.kin and kin not in self._restless]:
             graph.restless[kin].in_a_row = 0
+            graph.in_a_row.discard(kin)
         if self.generalised:
             prune(graph, path.nodes)
 
@@ -180,6 +181,7 @@ class Merger:
             restless = self.graph.restless.setdefault(node.kin, Restlessness())
             restless.times += 1
             restless.in_a_row += 1
+            self.graph.in_a_row.add(node.kin)
         return node
 
 

@@ -186,7 +186,7 @@ class Restlessness:
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
-    `restless`: in how many traces another node of that kin was needed.
+    `restless`: in how many traces another node of that kin was needed; `in_a_row`: of which kin in the latest ones.
     `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.  `volatile`: kinds known from
     before to be either, which are left to Python.  `trip_counts`: of the loops met, by the place of their first
     operation; `folded`: places known from before to begin a loop that is folded wherever it can be.
@@ -207,6 +207,7 @@ class TraceGraph:
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
         self.restless: dict[Kin, Restlessness] = {}
+        self.in_a_row: set[Kin] = set()
         self.rigid: set[Kind] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
