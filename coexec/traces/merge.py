@@ -62,7 +62,7 @@ class Merger:
         self.path = TracePath(graph, trace)
         self.generalised = False
         graph.fresh.clear()
-        self._restless: set[Kin] = set()  # what needed another node
+        self._restless: set[Restlessness] = set()  # of what needed another node
         self._new: TraceNode | None = None  # the latest that was made for this path, and
         self._beside: list[TraceNode] = []  # what follows its alternatives
 
@@ -123,9 +123,10 @@ class Merger:
             graph.add_kept(path.output(kept))
         graph.traces += 1
         path.catch_up()
-        for kin in [kin for kin in graph.in_a_row if kin in path.kin and kin not in self._restless]:
-            graph.restless[kin].in_a_row = 0
-            graph.in_a_row.discard(kin)
+        for restless in graph.in_a_row - self._restless:
+            if restless.kin in path.kin:
+                restless.in_a_row = 0
+                graph.in_a_row.discard(restless)
         if self.generalised:
             prune(graph, path.nodes)
 
@@ -177,11 +178,11 @@ class Merger:
         node = self.graph.add_node(record.op, key, attributes, inputs, outputs, record.where, record, turn)
         node.inputs = wirings
         if node.kin not in self.path.kin:  # later iterations of a loop are no restlessness
-            self._restless.add(node.kin)
-            restless = self.graph.restless.setdefault(node.kin, Restlessness())
+            restless = self.graph.restless.setdefault(node.kin, Restlessness(node.kin))
             restless.times += 1
             restless.in_a_row += 1
-            self.graph.in_a_row.add(node.kin)
+            self._restless.add(restless)
+            self.graph.in_a_row.add(restless)
         return node
 
 

@@ -175,10 +175,14 @@ class Reader:
     done: Event
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Restlessness:
-    """Traces that needed another node of a kin: `times` in all, the last `in_a_row` of those that came by."""
+    """Traces that needed another node of a kin: `times` in all, the last `in_a_row` of those that came by.
 
+    One object for each kin, compared by identity: the hash of a kin takes microseconds.
+    """
+
+    kin: Kin
     times: int = 0
     in_a_row: int = 0
 
@@ -186,10 +190,11 @@ class Restlessness:
 class TraceGraph:
     """The graph and what it owns.  `version` grows with every change that a symbolic graph must follow.
 
-    `restless`: in how many traces another node of that kin was needed; `in_a_row`: of which kin in the latest ones.
-    `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.  `volatile`: kinds known from
-    before to be either, which are left to Python.  `trip_counts`: of the loops met, by the place of their first
-    operation; `folded`: places known from before to begin a loop that is folded wherever it can be.
+    `restless`: in how many traces another node of that kin was needed; `in_a_row`: those of which the latest one needed
+    another.  `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.
+    `volatile`: kinds known from before to be either, which are left to Python.
+    `trip_counts`: of the loops met, by the place of their first operation; `folded`: places known from before to begin
+    a loop that is folded wherever it can be.
     `fresh`: edges that the trace under way has brought.
     `reader`: who builds from the graph, for which changes have to wait.
     `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
@@ -207,7 +212,7 @@ class TraceGraph:
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
         self.restless: dict[Kin, Restlessness] = {}
-        self.in_a_row: set[Kin] = set()
+        self.in_a_row: set[Restlessness] = set()
         self.rigid: set[Kind] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
