@@ -21,7 +21,7 @@ from typing import Any
 
 from comprehension.kernel import ir
 from comprehension.kernel.rewrite import nodes_of
-from comprehension.kernel.simplify import Ranges, bounds_of, linear, varies_with
+from comprehension.kernel.simplify import NO_RANGES, Ranges, bounds_of, linear, narrowed, truth, varies_with
 from comprehension.lang.types import ScalarType
 
 Statements = tuple[ir.Define | ir.Store, ...]
@@ -145,11 +145,11 @@ def _either(first: ir.If, second: ir.If) -> tuple[ir.Node, ...] | None:
     bound |= {axis.variable for axis in nodes_of(first.body, ir.Axis)}
     if bound & {variable.name for variable in nodes_of(condition, ir.Var)}:
         return None
-    joined: tuple[ir.Node, ...] | None = _merged(first.body, second.body, _value_of(condition))
+    joined: tuple[ir.Node, ...] | None = _merged(first.body, second.body, condition)
     return joined
 
 
-def _merged(then: Any, otherwise: Any, condition: ir.Value) -> Any:
+def _merged(then: Any, otherwise: Any, condition: ir.Condition) -> Any:
     """One tree for two: choices stand as far inside as they can; None where the trees differ in more than values."""
     if then == otherwise:
         return then
@@ -165,8 +165,18 @@ def _merged(then: Any, otherwise: Any, condition: ir.Value) -> Any:
         if all(part is not None for part in parts):
             merged = replace(then, **dict(zip(changed, parts, strict=True)))
     if merged is None and isinstance(then, ir.Value) and isinstance(otherwise, ir.Value):
-        return ir.SelectValue(condition, then, otherwise, then.dtype) if then.dtype is otherwise.dtype else None
+        if isinstance(otherwise, ir.SelectValue) and then == _known(otherwise, condition):
+            return otherwise
+        value = _value_of(condition)
+        return ir.SelectValue(value, then, otherwise, then.dtype) if then.dtype is otherwise.dtype else None
     return merged
+
+
+def _known(select: ir.SelectValue, condition: ir.Condition) -> ir.Value | None:
+    """What a choice comes to wherever the condition holds, if that settles it."""
+    choice = condition_of_value(select.condition, NO_RANGES)
+    outcome = None if choice is None else truth(choice, narrowed(NO_RANGES, condition))
+    return None if outcome is None else select.then if outcome else select.otherwise
 
 
 def _unhurried(load: ir.Load) -> ir.Load:

@@ -114,6 +114,24 @@ def test_branches_are_no_more_than_outcomes_and_than_a_few(count: int, condition
     np.testing.assert_array_equal(interpret(kernel, inputs)["O"], np.repeat(meant[:, :, None], 32, axis=2))
 
 
+def test_a_choice_that_another_one_settles_stands_by_itself() -> None:
+    """Where i is 1 it is not 0: the branch of the one has no choice by the other."""
+    at = {k: ir.Compare("==", ir.Var("i"), ir.Int(k)) for k in (0, 1)}
+    loads = {k: ir.Load(f"X{k}", (ir.Var("j"),), F32) for k in (0, 1)}
+    zero = ir.Const(0.0, F32)
+
+    def tile(first: ir.Value, second: ir.Value) -> ir.Tile:
+        store = ir.Store("Y", (ir.Var("i"), ir.Var("j")), ir.BinaryOp("+", first, second, F32))
+        return ir.Tile(None, ir.Axis("j", ir.Int(0), 8), (store,))
+
+    inner = ir.If(at[0], (tile(zero, loads[0]),)), ir.If(negated(at[0]), (tile(zero, zero),))
+    nodes = ir.If(at[1], (tile(loads[1], zero),)), ir.If(negated(at[1]), inner)
+    kernel = ir.Kernel("f", (), (), (), (ir.Stage("s", (ir.Loop("i", ir.Int(0), ir.Int(9), nodes),)),))
+    (joined,) = nodes_of(join_choices(kernel).stages, ir.Tile)
+    values = [ir.BinaryOp("==", ir.IndexValue(ir.Var("i")), ir.IndexValue(ir.Int(k)), T.BOOL) for k in (0, 1)]
+    assert joined == tile(*[ir.SelectValue(values[k], loads[k], zero, F32) for k in (1, 0)])
+
+
 DIFFERENT = [
     branches(THEN, replace(OTHERWISE, subscripts=(ir.Var("j"), ir.Var("i")))),
     branches(THEN, replace(OTHERWISE, role=ir.StoreRole.COPY)),
