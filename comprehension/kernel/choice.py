@@ -167,16 +167,28 @@ def _merged(then: Any, otherwise: Any, condition: ir.Condition) -> Any:
     if merged is None and isinstance(then, ir.Value) and isinstance(otherwise, ir.Value):
         if isinstance(otherwise, ir.SelectValue) and then == _known(otherwise, condition):
             return otherwise
+        if isinstance(then, ir.SelectValue) and otherwise == _known(then, negated(condition)):
+            return then
         value = _value_of(condition)
         return ir.SelectValue(value, then, otherwise, then.dtype) if then.dtype is otherwise.dtype else None
     return merged
 
 
 def _known(select: ir.SelectValue, condition: ir.Condition) -> ir.Value | None:
-    """What a choice comes to wherever the condition holds, if that settles it."""
-    choice = condition_of_value(select.condition, NO_RANGES)
-    outcome = None if choice is None else truth(choice, narrowed(NO_RANGES, condition))
+    """What a choice comes to wherever the condition holds, if that settles it; None where a value in it may wrap."""
+    ranges = narrowed(NO_RANGES, condition)
+    choice = condition_of_value(select.condition, ranges)
+    if choice is None or not all(_fits(value, ranges) for value in nodes_of(select.condition, ir.IndexValue)):
+        return None
+    outcome = truth(choice, ranges)
     return None if outcome is None else select.then if outcome else select.otherwise
+
+
+def _fits(value: ir.IndexValue, ranges: Ranges) -> bool:
+    """Whether an index is known to stay within its type."""
+    low, high = bounds_of(linear(value.index, ranges), ranges)
+    lowest, highest = value.dtype.limits
+    return low is not None and high is not None and lowest <= low and high <= highest
 
 
 def _unhurried(load: ir.Load) -> ir.Load:

@@ -132,6 +132,19 @@ def test_a_choice_that_another_one_settles_stands_by_itself() -> None:
     assert joined == tile(*[ir.SelectValue(values[k], loads[k], zero, F32) for k in (1, 0)])
 
 
+@pytest.mark.parametrize(("at", "settled"), [(1, True), (2**31, False)])
+def test_a_choice_by_a_value_that_may_wrap_is_settled_by_nothing(at: int, settled: bool) -> None:
+    """As an int32, 2^31 is below zero: the branch must not be taken for the other one."""
+    condition = ir.Compare("==", ir.Var("i"), ir.Int(at))
+    below_zero = ir.BinaryOp("<", ir.IndexValue(ir.Var("i"), T.INT32), ir.Const(0, T.INT32), T.BOOL)
+    zero = ir.Const(0.0, F32)
+    select = ir.SelectValue(below_zero, X, zero, F32)
+    for first, second in ((condition, (zero, select)), (negated(condition), (select, zero))):
+        stores = [replace(STORE, value=value) for value in second]
+        (tile,) = nodes_of(join_choices(branches(*stores, first)).stages, ir.Tile)
+        assert (tile.body == (replace(STORE, value=select),)) == settled
+
+
 DIFFERENT = [
     branches(THEN, replace(OTHERWISE, subscripts=(ir.Var("j"), ir.Var("i")))),
     branches(THEN, replace(OTHERWISE, role=ir.StoreRole.COPY)),
