@@ -12,6 +12,7 @@ ALL: dict[str, list[str]] = {
     "op_price": [],
     "eager_baseline": [],
     "branchy": [],
+    "trainings": [],
     "sizes": [],
     "symbolic": [],
     "launch_price": [],

@@ -248,7 +248,7 @@ class _Builder:
             tuple(self.trace_feeds),
             len(self.phis),
             self.symbols,
-            self.traces.volatile,
+            self.traces.lessons.volatile,
             may_have_macros=not any(node.loops for node in self.order),
         )
 

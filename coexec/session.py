@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
 from time import perf_counter
@@ -34,17 +34,16 @@ from coexec.reports.accounting import GraphTimes, account_coexecuted, account_st
 from coexec.reports.dump import dump
 from coexec.reports.report import Event, Report
 from coexec.traces.follow import make_recorder
+from coexec.traces.lessons import revised
 from coexec.traces.loops import MOST_UNROLLED
 from coexec.traces.merge import merge
 from coexec.traces.promise import StepLog
 from coexec.traces.record import Trace
-from coexec.traces.trace_graph import Kind, Place, TraceGraph
+from coexec.traces.trace_graph import Lessons, Place, TraceGraph
 from comprehension.jit import memory
 from minitensor.value import local
 
 MOST_NODES = 20_000  # a graph beyond this is forgotten: every step adds to it
-MOST_IN_A_ROW = 6  # traces, one after the other, that needed another node of a kin before its kind is left to Python,
-MOST_VARIANTS = 12  # and traces in all: as many lengths may a loop have
 FUTILE_LIMIT = 4  # co-executed steps that fell back one after another before tracing needs to be quieter
 
 
@@ -73,19 +72,13 @@ class Session:
         self.busy = threading.Lock()
         self.make_runner: RunnerFactory = make_runner
         self.report = Report(name)
-        self._many_sizes = False  # more than a graph of numbers can hold
         self._patience = Patience()
         self._graph_times = GraphTimes()
         self._forget()
         sessions.add(self)
 
-    def _forget(
-        self,
-        volatile: frozenset[Kind] = frozenset(),
-        folded: frozenset[Place] = frozenset(),
-        numbers: bool = False,
-    ) -> None:
-        self.traces = TraceGraph(volatile, folded, numbers)
+    def _forget(self, lessons: Lessons | None = None) -> None:
+        self.traces = TraceGraph(lessons)
         self.program: Program | None = None
         self.compiled: CompiledGraph | None = None
         self._next: Future[Rebuilt] | None = None
@@ -112,7 +105,6 @@ class Session:
     def reset(self) -> None:
         """Forgets all traces and graphs; the report starts again.  The caller holds `busy`."""
         self._close()
-        self._many_sizes = False
         self._forget()
         self._patience.start_over()
         self.report = Report(self.report.name)
@@ -229,7 +221,7 @@ class Session:
     def _start_again(self) -> None:
         """Forgets traces and graphs, but not what they taught about single places."""
         self._close()
-        self._forget(self.traces.volatile, self.traces.folded, self.traces.numbers)
+        self._forget(self.traces.lessons)
         self.report.phase = self.phase.value
 
     def _break_off(self, trace: Trace) -> None:
@@ -311,52 +303,37 @@ class Session:
             trace.follower.finish()
         if self._futile == 1:
             traces.break_rows()
-        if traces.symbols.origins:
+        told = traces.rigid or traces.unlifted  # which is often what makes others unfit
+        if traces.symbols.origins and not told:
             traces.rigid.update(node.kind for node in unfit(traces))
-        volatile, numbers = self._revised()
-        folded = traces.foldable - traces.folded
-        if volatile or folded or numbers is not traces.numbers:
+        lessons, reasons = revised(traces)
+        for reason in reasons:
+            self._tell(reason)
+        if lessons != traces.lessons:
+            if lessons.treats_sizes_otherwise(traces.lessons):
+                self._patience.hope()
             self._close()
-            self._forget(traces.volatile | volatile, traces.folded | folded, numbers)
+            self._forget(lessons)
             self._note_vain_step()
             self.report.phase = self.phase.value
             self.report.transitions += 1
         elif len(traces.nodes) > MOST_NODES:
             self._tell(f"the traces have more than {MOST_NODES} different operations: they are forgotten")
             self._close()
-            self._forget(traces.volatile, traces.folded, traces.numbers)
+            self._forget(traces.lessons)
             self._take_rest()
         else:
             self._tell_long_loops()
             return True
         return False
 
-    def _revised(self) -> tuple[set[Kind], bool]:
-        """What the traces have shown: further kinds to leave to Python, and whether sizes should stay numbers.
-
-        Where operations need sizes as numbers, each size is traced by itself as long as those are few; only then sizes
-        become symbols, and what cannot have them is left to Python.
-        """
-        traces = self.traces
-        most = MOST_IN_A_ROW if traces.numbers else MOST_VARIANTS
-        many = [k for k, r in traces.restless.items() if r.times > most or r.in_a_row > MOST_IN_A_ROW]
-        restless = {node.kind for kin in many for node in traces.by_kin[kin]}
-        if traces.numbers and restless:
-            self._many_sizes = True
-            self._patience.hope()
-            self._tell(f"{_names(restless)}: more than {MOST_IN_A_ROW} sizes or attributes; sizes are symbols now")
-            return set(), False
-        if traces.rigid and not self._many_sizes:
-            self._tell(f"{_names(traces.rigid)}: sizes vary that a graph must know; each is traced by itself now")
-            return restless, True
-        volatile = restless | traces.rigid
-        if volatile:
-            self._tell(f"{_names(volatile)}: attributes or sizes vary that a graph must know; left to Python now")
-        return volatile, traces.numbers
-
     def _tell_long_loops(self) -> None:
         for place, counts in self.traces.trip_counts.items():
-            if max(counts) > MOST_UNROLLED and place not in self.traces.folded and place not in self._long_loops:
+            if (
+                max(counts) > MOST_UNROLLED
+                and place not in self.traces.lessons.folded
+                and place not in self._long_loops
+            ):
                 self._long_loops.add(place)
                 self._tell(f"a loop of {max(counts)} rounds around {place[0]} cannot be folded: unrolled")
 
@@ -437,10 +414,6 @@ class Session:
         following = self._next
         if following is not None:
             following.exception()  # waits; what went wrong is told by the report
-
-
-def _names(kinds: Iterable[Kind]) -> str:
-    return ", ".join(sorted({name for (name, _), _ in kinds}))
 
 
 def make_runner(program: Program, run: GraphRun, root: FrameType) -> PythonRunner:

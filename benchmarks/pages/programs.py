@@ -136,11 +136,16 @@ def fallback() -> str:
 
 def long_runs() -> str:
     branchy, sizes, soak = results("branchy"), results("sizes"), results("soak")
+    trained = results("trainings")
     rows = [
         [f"{branchy['programs']:,} random programs with nested branches, fallbacks over an ideal merger's", "1.2",
          f"{branchy['fallbacks over ideal']:.2f}"],
         ["the same, steps in the graph (the ideal merger's)", "75 %",
          f"{percent(branchy['co-executed'])} ({percent(branchy['ideal co-executed'])})"],
+        [f"{trained['programs']} drawn training programs over {trained['steps']} steps: steps in the graph", "",
+         percent(trained["co-executed"])],
+        ["the same, programs with half of their steps in the graph", "",
+         percent(trained["programs with half co-executed"])],
         [f"{sizes['distinct sizes']} batch sizes and as many lengths: graphs; compilations of a cluster", "3; 2",
          f"{sizes['graphs']}; {sizes['compilations per cluster']}"],
         ["the same, steps in the graph", "", f"{sizes['co-executed steps']} of {sizes['steps']}"],

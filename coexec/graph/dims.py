@@ -10,9 +10,10 @@ operations mean something else there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from coexec.graph.symbolic import Dim
+from coexec.graph.symbolic import Dim, SymbolicSpec
 
 SPECIAL = (0, 1)
 
@@ -81,6 +82,18 @@ class Unifier:
     def extents(self, shape: tuple[Dim, ...]) -> tuple[int | None, ...]:
         """What a shape is in this trace; None for a symbol that it does not have."""
         return tuple([self._bound.get(dim) if isinstance(dim, str) else dim for dim in shape])
+
+    def with_fewest_symbols(
+        self, specs: Sequence[SymbolicSpec | None], shape: tuple[Dim, ...] | None
+    ) -> tuple[tuple[SymbolicSpec | None, ...], tuple[Dim, ...] | None]:
+        """The specs and the shape with one symbol for all that have the same extent in this trace."""
+        names: dict[int | None, str] = {}
+
+        def fewest(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+            return tuple([names.setdefault(self._bound.get(d), d) if isinstance(d, str) else d for d in dims])
+
+        renamed = tuple([None if spec is None else SymbolicSpec(fewest(spec.shape), spec.dtype) for spec in specs])
+        return renamed, None if shape is None else fewest(shape)
 
     def _split(self, origin: int, seen: int) -> str:
         """The symbol for what was `origin` and is `seen` now: a known one that fits, or a new one."""

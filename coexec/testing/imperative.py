@@ -21,6 +21,11 @@ from hypothesis import strategies as st
 import minitensor as mt
 from minitensor.tensor import Tensor
 
+_IMPORTS = """\
+import minitensor as mt
+from coexec.testing.imperative import State, start
+
+"""
 _HEADER = """\
 def make():
     state = State()
@@ -36,7 +41,7 @@ _TRAINED = """\
     weights.requires_grad = True
     optimizer = mt.optim.SGD([weights], lr=1.0)
 """
-_SEEDED = "        mt.random.seed(i)\n"  # a plain twin may run in turns with the step
+SEEDED = "        mt.random.seed(i)\n"  # a plain twin may run in turns with the step
 _FOOTER = """\
         return a, b, t, u, state.scale, len(history)
 
@@ -60,19 +65,20 @@ def start(offset: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ImperativeProgram:
-    """`source` defines `make()`; `str()` of a program runs by itself."""
+    """`source` defines `make()`; `str()` of a program runs by itself, with its `imports`."""
 
     source: str
+    imports: str = _IMPORTS
 
     def make(self) -> Callable[[int], Any]:
         """A step with fresh state."""
-        names: dict[str, Any] = {"mt": mt, "State": State, "start": start}
-        exec(compile(self.source, "<imperative program>", "exec"), names)
+        names: dict[str, Any] = {}
+        exec(compile(str(self), "<imperative program>", "exec"), names)
         step: Callable[[int], Any] = names["make"]()
         return step
 
     def __str__(self) -> str:
-        return "import minitensor as mt\nfrom coexec.testing.imperative import State, start\n\n" + self.source
+        return self.imports + self.source
 
 
 @st.composite
@@ -90,7 +96,7 @@ def render(lines: list[str]) -> ImperativeProgram:
     with their `optimizer`).
     """
     body = "".join(f"        {line}\n" for line in lines)
-    trained, seeded = _TRAINED if "weights" in body else "", _SEEDED if "mt.random" in body else ""
+    trained, seeded = _TRAINED if "weights" in body else "", SEEDED if "mt.random" in body else ""
     return ImperativeProgram(_HEADER.format(trained=trained, seeded=seeded) + body + _FOOTER)
 
 
@@ -152,34 +158,36 @@ def _value_conditions() -> st.SearchStrategy[str]:
     return st.builds("float({}.sum()) > {}".format, _tensors(), st.sampled_from(["0.0", "1.0", "-2.0"]))
 
 
-def _indented(lines: list[str]) -> list[str]:
+def indented(lines: list[str]) -> list[str]:
+    """The lines one level deeper."""
     return [f"    {line}" for line in lines]
 
 
-@cache
-def _branches(condition: st.SearchStrategy[str], depth: int) -> _LINES:
-    def render(test: str, then: list[str], otherwise: list[str]) -> list[str]:
-        return [f"if {test}:", *_indented(then), "else:", *_indented(otherwise)]
+def branches(condition: st.SearchStrategy[str], statements: Callable[[int], _LINES], depth: int) -> _LINES:
+    """A branch with one of the `statements` of the level below on either side."""
 
-    return st.builds(render, condition, _statements(depth - 1), _statements(depth - 1))
+    def render(test: str, then: list[str], otherwise: list[str]) -> list[str]:
+        return [f"if {test}:", *indented(then), "else:", *indented(otherwise)]
+
+    return st.builds(render, condition, statements(depth - 1), statements(depth - 1))
 
 
 @cache
 def _value_branches(depth: int) -> _LINES:
-    return _branches(_value_conditions(), depth)
+    return branches(_value_conditions(), _statements, depth)
 
 
 @cache
 def _loops(depth: int) -> _LINES:
     counts = st.sampled_from(["2", "1 + i % 3", "state.count % 2 + 1"])
-    return st.builds(lambda n, body: [f"for k in range({n}):", *_indented(body)], counts, _statements(depth - 1))
+    return st.builds(lambda n, body: [f"for k in range({n}):", *indented(body)], counts, _statements(depth - 1))
 
 
 @cache
 def _exceptions(depth: int) -> _LINES:
     def render(test: str, before: list[str], after: list[str]) -> list[str]:
         raising = [f"if {test}:", "    raise KeyError(i)"]
-        return ["try:", *_indented(before + raising), "except KeyError:", *_indented(after)]
+        return ["try:", *indented(before + raising), "except KeyError:", *indented(after)]
 
     return st.builds(render, _conditions(), _statements(depth - 1), _statements(depth - 1))
 
@@ -191,7 +199,7 @@ def _statements(depth: int) -> _LINES:
     if depth <= 0:
         return plain
     nested = st.one_of(
-        st.deferred(lambda: _branches(_conditions(), depth)),
+        st.deferred(lambda: branches(_conditions(), _statements, depth)),
         st.deferred(lambda: _value_branches(depth)),
         st.deferred(lambda: _loops(depth)),
         st.deferred(lambda: _exceptions(depth)),

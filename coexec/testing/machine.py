@@ -19,13 +19,14 @@ from coexec.session import wait
 from coexec.testing.comparison import assert_same
 from coexec.testing.imperative import ImperativeProgram, imperative_programs
 from coexec.testing.observation import MakeStep, call, program_state, settle
+from coexec.testing.training import training_programs
 from coexec.testing.trouble import forced_divergence
 
 
 class CoexecutionMachine(RuleBasedStateMachine):
     """Rules over a pair of steps: `step` is co-executed, `plain` is not."""
 
-    @initialize(program=imperative_programs())
+    @initialize(program=st.one_of(imperative_programs(), training_programs()))
     def begin(self, program: ImperativeProgram) -> None:
         self.plain, self.step = program.make(), coexecute(_may_raise(program.make))
         self.number = 0

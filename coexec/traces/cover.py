@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from operator import itemgetter
 
 from coexec.graph.dims import Unifier
@@ -37,6 +38,8 @@ from coexec.traces.trace_graph import (
 )
 from coexec.traces.trace_path import TracePath
 from minitensor.ops.opdef import TensorSpec
+
+MOST_GENERATIONS = 3  # of operands that tell what an operand is: a gradient, its square, the sum of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +215,21 @@ def _reaches(path: TracePath, wiring: FromNodes, output: TraceOutput) -> bool:
 
 
 def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wirings) -> Match | None:
-    unifier = Unifier(path.graph.symbols, path.symbols, path.graph.numbers)
+    unifier = Unifier(path.graph.symbols, path.symbols, path.graph.lessons.numbers)
     inputs: list[SymbolicSpec | None] = []
-    for wiring, known, seen in zip(node.inputs, node.input_specs, record.input_specs, strict=True):
+    operands = zip(node.inputs, node.input_specs, record.input_specs, record.inputs, strict=True)
+    for wiring, known, seen, reference in operands:
         spec = None if known is None or seen is None else _unify_spec(unifier, known, seen, only_source(wiring))
         if spec is None and known is not None:
             return None
         if spec is not None and any(w is wiring and _is_more_general(made, spec) for w, made in wirings.added):
+            return None
+        if (
+            spec is not None
+            and known is not None
+            and spec != known
+            and _is_another(path, wiring, reference, known, spec)
+        ):
             return None
         inputs.append(spec)
     shape = node.attributes.get(SHAPE_ATTRIBUTE)
@@ -231,7 +242,8 @@ def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wi
     if unifier.changes:
         outputs = _inferred_outputs(node, tuple(inputs), shape)
         if outputs is None:
-            path.graph.rigid.add(node.kind)
+            if _inferred_outputs(node, *unifier.with_fewest_symbols(inputs, shape)) is None:
+                path.graph.rigid.add(node.kind)
             return None
     else:
         outputs = node.output_specs
@@ -254,6 +266,35 @@ def _is_more_general(output: TraceOutput, read: SymbolicSpec) -> bool:
     """Whether a producer has symbols where its reader would have numbers still."""
     made = output.node.output_specs[output.index].shape
     return any(isinstance(m, str) and isinstance(r, int) for m, r in zip(made, read.shape, strict=True))
+
+
+def _is_another(
+    path: TracePath, wiring: Wiring, reference: InputRef, known: SymbolicSpec, covering: SymbolicSpec
+) -> bool:
+    """Whether the operand comes from elsewhere, where it always has this size, which would have to be a symbol here.
+
+    What differs then is not the size of an operand but the operand: another parameter's gradient, say.
+    """
+    if not isinstance(wiring, FromNodes) or not isinstance(reference, Produced):
+        return False
+    output = path.output(reference)
+    if any(_corresponds(output.node, other.node, MOST_GENERATIONS) for other in wiring.alternatives):
+        return False
+    made = output.node.output_specs[output.index].shape
+    dims = zip(known.shape, covering.shape, made, strict=True)
+    return any(k != c and isinstance(k, int) and isinstance(m, int) for k, c, m in dims)
+
+
+def _corresponds(node: TraceNode, other: TraceNode, generations: int) -> bool:
+    """Whether these are one operation of the program, of operands of which the same is true."""
+    if node is other or node.kin != other.kin or not generations:
+        return node.kin == other.kin
+    for mine, its in zip(node.inputs, other.inputs, strict=False):  # of a concatenation some have more
+        if isinstance(mine, FromNodes) and isinstance(its, FromNodes):
+            pairs = product(mine.alternatives, its.alternatives)
+            if not any(_corresponds(a.node, b.node, generations - 1) for a, b in pairs):
+                return False
+    return True
 
 
 def _inferred_outputs(

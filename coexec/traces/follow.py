@@ -117,7 +117,7 @@ class Follower(Recorder):
     __slots__ = ("_began", "_bound", "_fresh", "_made", "_merging", "failure", "graph", "merger", "path")
 
     def __init__(self, root: FrameType, log: StepLog, graph: TraceGraph, trace: Trace, externals: list[Value]) -> None:
-        super().__init__(root, log, trace, externals, graph.volatile)
+        super().__init__(root, log, trace, externals, graph.lessons.volatile)
         self.graph = graph
         self.merger = Merger(graph, trace)
         self.path = trace.prefix = self.merger.path.nodes
@@ -321,8 +321,8 @@ def make_recorder(root: FrameType, log: StepLog, graph: TraceGraph, trace: Trace
 
     Bodies of loops need to be seen as a whole, and a path through nodes that were pruned since leads nowhere.
     """
-    if graph.folded or any(node.removed for node in trace.prefix):
-        return Recorder(root, log, trace, externals, graph.volatile)
+    if graph.lessons.folded or any(node.removed for node in trace.prefix):
+        return Recorder(root, log, trace, externals, graph.lessons.volatile)
     return Follower(root, log, graph, trace, externals)
 
 

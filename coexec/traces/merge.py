@@ -214,11 +214,11 @@ def is_folded(graph: TraceGraph, trace: Trace, loop: Loop) -> bool:
     record = trace.records[loop.begin]
     place = (record.op.name, record.location)
     restless = note_rounds(graph, record, loop)
-    if not (restless or place in graph.folded) or not is_foldable(trace, loop):
+    if not (restless or place in graph.lessons.folded) or not is_foldable(trace, loop):
         return False
     if restless and loop.rounds > 2:  # of two rounds anything would do: there is no third to compare the second with
         graph.foldable.add(place)
-    return place in graph.folded
+    return place in graph.lessons.folded
 
 
 def note_rounds(graph: TraceGraph, record: OpRecord, loop: Loop) -> bool:

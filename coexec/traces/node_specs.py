@@ -12,50 +12,73 @@ from itertools import islice, product
 from typing import Any
 
 from coexec.graph.symbolic import Dim, SymbolicSpec
+from coexec.traces.lifting import blame, lift
 from coexec.traces.opaque import has_comprehension
 from coexec.traces.prune import specs_of_feed
 from coexec.traces.record import OpRecord
-from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Wiring, only_source, operands_of_node
+from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Kind, Wiring, only_source, operands_of_node
 from coexec.traces.trace_path import TracePath
 from minitensor.ops.opdef import OpDef, Operand
 
 MOST_SHAPES = 32  # that are tried for a shape attribute
 
 Specs = tuple[SymbolicSpec | None, ...]  # of inputs; None for scalars
+Made = tuple[Specs, tuple[SymbolicSpec, ...], dict[str, Any]]  # of inputs and outputs, attributes
 
 
-def make_specs(
-    path: TracePath, record: OpRecord, wirings: Sequence[Wiring]
-) -> tuple[Specs, tuple[SymbolicSpec, ...], dict[str, Any]]:
+def make_specs(path: TracePath, record: OpRecord, wirings: Sequence[Wiring]) -> Made:
     """Input and output specs and attributes of a new node: with symbols where its producers have them.
 
     A feed that no other node reads, and a shape attribute, have the symbols of the operation whose gradient is being
-    taken, or those of the other inputs where it cannot be done without.
+    taken, or those of the other inputs where it cannot be done without.  Axes that the graph's lessons say to be lifted
+    have the path's.
     """
     seen = tuple([None if spec is None else SymbolicSpec(spec.shape, spec.dtype) for spec in record.input_specs])
     outputs = tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in record.output_specs])
     if not path.graph.symbols.origins:
         return seen, outputs, record.attributes
     forward = path.forward(record)
-    of_forward = [] if forward is None else _symbolic([*forward.input_specs, *forward.output_specs])
-    sources = [_source(path, wiring, spec) for wiring, spec in zip(wirings, seen, strict=True)]
+    kind = (record.op.name, record.location), None if forward is None else forward.place
+    specs_of_forward = [] if forward is None else [s for s in (*forward.input_specs, *forward.output_specs) if s]
+    of_forward = _symbolic(specs_of_forward)
+    sources = [
+        None if spec is None else _lifted(path, kind, position, spec) or _source(path, wiring, spec)
+        for position, (wiring, spec) in enumerate(zip(wirings, seen, strict=True))
+    ]
     inputs = tuple([s or (x and _fitting(path, of_forward, x)) or x for s, x in zip(sources, seen, strict=True)])
     known = [*_symbolic(inputs), *of_forward]
-    if not known:
+    lifted_shape = lift(path, kind, SHAPE_ATTRIBUTE, record.attributes.get(SHAPE_ATTRIBUTE))
+    if not known and lifted_shape is None:
         return inputs, outputs, record.attributes
     choices = _Choices(path, known, sources)
-    lifted = tuple([s or (x and choices.first(x)) for s, x in zip(sources, inputs, strict=True)])
-    for candidate in dict.fromkeys((inputs, lifted)):
-        for attributes in _symbolic_attributes(path, record, known, choices):
-            inferred = infer_specs(record.op, operands_of_node(wirings, candidate), attributes)
-            if inferred is not None and [_extents(path, spec) for spec in inferred] == [spec.shape for spec in outputs]:
-                return candidate, inferred, attributes
-    path.graph.rigid.add(((record.op.name, record.location), None if forward is None else forward.place))
+    shapes = [] if lifted_shape is None else [lifted_shape]
+    shapes += [spec.shape for spec in (*known, *specs_of_forward)]
+    several = [*_symbolic_attributes(path, record, shapes, choices)]
+    shapes_seen = [spec.shape for spec in outputs]
+
+    def fitting(candidate: Sequence[SymbolicSpec | None]) -> Made | None:
+        for attributes in several:
+            made = infer_specs(record.op, operands_of_node(wirings, candidate), attributes)
+            if made is not None and [_extents(path, spec.shape) for spec in made] == shapes_seen:
+                return tuple(candidate), made, attributes
+        return None
+
+    all_known = tuple([s or (x and choices.first(x)) for s, x in zip(sources, inputs, strict=True)])
+    for candidate in dict.fromkeys((inputs, all_known)):
+        if (found := fitting(candidate)) is not None:
+            return found
+    blame(path, kind, wirings, inputs, lambda candidate: fitting(candidate) is not None)
     return seen, outputs, record.attributes
 
 
 def _symbolic(specs: Iterable[SymbolicSpec | None]) -> list[SymbolicSpec]:
     return [spec for spec in specs if spec is not None and any(isinstance(d, str) for d in spec.shape)]
+
+
+def _lifted(path: TracePath, kind: Kind, position: int, spec: SymbolicSpec) -> SymbolicSpec | None:
+    """With the path's symbols where the graph's lessons say so; None where they say nothing."""
+    shape = lift(path, kind, position, spec.shape)
+    return None if shape is None else SymbolicSpec(shape, spec.dtype)
 
 
 def _source(path: TracePath, wiring: Wiring, seen: SymbolicSpec | None) -> SymbolicSpec | None:
@@ -68,7 +91,7 @@ def _source(path: TracePath, wiring: Wiring, seen: SymbolicSpec | None) -> Symbo
 
 def _fitting(path: TracePath, specs: Iterable[SymbolicSpec], seen: SymbolicSpec) -> SymbolicSpec | None:
     """The first of the specs that is `seen` on this path."""
-    return next((s for s in specs if s.dtype == seen.dtype and _extents(path, s) == seen.shape), None)
+    return next((s for s in specs if s.dtype == seen.dtype and _extents(path, s.shape) == seen.shape), None)
 
 
 class _Choices:
@@ -92,13 +115,13 @@ class _Choices:
 
 
 def _symbolic_attributes(
-    path: TracePath, record: OpRecord, known: Sequence[SymbolicSpec], choices: _Choices
+    path: TracePath, record: OpRecord, shapes: Sequence[tuple[Dim, ...]], choices: _Choices
 ) -> Iterator[dict[str, Any]]:
-    """The attributes with the shape of one of the specs `known`; with symbols for extents; as they are."""
+    """The attributes with one of the `shapes`; with symbols for extents; as they are."""
     shape = record.attributes.get(SHAPE_ATTRIBUTE)
     if isinstance(shape, tuple):
-        several = [spec.shape for spec in known if _extents(path, spec) == shape]
-        for possible in (*several, *islice(product(*map(choices.of, shape)), MOST_SHAPES)):
+        several = [known for known in shapes if _extents(path, known) == shape]
+        for possible in dict.fromkeys((*several, *islice(product(*map(choices.of, shape)), MOST_SHAPES))):
             yield {**record.attributes, SHAPE_ATTRIBUTE: possible}
     yield record.attributes
 
@@ -112,5 +135,5 @@ def infer_specs(op: OpDef, operands: Sequence[Operand], attributes: dict[str, An
     return tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in several])
 
 
-def _extents(path: TracePath, spec: SymbolicSpec) -> tuple[int | None, ...]:
-    return tuple([path.symbols.get(d) if isinstance(d, str) else d for d in spec.shape])
+def _extents(path: TracePath, shape: tuple[Dim, ...]) -> tuple[int | None, ...]:
+    return tuple([path.symbols.get(d) if isinstance(d, str) else d for d in shape])

@@ -166,6 +166,29 @@ Place = tuple[str, Location]  # an operation's name and location
 Kind = tuple[Place, Place | None]  # an operation's place, and that of the operation whose gradient is being taken
 Kin = tuple[Place | None, int, Any]  # (place, which operation of the gradient, the kin of the node that it is of)
 
+SizeOf = tuple[Kind, int | str, int]  # (an operation's kind, the position of an operand or SHAPE_ATTRIBUTE, an axis)
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What is known of a program from traces of an earlier graph.
+
+    `volatile`: what is left to Python.  `folded`: where a loop begins that is folded wherever it can be.
+    `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary; `many_sizes`:
+    those were more than such a graph can hold.
+    `lifted`: what brings a size that is another's; it has that symbol from the beginning.
+    """
+
+    volatile: frozenset[Kind] = frozenset()
+    folded: frozenset[Place] = frozenset()
+    numbers: bool = False
+    many_sizes: bool = False
+    lifted: frozenset[SizeOf] = frozenset()
+
+    def treats_sizes_otherwise(self, before: Lessons) -> bool:
+        """Whether what was in vain under the lessons before may not be under these."""
+        return (self.many_sizes, self.lifted) != (before.many_sizes, before.lifted)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
@@ -192,28 +215,20 @@ class TraceGraph:
 
     `restless`: in how many traces another node of that kin was needed; `in_a_row`: those of which the latest one needed
     another.  `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.
-    `volatile`: kinds known from before to be either, which are left to Python.
-    `trip_counts`: of the loops met, by the place of their first operation; `folded`: places known from before to begin
-    a loop that is folded wherever it can be.
+    `unlifted`: what brings sizes that have to be others' (see `lifting`).
+    `trip_counts`: of the loops met, by the place of their first operation; `foldable`: places where one can be folded.
     `fresh`: edges that the trace under way has brought.
     `reader`: who builds from the graph, for which changes have to wait.
-    `numbers`: sizes stay numbers, another node for each, instead of becoming symbols where they vary.
     """
 
-    def __init__(
-        self,
-        volatile: frozenset[Kind] = frozenset(),
-        folded: frozenset[Place] = frozenset(),
-        numbers: bool = False,
-    ) -> None:
-        self.volatile = volatile
-        self.folded = folded
-        self.numbers = numbers
+    def __init__(self, lessons: Lessons | None = None) -> None:
+        self.lessons = lessons or Lessons()
         self.trip_counts: dict[Place, set[int]] = {}
         self.foldable: set[Place] = set()
         self.restless: dict[Kin, Restlessness] = {}
         self.in_a_row: set[Restlessness] = set()
         self.rigid: set[Kind] = set()
+        self.unlifted: set[SizeOf] = set()
         self.start = TraceNode(0, None, None, {}, (), (), "start")
         self.end = TraceNode(1, None, None, {}, (), (), "end")
         self.nodes: list[TraceNode] = []

@@ -11,6 +11,7 @@ from hypothesis import given, note, strategies as st
 import coexec
 from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe
 from coexec.testing.imperative import ImperativeProgram, imperative_programs, render
+from coexec.testing.training import render as render_training, training_programs
 from coexec.traces.trace_graph import verify_trace_graph
 
 
@@ -23,10 +24,20 @@ def _reference_runner(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that grow in loops, in eager runs too
+
+
 @given(imperative_programs())
 def test_random_programs_are_unchanged(program: ImperativeProgram) -> None:
     note(str(program))
     assert_equivalent(program.make, steps=24, coexecuted=1)  # five branches on values may leave few steps quiet
+
+
+@OVERFLOWS
+@given(training_programs())
+def test_random_trainings_are_unchanged(program: ImperativeProgram) -> None:
+    note(str(program))
+    assert_equivalent(program.make, steps=24, coexecuted=0)  # seven sizes and four turns are more traces than that
 
 
 PLACES = st.lists(st.one_of(st.none(), st.integers(0, 25)), min_size=14, max_size=14)
@@ -36,6 +47,18 @@ PLACES = st.lists(st.one_of(st.none(), st.integers(0, 25)), min_size=14, max_siz
 def test_random_programs_leaving_the_graph_anywhere(
     program: ImperativeProgram, places: list[int | None], reads: bool
 ) -> None:
+    leave_at(program, places, reads)
+
+
+@OVERFLOWS
+@given(training_programs(), PLACES, st.booleans())
+def test_random_trainings_leaving_the_graph_anywhere(
+    program: ImperativeProgram, places: list[int | None], reads: bool
+) -> None:
+    leave_at(program, places, reads)
+
+
+def leave_at(program: ImperativeProgram, places: list[int | None], reads: bool) -> None:
     note(str(program))
     plain, step = program.make(), coexec.coexecute(program.make())
     for number, place in enumerate(places):
@@ -48,7 +71,7 @@ def test_random_programs_leaving_the_graph_anywhere(
     verify_trace_graph(step.session.traces)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_drawn_programs_over_the_native_runner(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few fixed ones: each has kernels of its own to compile."""
     monkeypatch.setattr(coexec.config, "runner", "native")
@@ -89,5 +112,17 @@ NATIVE = [
             "    a = mt.clip(a * 2.0 - t, -8.0, 8.0)",
             "a[0] = b[0] + 1.0",
         ]
+    ),
+    render_training(
+        [
+            'h = mt.tanh(model["inner"](h))',
+            "if float(h.mean()) > 0.0:",
+            '    h = model["drop"](h)',
+            'loss = F.cross_entropy(model["last"](h), labels(i, rows))',
+            "optimizer.zero_grad()",
+            "loss.backward()",
+            "optimizer.step()",
+        ],
+        rows="2 + i % 3",
     ),
 ]

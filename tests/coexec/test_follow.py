@@ -294,9 +294,9 @@ def test_a_loop_of_many_lengths_is_to_be_folded(monkeypatch: pytest.MonkeyPatch)
     step = coexec.coexecute(function)
     for rounds in (2, 3, 4, 3):
         step(rounds)
-    assert not step.session.traces.folded
+    assert not step.session.traces.lessons.folded
     step(5)
-    assert {name for name, _ in step.session.traces.folded} == {"exp"}
+    assert {name for name, _ in step.session.traces.lessons.folded} == {"exp"}
     for rounds in (3, 7, 9):
         step(rounds)
     assert len(step.session.traces.nodes) == 4

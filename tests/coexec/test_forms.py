@@ -224,7 +224,7 @@ def test_a_graph_with_folded_loops_has_no_macros() -> None:
 
     step = coexec.coexecute(function)
     assert sum(whole_calls(step, [2, 3, 4, 5, 6, 7, 8, 4, 4, 4])) == 0
-    assert step.session.traces.folded and step.report().coexecuted_steps > 2
+    assert step.session.traces.lessons.folded and step.report().coexecuted_steps > 2
 
 
 def test_nothing_is_considered_without_a_tape_behind_the_graph_or_with_other_operators(

@@ -12,7 +12,7 @@ from written import Tensor, Written, place_at
 from coexec.traces.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.traces.merge import merge
 from coexec.traces.record import Produced, Trace
-from coexec.traces.trace_graph import TraceGraph
+from coexec.traces.trace_graph import Lessons, TraceGraph
 
 A, B = ("negative", 0), ("relu", 1)  # operations at places
 
@@ -191,7 +191,7 @@ def test_a_loop_whose_rounds_are_wanted_is_not_to_be_folded() -> None:
 
 
 def test_a_folded_loop_has_its_first_round_and_a_body_for_all_others() -> None:
-    graph = TraceGraph(folded=frozenset({PLACE}))
+    graph = TraceGraph(Lessons(folded=frozenset({PLACE})))
     path = merge(graph, looping(3))
     assert len(graph.nodes) == 4 and path == [*graph.nodes, *graph.nodes[2:]]
     assert [node.loops for node in graph.nodes] == [[], [], [], [tuple(graph.nodes[2:])]]

@@ -43,7 +43,9 @@ def _graph(make: Any, steps: int, patch: Callable[[pytest.MonkeyPatch], None]) -
 
 
 def _whole_traces(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session, "make_recorder", lambda root, log, graph, *rest: Recorder(root, log, *rest, graph.volatile))
+    patch.setattr(
+        session, "make_recorder", lambda root, log, graph, *rest: Recorder(root, log, *rest, graph.lessons.volatile)
+    )
 
 
 def _with_locations(patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from coexec import session
 from coexec.traces import follow, record
 from coexec.traces.promise import StepLog
 from coexec.traces.record import External, Produced, Recorder, Scalar, Trace
-from coexec.traces.trace_graph import Kind, TraceGraph, TraceNode
+from coexec.traces.trace_graph import Kind, Lessons, TraceGraph, TraceNode
 from minitensor.dispatch import run_eager
 from minitensor.errors import ScalarRangeError
 from minitensor.value import local
@@ -207,7 +207,7 @@ def test_the_graph_has_nothing_of_it_either(whole: bool, monkeypatch: pytest.Mon
     results = interrupted(monkeypatch, lambda: (x * 5.0).tolist())
     if whole:
         monkeypatch.setattr(
-            session, "make_recorder", lambda root, log, graph, *rest: Recorder(root, log, *rest, graph.volatile)
+            session, "make_recorder", lambda root, log, graph, *rest: Recorder(root, log, *rest, graph.lessons.volatile)
         )
     step = coexec.coexecute(lambda: mt.exp(x + 1.0) * 2.0)
     for _ in range(3):
@@ -220,7 +220,7 @@ def test_the_graph_has_nothing_of_it_either(whole: bool, monkeypatch: pytest.Mon
 def test_who_records_a_step(case: str) -> None:
     """Bodies of loops need whole traces, and a path that leads nowhere cannot be followed."""
     place = ("negative", (0,))
-    graph = TraceGraph(folded=frozenset({place} if case == "folded" else ()))
+    graph = TraceGraph(Lessons(folded=frozenset({place} if case == "folded" else ())))
     node = TraceNode(2, None, None, {}, (), (), "nowhere")
     node.removed = case == "pruned"
     recorder = follow.make_recorder(sys._getframe(), StepLog(), graph, Trace(prefix=[node]), [])

@@ -21,6 +21,7 @@ from coexec.config import config
 from coexec.graph_side.reference_runner import ReferenceGraph
 from coexec.patience import FIRST_REST, TRIES
 from coexec.session import Phase
+from coexec.traces import lessons
 from coexec.traces.follow import Follower
 from coexec.traces.merge import Merger
 from coexec.traces.record import Trace
@@ -173,8 +174,8 @@ def test_a_trace_that_adds_nothing_ends_the_tracing() -> None:
 
 def leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """To Python, however much varies."""
-    monkeypatch.setattr(session, "MOST_IN_A_ROW", 1000)
-    monkeypatch.setattr(session, "MOST_VARIANTS", 1000)
+    monkeypatch.setattr(lessons, "MOST_IN_A_ROW", 1000)
+    monkeypatch.setattr(lessons, "MOST_VARIANTS", 1000)
 
 
 def test_after_fallbacks_in_a_row_tracing_has_to_be_quieter_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,14 +207,14 @@ def test_fallbacks_that_are_not_in_a_row_change_nothing(monkeypatch: pytest.Monk
 
 
 def test_a_place_that_varies_too_often_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MOST_IN_A_ROW", 3)
+    monkeypatch.setattr(lessons, "MOST_IN_A_ROW", 3)
     step = new_path()
     for number in range(3):
         step(number)
         assert not step.report().reasons
     step(3)
     assert [reason for reason in step.report().reasons if "left to Python now" in reason]
-    assert {name for (name, _), _ in step.session.traces.volatile} == {"roll"} and not step.session.traces.nodes
+    assert {name for (name, _), _ in step.session.traces.lessons.volatile} == {"roll"} and not step.session.traces.nodes
     assert step.report().phase == "trace"
     assert phases(step, [4, 5, 6])[-1] is Phase.COEXECUTE
 
@@ -288,17 +289,17 @@ def test_sizes_are_numbers_then_symbols_and_then_left_to_python(again: bool) -> 
         step.reset()
     seen: list[tuple[bool, int, int]] = []
     found = phases(step, [2, 3])
-    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    seen.append((step.session.traces.lessons.numbers, step.session._patience.in_vain, step.report().transitions))
     found += phases(step, list(range(4, 10)))
-    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    seen.append((step.session.traces.lessons.numbers, step.session._patience.in_vain, step.report().transitions))
     found += phases(step, [10])
-    seen.append((step.session.traces.numbers, step.session._patience.in_vain, step.report().transitions))
+    seen.append((step.session.traces.lessons.numbers, step.session._patience.in_vain, step.report().transitions))
     assert seen == [(True, 2, 1), (True, 8, 1), (False, 1, 2)]
-    assert found == [Phase.TRACE] * 9 and not step.session.traces.volatile
+    assert found == [Phase.TRACE] * 9 and not step.session.traces.lessons.volatile
     found = phases(step, [11, 12, 13, 14, 15, 16])
-    assert found[-1] is Phase.COEXECUTE and not step.session.traces.numbers
+    assert found[-1] is Phase.COEXECUTE and not step.session.traces.lessons.numbers
     assert [reason.rpartition("; ")[2] for reason in step.report().reasons] == SIZES
-    assert {name for (name, _), _ in step.session.traces.volatile} == {"concat", "reshape"}
+    assert {name for (name, _), _ in step.session.traces.lessons.volatile} == {"concat", "reshape"}
     assert {name.partition(" ")[0] for name in step.report().left_to_python} == {"concat", "reshape"}
 
 
@@ -312,7 +313,7 @@ def rounds_of(count: int) -> mt.Tensor:
 def test_a_loop_is_folded_once_and_then_co_executed() -> None:
     step = coexec.coexecute(rounds_of)
     assert phases(step, [2, 3, 4, 5]) == [Phase.TRACE] * 4
-    assert step.session.traces.folded and not step.session.traces.nodes  # to be traced anew, as a loop
+    assert step.session.traces.lessons.folded and not step.session.traces.nodes  # to be traced anew, as a loop
     assert (step.report().phase, step.report().transitions, step.report().reasons) == ("trace", 1, [])
     assert step.session._patience.in_vain == 4
     assert phases(step, [6, 7, 8, 9])[-1] is Phase.COEXECUTE
@@ -332,7 +333,7 @@ def test_a_step_that_breaks_off_beside_a_folded_loop_teaches_nothing() -> None:
 
     step = coexec.coexecute(function)
     phases(step, [2, 3, 4, 5, 6])
-    assert step.session.phase is Phase.TRACE and step.session.traces.folded
+    assert step.session.phase is Phase.TRACE and step.session.traces.lessons.folded
     version, breaks = step.session.traces.version, True
     with pytest.raises(KeyboardInterrupt):
         step(3)

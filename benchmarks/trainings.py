@@ -1,0 +1,86 @@
+"""Drawn training programs: how many of their steps end in the graph.
+
+In: programs of `coexec.testing.training_programs`, drawn by Hypothesis from fixed seeds: branches and loops by values,
+sizes that vary, frozen weights, checkpoints.  Out: `benchmarks/results/trainings.json`.
+
+Graphs are interpreted: what is measured is what co-execution has learned, and how soon.  Every step is compared with
+that of a plain twin.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from benchmarks.timing import save
+from coexec.config import config
+from coexec.testing import ImperativeProgram, assert_equivalent, training_programs
+
+PROGRAMS, STEPS = 400, 64
+_DRAWN = 6  # by each seed; the last is taken, as the first ones are small
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One program: its steps that ended in the graph, its fallbacks, its graphs."""
+
+    coexecuted: int
+    fallbacks: int
+    graphs: int
+
+
+def draw_program(number: int) -> ImperativeProgram:
+    """A program of its own for each number."""
+    drawn: list[ImperativeProgram] = []
+
+    @seed(number)
+    @settings(
+        max_examples=_DRAWN, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
+    )
+    @given(training_programs())
+    def draw(program: ImperativeProgram) -> None:
+        drawn.append(program)
+
+    draw()
+    return drawn[-1]
+
+
+def train(number: int, steps: int = STEPS) -> Trained:
+    """Runs a program beside its plain twin.  To be called with `config.runner` set to "reference"."""
+    report = assert_equivalent(draw_program(number).make, steps, coexecuted=0)
+    return Trained(report.coexecuted_steps, report.fallbacks, report.graphs_built)
+
+
+def summary(found: Sequence[Trained], steps: int) -> dict[str, float]:
+    """Shares and medians over all programs."""
+    return {
+        "programs": len(found),
+        "steps": steps,
+        "co-executed": sum(t.coexecuted for t in found) / steps / len(found),
+        "programs with half co-executed": sum(t.coexecuted >= steps / 2 for t in found) / len(found),
+        "fallbacks, median": statistics.median([t.fallbacks for t in found]),
+        "graphs, median": statistics.median([t.graphs for t in found]),
+    }
+
+
+def main() -> None:
+    programs = int(sys.argv[1]) if len(sys.argv) > 1 else PROGRAMS
+    config.runner = "reference"
+    found = []
+    for number in range(programs):
+        found.append(train(number))
+        if (number + 1) % 50 == 0:
+            print(f"{number + 1} programs", flush=True)
+    result = summary(found, STEPS)
+    for name, value in result.items():
+        print(f"{name:32s} {value:.4g}")
+    if programs == PROGRAMS:
+        print(save("trainings", result))
+
+
+if __name__ == "__main__":
+    main()
