@@ -15,7 +15,7 @@ import minitensor as mt
 from coexec.config import config
 from coexec.session import Phase
 from coexec.testing import assert_equivalent
-from coexec.traces.lessons import revised
+from coexec.traces.lessons import MOST_IN_A_ROW, revised
 from coexec.traces.merge import merge
 from coexec.traces.record import Trace
 from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, Kind, Lessons, SizeOf, TraceGraph
@@ -137,29 +137,84 @@ def test_a_shape_of_the_forward_operation_s_operand_stays_as_it_is() -> None:
     graph = graph_of()
     written, x = known(7)
     made = written.op("linear", x, Tensor(1, (7, 4)), Tensor(2, (7,)), at=1)
-    taken = written.op("broadcast_to", Tensor(3, (1, 1)), at=2, shape=(7, 4))
-    written.trace.records[-1] = replace(written.trace.records[-1], forward=made.index)
+    for at, (number, shape) in enumerate([(3, (7, 4)), (4, (7,))], 2):
+        written.op("broadcast_to", Tensor(number, (1,)), at=at, shape=shape)
+        written.trace.records[-1] = replace(written.trace.records[-1], forward=made.index)
     path = merge(graph, written.trace)
     (symbol,) = graph.symbols.origins
     assert path[1].output_specs[0].shape == (symbol, 7)
-    assert path[taken.index].attributes["shape"] == (symbol, 4), "the operand with a symbol comes first"
+    shapes = [node.attributes["shape"] for node in path[2:]]
+    assert shapes == [(symbol, 4), (7,)], "an operand with a symbol comes first, and only the bias has seven elements"
 
 
-def test_another_parameter_s_gradient_is_no_other_size() -> None:
+@pytest.mark.parametrize("generations", [1, 2, 3, 4])
+def test_another_parameter_s_gradient_is_no_other_size(generations: int) -> None:
     """Found by drawn programs: a loop over parameters of which one has no gradient in some steps."""
 
     def halved(*lengths: int) -> Trace:
         written = Written()
         gradients = [written.op("sum", Tensor(n, (3, n)), at=n, axis=(0,), keepdims=False) for n in lengths]
         for gradient in gradients:
-            written.op("multiply", gradient, 0.5, at=1)
+            for place in range(generations):
+                gradient = written.op("multiply", gradient, 0.5, at=20 + place)
         return written.trace
 
     graph = TraceGraph()
     merge(graph, halved(4, 5))
     path = merge(graph, halved(5))
     assert not graph.symbols.origins and not graph.rigid
-    assert [spec.shape for node in path for spec in node.output_specs] == [(5,), (5,)]
+    assert [spec.shape for node in path for spec in node.output_specs] == [(5,)] * (1 + generations)
+
+
+def test_a_slice_of_another_length_is_another_size() -> None:
+    """Its operands are the same: what reads it has a symbol, as before."""
+
+    def sliced(length: int) -> Trace:
+        written = Written()
+        x = written.op("negative", Tensor(0, (9, 4)), at=0)
+        written.op("exp", written.op("getitem", x, at=1, key=((0, length, 1), None)), at=2)
+        return written.trace
+
+    graph = TraceGraph()
+    paths = [merge(graph, sliced(length)) for length in (4, 5)]
+    (symbol,) = graph.symbols.origins
+    assert paths[0][2] is paths[1][2] and paths[0][2].output_specs[0].shape == (symbol, 4)
+
+
+def test_patience_begins_anew_where_sizes_are_treated_otherwise() -> None:
+    before = Lessons(volatile=frozenset({kind("exp", 1)}))
+    assert not replace(before, volatile=frozenset()).treats_sizes_otherwise(before)
+    assert not replace(before, numbers=True).treats_sizes_otherwise(before)
+    assert replace(before, many_sizes=True).treats_sizes_otherwise(before)
+    assert replace(before, lifted=frozenset({(kind("exp", 1), 0, 0)})).treats_sizes_otherwise(before)
+
+
+@pytest.mark.parametrize("differ", [True, False])
+def test_what_has_as_many_attributes_as_sizes_is_left_to_python_with_the_change_to_symbols(differ: bool) -> None:
+    def rolled(length: int) -> Trace:
+        written = Written()
+        x = written.op("negative", Tensor(0, (length, 4)), at=0)
+        made = written.op("getitem", x, at=1, key=((1, length if differ else 2, 1), None))
+        written.op(
+            "place",
+            Tensor(1, (length - 1 if differ else 1, 4)),
+            at=2,
+            key=((1, length if differ else 2, 1), None),
+            shape=(length, 4),
+        )
+        written.trace.records[-1] = replace(written.trace.records[-1], forward=made.index)
+        return written.trace
+
+    graph = TraceGraph(Lessons(numbers=True))
+    for length in range(3, 3 + MOST_IN_A_ROW):
+        merge(graph, rolled(length))
+        assert revised(graph) == (graph.lessons, [])
+    merge(graph, rolled(20))
+    lessons, (reason,) = revised(graph)
+    assert (lessons.numbers, lessons.many_sizes) == (False, True) and reason.endswith("sizes are symbols now")
+    taken, without_forward = ("place", place_at(2)), (("place", place_at(2)), None)
+    expected = {kind("getitem", 1), (taken, ("getitem", place_at(1))), without_forward}
+    assert lessons.volatile == (expected if differ else set())
 
 
 # --- whole programs ---------------------------------------------------------------------------------------
