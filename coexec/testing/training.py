@@ -1,8 +1,8 @@
 """Training programs as data: drawn by Hypothesis, rendered as Python source.
 
 In: Hypothesis' choices.  Out: `ImperativeProgram`s that train a small network, each step another way.
-Invariant: every program calls `backward()` and an optimiser, and has a turn that Python takes by the step's number, by
-its own state, or by a value that it read.
+Invariant: every program takes gradients of a loss, where no step returns before, and has an optimiser; `make` gives an
+equal step each time, and one may run in turns with another, as steps that draw numbers seed the generator.
 
 A program has a network of a few layers over features of width 4, batches whose size may depend on the step's number,
 an optimiser, a memory that is carried from step to step, and between them what training loops do besides: gradients
