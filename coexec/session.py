@@ -328,12 +328,9 @@ class Session:
         return False
 
     def _tell_long_loops(self) -> None:
+        known = self.traces.lessons.folded | self._long_loops
         for place, counts in self.traces.trip_counts.items():
-            if (
-                max(counts) > MOST_UNROLLED
-                and place not in self.traces.lessons.folded
-                and place not in self._long_loops
-            ):
+            if max(counts) > MOST_UNROLLED and place not in known:
                 self._long_loops.add(place)
                 self._tell(f"a loop of {max(counts)} rounds around {place[0]} cannot be folded: unrolled")
 

@@ -224,12 +224,7 @@ def _match_specs(path: TracePath, node: TraceNode, record: OpRecord, wirings: Wi
             return None
         if spec is not None and any(w is wiring and _is_more_general(made, spec) for w, made in wirings.added):
             return None
-        if (
-            spec is not None
-            and known is not None
-            and spec != known
-            and _is_another(path, wiring, reference, known, spec)
-        ):
+        if spec is not None and known is not None and _is_another(path, wiring, reference, known, spec):
             return None
         inputs.append(spec)
     shape = node.attributes.get(SHAPE_ATTRIBUTE)
@@ -278,11 +273,10 @@ def _is_another(
     if not isinstance(wiring, FromNodes) or not isinstance(reference, Produced):
         return False
     output = path.output(reference)
-    if any(_corresponds(output.node, other.node, MOST_GENERATIONS) for other in wiring.alternatives):
+    dims = zip(known.shape, covering.shape, output.node.output_specs[output.index].shape, strict=True)
+    if not any(k != c and isinstance(k, int) and isinstance(made, int) for k, c, made in dims):
         return False
-    made = output.node.output_specs[output.index].shape
-    dims = zip(known.shape, covering.shape, made, strict=True)
-    return any(k != c and isinstance(k, int) and isinstance(m, int) for k, c, m in dims)
+    return not any(_corresponds(output.node, other.node, MOST_GENERATIONS) for other in wiring.alternatives)
 
 
 def _corresponds(node: TraceNode, other: TraceNode, generations: int) -> bool:

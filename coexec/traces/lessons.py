@@ -28,8 +28,6 @@ def revised(traces: TraceGraph) -> tuple[Lessons, list[str]]:
         known = replace(known, folded=known.folded | traces.foldable)
     if traces.unlifted:
         known = replace(known, lifted=known.lifted | traces.unlifted)
-        names = _names(kind for kind, _, _ in traces.unlifted)
-        reasons.append(f"{names}: sizes are those of other operands; they have one symbol now")
     most = MOST_IN_A_ROW if known.numbers else MOST_VARIANTS
     many = [kin for kin, r in traces.restless.items() if r.times > most or r.in_a_row > MOST_IN_A_ROW]
     restless = {node.kind for kin in many for node in traces.by_kin[kin]}
@@ -43,6 +41,9 @@ def revised(traces: TraceGraph) -> tuple[Lessons, list[str]]:
     elif volatile := restless | traces.rigid:
         reasons.append(f"{_names(volatile)}: attributes or sizes vary that a graph must know; left to Python now")
         known = replace(known, volatile=_left(known, volatile))
+    if traces.unlifted and not known.numbers:
+        names = _names(kind for kind, _, _ in traces.unlifted)
+        reasons.append(f"{names}: sizes are those of other operands; they have one symbol now")
     return known, reasons
 
 

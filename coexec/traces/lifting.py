@@ -160,7 +160,6 @@ def _inferred(node: TraceNode, axes: Sequence[Axis], symbol: str) -> list[tuple[
         attributes[SHAPE_ATTRIBUTE] = _with(attributes[SHAPE_ATTRIBUTE], of_shape, symbol)
     operands = operands_of_node(node.inputs, _lifted(node.input_specs, axes, symbol))
     try:
-        made = node.op.infer(*operands, **attributes)
+        return [spec.shape for spec in node.op.infer_all(*operands, **attributes)]
     except (MinitensorError, ComprehensionError, NoComprehension):
         return []
-    return [spec.shape for spec in (made if isinstance(made, tuple) else (made,))]

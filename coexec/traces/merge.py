@@ -80,7 +80,7 @@ class Merger:
         match = self._best_child(key, record) or self._best_join(key, record, beside)
         if match is None:
             self._new = node = self._new_node(key, record)
-            self._beside = [child for other in beside for child in other.children]
+            self._beside = list(dict.fromkeys(child for other in beside for child in other.children))  # ways join
         else:
             node = self._commit(match)
         connect(self.graph, pointer, node)

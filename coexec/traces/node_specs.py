@@ -130,9 +130,7 @@ def infer_specs(op: OpDef, operands: Sequence[Operand], attributes: dict[str, An
     """The output specs for operands with symbols; None where the operation has no comprehension for them."""
     if not has_comprehension(op, operands, attributes):
         return None
-    inferred = op.infer(*operands, **attributes)
-    several = inferred if isinstance(inferred, tuple) else (inferred,)
-    return tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in several])
+    return tuple([SymbolicSpec(spec.shape, spec.dtype) for spec in op.infer_all(*operands, **attributes)])
 
 
 def _extents(path: TracePath, shape: tuple[Dim, ...]) -> tuple[int | None, ...]:

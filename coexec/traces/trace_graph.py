@@ -186,8 +186,8 @@ class Lessons:
     lifted: frozenset[SizeOf] = frozenset()
 
     def treats_sizes_otherwise(self, before: Lessons) -> bool:
-        """Whether what was in vain under the lessons before may not be under these."""
-        return (self.many_sizes, self.lifted) != (before.many_sizes, before.lifted)
+        """Whether what was in vain under those lessons may not be under these: twice in a program's life at most."""
+        return (self.many_sizes, bool(self.lifted)) != (before.many_sizes, bool(before.lifted))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -409,10 +409,9 @@ def _verify_specs(node: TraceNode) -> None:
     """Outputs with symbols have those that the operation gives them for its inputs."""
     if node.op is None or not any(isinstance(d, str) for spec in node.output_specs for d in spec.shape):
         return
-    inferred = node.op.infer(*operands_of_node(node.inputs, node.input_specs), **node.attributes)
-    several = inferred if isinstance(inferred, tuple) else (inferred,)
-    if [spec.shape for spec in several] != [spec.shape for spec in node.output_specs]:
-        raise MalformedGraph(f"{node!r} has outputs {node.output_specs}, and its inputs make {several}")
+    inferred = node.op.infer_all(*operands_of_node(node.inputs, node.input_specs), **node.attributes)
+    if [spec.shape for spec in inferred] != [spec.shape for spec in node.output_specs]:
+        raise MalformedGraph(f"{node!r} has outputs {node.output_specs}, and its inputs make {inferred}")
 
 
 def producers(node: TraceNode) -> Iterator[TraceOutput]:

@@ -73,6 +73,11 @@ class OpDef:
     composition: CompositionRule | None = None  # of a larger record: the same in smaller operations
     passes_numbers: bool = False  # a float among the inputs is to the vjp an operand and nothing else, if anything
 
+    def infer_all(self, *operands: Operand, **attributes: Any) -> tuple[TensorSpec, ...]:
+        """What `infer` says, as a tuple also where there is one output only."""
+        inferred = self.infer(*operands, **attributes)
+        return inferred if isinstance(inferred, tuple) else (inferred,)
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import minitensor as mt
 from minitensor import functional as F, random as tensor_random
 from minitensor.optim import SGD
 
 Step = Callable[[int], Any]
+OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of drawn programs whose numbers grow, eagerly too
 
 
 def parameter(*shape: int) -> mt.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from programs import OVERFLOWS
 
 import coexec
 from coexec.testing.machine import CoexecutionMachine
@@ -18,7 +19,6 @@ def _reference_runner() -> Iterator[None]:
         yield
 
 
-OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that grow in loops, in eager runs too
 TestCoexecution = OVERFLOWS(CoexecutionMachine.TestCase)
 TestCoexecution.settings = settings(
     max_examples=max(10, settings().max_examples // 4), stateful_step_count=25, suppress_health_check=list(HealthCheck)

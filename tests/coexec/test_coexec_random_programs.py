@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, note, strategies as st
+from programs import OVERFLOWS
 
 import coexec
 from coexec.testing import assert_equivalent, assert_same, forced_divergence, observe
@@ -22,9 +23,6 @@ def _reference_runner(request: pytest.FixtureRequest) -> Iterator[None]:
         patch.setattr(coexec.config, "runner", "reference")
         patch.setattr("coexec.traces.merge.MOST_TRIP_COUNTS", request.param)
         yield
-
-
-OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that grow in loops, in eager runs too
 
 
 @given(imperative_programs())
@@ -68,7 +66,8 @@ def leave_at(program: ImperativeProgram, places: list[int | None], reads: bool) 
             seen = observe(step, number)
         assert seen.error == expected.error
         assert_same(expected.result, seen.result, f"step {number}")
-    verify_trace_graph(step.session.traces)
+    if step.session.traces.traces:  # the last step may have taught what a new graph begins with
+        verify_trace_graph(step.session.traces)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -13,10 +13,12 @@ from written import Tensor, Written, place_at
 import coexec
 import minitensor as mt
 from coexec.config import config
+from coexec.graph.dims import Symbols, Unifier
+from coexec.graph.symbolic import SymbolicSpec
 from coexec.session import Phase
 from coexec.testing import assert_equivalent
 from coexec.traces.lessons import MOST_IN_A_ROW, revised
-from coexec.traces.merge import merge
+from coexec.traces.merge import Merger, merge
 from coexec.traces.record import Trace
 from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, Kind, Lessons, SizeOf, TraceGraph
 from minitensor import functional as F, nn
@@ -181,12 +183,42 @@ def test_a_slice_of_another_length_is_another_size() -> None:
     assert paths[0][2] is paths[1][2] and paths[0][2].output_specs[0].shape == (symbol, 4)
 
 
+def test_one_symbol_for_all_that_have_the_same_extent() -> None:
+    """Sizes that fit under other names are no reason to need them as numbers."""
+    spec = SymbolicSpec(("n1", "n0", 4, "n2"), np.dtype("float32"))
+    unifier = Unifier(Symbols(), {"n0": 5, "n1": 5, "n2": 6})
+    (renamed, scalar), shape = unifier.with_fewest_symbols([spec, None], ("n0", "n2", 5))
+    assert renamed is not None and renamed.shape == ("n1", "n1", 4, "n2") and scalar is None
+    assert shape == ("n1", "n2", 5)
+    assert unifier.with_fewest_symbols([None], None) == ((None,), None)
+
+
 def test_patience_begins_anew_where_sizes_are_treated_otherwise() -> None:
     before = Lessons(volatile=frozenset({kind("exp", 1)}))
     assert not replace(before, volatile=frozenset()).treats_sizes_otherwise(before)
     assert not replace(before, numbers=True).treats_sizes_otherwise(before)
     assert replace(before, many_sizes=True).treats_sizes_otherwise(before)
-    assert replace(before, lifted=frozenset({(kind("exp", 1), 0, 0)})).treats_sizes_otherwise(before)
+    lifted = replace(before, lifted=frozenset({(kind("exp", 1), 0, 0)}))
+    assert lifted.treats_sizes_otherwise(before)
+    assert not replace(lifted, lifted=lifted.lifted | {(kind("abs", 2), 0, 0)}).treats_sizes_otherwise(lifted), "again"
+
+
+def test_alternatives_that_join_are_looked_at_once() -> None:
+    """Found by drawn programs: where ways of alternatives join and part, places behind doubled with each operation."""
+
+    def slices(length: Callable[[int], int]) -> Trace:
+        written = Written()
+        for at in range(24):
+            written.op("getitem", Tensor(at, (40,)), at=at, key=((0, length(at), 1),))
+        return written.trace
+
+    graph = TraceGraph()
+    for number in range(8):
+        merge(graph, slices(lambda at, number=number: 2 + number * (at + 1) % 5))  # type: ignore[misc]
+    merger = Merger(graph, Trace())
+    for record in slices(lambda at: 30).records:
+        merger.take(record)
+        assert len(merger._beside) <= 5  # as many as there are slices
 
 
 @pytest.mark.parametrize("differ", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from programs import OVERFLOWS
 
 import coexec
 from benchmarks.trainings import Trained, draw_program, summary, train
@@ -10,7 +11,7 @@ from benchmarks.trainings import Trained, draw_program, summary, train
 STEPS = 64
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflows of numbers that grow in loops, in eager runs too
+@OVERFLOWS
 def test_drawn_trainings_are_mostly_in_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coexec.config, "runner", "reference")
     found = summary([train(number, STEPS) for number in range(8)], STEPS)
