@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -22,10 +21,9 @@ from typing import Any
 import numpy as np
 
 import minitensor as mt
-from benchmarks.timing import save
+from benchmarks.drawn import experiment
 from coexec import patience as rules
 from coexec.clusters.placement import Placement
-from coexec.config import config
 from coexec.graph.symbolic import Output, ScalarValue, SymbolicGraph
 from coexec.graph_side.runner_protocol import Array, CompiledGraph, Handle, RunTimes
 from coexec.session import FUTILE_LIMIT, Session
@@ -225,20 +223,5 @@ def summary(found: Sequence[Comparison], steps: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    programs = int(sys.argv[1]) if len(sys.argv) > 1 else PROGRAMS
-    config.runner = "reference"
-    found = []
-    for seed in range(programs):
-        found.append(compare(seed))
-        if (seed + 1) % 200 == 0:
-            print(f"{seed + 1} programs", flush=True)
-    result = summary(found, STEPS)
-    for name, value in result.items():
-        print(f"{name:32s} {value:.4g}")
-    if programs == PROGRAMS:
-        print(save("branchy", result))
-
-
 if __name__ == "__main__":
-    main()
+    experiment("branchy", PROGRAMS, compare, lambda found: summary(found, STEPS))

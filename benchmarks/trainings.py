@@ -10,14 +10,12 @@ that of a plain twin.
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from benchmarks.timing import save
-from coexec.config import config
+from benchmarks.drawn import experiment
 from coexec.testing import ImperativeProgram, assert_equivalent, training_programs
 
 PROGRAMS, STEPS = 400, 64
@@ -67,20 +65,5 @@ def summary(found: Sequence[Trained], steps: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    programs = int(sys.argv[1]) if len(sys.argv) > 1 else PROGRAMS
-    config.runner = "reference"
-    found = []
-    for number in range(programs):
-        found.append(train(number))
-        if (number + 1) % 50 == 0:
-            print(f"{number + 1} programs", flush=True)
-    result = summary(found, STEPS)
-    for name, value in result.items():
-        print(f"{name:32s} {value:.4g}")
-    if programs == PROGRAMS:
-        print(save("trainings", result))
-
-
 if __name__ == "__main__":
-    main()
+    experiment("trainings", PROGRAMS, train, lambda found: summary(found, STEPS))

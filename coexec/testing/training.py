@@ -1,8 +1,8 @@
 """Training programs as data: drawn by Hypothesis, rendered as Python source.
 
 In: Hypothesis' choices.  Out: `ImperativeProgram`s that train a small network, each step another way.
-Invariant: every program takes gradients of a loss, where no step returns before, and has an optimiser; `make` gives an
-equal step each time, and one may run in turns with another, as steps that draw numbers seed the generator.
+Invariant: a step takes gradients of a loss unless it returns before by a condition; `make` gives an equal step each
+time, and one may run in turns with another, as steps that draw numbers seed the generator.
 
 A program has a network of a few layers over features of width 4, batches whose size may depend on the step's number,
 an optimiser, a memory that is carried from step to step, and between them what training loops do besides: gradients
@@ -233,26 +233,27 @@ def _losses() -> st.SearchStrategy[str]:
     return st.builds("{}{}".format, losses, penalties)
 
 
+def _guarded(statements: _LINES) -> _LINES:
+    """Under a condition."""
+    return st.builds(lambda test, body: [f"if {test}:", *indented(body)], _conditions(), statements)
+
+
 def _either(*statements: list[str]) -> _LINES:
     """One of these, always or under a condition; or nothing."""
     drawn = st.sampled_from(statements)
-
-    def guarded(test: str, body: list[str]) -> list[str]:
-        return [f"if {test}:", *indented(body)]
-
-    return st.one_of(st.just([]), drawn, st.builds(guarded, _conditions(), drawn))
+    return st.one_of(st.just([]), drawn, _guarded(drawn))
 
 
 @cache
 def _interruptions() -> _LINES:
-    """What a step may do before its gradients."""
-    return _either(
+    """What a step may do before its gradients, or instead of them."""
+    others = _either(
         ["history.append(float(loss))", "del history[:]"],
         ["print(f'{float(loss):.1f}')"],
-        ["return loss, memory, rows"],
         ["loss = loss * 0.5"],
         ["loss = loss.detach() * loss"],
     )
+    return st.one_of(others, others, _guarded(st.just(["return loss, memory, rows"])))
 
 
 @cache
@@ -291,9 +292,8 @@ def _changes() -> _LINES:
 @cache
 def _updates() -> _LINES:
     plain = st.just(["optimizer.step()"])
-    conditional = st.builds(lambda test: [f"if {test}:", "    optimizer.step()"], _conditions())
     twice = st.just(["optimizer.step()", "if i % 4 == 1:", "    optimizer.step()"])
-    return st.one_of(plain, plain, conditional, twice)
+    return st.one_of(plain, plain, _guarded(plain), twice)
 
 
 @cache
