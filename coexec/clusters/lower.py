@@ -21,8 +21,20 @@ import numpy as np
 from coexec.clusters.forward import TensorType, substitute_forward
 from coexec.clusters.retarget import retarget
 from coexec.clusters.rewrite import names_in_subscripts, names_read, reads, rename, rewrite_statement
+from coexec.clusters.rows import Row, take_rows
 from coexec.errors import CompilationFailed
-from coexec.graph.symbolic import Constant, Feed, OpNode, Output, Phi, ScalarValue, Source, SymbolicGraph, SymbolicSpec
+from coexec.graph.symbolic import (
+    Constant,
+    Dim,
+    Feed,
+    OpNode,
+    Output,
+    Phi,
+    ScalarValue,
+    Source,
+    SymbolicGraph,
+    SymbolicSpec,
+)
 from comprehension.lang import tree
 from comprehension.lang.types import ScalarType, Spec
 from minitensor.errors import NoComprehension
@@ -44,10 +56,20 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a parameter of the def is in the graph, and what it looks like to the compiler."""
+    """What a parameter of the def is in the graph, and what it looks like to the compiler.
+
+    `index`: where that is a row of the source, which has the shape `whole`, the place in the outer dimensions.
+    """
 
     source: Source
     spec: Spec
+    index: tuple[int, ...] = ()
+    whole: tuple[Dim, ...] = ()
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that say where the row lies, and whether there is one."""
+        return frozenset(dim for dim in self.whole if isinstance(dim, str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +85,11 @@ class Lowered:
     outputs: tuple[Output, ...]
     sizes: tuple[str, ...]
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that must be bound before a launch."""
+        return frozenset(self.sizes).union(*(parameter.symbols for parameter in self.parameters))
+
 
 def lower(cluster: Cluster, nodes: Specs) -> Lowered:
     """The comprehension of a cluster; `nodes` are those of the whole graph, by id.
@@ -75,7 +102,8 @@ def lower(cluster: Cluster, nodes: Specs) -> Lowered:
     outputs = frozenset(composition.values[output] for output in cluster.outputs)
     statements = substitute_forward(composition.statements, composition.types, outputs)
     statements = retarget(statements, composition.types, outputs)  # after: movement that could go forward is gone
-    return composition.finish(statements, cluster.outputs)
+    statements, rows = take_rows(statements, composition.types, composition.parameters.values())
+    return composition.finish(statements, rows, cluster.outputs)
 
 
 def operand_of(source: Source, nodes: Specs) -> Operand:
@@ -157,21 +185,24 @@ class _Composition:
         self.types[name] = TensorType(dtype, operand.shape if isinstance(operand, TensorSpec) else ())
         return name
 
-    def finish(self, statements: Sequence[tree.Statement], outputs: tuple[Output, ...]) -> Lowered:
+    def finish(self, statements: Sequence[tree.Statement], rows: Sequence[Row], outputs: tuple[Output, ...]) -> Lowered:
         """The def of the merged statements: parameters that are still read, sizes renamed."""
+        self.types.update({row.name: row.type for row in rows})
         read = frozenset[str]().union(*(names_read(statement) for statement in statements))
-        kept = [(key, name) for key, name in self.parameters.items() if name in read]
-        names: dict[str, str | tree.Expr] = {name: f"x{position}" for position, (_, name) in enumerate(kept)}
-        given = _symbols(self.types[name] for _, name in kept)
+        kept = self._kept(read, rows)
+        names: dict[str, str | tree.Expr] = {name: f"x{position}" for position, name in enumerate(kept)}
+        given = _symbols(self.types[name] for name in kept)
         symbols = dict.fromkeys([*given, *_symbols(self.types[self.values[output]] for output in outputs)])
         symbols.update(dict.fromkeys(symbol for symbol in _symbols(self.types.values()) if symbol in read))
         canonical = {symbol: f"N{position}" for position, symbol in enumerate(symbols)}
         names.update(canonical)
         pointing = self._pointing(statements)
         names.update({name: tree.Access(str(names[name]), (tree.Number(0),)) for name in pointing})
-        shapes = {name: (1,) if name in pointing else self.types[name].shape for _, name in kept}
         parameters = [
-            Parameter(source, Spec(_renamed(shapes[name], canonical), dtype)) for (source, dtype), name in kept
+            replace(
+                known, spec=Spec((1,) if name in pointing else _renamed(known.spec.shape, canonical), known.spec.dtype)
+            )
+            for name, known in kept.items()
         ]
         if told := tuple(canonical[symbol] for symbol in symbols if symbol not in given):
             parameters.append(Parameter(Constant(0.0), Spec(told, ScalarType.FLOAT32)))  # see `Lowered`
@@ -185,6 +216,18 @@ class _Composition:
             tuple(rewrite_statement(statement, rename(names)) for statement in statements),
         )
         return Lowered(definition, tuple(parameters), outputs, tuple(symbols))
+
+    def _kept(self, read: frozenset[str], rows: Sequence[Row]) -> dict[str, Parameter]:
+        """The inputs and rows that are read, by name; shapes have the graph's symbols."""
+        kept: dict[str, Parameter] = {}
+        for (source, dtype), name in self.parameters.items():
+            shape = self.types[name].shape
+            if name in read:
+                kept[name] = Parameter(source, Spec(shape, dtype))
+            for row in rows:
+                if row.tensor == name:
+                    kept[row.name] = Parameter(source, Spec(row.type.shape, dtype), row.index, shape)
+        return kept
 
     def _pointing(self, statements: Sequence[tree.Statement]) -> frozenset[str]:
         """The inputs without dimensions that Python does not know and that stand in subscripts.

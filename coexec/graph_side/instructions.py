@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from coexec.graph.symbolic import Constant, Feed, Output
+from coexec.graph.symbolic import Constant, Dim, Feed, Output
 from comprehension.lang.types import ScalarType
 
 # --- places: what holds an address while a step runs ------------------------------------------------------
@@ -38,7 +38,17 @@ class Workspace:
     name: str
 
 
-Place = Output | Feed | PhiSlot | Scalar | Workspace
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What `source`, of the shape `whole`, holds where its outer dimensions are at `index`."""
+
+    source: Output | Feed | PhiSlot
+    index: tuple[int, ...]
+    whole: tuple[Dim, ...]
+    dtype: ScalarType
+
+
+Place = Output | Feed | PhiSlot | Scalar | Workspace | Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +87,10 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """`target` is where `source` is, from here on."""
+    """`target` is where `source` is, from here on; a row so many bytes behind that."""
 
-    target: Output | PhiSlot
-    source: Output | Feed
+    target: Output | PhiSlot | Row
+    source: Output | Feed | PhiSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +197,7 @@ def _place(place: Place) -> str:
             return f"{dtype}({repr(source.value) if isinstance(source, Constant) else f'feed{source.slot}'})"
         case Workspace(kernel, name):
             return f"workspace {kernel}.{name}"
+        case Row(source=source, index=index):
+            return f"{_place(source)}{[*index]}"
         case _:
             assert_never(place)

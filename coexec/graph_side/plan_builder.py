@@ -11,6 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
+from coexec.clusters.lower import Parameter
 from coexec.errors import CompilationFailed
 from coexec.graph.symbolic import Constant, Feed, Output, SymbolicGraph
 from coexec.graph_side.buffers import BufferPlan, Shape
@@ -26,6 +27,7 @@ from coexec.graph_side.instructions import (
     PhiSlot,
     Place,
     Post,
+    Row,
     Scalar,
     Sizes,
     Stop,
@@ -81,6 +83,8 @@ def shapes_of(graph: SymbolicGraph, program: Sequence) -> dict[Place, Shape]:
         if isinstance(instruction, Copy) and isinstance(instruction.target, PhiSlot):
             assert isinstance(instruction.source, Output)
             shapes[instruction.target] = shapes[instruction.source]
+        elif isinstance(instruction, Move) and isinstance(instruction.target, Row):
+            shapes[instruction.target] = _before(instruction.target)
     for number, kernel in enumerate(program.kernels):
         for slot in kernel.manifest.slots:
             if slot.kind == "workspace":
@@ -94,6 +98,29 @@ def _names(kernel: CompiledCluster, texts: Iterable[int | str]) -> tuple[tuple[s
     if not any(isinstance(text, str) for text in texts):
         return ()
     return tuple((f"N{k}", symbol) for k, symbol in enumerate(kernel.lowered.sizes))
+
+
+def _before(row: Row) -> Shape:
+    """The shape of what lies in front of a row, in rows of the same shape.
+
+    >>> _before(Row(Output(7), (2, 1), (4, 3, 5, "n0"), ScalarType.FLOAT32)).extents
+    (7, 5, 'n0')
+    """
+    count: int | str = row.index[0]
+    for number, extent in zip(row.index[1:], row.whole[1:], strict=False):
+        if isinstance(count, int) and isinstance(extent, int):
+            count = count * extent + number
+        else:
+            count = f"({count}) * {extent} + {number}"
+    names = tuple((dim, dim) for dim in dict.fromkeys(row.whole) if isinstance(dim, str))
+    return Shape((count, *row.whole[len(row.index) :]), row.dtype.numpy, names)
+
+
+def _within(parameters: Iterable[Parameter]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The conditions under which all rows are inside of their tensors, and the names in them."""
+    bounds = [(k, dim) for p in parameters for k, dim in zip(p.index, p.whole, strict=False) if isinstance(dim, str)]
+    conditions = dict.fromkeys(f"{k} < {dim}" for k, dim in bounds)
+    return tuple(conditions), tuple(dict.fromkeys((dim, dim) for _, dim in bounds))
 
 
 class _Builder:
@@ -114,6 +141,7 @@ class _Builder:
         self.groups: dict[frozenset[str], Group] = {frozenset(): Group(frozenset())}
         self.posts: dict[Output, int] = {}
         self.byte_words: dict[Place, int] = {}
+        self.nothing = self.word()  # always 0
         self.record = self.word(ERROR_WORDS)
         self.record_address = self.word()
         self.within.append((self.record_address, self.record))
@@ -216,11 +244,12 @@ class _Builder:
         if any(slot.layout is not None for slot in manifest.slots):
             raise CompilationFailed(f"kernel {manifest.name} asks for strides, and a plan's buffers are dense")
         first = self.word(STAGE_WIDTH * len(manifest.stages))
-        group = self.group(frozenset(kernel.lowered.sizes))
-        conditions = tuple([condition for condition, _ in manifest.preconditions])
+        group = self.group(kernel.lowered.symbols)
+        within, outer = _within(kernel.lowered.parameters)
+        conditions = (*[condition for condition, _ in manifest.preconditions], *within)
         for k, (entry, address) in enumerate(zip(manifest.stages, kernel.stages, strict=True)):
             word, scratch = first + STAGE_WIDTH * k, manifest.scratch_bytes
-            group.stages.append(StageRow(word, self.stages, entry, address, scratch, names, conditions))
+            group.stages.append(StageRow(word, self.stages, entry, address, scratch, names + outer, conditions))
             self.stages += 1
         launch = next(i for i in self.program.instructions if isinstance(i, Launch) and i.kernel == number)
         buffers_at = len(self.operands)
@@ -258,7 +287,8 @@ class _Builder:
             case Clear(cleared):
                 words = [CLEAR, self.slot(cleared), 0, self.bytes_word(cleared)]
             case Move(target, source):
-                words = [MOVE, self.slot(target), self.slot(source)]
+                further = self.bytes_word(target) if isinstance(target, Row) else self.nothing
+                words = [MOVE, self.slot(target), self.slot(source), further]
             case Copy(target, origin):
                 words = [COPY, self.slot(target), self.slot(origin), self.bytes_word(target)]
             case Post(output):

@@ -71,7 +71,7 @@ WIDTH = 6
 END = 0
 AWAIT = 1  # word: wait until it is not 0
 RUN = 2  # number of a kernel
-MOVE = 3  # target, source: a slot takes another's address
+MOVE = 3  # target, source, word: a slot takes another's address and the word's number of bytes
 COPY = 4  # target slot, source slot, word with the number of bytes
 POST = 5  # word: count one arrival, wake who waits
 JUMP = 6  # number of an instruction
@@ -250,7 +250,7 @@ def _run_frame(control: int, frame: int, at: int, wanted: int) -> int:
             if load(frame + 8 * a) == 0:
                 return at - 1
         elif what == MOVE:
-            store(frame + 8 * a, load(frame + 8 * b))
+            store(frame + 8 * a, load(frame + 8 * b) + load(frame + 8 * peek(instruction + 24)))
         elif what == COPY:
             size = load(frame + 8 * peek(instruction + 24))
             copy_memory(load(frame + 8 * a), load(frame + 8 * b), size)

@@ -44,6 +44,7 @@ from coexec.graph_side.instructions import (
     PhiSlot,
     Place,
     Post,
+    Row,
     Scalar,
     Sizes,
     Stop,
@@ -180,8 +181,8 @@ class _Writer:
         for parameter in cluster.lowered.parameters:
             if isinstance(parameter.source, Feed):
                 self._await(parameter.source)
-        self._await_sizes(cluster.lowered.sizes)
-        names = {f"x{i}": _place_of(parameter) for i, parameter in enumerate(cluster.lowered.parameters)}
+        self._await_sizes(cluster.lowered.symbols)
+        names = {f"x{i}": self._argument(parameter) for i, parameter in enumerate(cluster.lowered.parameters)}
         outputs = zip(cluster.lowered.definition.outputs, cluster.lowered.outputs, strict=True)
         names.update({parameter.name: output for parameter, output in outputs})
         places: list[Place] = []
@@ -196,6 +197,17 @@ class _Writer:
                 self.instructions.append(Clear(place))
         reads = tuple(place for place in places if place not in writes)
         self.instructions.append(Launch(number, tuple(places), reads, tuple(writes)))
+
+    def _argument(self, parameter: Parameter) -> Place:
+        """Where a parameter is; a row is pointed to anew, since what it is part of may have moved."""
+        place = _place_of(parameter)
+        if not parameter.index:
+            return place
+        assert isinstance(place, Output | Feed | PhiSlot)
+        row = Row(place, parameter.index, parameter.whole, parameter.spec.dtype)
+        self._await_sizes(parameter.symbols)
+        self.instructions.append(Move(row, place))
+        return row
 
     def _await(self, what: Feed | Sizes) -> None:
         if what not in self.awaited:

@@ -46,7 +46,9 @@ def run_partition(graph: SymbolicGraph, feeds: dict[int, Any], max_nodes: int) -
         match step:
             case Cluster():
                 lowered = lower(step, nodes)
-                results = interpret(lowered, [of(p.source) for p in lowered.parameters])
+                results = interpret(
+                    lowered, [of(p.source)[p.index] if p.index else of(p.source) for p in lowered.parameters]
+                )
                 values.update(zip(lowered.outputs, results, strict=True))
             case Alias(node):
                 values[Output(node.id)] = np.reshape(of(node.inputs[0]), node.outputs[0].shape)
