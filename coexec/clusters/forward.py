@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from coexec.clusters.rewrite import names_read, reads, rename, rewrite, rewrite_statement
+from coexec.clusters.rewrite import reads, rename, rewrite, rewrite_statement
 from comprehension.lang import tree
 from comprehension.lang.builtins import result_type
 from comprehension.lang.types import ScalarType, promote
@@ -46,40 +46,43 @@ def substitute_forward(
     `types` holds the tensors whose type and shape are known (others stay where they are); `keep` the outputs.
     """
     current = list(statements)
+    counts = [_reads_by_name(statement) for statement in current]
     position = 0
     while position < len(current):
         target = current[position].target
-        moved = None if target in keep or target not in types else _move(current, position, types)
+        moved = None if target in keep or target not in types else _move(current, counts, position, types)
         if moved is None:
             position += 1
-        else:
-            current = moved
+            continue
+        for at, reader in moved.items():
+            current[at], counts[at] = reader, _reads_by_name(reader)
+        del current[position], counts[position]
     return tuple(current)
 
 
-def _move(statements: list[tree.Statement], position: int, types: Types) -> list[tree.Statement] | None:
-    """`statements` without the producer at `position`, its readers rewritten; None where it must stay."""
+def _move(
+    statements: Sequence[tree.Statement], counts: Sequence[Counter[str]], position: int, types: Types
+) -> dict[int, tree.Statement] | None:
+    """The readers of the producer at `position`, by position, with it inside of them; None where it must stay."""
     producer = statements[position]
-    if not _is_movable(statements, position):
+    if not _is_movable(statements, counts[position], position):
         return None
-    uses = Counter({at: _count_reads(s, producer.target) for at, s in enumerate(statements)})
-    readers = [at for at, count in uses.items() if count]
+    uses = {at: count[producer.target] for at, count in enumerate(counts) if producer.target in count}
     free = isinstance(producer.value, tree.Access)
-    if not readers or readers[0] <= position or (not free and uses.total() > 1):
+    if not uses or min(uses) <= position or (not free and sum(uses.values()) > 1):
         return None
-    rewritten = list(statements)
-    for at in readers:
+    rewritten: dict[int, tree.Statement] = {}
+    for at in uses:
         reader = with_ranges(statements[at], types)
         if not _may_receive(reader, producer, types, free):
             return None
         rewritten[at] = _receive(reader, producer, types)
         if sum(1 for _ in tree.walk(rewritten[at].value)) > MAX_EXPRESSION_NODES:
             return None
-    del rewritten[position]
     return rewritten
 
 
-def _is_movable(statements: Sequence[tree.Statement], position: int) -> bool:
+def _is_movable(statements: Sequence[tree.Statement], read: Counter[str], position: int) -> bool:
     """A plain assignment over distinct indices, the only write to its tensor, of values that stay."""
     producer = statements[position]
     if producer.reduction is not None or any(not isinstance(clause, tree.Range) for clause in producer.where):
@@ -88,21 +91,14 @@ def _is_movable(statements: Sequence[tree.Statement], position: int) -> bool:
     constant = [s for s in producer.subscripts if not isinstance(s, tree.Name)]
     if len(set(indices)) != len(indices) or any(s != tree.Number(0) for s in constant):
         return False
-    read = names_read(producer)
-    later = {s.target for s in statements[position + 1 :]}
-    return producer.target not in read and not (read | {producer.target}) & later and _writes_once(statements, producer)
+    if producer.target in read or any(s.target == producer.target for s in statements[:position]):
+        return False
+    return not any(s.target in read or s.target == producer.target for s in statements[position + 1 :])
 
 
-def _writes_once(statements: Sequence[tree.Statement], producer: tree.Statement) -> bool:
-    return sum(s.target == producer.target for s in statements) == 1
-
-
-def _count_reads(statement: tree.Statement, tensor: str) -> int:
-    return sum(_name_of(node) == tensor for node in reads(statement))
-
-
-def _name_of(node: tree.Access | tree.Name) -> str:
-    return node.tensor if isinstance(node, tree.Access) else node.id
+def _reads_by_name(statement: tree.Statement) -> Counter[str]:
+    """How often each name is read in a statement's expressions."""
+    return Counter(node.tensor if isinstance(node, tree.Access) else node.id for node in reads(statement))
 
 
 def _may_receive(reader: tree.Statement, producer: tree.Statement, types: Types, free: bool) -> bool:

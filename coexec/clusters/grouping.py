@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from coexec.clusters.lower import Cluster
+from coexec.clusters.order import MergingOrder
 from coexec.clusters.profile import Extents, Kind, Profile
 from coexec.clusters.steps import Alias, Step
 from coexec.errors import MalformedGraph
@@ -40,14 +41,14 @@ class Grouping:
         self.position = {item.id: at for at, item in enumerate(block.items) if isinstance(item, OpNode)}
         self.before, self.apart = _dependences(block.items, self.position)
         self.fenced = _fences(block.items, self.before)
-        self.group = list(range(len(block.items)))  # of each position: the least position of its group
-        self.members: dict[int, tuple[int, ...]] = {at: (at,) for at in self.group}  # of each group, in order
-        self.after = _turned(self.before)
         self.parted = {at for pair in self.apart for at in pair}
         self.viewed = frozenset(self._viewed())
         self._kinds: dict[int, Kind] = {}
         self._producers: dict[int, frozenset[int]] = {}
         self.refused: dict[tuple[int, int], str] = {}  # by ids of a producer and its reader: why they stayed apart
+        self.earlier = [self._materialised_before(at) for at in range(len(self.items))]
+        self.order = MergingOrder(self._waiting())
+        self.group, self.members = self.order.group, self.order.members
 
     def steps(self) -> tuple[Step, ...]:
         if self.max_nodes > 1:
@@ -68,7 +69,7 @@ class Grouping:
                 continue
             refusal = self._why_apart(first, second)
             if refusal is None:
-                self._merge(first, second)
+                self.order.merge(first, second)
             else:
                 self.refused[self._node(producer).id, item.id] = refusal
 
@@ -105,9 +106,9 @@ class Grouping:
         for reader in b:
             if not self._compute_producers(reader).isdisjoint(a) and (refusal := self._why_no_gain(a, reader)):
                 return refusal
-        if self._crosses_fence({*a, *b}):
+        if self._crosses_fence((*a, *b)):
             return "Python reads a value between them"
-        if self._has_path_around({*a, *b}):
+        if self.order.leads_around(first, second):
             return "a third kernel would need values of theirs, and they its: each would wait for the other"
         return None
 
@@ -121,35 +122,23 @@ class Grouping:
             return None
         return f"{node.op.name} runs over {_extents_text(extents)}, which is not part of {_extents_text(domain)}"
 
-    def _merge(self, first: int, second: int) -> None:
-        least, other = min(first, second), max(first, second)
-        self.members[least] = tuple(sorted((*self.members[least], *self.members.pop(other))))
-        for at in self.members[least]:
-            self.group[at] = least
-
     def _domain(self, positions: Iterable[int]) -> Extents:
         """The largest loop nest of a group."""
         return max((self.profiles[self._node(p).id].extents for p in positions), key=Extents.total)
 
-    def _crosses_fence(self, members: set[int]) -> bool:
+    def _crosses_fence(self, members: Sequence[int]) -> bool:
         """Whether a fetch depends on a member and another member stands behind that fetch."""
-        return any(at < max(members) and needs & members for at, needs in self.fenced)
+        last, bits = max(members), sum(1 << member for member in members)
+        return any(at < last and needs & bits for at, needs in self.fenced)
 
-    def _has_path_around(self, members: set[int]) -> bool:
-        """Whether a dependence leaves the members and comes back: they could not run as one."""
-        pending = [reader for member in members for reader in self.after[member] if reader not in members]
-        seen: set[int] = set()
-        while pending:
-            group = self.group[pending.pop()]
-            if group in seen:
-                continue
-            seen.add(group)
-            for at in self.members[group]:
-                for reader in self.after[at]:
-                    if reader in members:
-                        return True
-                    pending.append(reader)
-        return False
+    def _waiting(self) -> list[set[int]]:
+        """For each item those that wait for it; movement goes into each of its readers, so none waits for that."""
+        waiting: list[set[int]] = [set() for _ in self.items]
+        for at, earlier in enumerate(self.earlier):
+            for position in earlier:
+                if not self._is_absorbed(position):
+                    waiting[position].add(at)
+        return waiting
 
     # --- what is where ---------------------------------------------------------------------------------
 
@@ -182,7 +171,9 @@ class Grouping:
 
     def _is_absorbed(self, at: int) -> bool:
         """Movement goes into its readers and is not computed by itself, but for who needs it in memory."""
-        return self._kind(at) is Kind.MOVEMENT and self.max_nodes > 1 and at not in self.parted
+        if self.max_nodes == 1 or at in self.parted or not isinstance(self.items[at], OpNode):
+            return False
+        return self._kind(at) is Kind.MOVEMENT
 
     # --- order -----------------------------------------------------------------------------------------
 
@@ -193,21 +184,24 @@ class Grouping:
         waiting: list[set[int]] = [set() for _ in clusters]
         for unit, (members, _) in enumerate(clusters):
             for member in members:
-                waiting[unit] |= {unit_of[p] for p in self._materialised_before(member) if p in unit_of} - {unit}
+                waiting[unit] |= {unit_of[p] for p in self.earlier[member] if p in unit_of} - {unit}
+        following: list[list[int]] = [[] for _ in clusters]
+        for unit, needs in enumerate(waiting):
+            for other in needs:
+                following[other].append(unit)
         ready = [(max(members), unit) for unit, (members, _) in enumerate(clusters) if not waiting[unit]]
         heapq.heapify(ready)
-        done: set[int] = set()
+        done = 0
         while ready:
             _, unit = heapq.heappop(ready)
-            done.add(unit)
+            done += 1
             yield clusters[unit][1]
-            for other, needs in enumerate(waiting):
-                if unit in needs:
-                    needs.discard(unit)
-                    if not needs and other not in done:
-                        heapq.heappush(ready, (max(clusters[other][0]), other))
-        if len(done) < len(clusters):
-            raise MalformedGraph(f"{len(clusters) - len(done)} clusters wait for each other")
+            for other in following[unit]:
+                waiting[other].discard(unit)
+                if not waiting[other]:
+                    heapq.heappush(ready, (max(clusters[other][0]), other))
+        if done < len(clusters):
+            raise MalformedGraph(f"{len(clusters) - done} clusters wait for each other")
 
     def _materialised_before(self, at: int) -> set[int]:
         """Positions that must have run before this one, seen through movement taken into it."""
@@ -216,7 +210,7 @@ class Grouping:
         while pending:
             earlier = pending.pop()
             found.add(earlier)
-            if isinstance(self.items[earlier], OpNode) and self._is_absorbed(earlier):
+            if self._is_absorbed(earlier):
                 pending += self.before[earlier]
         return found
 
@@ -327,23 +321,17 @@ def _dependences(items: Sequence[Item], position: dict[int, int]) -> tuple[list[
     return before, apart
 
 
-def _turned(before: list[set[int]]) -> list[set[int]]:
-    """For each item the later items that wait for it."""
-    after: list[set[int]] = [set() for _ in before]
-    for at, befores in enumerate(before):
-        for earlier in befores:
-            after[earlier].add(at)
-    return after
-
-
 def _touches_phi(item: Item, phi: int) -> bool:
     own = isinstance(item, Select) and item.phi == phi
     return own or any(isinstance(source, Phi) and source.slot == phi for source in sources_of(item))
 
 
-def _fences(items: Sequence[Item], before: list[set[int]]) -> list[tuple[int, set[int]]]:
-    """Each fetch's position with all positions that it depends on."""
-    closure: list[set[int]] = []
+def _fences(items: Sequence[Item], before: list[set[int]]) -> list[tuple[int, int]]:
+    """Each fetch's position with all positions that it depends on, as the bits of a number."""
+    closure: list[int] = []
     for earlier in before:
-        closure.append(earlier.union(*(closure[p] for p in earlier)))
+        bits = 0
+        for position in earlier:
+            bits |= closure[position] | 1 << position
+        closure.append(bits)
     return [(at, closure[at]) for at, item in enumerate(items) if isinstance(item, Fetch)]

@@ -41,6 +41,11 @@ class AccessPattern:
     constants: tuple[int | None, ...]  # what each subscript adds to them; None where that is no constant
     steps: tuple[int, ...]
 
+    @property
+    def moving(self) -> int:
+        """How many indices move the address."""
+        return sum(stride != 0 for stride in self.strides)
+
     def depends_on(self, dim: int) -> bool:
         return any(row[dim] != 0 for row in self.subscripts)
 

@@ -8,10 +8,10 @@ no dependence stands between them.
 
 Tried one statement at a time, each joining the first nest behind which it may stand (a whole network given to
 isl's scheduler at once takes seconds and comes out skewed).  A fusion is kept only where the nests that
-it splits lose nothing: a contraction keeps all loops of its register tile, and the shared parallel loops
-stay long enough to feed all cores.  Contractions in a row share only loops that none of their tiles needs, and
-only where one iteration's intermediate fits the second cache and the whole does not: each keeps a nest of its own
-below these loops, which stay plain.
+it splits lose nothing: a contraction keeps all loops of its register tile, the shared parallel loops stay
+long enough to feed all cores, and lanes keep their rows (`walks`).  Contractions in a row share only loops that
+none of their tiles needs, and only where one iteration's intermediate fits the second cache and the whole does not:
+each keeps a nest of its own below these loops, which stay plain.
 
     for i: for j: a[i, j] = x[i, j] * 2            for i:
     for i: for j: s[i] += a[i, j]           ->         for j: a[i, j] = x[i, j] * 2
@@ -28,10 +28,12 @@ from math import prod
 from comprehension.lang.loops import Role
 from comprehension.options import Fusion
 from comprehension.poly import isl
+from comprehension.poly.access import AccessPatterns
 from comprehension.poly.dependence import Dependence, Dependences
 from comprehension.poly.extents import Extents
 from comprehension.poly.nest import Member, Nest
 from comprehension.poly.scop import Scop, ScopAccess, ScopRole
+from comprehension.poly.walks import Walks
 
 ENOUGH_PARALLEL = 8  # iterations of shared parallel loops that a fusion must keep, if there were as many
 SERIAL_WORK = 20_000  # instances below which nobody misses a parallel loop
@@ -54,6 +56,7 @@ class Fuser:
     dependences: Dependences
     extents: Extents
     fusion: Fusion = "preserve"
+    walks: Walks = field(init=False)
     cache_bytes: int = 0  # that an intermediate of a chain may take (0: contractions share no loops)
     reasons: list[str] = field(default_factory=list)
     _into: dict[str, list[Dependence]] = field(default_factory=dict)  # by sink
@@ -61,6 +64,7 @@ class Fuser:
     _used: dict[tuple[str, int, int], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.walks = Walks(AccessPatterns(self.scop), self.extents)
         for edge in self.dependences.edges:
             self._into.setdefault(edge.sink, []).append(edge)
         for statement in self.scop.statements:
@@ -118,7 +122,12 @@ class Fuser:
         edges = self.edges_between(first, second)
         if not first.members and not second.members:
             return Nest((), self._inside(first.children, second.children), first.plain or second.plain)
-        pairs = self._matching(first, second, edges)
+        pairs = matching = self._matching(first, second, edges)
+        if self.fusion == "preserve" and not (self.is_contraction(first) or self.is_contraction(second)):
+            pairs = self.walks.suiting_lanes(first, second, matching, handed_on=bool(edges))
+        if len(pairs) < len(matching) and edges:
+            count, names = len(matching) - len(pairs), f"{_listed(second)} and {_listed(first)}"
+            self.reasons.append(f"{names} do not share {count} of {len(matching)} loops: lanes would leave their rows")
         if not pairs or not (edges or self._share_reads(first, second, pairs)):
             return None
         plain = first.plain or second.plain

@@ -129,6 +129,21 @@ def test_movement_goes_into_its_readers_and_results_go_where_they_are_moved() ->
     assert text.count("=") == 1, text
 
 
+def test_what_is_moved_between_two_operations_keeps_them_together() -> None:
+    """Movement is taken into its readers: it is no third kernel that would stand between."""
+    g = GraphBuilder()
+    x = g.feed((8, 4))
+    moved = g.op("permute_dims", g.op("exp", x), axes=(1, 0))
+    (text,) = lowered_text(g, g.graph(kept=(g.op("add", moved, 1.0),)))
+    assert "add_2(i0, i1) = exp(x0(i1, i0)) + 1.0" in text
+    g = GraphBuilder()
+    x = g.feed((8, 4))
+    total = g.op("sum", x, axis=(1,), keepdims=False)
+    widened = g.op("getitem", total, key=(None, "new"))
+    (text,) = lowered_text(g, g.graph(kept=(g.op("divide", x, widened),)))
+    assert "x0(i0, i1) / sum_0(i0)" in text
+
+
 def test_a_cluster_does_not_wait_for_what_is_sent_behind_a_fetch() -> None:
     """Python reads `b` before it sends feed 1: an addition that needs feed 1 must not stand in b's cluster."""
     g = GraphBuilder()

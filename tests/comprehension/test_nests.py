@@ -92,6 +92,13 @@ TWO_PRODUCTS = (
     "def f(float(M,K) A, float(K,N) B, float(K,N) D) -> (C, E) {"
     " C(m,n) +=! A(m,k) * B(k,n)  E(m,n) +=! A(m,k) * D(k,n) }"
 )
+BY_ROW_SUMS = (
+    "def f(float(N,N) A) -> (C) { s(i) +=! exp(A(i,j))  C(i,j) = exp(A(i,j)) * s(j) where i in 0:N, j in 0:N }"
+)
+SUMMED = "def f(float(M,N) A, float(M,N) B) -> (C, s) { C(i,j) = A(i,j) * B(i,j)  s(j) +=! C(i,j) }"
+CENTRED = "def f(float(M,N) A) -> (C) { s(j) +=! A(i,j)  s(j) = s(j) / M  C(i,j) = A(i,j) - s(j) }"
+GROUPS = "def f(float(G,D,H) A) -> (C) { s(g,d) +=! A(g,d,h)  s(g,d) = s(g,d) / H  C(g,d,h) = A(g,d,h) - s(g,d) }"
+TURNED_INSIDE = "def f(float(B,M,N) A) -> (C, D) { C(b,i,j) = A(b,i,j) + 1.0  D(b,j,i) = C(b,i,j) * 2.0 }"
 SEVEN = "def f(float(N) A) -> (T7) { " + " ".join(
     f"T{k}(i) = {'A' if k == 0 else f'T{k - 1}'}(i) + 1.0" for k in range(8)
 ) + " }"  # fmt: skip
@@ -116,6 +123,16 @@ OWN = {
     "a small sum of all": Case(DOT, ((2, 3),)),
     "two products of one operand": Case(TWO_PRODUCTS, ((64, 32), (32, 48), (32, 48))),
     "eight in a row": Case(SEVEN, ((100,),)),
+    "rows by sums of rows": Case(BY_ROW_SUMS, ((300, 300),)),
+    "rows by sums of rows, all that may be": Case(BY_ROW_SUMS, ((300, 300),), fusion="max"),
+    "a gradient and its column sums": Case(SUMMED, ((5, 300), (5, 300))),
+    "a gradient and its column sums, few rows": Case(SUMMED, ((4, 300), (4, 300))),
+    "a gradient and its column sums of any sizes": Case(SUMMED),
+    "less the mean of columns": Case(CENTRED, ((300, 200),)),
+    "less the mean of columns, a few": Case(CENTRED, ((4, 200),)),
+    "small beside large": Case(GROUPS, ((30, 20, 8),)),
+    "nearly as small": Case(GROUPS, ((30, 20, 6),)),
+    "turned round in each of a batch": Case(TURNED_INSIDE, ((8, 300, 200),)),
 }
 
 
