@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coexec.traces.trace_graph import FromNodes, TraceGraph, TraceNode, TraceOutput, ancestors, reach
+from coexec.traces.ancestry import came_before, comes_before
+from coexec.traces.trace_graph import FromNodes, TraceGraph, TraceNode, TraceOutput, reach
 
 LONGEST_WAY = 16  # operations that are looked at between a fork and a join
 
@@ -59,8 +60,7 @@ def partners(graph: TraceGraph, node: TraceNode) -> list[TraceNode]:
         forward = {node.forward, *partners(graph, node.forward)}
         return [other for other in graph.by_kin[node.kin] if other is not node and other.forward in forward]
     found = [other for other in _behind_one_fork(node) if _join(node, other)]
-    above = ancestors(node) if found else set()
-    return [other for other in found if other not in above and node not in ancestors(other)]
+    return [other for other in found if not comes_before(other, node) and not comes_before(node, other)]
 
 
 def _behind_one_fork(node: TraceNode) -> Iterator[TraceNode]:
@@ -105,12 +105,11 @@ def _complete(graph: TraceGraph, parent: TraceNode, child: TraceNode) -> None:
     before, behind = _connected(parent, child)
     if len(before) < 2 or len(behind) < 2:
         return
-    above = {node: ancestors(node) for node in before}
-    if any(node in met for node in behind for met in above.values()):  # rounds of a loop: no alternatives
+    if any(comes_before(second, first) for second in behind for first in before):  # rounds of a loop: no alternatives
         return
     for first in before:
         for second in behind:
-            if second not in first.children and _has_producers(second, above[first]):
+            if second not in first.children and _has_producers(second, first):
                 graph.add_edge(first, second)
 
 
@@ -152,13 +151,14 @@ def _share_parent(graph: TraceGraph, parent: TraceNode, node: TraceNode) -> None
 
 
 def _link(graph: TraceGraph, first: TraceNode, second: TraceNode) -> None:
-    above = ancestors(first)
-    if second not in above and _has_producers(second, above):
+    if not comes_before(second, first) and _has_producers(second, first):
         graph.add_edge(first, second)
 
 
-def _has_producers(node: TraceNode, above: set[TraceNode]) -> bool:
-    return all(any(o.node in above for o in w.alternatives) for w in node.inputs if isinstance(w, FromNodes))
+def _has_producers(node: TraceNode, behind: TraceNode) -> bool:
+    """Whether each input that nodes make has one of them before that node, or it itself."""
+    wirings = [wiring for wiring in node.inputs if isinstance(wiring, FromNodes)]
+    return all(any(comes_before(output.node, behind) for output in wiring.alternatives) for wiring in wirings)
 
 
 # --- producers ------------------------------------------------------------------------------------------
@@ -192,9 +192,8 @@ def _add_producers(graph: TraceGraph, reader: TraceNode, position: int, outputs:
     fitting = [o for o in outputs if o not in wiring.alternatives and o.node.output_specs[o.index] == spec]
     if not fitting:
         return
-    above = ancestors(reader)
     for output in dict.fromkeys(fitting):
-        if output.node in above and not hides(graph, output, wiring, reader):
+        if comes_before(output.node, reader) and not hides(graph, output, wiring, reader):
             wiring.alternatives.append(output)
             reader.form = None
             graph.version += 1
@@ -207,11 +206,10 @@ def hides(graph: TraceGraph, output: TraceOutput, wiring: FromNodes, node: Trace
     to `node`; by further rounds of a loop every way.  Operands in an order that values decide are such.
     """
     known = [o.node for o in wiring.alternatives]
-    has_a_way = output.node is not node and output.node in graph.older_ancestors(node)
-    if has_a_way and not graph.older_ancestors(output.node).isdisjoint(known):
+    has_a_way = output.node is not node and came_before(output.node, node)
+    if has_a_way and any(came_before(other, output.node) for other in known):
         return True
     if reach(set(known), node, avoiding=output.node):
         return False
-    earlier = ancestors(output.node)
-    before = [other for other in known if other in earlier]
+    before = [other for other in known if comes_before(other, output.node)]
     return bool(before) and not graph.reaching(node, avoiding=output.node).issuperset(before)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from coexec.traces.alternatives import connect, share_producers
+from coexec.traces.ancestry import comes_before
 from coexec.traces.cover import Match, best_match, feeds_as_before, find_match, make_key
 from coexec.traces.loops import MOST_TRIP_COUNTS, MOST_UNROLLED, Loop, find_loops, is_foldable
 from coexec.traces.node_specs import make_specs
@@ -30,7 +31,6 @@ from coexec.traces.trace_graph import (
     TraceGraph,
     TraceNode,
     Wiring,
-    ancestors,
 )
 from coexec.traces.trace_path import TracePath
 
@@ -61,7 +61,7 @@ class Merger:
         self.graph = graph
         self.path = TracePath(graph, trace)
         self.generalised = False
-        graph.fresh.clear()
+        graph.ancestry.begin_trace()
         self._restless: set[Restlessness] = set()  # of what needed another node
         self._new: TraceNode | None = None  # the latest that was made for this path, and
         self._beside: list[TraceNode] = []  # what follows its alternatives
@@ -159,12 +159,9 @@ class Merger:
         place, children = self.path.place, self.path.pointer.children
         others = [node for node in self.graph.by_key.get(key, []) if node not in place and node not in children]
         if others and beside and record.forward is None:
-            around = set().union(*map(ancestors, beside)).difference(beside)
-            others = [n for n in others if n in beside or (n not in around and ancestors(n).isdisjoint(beside))]
-        if not others:
-            return None
-        before = self.path.ancestors()
-        return best_match(self.path, [node for node in others if node not in before], record)
+            others = [n for n in others if n in beside or not any(_in_line(n, other) for other in beside)]
+        pointer = self.path.pointer
+        return best_match(self.path, [node for node in others if not comes_before(node, pointer)], record)
 
     def _commit(self, match: Match) -> TraceNode:
         match.commit(self.path)
@@ -184,6 +181,11 @@ class Merger:
             self._restless.add(restless)
             self.graph.in_a_row.add(restless)
         return node
+
+
+def _in_line(a: TraceNode, b: TraceNode) -> bool:
+    """Whether one of the two comes before the other."""
+    return comes_before(a, b) or comes_before(b, a)
 
 
 def _kin_of(path: TracePath, record: OpRecord) -> Kin:

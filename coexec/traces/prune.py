@@ -97,7 +97,7 @@ def specs_of_feed(graph: TraceGraph, feed: TraceFeed) -> list[SymbolicSpec]:
     """As what its readers take it."""
     return [
         spec
-        for node in graph.nodes
+        for node in graph.readers(feed)
         for wiring, spec in zip(node.inputs, node.input_specs, strict=True)
         if isinstance(wiring, FromFeed) and wiring.feed is feed and spec is not None
     ]
@@ -122,7 +122,7 @@ def _is_overtaken(node: TraceNode, feeds: dict[TraceFeed, SymbolicSpec]) -> bool
 def _remove(graph: TraceGraph, left: _Left) -> None:
     removed = left.removed
     for node in removed:
-        node.removed = True
+        node.removed, node.block = True, None
     graph.nodes = [node for node in graph.nodes if node not in removed]
     for node in (graph.start, graph.end, *graph.nodes):
         node.children = [child for child in node.children if child not in removed]
@@ -133,6 +133,7 @@ def _remove(graph: TraceGraph, left: _Left) -> None:
             if isinstance(wiring, FromNodes):
                 wiring.alternatives = left.producers(node, wiring)
         node.form = None
+    graph.ancestry.rebuild([node for node in left.order if node not in removed])
     graph.by_key = {key: [node for node in nodes if node not in removed] for key, nodes in graph.by_key.items()}
     graph.by_kin = {kin: [node for node in nodes if node not in removed] for kin, nodes in graph.by_kin.items()}
     graph.version += 1

@@ -12,7 +12,6 @@ definition that reaches).  Where that rule cannot tell two wirings apart, they a
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
@@ -22,6 +21,7 @@ from coexec.errors import MalformedGraph
 from coexec.graph.dims import Symbols
 from coexec.graph.symbolic import ScalarValue, SymbolicSpec
 from coexec.location import Location
+from coexec.traces.ancestry import Ancestry, Block, comes_before
 from minitensor.ops.opdef import OpDef, Operand, TensorSpec
 
 if TYPE_CHECKING:
@@ -107,12 +107,13 @@ class TraceNode:
     `kin`: equal for alternatives: its place; the kin of `forward`, the node whose gradient is being taken, and how
     many operations of that gradient (`turn`) came before it.
     `first`: the record that it was made for.  `form`: what `follow` compares with, once it has asked; None again when
-    the node changes.  `removed`: pruned; a path through it leads nowhere.
+    the node changes.  `block`, `position`: where `ancestry` has it.
+    `removed`: pruned; a path through it leads nowhere.
     """
 
     __slots__ = (
-        "attributes", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "kin",
-        "loops", "number", "op", "output_specs", "outputs", "parents", "place", "reads", "removed", "where",
+        "attributes", "block", "children", "fetched", "first", "form", "input_specs", "inputs", "kept", "key", "kin",
+        "loops", "number", "op", "output_specs", "outputs", "parents", "place", "position", "reads", "removed", "where",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +147,8 @@ class TraceNode:
         self.loops: list[tuple[TraceNode, ...]] = []
         self.children: list[TraceNode] = []
         self.parents: list[TraceNode] = []
+        self.block: Block | None = None
+        self.position = 0
         self.where = where
 
     @property
@@ -217,7 +220,7 @@ class TraceGraph:
     another.  `rigid`: kinds whose sizes vary and that have no comprehension with symbolic sizes.
     `unlifted`: what brings sizes that have to be others' (see `lifting`).
     `trip_counts`: of the loops met, by the place of their first operation; `foldable`: places where one can be folded.
-    `fresh`: edges that the trace under way has brought.
+    `ancestry`: what comes before what.
     `reader`: who builds from the graph, for which changes have to wait.
     """
 
@@ -240,7 +243,9 @@ class TraceGraph:
         self.traces = 0
         self.version = 0
         self.reader: Reader | None = None
-        self.fresh: set[tuple[TraceNode, TraceNode]] = set()
+        self.ancestry = Ancestry()
+        self._readers: dict[TraceFeed, dict[TraceNode, None]] = {}  # of the first so many nodes of a list
+        self._indexed, self._indexed_of = 0, self.nodes
 
     def settle(self) -> None:
         """Waits until nobody else reads the graph: to be called before a change (and a fork's child has no reader)."""
@@ -272,12 +277,23 @@ class TraceGraph:
         self.feeds += 1
         return TraceFeed(self.feeds - 1)
 
+    def readers(self, feed: TraceFeed) -> list[TraceNode]:
+        """The nodes that take it as it is, in the order in which they were made."""
+        if self._indexed_of is not self.nodes:  # some were pruned
+            self._readers, self._indexed, self._indexed_of = {}, 0, self.nodes
+        for node in self.nodes[self._indexed :]:
+            for wiring in node.inputs:
+                if isinstance(wiring, FromFeed):
+                    self._readers.setdefault(wiring.feed, {})[node] = None
+        self._indexed = len(self.nodes)
+        return [*self._readers.get(feed, ())]
+
     def add_edge(self, parent: TraceNode, child: TraceNode) -> None:
         """Does nothing where the edge is there already."""
         if child not in parent.children:
             parent.children.append(child)
             child.parents.append(parent)
-            self.fresh.add((parent, child))
+            self.ancestry.note_edge(parent, child)
             self.version += 1
 
     def add_loop(self, body: tuple[TraceNode, ...]) -> None:
@@ -307,18 +323,6 @@ class TraceGraph:
         for restless in self.restless.values():
             restless.in_a_row = min(restless.in_a_row, 1)
 
-    def older_ancestors(self, target: TraceNode) -> set[TraceNode]:
-        """`ancestors`, as far as other traces than the one under way lead there."""
-        seen = {target}
-        stack = [target]
-        while stack:
-            node = stack.pop()
-            for parent in node.parents:
-                if parent not in seen and (parent, node) not in self.fresh:
-                    seen.add(parent)
-                    stack.append(parent)
-        return seen
-
     def add_read(self, behind: TraceNode, output: TraceOutput) -> None:
         """Python read `output` when it stood behind that node."""
         if output not in behind.reads:
@@ -333,38 +337,31 @@ class TraceGraph:
             self.version += 1
 
 
-def ancestors(target: TraceNode) -> set[TraceNode]:
-    """The nodes from which a path leads to `target`, itself included; loops are gone through once."""
-    seen: set[TraceNode] = set()
-    add_ancestors(seen, target)
-    return seen
-
-
-def add_ancestors(seen: set[TraceNode], target: TraceNode) -> None:
-    """Adds `target` and its ancestors to a set that has, with each of its nodes, all of that node's."""
-    seen.add(target)
-    stack = [target]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-
-
 def reach(sources: set[TraceNode], target: TraceNode, avoiding: TraceNode) -> bool:
     """Whether a path leads from each of `sources` to `target` without `avoiding`; no loop is gone through again.
 
-    Looks at what is near the target first, and ends with the last source found.
+    Goes from row to row, and only over those behind `avoiding`: no path to anything else leads over it.
     """
     missing = sources - {target}
-    seen = {target, avoiding}
-    pending = deque([target])
+    if not all(comes_before(source, target) for source in missing):
+        return False
+    seen: set[Block | None] = set()
+    pending = [target]
     while missing and pending:
-        for parent in pending.popleft().parents:
-            if parent not in seen:
-                seen.add(parent)
-                missing.discard(parent)
+        node = pending.pop()
+        assert node.block is not None  # something comes before it
+        is_barred = avoiding.block is node.block and avoiding.position < node.position
+        first = avoiding.position + 1 if is_barred else 0
+        missing -= {m for m in missing if m.block is node.block and first <= m.position < node.position}
+        for parent in () if is_barred else node.block.nodes[0].parents:
+            if parent is avoiding or parent.block in seen:
+                continue
+            seen.add(parent.block)
+            missing.discard(parent)
+            if comes_before(avoiding, parent):
                 pending.append(parent)
+            else:
+                missing -= {source for source in missing if comes_before(source, parent)}
     return not missing
 
 

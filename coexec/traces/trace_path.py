@@ -1,14 +1,14 @@
 """TracePath: how far a trace has come on its way through the TraceGraph.
 
 In: the node of each record in turn, appended by whoever knows it.  Out: what the next record refers to: producers, the
-node whose gradient is being taken, externals of feeds, extents of symbols; and what comes before it.
+node whose gradient is being taken, externals of feeds, extents of symbols.
 Invariant: node number i is that of the trace's operation i.
 """
 
 from __future__ import annotations
 
 from coexec.traces.record import OpRecord, Produced, Trace
-from coexec.traces.trace_graph import Kin, TraceGraph, TraceNode, TraceOutput, add_ancestors, ancestors
+from coexec.traces.trace_graph import Kin, TraceGraph, TraceNode, TraceOutput
 
 
 class TracePath:
@@ -19,7 +19,7 @@ class TracePath:
     operations of each node's gradient there were.
     """
 
-    __slots__ = ("_before", "_before_of", "_placed", "feeds", "graph", "kin", "nodes", "place", "symbols", "turns")
+    __slots__ = ("_placed", "feeds", "graph", "kin", "nodes", "place", "symbols", "turns")
 
     def __init__(self, graph: TraceGraph, trace: Trace) -> None:
         self.graph = graph
@@ -30,8 +30,6 @@ class TracePath:
         self.kin: set[Kin] = set()
         self.turns: dict[TraceNode, int] = {}
         self._placed = 0  # the first so many nodes
-        self._before: set[TraceNode] = set()  # ancestors of the last of the first so many nodes
-        self._before_of = 0
 
     @property
     def pointer(self) -> TraceNode:
@@ -58,17 +56,3 @@ class TracePath:
     def turn(self, forward: TraceNode | None) -> int:
         """How many operations of that node's gradient there were."""
         return 0 if forward is None else self.turns.get(forward, 0)
-
-    def ancestors(self) -> set[TraceNode]:
-        """`ancestors` of the pointer, from those of where it stood before: edges that come lead to what it comes to.
-
-        Not where dimensions become symbols, which may prune edges, nor where a loop leads back.
-        """
-        before, new = self._before, self.nodes[self._before_of :]
-        if not before or self.graph.symbols.origins or not before.isdisjoint(new):
-            before = self._before = ancestors(self.pointer)
-        else:
-            for node in new:
-                add_ancestors(before, node)
-        self._before_of = len(self.nodes)
-        return before

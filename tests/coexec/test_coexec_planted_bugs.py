@@ -49,8 +49,7 @@ def live_values_are_not_filled(patch: pytest.MonkeyPatch) -> None:
 
 
 def branches_join_at_ancestors(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("coexec.traces.merge.ancestors", lambda target: set())
-    patch.setattr("coexec.traces.trace_path.ancestors", lambda target: set())
+    patch.setattr("coexec.traces.merge.comes_before", lambda first, second: False)
 
 
 def sizes_are_not_compared(patch: pytest.MonkeyPatch) -> None:

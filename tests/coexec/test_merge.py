@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from trace_walks import ancestors
 
 import coexec
 from coexec import session
@@ -16,10 +17,10 @@ from coexec.graph.keys import attribute_key, same_attributes
 from coexec.location import _stacks, callers_frame, line_of, location
 from coexec.testing.imperative import imperative_programs
 from coexec.traces import merge
+from coexec.traces.ancestry import comes_before
 from coexec.traces.follow import Follower, Form
 from coexec.traces.record import Recorder, forward_index
-from coexec.traces.trace_graph import TraceGraph, TraceNode, ancestors, to_text, verify_trace_graph
-from coexec.traces.trace_path import TracePath
+from coexec.traces.trace_graph import TraceGraph, TraceNode, to_text, verify_trace_graph
 from minitensor.value import local
 
 
@@ -92,23 +93,13 @@ def test_following_without_locations_leaves_a_graph_in_order_that_knows_its_step
 
 @pytest.mark.parametrize("whole", [True, False])
 @given(program=imperative_programs())
-def test_ancestors_kept_from_before_are_the_ancestors(whole: bool, program: Any) -> None:
-    differences: list[TraceNode] = []
-    quick = TracePath.ancestors
-
-    def both(self: TracePath) -> set[TraceNode]:
-        found = quick(self)
-        if found != ancestors(self.pointer):
-            differences.append(self.pointer)
-        return found
-
-    def watched(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(TracePath, "ancestors", both)
-        if whole:
-            _whole_traces(patch)
-
-    _graph(program.make, 8, watched)
-    assert not differences
+def test_what_comes_before_what_in_a_merged_graph_is_what_a_walk_finds(whole: bool, program: Any) -> None:
+    graph = _graph(program.make, 8, _whole_traces if whole else lambda patch: None)
+    for node in (*graph.nodes, graph.end):
+        assert {other for other in graph.nodes if comes_before(other, node)} == ancestors(node) - {
+            graph.start,
+            graph.end,
+        }
 
 
 def test_a_location_from_the_table_is_the_one_that_a_walk_finds() -> None:

@@ -13,6 +13,7 @@ import pytest
 import minitensor  # noqa: F401 - registers the operations
 from coexec.errors import MalformedGraph
 from coexec.graph.symbolic import SymbolicSpec
+from coexec.traces.ancestry import comes_before
 from coexec.traces.trace_graph import (
     FromFeed,
     FromNodes,
@@ -22,7 +23,6 @@ from coexec.traces.trace_graph import (
     TraceGraph,
     TraceNode,
     Wiring,
-    ancestors,
     operands_of_node,
     reach,
     to_text,
@@ -67,8 +67,10 @@ def diamond() -> tuple[TraceGraph, list[TraceNode]]:
 def test_who_comes_before_whom() -> None:
     graph, (a, b, c, d, e) = diamond()
     start = graph.start
-    assert ancestors(d) == {start, a, b, c, d, e} and ancestors(e) == {start, a, c, e}
-    assert ancestors(start) == {start}
+    every = {start, a, b, c, d, e}
+    assert {n for n in every if comes_before(n, d)} == every
+    assert {n for n in every if comes_before(n, e)} == {start, a, c, e}
+    assert {n for n in every if comes_before(n, start)} == {start}
     assert reach({a}, d, avoiding=b) and reach({a}, d, avoiding=e) and reach({b}, d, avoiding=c)
     assert reach({d}, d, avoiding=b) and reach({a, b, c}, d, avoiding=start)
     assert not reach({start}, d, avoiding=a) and not reach({c}, d, avoiding=e)
@@ -83,7 +85,17 @@ def test_a_loop_may_be_gone_through_again_where_it_counts() -> None:
     assert graph.reaching(c, avoiding=a) == {c}
     graph.add_loop((c, e))
     assert graph.reaching(c, avoiding=a) == {c, e}
-    assert ancestors(c) == {graph.start, a, c} and not reach({e}, c, avoiding=d)
+    assert not comes_before(e, c) and not reach({e}, c, avoiding=d)
+
+
+def test_the_readers_of_a_feed_are_known_also_once_some_were_pruned() -> None:
+    graph = TraceGraph()
+    x, y = fed(graph), fed(graph)
+    a, b, c = (add(graph, "add", x, other) for other in (x, y, y))
+    assert graph.readers(x.feed) == [a, b, c] and graph.readers(y.feed) == [b, c]
+    graph.nodes = [node for node in graph.nodes if node is not b]
+    d, e = add(graph, "exp", y), add(graph, "exp", x)
+    assert graph.readers(x.feed) == [a, c, e] and graph.readers(y.feed) == [c, d]
 
 
 def test_the_order_is_that_of_ways_and_ways_stay_together() -> None:
