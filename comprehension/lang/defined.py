@@ -4,7 +4,8 @@ In: a statement's reads of tensors that the def itself computes, and what statem
 Out: `DEFINED`, `UNDEFINED` or `UNSURE` for a read.
 Invariant: `DEFINED` is proved.  `UNDEFINED` is said where all that matters is affine and known, and the proof failed;
 while sizes or scalars are unknown, only where no value of them could help.  Otherwise it is `UNSURE`: a guard or a
-subscript reads a tensor, a write is no box, or it depends on sizes (elements that nobody wrote are then read as 0).
+subscript reads a tensor, a subscript chooses, a write is no box, or it depends on sizes (elements that nobody wrote
+are then read as 0).
 
     O(0, d) = X(0, d)
     O(t, d) = a(d) * O(t - 1, d) + X(t, d) where t in 1:T
@@ -15,6 +16,7 @@ reads O at 0:T - 1, which is covered by the first statement's box 0:1 and its ow
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +28,10 @@ from comprehension.lang.forms import Environment, from_expr
 from comprehension.lang.linear import Linear, is_nonnegative
 from comprehension.lang.prove import is_affine, never
 from comprehension.lang.solve import Guard
-from comprehension.lang.tree import Access, Expr, Statement
+from comprehension.lang.tree import Access, Expr, Select, Statement, replace, walk
 
 MAX_COMBINATIONS = 256
+MAX_CHOICES = 6  # in the subscripts of a read: each doubles what is looked at
 
 
 class Defined(Enum):
@@ -54,6 +57,9 @@ class Reader:
         """
         if any(box == () for box in boxes):
             return Defined.DEFINED  # a scalar that has been written
+        choices = [node for s in access.subscripts for node in walk(s) if isinstance(node, Select)]
+        if choices:
+            return self._is_either_defined(access, choices, guards, boxes)
         forms = [from_expr(s, self.where) for s in access.subscripts]
         point = [form for form in forms if form is not None]
         if len(point) < len(forms):
@@ -66,6 +72,19 @@ class Reader:
             return Defined.UNSURE
         hopeless = not boxes or (not guards and self.starts_outside(point, known))
         return Defined.UNDEFINED if hopeless or not self.is_open(point, known) else Defined.UNSURE
+
+    def _is_either_defined(
+        self, access: Access, choices: Sequence[Select], guards: Sequence[Guard], boxes: Sequence[Box | None]
+    ) -> Defined:
+        """Whether it would be for both operands of the first choice; the condition may wrap, so it proves nothing."""
+        if len(choices) > MAX_CHOICES:
+            return Defined.UNSURE
+        for operand in (choices[0].then, choices[0].otherwise):
+            subscripts = tuple(replace(subscript, choices[0], operand) for subscript in access.subscripts)
+            part = dataclasses.replace(access, subscripts=subscripts)
+            if self.is_defined(part, guards, boxes) is not Defined.DEFINED:
+                return Defined.UNSURE
+        return Defined.DEFINED
 
     def starts_outside(self, point: Sequence[Linear], boxes: Sequence[Box]) -> bool:
         """Whether the first instance reads outside of all boxes, whatever the sizes are."""

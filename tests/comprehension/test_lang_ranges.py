@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import comprehension as tc
 from comprehension.errors import ComprehensionError
 from comprehension.jit.expression import evaluate
 from comprehension.kernel.size_text import text_of_tree
@@ -143,6 +144,15 @@ def test_a_temporary_that_may_be_read_unwritten_starts_as_zeros() -> None:
     program = symbolic("def f(float(N) A) -> (O) { T(2 * i) = A(i)  O(i) = T(i) }")
     assert [to_text(s.value) for s in program.statements] == ["float32(0)", "A(i)", "T(i)"]
     assert [s.name for s in program.statements] == ["S0", "S1", "S2"]
+
+
+@pytest.mark.parametrize(
+    "subscript", ["i < 0 ? i : 0 - i", "i < 0 ? i : i", "i < 0 ? i - 4 : i", "0 < i ? i : 0 < 1 ? i : 0"]
+)
+def test_reads_at_one_of_two_places_are_looked_at_in_both(subscript: str) -> None:
+    """A choice was an unknown number, of which nothing is written: valid texts were refused."""
+    text = f"def f() -> (T) {{ T(i) = int32(7) where i in 0:1  T(i) = T({subscript}) + 1 where i in 0:1 }}"
+    assert tc.define(text).f.reference().tolist() == tc.define(text).f().tolist() == [8]
 
 
 def test_updates_take_their_range_from_the_target() -> None:
