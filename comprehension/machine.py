@@ -87,7 +87,7 @@ def host() -> Machine:
         l3_bytes=caches["l3"],
         cores=usable_cores(),
         architecture=platform.machine().lower() or "unknown",
-        fma_units=1 if vector_bits == 512 and cpu in _ONE_WIDE_FMA else 2,
+        fma_units=_fma_units(cpu, features, vector_bits),
     )
 
 
@@ -107,6 +107,16 @@ def _vectors(features: Mapping[str, bool]) -> tuple[int, int]:
     if features.get("neon") or platform.machine().lower() in ("aarch64", "arm64"):
         return 128, 32
     return 128, 16
+
+
+def _fma_units(cpu: str, features: Mapping[str, bool], vector_bits: int) -> int:
+    """Multiply-adds on whole vectors that a core starts in one cycle.
+
+    A virtual machine may give a server the model number of a desktop processor: matrix tiles, which servers with two
+    full units have, show it.
+    """
+    desktop = cpu in _ONE_WIDE_FMA and not features.get("amx-tile")
+    return 1 if vector_bits == 512 and desktop else 2
 
 
 def _caches() -> dict[str, int]:
