@@ -35,6 +35,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "kernels-1": lambda: kernels.whole_table(1),
     "kernels-2": lambda: kernels.whole_table(2),
     "kernels-two-fmas": kernels.with_two_fmas,
+    "graniterapids": lambda: glance.elsewhere("graniterapids"),
     "pool": kernels.pool,
     "symbolic": kernels.symbolic,
     "calls": kernels.calls,

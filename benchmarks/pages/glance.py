@@ -14,6 +14,8 @@ from benchmarks.pages.kernels import COMPILED, TWO_FMAS, meets_symbolic
 from benchmarks.pages.programs import first_fast_step, first_result, over_eager
 from benchmarks.programs import table
 
+_HEAD = ["what", "aim", "reached", ""]
+
 
 def _glance_kernels() -> list[list[str]]:
     both = [summary.judged(results(f"kernels-{threads}"), threads) for threads in (1, 2)]
@@ -40,12 +42,7 @@ def _glance_kernels() -> list[list[str]]:
         pair = [goals[name] for goals in both]
         counts = " / ".join(str(goal.cases - len(goal.missing)) for goal in pair)
         rows.append([told, f"{pair[0].cases}", counts, verdict([bool(goal.met) for goal in pair])])
-    rows.append(_glance_two_fmas())
-    symbolic = results("symbolic").values()
-    met = sum(map(meets_symbolic, symbolic))
-    told = "one kernel [for all sizes](performance.md#one-kernel-for-all-sizes), time over a static one's"
-    aim = "1.3 where memory limits, else 1.5"
-    rows.append([told, aim, f"met by {met} of {len(symbolic)} cases", verdict(met == len(symbolic))])
+    rows += [*_glance_two_fmas(), _symbolic_row()]
     compiled = [results("compile_time")[name] for name in COMPILED]
     cold, cached = [row["cold"]["seconds"] for row in compiled], [row["cached_seconds"] * 1e3 for row in compiled]
     told = "[compiled](performance.md#compile-time): pointwise, product, attention"
@@ -57,18 +54,29 @@ def _glance_kernels() -> list[list[str]]:
     return [*rows, ["[called](performance.md#calling-a-kernel)", "", f"{span(quick)} µs", ""]]
 
 
-def _glance_two_fmas() -> list[str]:
+def _glance_two_fmas() -> list[list[str]]:
     """The first aims where a core finishes two multiply-adds a cycle."""
-    both = [summary.judged(results(f"kernels-{threads}", TWO_FMAS), threads) for threads in (1, 2)]
-    names = ("limit", "best, fresh", "torch, fresh")
-    pairs = [" / ".join(f"{goals[name].mean.middle:.2f}" for goals in both if goals[name].mean) for name in names]
-    told = "[on Emerald Rapids](performance.md#on-cores-with-two-multiply-adds-a-cycle): limit; fastest other; PyTorch"
-    aims = "; ".join(f"{both[0][name].wanted:g}" for name in names)
-    return [told, aims, "; ".join(pairs), verdict(all(goals[name].met for goals in both for name in names))]
+    names, rows = ("limit", "best, fresh", "torch, fresh"), []
+    link = "performance.md#on-cores-with-two-multiply-adds-a-cycle"
+    for folder, processor in TWO_FMAS.items():
+        both = [summary.judged(results(f"kernels-{threads}", folder), threads) for threads in (1, 2)]
+        pairs = [" / ".join(f"{goals[name].mean.middle:.2f}" for goals in both if goals[name].mean) for name in names]
+        told = f"[on {processor}]({link}): limit; fastest other; PyTorch"
+        aims = "; ".join(f"{both[0][name].wanted:g}" for name in names)
+        rows.append([told, aims, "; ".join(pairs), verdict(all(goals[name].met for goals in both for name in names))])
+    return rows
 
 
-def _glance_programs() -> list[list[str]]:
-    rows = results("programs")
+def _symbolic_row(elsewhere: str = "") -> list[str]:
+    rows = results("symbolic", elsewhere).values()
+    met = sum(map(meets_symbolic, rows))
+    told = "one kernel [for all sizes](performance.md#one-kernel-for-all-sizes), time over a static one's"
+    aim = "1.3 where memory limits, else 1.5"
+    return [told, aim, f"met by {met} of {len(rows)} cases", verdict(met == len(rows))]
+
+
+def _program_rows(elsewhere: str = "") -> list[list[str]]:
+    rows = results("programs", elsewhere)
     head = "**[Ten training programs](performance-programs.md#the-ten-programs)**, co-executed, geometric means (all)"
     told = [[head, "", "", ""]]
     sides = (("eager", "their own eager runs", 1), ("torch", "PyTorch eager", 1), ("lazy", "lazy mode", 2))
@@ -78,25 +86,25 @@ def _glance_programs() -> list[list[str]]:
         aim = f"{wanted:g}" + f", all {least:g}" * bool(least)
         met = mean >= wanted and min(each) >= least
         told.append([f"over {what}", aim, f"{mean:.2f} ({span(each, digits)})", verdict(met)])
+    return told
+
+
+def _digits_row() -> list[str]:
     by = results("digits")["co-executed faster by"]
     both = f"{by['eager'][1]:.2f} and {by['torch'][1]:.2f}"
     step = "[the digits step](performance-programs.md#the-digits-step), over own eager and PyTorch eager"
-    return [*told, [step, "", both, ""]]
+    return [step, "", both, ""]
 
 
-def _glance_python() -> list[list[str]]:
-    prices = results("op_price")
+def _price_rows(elsewhere: str = "") -> list[list[str]]:
+    """What Python's side of a co-executed step costs."""
+    prices = results("op_price", elsewhere)
     validated, recorded = ([prices[f"depth {d}"][name] for d in (4, 10)] for name in ("validated", "recorded"))
     exchange = [us for name, us in prices["exchange"].items() if "wait" not in name]
-    mlp = [results("mlp_step")[f"{n} threads"]["co-executed over"]["torch"] for n in (1, 2)]
-    branchy, sizes, soak = results("branchy"), results("sizes"), results("soak")
-    leaving = [where["falls back"] - where["eager"] for where in results("fallback_price")["milliseconds"].values()]
-    start = results("start")
-    ours, theirs = (first_result(start["gpt2"][side]["cold"]) for side in ("co-executed", "torch.compile"))
-    warm = first_fast_step(start["digits"]["co-executed"]["warm"])
-    memory = [over_eager(found) for found in results("step_memory")]
+    mlp = [results("mlp_step", elsewhere)[f"{n} threads"]["co-executed over"]["torch"] for n in (1, 2)]
+    stays = results("fallback_price", elsewhere)["milliseconds"].values()
+    leaving = [where["falls back"] - where["eager"] for where in stays]
     within = [ratio[2] <= 0.5 * 1.03 for ratio in mlp]
-    long_run = f"{soak['MiB grown since']:.1f} MiB, {soak['descriptors opened since']} descriptors more"
     page = "performance-programs.md"
     return [
         [f"**[Python's side]({page}#what-an-operation-costs)** of a co-executed step", "", "", ""],
@@ -107,6 +115,18 @@ def _glance_python() -> list[list[str]]:
          " / ".join(f"{ratio[1]:.2f}" for ratio in mlp), verdict(within)],
         [f"[leaving the graph]({page}#leaving-the-graph) of 300 operations, and merging, beyond an eager step", "2 ms",
          f"{span(leaving)} ms", verdict(max(leaving) <= 2 * 1.03)],
+    ]  # fmt: skip
+
+
+def _glance_long_runs() -> list[list[str]]:
+    branchy, sizes, soak = results("branchy"), results("sizes"), results("soak")
+    start = results("start")
+    ours, theirs = (first_result(start["gpt2"][side]["cold"]) for side in ("co-executed", "torch.compile"))
+    warm = first_fast_step(start["digits"]["co-executed"]["warm"])
+    memory = [over_eager(found) for found in results("step_memory")]
+    long_run = f"{soak['MiB grown since']:.1f} MiB, {soak['descriptors opened since']} descriptors more"
+    page = "performance-programs.md"
+    return [
         [f"[branches]({page}#branches-sizes-and-long-runs): fallbacks over an ideal merger's; steps co-executed",
          "1.2; 75 %", f"{branchy['fallbacks over ideal']:.2f}; {percent(branchy['co-executed'])}",
          verdict(branchy["fallbacks over ideal"] <= 1.2 and branchy["co-executed"] >= 0.75)],
@@ -123,7 +143,13 @@ def _glance_python() -> list[list[str]]:
 
 
 def at_a_glance() -> str:
-    return markdown_table(["what", "aim", "reached", ""], [*_glance_kernels(), *_glance_programs(), *_glance_python()])
+    programs = [*_program_rows(), _digits_row()]
+    return markdown_table(_HEAD, [*_glance_kernels(), *programs, *_price_rows(), *_glance_long_runs()])
+
+
+def elsewhere(folder: str) -> str:
+    """What was measured on another processor, besides kernels."""
+    return markdown_table(_HEAD, [_symbolic_row(folder), *_program_rows(folder), *_price_rows(folder)])
 
 
 def readme() -> str:
