@@ -112,6 +112,10 @@ def render(lines: list[str], optimizer: str = _OPTIMIZERS[0], rows: str = _ROWS[
 # --- the network ----------------------------------------------------------------------------------------
 
 
+def _each_row(*lines: str) -> list[str]:
+    return ["for k in range(rows):", *indented(list(lines))]
+
+
 @cache
 def _features() -> _LINES:
     """Statements that make new features of `h`."""
@@ -147,6 +151,13 @@ def _features() -> _LINES:
             ["h *= 0.5"],
             ["h = mt.cumulative_sum(h, axis=0) * 0.5"],
             ["h = h / (1.0 + mt.sqrt((h * h).sum(axis=1, keepdims=True) + 1.0))"],
+            ["h = mt.stack([mt.tanh(row) for row in h])"],
+            ["h = mt.stack([mt.tanh(h[:, k] * (k + 1.0)) for k in range(4)], axis=1)"],
+            ["h = mt.stack([h[rows - 1 - k] for k in range(rows)])"],
+            ["h = mt.concat([h[k : k + 1] * (k + 1.0) for k in range(rows)], axis=0) * 0.5"],
+            ["row = memory", *_each_row("row = mt.tanh(h[k] + 0.5 * row)"), "h = h + row"],
+            ["row = memory", *_each_row("row = mt.tanh(h[k] + 0.5 * row)", "h[k] = row")],
+            ["past = [memory]", *_each_row("past.append(mt.tanh(past[-1] - h[k]))"), "h = mt.stack(past[1:])"],
         ]
     )
 
