@@ -55,10 +55,20 @@ def certify(
     """Proves the five properties of `kernel`, or says where they fail.
 
     The order to keep is computed again from `scop`; `dependences` (what the scheduler used) is not trusted
-    and not read.  `budget` bounds the isl operations of the proof.
+    and not read.  `budget` bounds the isl operations of the proof, and of the next where that one fails: branches are
+    looked at as choices within values first, then as they are, which is more work, but each is then alone.
     """
     del dependences
-    kernel = join_choices(join_edges(kernel))
+    branches = join_edges(kernel)
+    choices = join_choices(branches)
+    certificate = _certified(scop, choices, math, budget)
+    if certificate or choices == branches:
+        return certificate
+    return _certified(scop, branches, math, budget) or certificate
+
+
+def _certified(scop: Scop, kernel: ir.Kernel, math: Math, budget: int) -> Certificate:
+    """What can be proved of this kernel, with what is known of the parameters where that is needed."""
     proof = _Proof(scop, kernel, fast=math == "fast")
     certificate = proof.run(budget)
     facts = parameters_of(scop.program)

@@ -114,6 +114,16 @@ TEXTS = {
         "def f(float(N) V, int32(B) I) -> (H) { H(b) = V(I(b) + b % 2) - V(b / 2 + I(b) + (b > 2 ? b : 1)) }",
         [(19,), (6,)],
     ),
+    # Rows put together by a sum of choices, each of which settles some of the others: branches whose choices do not
+    # become one again.
+    "windows": (
+        "def f(float(K,N) A, float(K,N) B, float(K,N) C, float(M,N) D) -> (S, T) {"
+        " S(i, j) = (i >= 7 && i < 10 ? A(i-7, j) : i >= 4 && i < 7 ? B(i - 4, j) : i >= 1 && i < 4 ? C(i - 1, j) : 0)"
+        " + (i >= 6 && i < 9 ? A(i - 6, j) : i >= 3 && i < 6 ? B(i - 3, j) : i >= 0 && i < 3 ? C(i, j) : 0)"
+        " + (i >= 5 && i < 8 ? A(i - 5, j) : i >= 2 && i < 5 ? B(i - 2, j) : 0) where i in 0:M, j in 0:N"
+        " T(i, j) = D(i, j) - S(i, j) where i in 0:M, j in 0:N }",
+        [(3, 4), (3, 4), (3, 4), (10, 4)],
+    ),
 }  # fmt: skip
 BELOW_ZERO = ("largest", "pooled", "product")
 """Of negative numbers only: a reduction that starts from 0 instead of its identity gives another result."""
