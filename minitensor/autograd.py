@@ -18,14 +18,14 @@ from typing import Any
 from minitensor.creation import asarray, ones
 from minitensor.dispatch import apply, as_tensor, local
 from minitensor.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from minitensor.gradient_sums import Gradient, joined, total
 from minitensor.ops.elementwise import add, identity, real
 from minitensor.ops.movement import astype, reshape
 from minitensor.ops.reduce import sum_
+from minitensor.ops.slicing import Placed
 from minitensor.tape import Leaf, Node, Part, TapeNode
 from minitensor.tensor import Tensor, check_differentiable, make_leaf
 from minitensor.value import Value, whole_calls
-
-Gradients = dict[int, Tensor]  # by the `order` of the tape node
 
 
 class no_grad(ContextDecorator):
@@ -75,16 +75,16 @@ class _Walk:
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, TapeNode]] = []
-        self.gradients: Gradients = {}
+        self.gradients: dict[int, Gradient] = {}  # by the `order` of the tape node
         self.parts: dict[int, list[Tensor | None]] = {}  # of multi-output nodes
 
-    def add(self, node: TapeNode, gradient: Tensor) -> None:
+    def add(self, node: TapeNode, gradient: Tensor | Placed) -> None:
         seen = self.gradients.get(node.order)
         if seen is None:
             heapq.heappush(self.heap, (-node.order, node))
             self.gradients[node.order] = gradient
         else:
-            self.gradients[node.order] = apply(add, seen, gradient)
+            self.gradients[node.order] = joined(seen, gradient)
 
     def add_part(self, part: Part, gradient: Tensor) -> None:
         node = part.node
@@ -97,11 +97,15 @@ class _Walk:
 
     def take(self, node: Node) -> tuple[Tensor | None, ...]:
         if node.op.outputs == 1:
-            return (self.gradients.pop(node.order),)
+            return (self.of(node),)
         return tuple(self.parts.pop(node.order))
 
+    def of(self, node: TapeNode) -> Tensor:
+        """The gradient that has come to a node, once all that used it has been visited."""
+        return total(self.gradients.pop(node.order))
 
-def _pull(node: Node, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+
+def _pull(node: Node, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | Placed | None, ...]:
     """The gradients of a node's inputs, in the shapes and dtypes of the inputs."""
     parents = node.parents
     inputs = tuple([Tensor(x, parents[k]) if isinstance(x, Value) else x for k, x in enumerate(node.inputs)])
@@ -112,8 +116,14 @@ def _pull(node: Node, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | No
     assert node.op.vjp is not None
     pulled = node.op.vjp(gradients, inputs, outputs, node.attributes)
     return tuple(
-        [None if g is None or parents[k] is None else conform(g, inputs[k].value) for k, g in enumerate(pulled)]
+        [None if g is None or parents[k] is None else _conform(g, inputs[k].value) for k, g in enumerate(pulled)]
     )
+
+
+def _conform(gradient: Tensor | Placed, x: Value) -> Tensor | Placed:
+    if isinstance(gradient, Tensor):
+        return conform(gradient, x)
+    return gradient if gradient.gradient.dtype == x.dtype else conform(gradient.whole(), x)
 
 
 def conform(gradient: Tensor, x: Value) -> Tensor:
@@ -144,9 +154,9 @@ def _propagate(walk: _Walk, wanted: frozenset[int], create_graph: bool) -> Itera
             if node.order < oldest:
                 return
             if node.order in wanted or (isinstance(node, Leaf) and not wanted):
-                yield node, walk.gradients[node.order]
+                yield node, walk.of(node)
             elif isinstance(node, Part):
-                walk.add_part(node, walk.gradients.pop(node.order))
+                walk.add_part(node, walk.of(node))
             elif isinstance(node, Node):
                 local.differentiating = node
                 for parent, gradient in zip(node.parents, _pull(node, walk.take(node)), strict=True):

@@ -1,7 +1,8 @@
 """Arrangement: concat, pad, flip, roll, tile, repeat.
 
 In: tensors, resolved axes.  Out: records.
-Invariant: each is one statement that reads under guards or at computed subscripts, so consumers can fuse it.
+Invariant: each is one statement that reads under guards or at computed subscripts, so consumers can fuse it; but for
+many tensors beside each other, of which a statement would have to choose at every element.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from comprehension.lang.tree import Def, Expr
+from comprehension.lang.tree import Def, Expr, Statement
 from minitensor.dispatch import apply
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
@@ -20,7 +21,7 @@ from minitensor.ops.movement import reshape
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.reduce import sum_
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static
-from minitensor.ops.slicing import getitem
+from minitensor.ops.slicing import MOST_CHOICES, getitem
 
 # --- concat ----------------------------------------------------------------------------------------------
 
@@ -43,8 +44,10 @@ def _concat_infer(*tensors: TensorSpec, axis: int) -> TensorSpec:
 
 def _concat_comprehension(*tensors: TensorSpec, axis: int) -> Def:
     spec = _concat_infer(*tensors, axis=axis)
-    at = c.indices(len(spec.shape))
     offsets = np.cumsum([0, *(int(x.shape[axis]) for x in tensors)]).tolist()
+    if len(tensors) > MOST_CHOICES:
+        return c.definition("concat", tensors, [_piece(k, x, spec, axis, offsets[k]) for k, x in enumerate(tensors)])
+    at = c.indices(len(spec.shape))
     value: Expr | None = None
     for k in reversed(range(len(tensors))):
         subscripts = [c.sub(i, offsets[k]) if d == axis else i for d, i in enumerate(at)]
@@ -52,6 +55,14 @@ def _concat_comprehension(*tensors: TensorSpec, axis: int) -> Def:
         value = part if value is None else c.select(c.binary("<", at[axis], offsets[k + 1]), part, value)
     assert value is not None
     return c.definition("concat", tensors, [c.assign("r0", at, value, c.ranges(at, spec.shape))])
+
+
+def _piece(number: int, x: TensorSpec, result: TensorSpec, axis: int, offset: int) -> Statement:
+    """What one operand is of the result."""
+    at = c.indices(len(x.shape))
+    target = [c.add(i, offset) if d == axis else i for d, i in enumerate(at)]
+    value = c.cast(result.dtype, c.access(f"x{number}", at), x.dtype)
+    return c.assign("r0", target, value, c.ranges(at, x.shape))
 
 
 def _concat_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:

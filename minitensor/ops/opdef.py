@@ -17,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from comprehension.lang.tree import Def
+    from minitensor.ops.slicing import Placed
     from minitensor.tensor import Tensor
 
 Scalar = bool | int | float | complex
@@ -42,9 +43,11 @@ EagerRule = Callable[
     ..., "np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]"
 ]  # (*arrays_or_scalars, **attributes)
 # (gradients of the outputs, inputs, outputs, attributes) -> one gradient or None per input, in Tensor operations.
-# The result may have the broadcast shape of the output: the tape sums it down to the input's shape.
+# The result may have the broadcast shape of the output: the tape sums it down to the input's shape.  A gradient that is
+# zero but for a slice may be given as that.
 VjpRule = Callable[
-    ["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes], "tuple[Tensor | None, ...]"
+    ["tuple[Tensor | None, ...]", "tuple[Any, ...]", "tuple[Tensor, ...]", Attributes],
+    "tuple[Tensor | Placed | None, ...]",
 ]
 # (*operands, **attributes) -> a def with inputs x0, x1, ... (weak scalars are rank-0 parameters of the result's
 # type) and outputs r0, ... (y0 is a Bessel function); temporaries are t0, ...; sizes: ints, or the names that

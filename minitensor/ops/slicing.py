@@ -1,7 +1,8 @@
 """Slicing: `x[key]` with a basic key, its transpose, and the assignment.
 
 In: tensors, keys in normal form.  Out: records.
-Invariant: `getitem` and `place` are transposes of each other, so each is the other's vjp.
+Invariant: `getitem` and `place` are transposes of each other, so each is the other's vjp; slices without a common
+element are put together by one `assemble` (`gradient_sums` collects them).
 
 A basic key is a tuple with one entry per dimension (and per new one): `None` the whole dimension, an int
 (counted from the front), `(start, count, step)`, or `"new"` for a new dimension of extent 1.
@@ -10,11 +11,13 @@ A basic key is a tuple with one entry per dimension (and per new one): `None` th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comprehension.lang.tree import Clause, Def, Expr, Range
+from comprehension.lang.tree import Clause, Def, Expr, Range, Statement
 from minitensor.dispatch import apply
 from minitensor.errors import NoComprehension, ShapeError
 from minitensor.ops import comprehend as c
@@ -22,9 +25,13 @@ from minitensor.ops.families import cast_operand
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.shapes import Dim, Shape, broadcast, shape_of
 
+if TYPE_CHECKING:
+    from minitensor.tensor import Tensor
+
 Entry = None | int | str | tuple[int, int, int]
 Key = tuple[Entry, ...]
 NEW = "new"
+MOST_CHOICES = 8  # of a statement that reads one of its operands; of more operands each is written to its place
 
 
 def to_numpy_key(key: Key) -> tuple[Any, ...]:
@@ -135,8 +142,21 @@ def _getitem_comprehension(x: TensorSpec, *, key: Key) -> Def:
     return c.definition("getitem", (x,), [c.assign("r0", at, value, _selected_ranges(key, at))])
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A gradient of `shape` that is zero but for `gradient` at `key`."""
+
+    gradient: Tensor
+    key: Key
+    shape: tuple[int, ...]
+
+    def whole(self) -> Tensor:
+        """The tensor."""
+        return apply(place, self.gradient, key=self.key, shape=self.shape)
+
+
 def _getitem_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
-    return (apply(place, gradients[0], key=attributes["key"], shape=inputs[0].shape),)
+    return (Placed(gradients[0], attributes["key"], inputs[0].shape),)
 
 
 getitem = register(
@@ -176,6 +196,63 @@ place = register(
         _place_eager,
         _place_vjp,
         _place_comprehension,
+    )
+)
+
+
+def _assemble_eager(*tensors: Any, keys: tuple[Key, ...], shape: tuple[int, ...]) -> Any:
+    result = np.zeros(shape, tensors[0].dtype)
+    for x, key in zip(tensors, keys, strict=True):
+        result[to_numpy_key(key)] = x
+    return result
+
+
+def _assemble_comprehension(*tensors: TensorSpec, keys: tuple[Key, ...], shape: Shape) -> Def:
+    for x, key in zip(tensors, keys, strict=True):
+        if sliced_shape(shape, key) != x.shape:
+            raise NoComprehension(f"{x.shape} placed into a slice of {shape} whose extents are given as numbers")
+    filled = [k for k, x in enumerate(tensors) if 0 not in x.shape]
+    is_whole = _is_whole(shape, [tensors[k].shape for k in filled])
+    at, zero = c.indices(len(shape)), c.constant(0, tensors[0].dtype)
+    if len(tensors) > MOST_CHOICES:
+        pieces = [_piece(k, tensors[k], keys[k]) for k in filled]
+        rest = [] if is_whole else [c.assign("r0", at, zero, c.ranges(at, shape))]
+        return c.definition("assemble", tensors, [*rest, *pieces])
+    value: Expr | None = None if is_whole and filled else zero
+    for k in reversed(filled):
+        subscripts, conditions = _target(keys[k], at)
+        part = c.access(f"x{k}", subscripts)
+        value = part if value is None else c.select(c.all_of(conditions), part, value)
+    assert value is not None
+    return c.definition("assemble", tensors, [c.assign("r0", at, value, c.ranges(at, shape))])
+
+
+def _piece(number: int, x: TensorSpec, key: Key) -> Statement:
+    """What one operand is of the result."""
+    at = c.indices(len(x.shape))
+    return c.assign("r0", tuple(_source(key, at)), c.access(f"x{number}", at), c.ranges(at, x.shape))
+
+
+def _is_whole(shape: Shape, parts: Sequence[Shape]) -> bool:
+    """Whether parts without a common element are all of a tensor; an extent that is a symbol is no sum of others."""
+    symbols = [extent for extent in shape if isinstance(extent, str)]
+    if any([extent for extent in part if isinstance(extent, str)] != symbols for part in parts):
+        return False
+    filled, there = ([prod(n for n in each if isinstance(n, int)) for each in shapes] for shapes in (parts, [shape]))
+    return sum(filled) == sum(there)
+
+
+def _assemble_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
+    return tuple([apply(getitem, gradients[0], key=key) for key in attributes["keys"]])
+
+
+assemble = register(
+    OpDef(
+        "assemble",
+        lambda *tensors, keys, shape: TensorSpec(tuple(shape), tensors[0].dtype),
+        _assemble_eager,
+        _assemble_vjp,
+        _assemble_comprehension,
     )
 )
 

@@ -313,8 +313,8 @@ def _pooled(op: OpDef, operands: Sequence[Interval], attributes: dict[str, Any],
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(
         (
-            *("reshape", "permute_dims", "broadcast_to", "getitem", "place", "setitem", "gather", "take_along_axis"),
-            *("concat", "pad", "flip", "roll", "tile", "repeat", "triangle", "scatter_set"),
+            *("reshape", "permute_dims", "broadcast_to", "getitem", "place", "assemble", "setitem", "gather"),
+            *("concat", "pad", "flip", "roll", "tile", "repeat", "triangle", "scatter_set", "take_along_axis"),
         ),
         _moves,
     ),

@@ -7,6 +7,7 @@ Invariant: what is drawn is valid: the eager rule raises on none of it (integers
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -97,6 +98,22 @@ def _getitem(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
         return Case((draw(arrays(inner, dtype, regime)),), {"key": key, "shape": shape})
     value: Any = 1.5 if draw(st.booleans()) and np.dtype(dtype).kind == "f" else draw(arrays(inner, dtype, regime))
     return Case((draw(arrays(shape, dtype, regime)), value), {"key": key})
+
+
+def _assemble(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
+    """Slices beside each other along one axis, some of them empty, from few to many."""
+    shape = draw(shapes(min_rank=1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    ends = sorted([0, shape[axis], *draw(st.lists(st.integers(0, shape[axis]), max_size=10))])
+    keys = []
+    for start, end in pairwise(ends):
+        slices: list[Any] = [(start, end - start, 1)]
+        if end > start:
+            slices += [(end - 1, end - start, -1), *([start] if end - start == 1 else [])]
+        keys.append(tuple(draw(st.sampled_from(slices)) if d == axis else None for d in range(len(shape))))
+    kept = draw(st.permutations(keys))[: draw(st.integers(1, len(keys)))]
+    inner = [np.empty(shape)[to_numpy_key(key)].shape for key in kept]
+    return Case(tuple(draw(arrays(each, dtype, regime)) for each in inner), {"keys": tuple(kept), "shape": shape})
 
 
 def _index_tensors(draw: Draw, shape: tuple[int, ...], axes: tuple[int, ...], duplicates: bool = True) -> list[Array]:
@@ -250,7 +267,7 @@ def _einsum(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
 def _concat(draw: Draw, op: OpDef, dtype: str, regime: str) -> Case:
     shape = draw(shapes(min_rank=1))
     axis = draw(st.integers(0, len(shape) - 1))
-    count = draw(st.integers(1, 3))
+    count = draw(st.sampled_from([1, 2, 3, 10]))
     parts = [(*shape[:axis], draw(st.sampled_from([1, 2, 3])), *shape[axis + 1 :]) for _ in range(count)]
     return Case(tuple(draw(arrays(part, dtype, regime)) for part in parts), {"axis": axis})
 
@@ -424,6 +441,7 @@ SPECIFIC: dict[str, Callable[[OpDef, str, str], st.SearchStrategy[Case]]] = {
         )
     ),
     **dict.fromkeys(("getitem", "place", "setitem"), _custom(_getitem)),
+    "assemble": _custom(_assemble),
     **dict.fromkeys(("gather", "scatter_add", "scatter_set"), _custom(_gather)),
     **dict.fromkeys(("take_along_axis", "scatter_along_axis"), _custom(_along)),
     **dict.fromkeys(("random_bits", "random_uniform", "random_normal", "random_integers"), _custom(_random)),
