@@ -75,8 +75,8 @@ def _symbolic_row(elsewhere: str = "") -> list[str]:
     return [told, aim, f"met by {met} of {len(rows)} cases", verdict(met == len(rows))]
 
 
-def _program_rows(elsewhere: str = "") -> list[list[str]]:
-    rows = results("programs", elsewhere)
+def _program_rows() -> list[list[str]]:
+    rows = results("programs")
     head = "**[Ten training programs](performance-programs.md#the-ten-programs)**, co-executed, geometric means (all)"
     told = [[head, "", "", ""]]
     sides = (("eager", "their own eager runs", 1), ("torch", "PyTorch eager", 1), ("lazy", "lazy mode", 2))
@@ -148,8 +148,8 @@ def at_a_glance() -> str:
 
 
 def elsewhere(folder: str) -> str:
-    """What was measured on another processor, besides kernels."""
-    return markdown_table(_HEAD, [_symbolic_row(folder), *_program_rows(folder), *_price_rows(folder)])
+    """What was measured on another processor, besides its kernels."""
+    return markdown_table(_HEAD, [_symbolic_row(folder), *_price_rows(folder)])
 
 
 def readme() -> str:
