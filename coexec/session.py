@@ -37,6 +37,7 @@ from coexec.traces.follow import make_recorder
 from coexec.traces.lessons import revised
 from coexec.traces.loops import MOST_UNROLLED
 from coexec.traces.merge import merge
+from coexec.traces.node_specs import follow_forward
 from coexec.traces.promise import StepLog
 from coexec.traces.record import Trace
 from coexec.traces.trace_graph import Lessons, Place, TraceGraph
@@ -305,6 +306,7 @@ class Session:
             traces.break_rows()
         told = traces.rigid or traces.unlifted  # which is often what makes others unfit
         if traces.symbols.origins and not told:
+            follow_forward(traces)
             traces.rigid.update(node.kind for node in unfit(traces))
         lessons, reasons = revised(traces)
         for reason in reasons:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import coexec
 import minitensor as mt
 from coexec.testing import assert_equivalent
 from minitensor.ops.slicing import MOST_CHOICES
@@ -45,3 +46,27 @@ def test_a_step_that_reads_slices(read: str, rows: int) -> None:
         return step
 
     assert_equivalent(make, 8, coexecuted=4)
+
+
+def test_lengths_and_batches_of_a_recurrent_step_are_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of each length are put together by an operation of its own, whose shape follows the batch's symbol and
+    the length's, though it is met with no other length.
+    """
+    monkeypatch.setattr(coexec.config, "runner", "reference")
+    net = mt.nn.GRU(3, 4)
+
+    def step(x: mt.Tensor) -> float:
+        net.zero_grad()
+        rows, _ = net(x)
+        loss = (rows[-1] * rows[-1]).sum()
+        loss.backward()
+        return float(loss)
+
+    wrapped = coexec.coexecute(step)
+    for batch in (2, 4, 7):
+        for length in (3, 5, 6):
+            wrapped(mt.ones((length, batch, 3)))
+            coexec.wait()
+    report = wrapped.report()
+    assert report.traced_steps + report.fallbacks <= 7
+    assert report.graphs_built == 1
