@@ -34,10 +34,10 @@ from coexec.reports.accounting import GraphTimes, account_coexecuted, account_st
 from coexec.reports.dump import dump
 from coexec.reports.report import Event, Report
 from coexec.traces.follow import make_recorder
+from coexec.traces.gradient_shapes import follow_forward
 from coexec.traces.lessons import revised
 from coexec.traces.loops import MOST_UNROLLED
 from coexec.traces.merge import merge
-from coexec.traces.node_specs import follow_forward
 from coexec.traces.promise import StepLog
 from coexec.traces.record import Trace
 from coexec.traces.trace_graph import Lessons, Place, TraceGraph

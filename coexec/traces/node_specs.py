@@ -16,18 +16,7 @@ from coexec.traces.lifting import blame, lift
 from coexec.traces.opaque import has_comprehension
 from coexec.traces.prune import specs_of_feed
 from coexec.traces.record import OpRecord
-from coexec.traces.trace_graph import (
-    SHAPE_ATTRIBUTE,
-    FromFeed,
-    FromNodes,
-    Kind,
-    TraceGraph,
-    TraceNode,
-    TraceOutput,
-    Wiring,
-    only_source,
-    operands_of_node,
-)
+from coexec.traces.trace_graph import SHAPE_ATTRIBUTE, FromFeed, Kind, Wiring, only_source, operands_of_node
 from coexec.traces.trace_path import TracePath
 from minitensor.ops.opdef import OpDef, Operand
 
@@ -80,38 +69,6 @@ def make_specs(path: TracePath, record: OpRecord, wirings: Sequence[Wiring]) -> 
             return found
     blame(path, kind, wirings, inputs, lambda candidate: fitting(candidate) is not None)
     return seen, outputs, record.attributes
-
-
-def follow_forward(graph: TraceGraph) -> None:
-    """Gives the shapes of gradients the symbols that what they are gradients of has got since.
-
-    On a path of its own (the rounds of a loop, which are so many on no other) an operation is met with one size only,
-    and keeps the number that it was met with first.  It must follow where readers have come to take it with symbols.
-    """
-    taken: dict[TraceOutput, set[tuple[Dim, ...]]] = {}
-    for node in graph.nodes:
-        for wiring, spec in zip(node.inputs, node.input_specs, strict=True):
-            if isinstance(wiring, FromNodes) and spec is not None:
-                for output in wiring.alternatives:
-                    taken.setdefault(output, set()).add(spec.shape)
-    for output, shapes in taken.items():
-        (wanted, *others) = shapes
-        if not others and output.node.output_specs[output.index].shape != wanted:
-            _follow(graph, output.node, wanted)
-
-
-def _follow(graph: TraceGraph, node: TraceNode, wanted: tuple[Dim, ...]) -> None:
-    forward, shape, origins = node.forward, node.attributes.get(SHAPE_ATTRIBUTE), graph.symbols.origins
-    if forward is None or node.op is None or not isinstance(shape, tuple):
-        return
-    for spec in _symbolic((*forward.input_specs, *forward.output_specs)):
-        if tuple([origins.get(d) if isinstance(d, str) else d for d in spec.shape]) == shape:
-            attributes = {**node.attributes, SHAPE_ATTRIBUTE: spec.shape}
-            made = infer_specs(node.op, operands_of_node(node.inputs, node.input_specs), attributes)
-            if made is not None and [each.shape for each in made] == [wanted]:
-                node.attributes, node.output_specs, node.form = attributes, made, None
-                graph.version += 1
-                return
 
 
 def _symbolic(specs: Iterable[SymbolicSpec | None]) -> list[SymbolicSpec]:
