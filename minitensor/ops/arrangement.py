@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from comprehension.lang.tree import Def, Expr, Statement
+from comprehension.lang.tree import Def, Expr
 from minitensor.dispatch import apply
 from minitensor.errors import ShapeError
 from minitensor.ops import comprehend as c
@@ -21,7 +21,7 @@ from minitensor.ops.movement import reshape
 from minitensor.ops.opdef import Attributes, OpDef, Operand, TensorSpec, register
 from minitensor.ops.reduce import sum_
 from minitensor.ops.shapes import Dim, Shape, promote_operands, static
-from minitensor.ops.slicing import MOST_CHOICES, getitem
+from minitensor.ops.slicing import MOST_CHOICES, Key, getitem, written_slice
 
 # --- concat ----------------------------------------------------------------------------------------------
 
@@ -46,7 +46,9 @@ def _concat_comprehension(*tensors: TensorSpec, axis: int) -> Def:
     spec = _concat_infer(*tensors, axis=axis)
     offsets = np.cumsum([0, *(int(x.shape[axis]) for x in tensors)]).tolist()
     if len(tensors) > MOST_CHOICES:
-        return c.definition("concat", tensors, [_piece(k, x, spec, axis, offsets[k]) for k, x in enumerate(tensors)])
+        keys = [_beside(x, axis, offset) for x, offset in zip(tensors, offsets, strict=False)]
+        pieces = [written_slice(k, x, keys[k], spec.dtype) for k, x in enumerate(tensors)]
+        return c.definition("concat", tensors, pieces)
     at = c.indices(len(spec.shape))
     value: Expr | None = None
     for k in reversed(range(len(tensors))):
@@ -57,20 +59,16 @@ def _concat_comprehension(*tensors: TensorSpec, axis: int) -> Def:
     return c.definition("concat", tensors, [c.assign("r0", at, value, c.ranges(at, spec.shape))])
 
 
-def _piece(number: int, x: TensorSpec, result: TensorSpec, axis: int, offset: int) -> Statement:
-    """What one operand is of the result."""
-    at = c.indices(len(x.shape))
-    target = [c.add(i, offset) if d == axis else i for d, i in enumerate(at)]
-    value = c.cast(result.dtype, c.access(f"x{number}", at), x.dtype)
-    return c.assign("r0", target, value, c.ranges(at, x.shape))
+def _beside(x: Any, axis: int, start: int) -> Key:
+    """Where an operand is in the result."""
+    return tuple((start, int(n), 1) if d == axis else None for d, n in enumerate(x.shape))
 
 
 def _concat_vjp(gradients: Any, inputs: Any, outputs: Any, attributes: Attributes) -> Any:
     (g,), axis = gradients, attributes["axis"]
     parts, start = [], 0
     for x in inputs:
-        key = tuple((start, x.shape[axis], 1) if d == axis else None for d in range(g.ndim))
-        parts.append(apply(getitem, g, key=key) if x.requires_grad else None)
+        parts.append(apply(getitem, g, key=_beside(x, axis, start)) if x.requires_grad else None)
         start += x.shape[axis]
     return tuple(parts)
 

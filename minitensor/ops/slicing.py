@@ -215,7 +215,7 @@ def _assemble_comprehension(*tensors: TensorSpec, keys: tuple[Key, ...], shape: 
     is_whole = _is_whole(shape, [tensors[k].shape for k in filled])
     at, zero = c.indices(len(shape)), c.constant(0, tensors[0].dtype)
     if len(tensors) > MOST_CHOICES:
-        pieces = [_piece(k, tensors[k], keys[k]) for k in filled]
+        pieces = [written_slice(k, tensors[k], keys[k], tensors[0].dtype) for k in filled]
         rest = [] if is_whole else [c.assign("r0", at, zero, c.ranges(at, shape))]
         return c.definition("assemble", tensors, [*rest, *pieces])
     value: Expr | None = None if is_whole and filled else zero
@@ -227,10 +227,11 @@ def _assemble_comprehension(*tensors: TensorSpec, keys: tuple[Key, ...], shape: 
     return c.definition("assemble", tensors, [c.assign("r0", at, value, c.ranges(at, shape))])
 
 
-def _piece(number: int, x: TensorSpec, key: Key) -> Statement:
-    """What one operand is of the result."""
+def written_slice(number: int, x: TensorSpec, key: Key, dtype: np.dtype[Any]) -> Statement:
+    """What one of many operands is of a result of that dtype: it writes its slice, where none has to be chosen."""
     at = c.indices(len(x.shape))
-    return c.assign("r0", tuple(_source(key, at)), c.access(f"x{number}", at), c.ranges(at, x.shape))
+    value = c.cast(dtype, c.access(f"x{number}", at), x.dtype)
+    return c.assign("r0", tuple(_source(key, at)), value, c.ranges(at, x.shape))
 
 
 def _is_whole(shape: Shape, parts: Sequence[Shape]) -> bool:
